@@ -1,0 +1,3 @@
+"""Train: a config in, a run out."""
+
+__version__ = "0.1.0"
