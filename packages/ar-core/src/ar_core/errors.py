@@ -1,0 +1,63 @@
+"""Errors that a user can cause.
+
+Every one is a single sentence that says what was given, what is allowed and what to do. Command lines print it without a
+traceback and exit with code 2.
+"""
+
+__all__ = [
+    "ArError",
+    "BackendError",
+    "CacheError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "MaskError",
+    "MissingPackageError",
+    "NumericsError",
+    "ResumeError",
+    "UnsupportedModelError",
+]
+
+
+class ArError(Exception):
+    """Base of all errors caused by input rather than by a defect of the software."""
+
+
+class ConfigError(ArError, ValueError):
+    """A setting has an unknown name, a wrong type, a value out of range, or contradicts another."""
+
+
+class CheckpointError(ArError):
+    """A checkpoint is missing, truncated, of another architecture, or has missing, unexpected or misshapen keys."""
+
+
+class ResumeError(CheckpointError):
+    """A run cannot be continued from what lies in its checkpoint directory."""
+
+
+class DataError(ArError, ValueError):
+    """A prompt, a line of a file or a sample cannot be used."""
+
+
+class UnsupportedModelError(ArError):
+    """A model has layers or attention arguments that masks and the windowed cache cannot express."""
+
+
+class MaskError(ArError, ValueError):
+    """A mask needs ids that its tokens lack, or its shape does not fit the tensors."""
+
+
+class BackendError(ArError):
+    """An attention backend was asked for that is absent or cannot compute what was asked."""
+
+
+class CacheError(ArError):
+    """A pass does not fit the window of the KV cache, or would write gradients into it."""
+
+
+class NumericsError(ArError, ArithmeticError):
+    """A loss or gradient is not finite."""
+
+
+class MissingPackageError(ArError, ImportError):
+    """An optional package is needed and not installed."""
