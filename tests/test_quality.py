@@ -1,0 +1,81 @@
+"""Lint, formatting, types and import contracts of the whole workspace."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MEMBERS = sorted(
+    path.parent for pattern in ("kernels", "packages/*", "apps/*") for path in ROOT.glob(f"{pattern}/pyproject.toml")
+)
+
+
+def run(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_finds_nothing():
+    run("ruff", "check", ".")
+
+
+def test_ruff_would_reformat_nothing():
+    run("ruff", "format", "--check", ".")
+
+
+@pytest.mark.timeout(900)
+def test_types_hold():
+    run("mypy", *[str(member / "src") for member in MEMBERS])
+
+
+def test_imports_point_one_way():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
+def test_each_member_has_what_a_release_needs(member):
+    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    package = project["name"].replace("-", "_")
+    assert project["license"] == "Apache-2.0"
+    assert project["requires-python"] == ">=3.11"
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", f"src/{package}/py.typed"):
+        assert (member / name).is_file(), name
+    source = (member / "src" / package / "__init__.py").read_text()
+    assert re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1] == project["version"]
+    siblings = {path.name if path.name.startswith("ar-") else f"ar-{path.name}" for path in MEMBERS} | {
+        "dlm-text",
+        "dvlm",
+    }
+    requirements = project["dependencies"] + [
+        item for extra in project.get("optional-dependencies", {}).values() for item in extra
+    ]
+    for requirement in requirements:
+        name = re.match(r"[A-Za-z0-9-]+", requirement)[0]
+        assert name not in siblings or ">=" in requirement, f"{requirement} has no lower bound"
+
+
+def test_files_hold_one_concept_each():
+    exempt = re.compile(r"/tests/|^tests/|backbones/|tokenizers/|^kernels/")
+    listed = subprocess.check_output(["git", "ls-files", "*.py"], cwd=ROOT, text=True).split()
+    long = {
+        name: n
+        for name in listed
+        if not exempt.search(name) and (n := len((ROOT / name).read_text().splitlines())) > 400
+    }
+    assert not long
+    assert not [name for name in listed if Path(name).stem in {"utils", "util", "helpers", "helper", "manager"}]
+
+
+def test_no_committed_file_is_generated_bulk():
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).strip("\0").split("\0")
+    sizes = {name: (ROOT / name).stat().st_size for name in listed}
+    weights = {name: size for name, size in sizes.items() if name.endswith((".safetensors", ".bin", ".pt"))}
+    assert max(sizes.values()) <= 10 * 2**20
+    assert sum(weights.values()) <= 24 * 2**20
