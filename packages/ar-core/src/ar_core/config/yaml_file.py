@@ -1,0 +1,103 @@
+"""YAML read without its traps.
+
+Three readings of YAML 1.1 differ from what authors of training configs mean and are replaced by those of YAML 1.2:
+``1e-4`` is a number (not text), only ``true`` and ``false`` are booleans (``no`` and ``on`` are text), and leading
+zeros or colons do not make octal or base-60 integers. A key written twice in one mapping is an error.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, MissingPackageError
+
+__all__ = ["load_yaml", "parse_yaml"]
+
+
+@cache
+def _loader() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingPackageError(
+            "reading YAML needs the package pyyaml; install it with `pip install 'ar-core[train]'`"
+        ) from error
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+            seen: set = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if not isinstance(key, str):
+                    raise ConfigError(f"{_place(key_node.start_mark)}: the key {key!r} is not text; put it in quotes")
+                if key in seen:
+                    raise ConfigError(
+                        f"{_place(key_node.start_mark)}: the key {key!r} is written twice; keep one of the two"
+                    )
+                seen.add(key)
+            return super().construct_mapping(node, deep=deep)
+
+    retyped = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:int"}
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in retyped]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
+    )
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"^(?:[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+|[-+]?(?:[0-9][0-9_]*\.[0-9]*|\.[0-9]+)"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+        ),
+        list("-+0123456789."),
+    )
+    return yaml, Loader
+
+
+def _place(mark: Any) -> str:
+    return f"{mark.name}, line {mark.line + 1}"
+
+
+def parse_yaml(text: str, name: str = "<text>") -> Any:
+    """Parse one YAML document; ``name`` stands for its file in error messages.
+
+    Raises:
+        ConfigError: not valid YAML, a key written twice, or a key that is not text.
+        MissingPackageError: pyyaml is not installed.
+    """
+    yaml, loader_class = _loader()
+    loader = loader_class(text)
+    loader.name = name
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = _place(mark) if mark is not None else name
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{place}: this is not valid YAML ({problem}); correct the line") from error
+    finally:
+        loader.dispose()
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping.
+
+    Raises:
+        ConfigError: the file is absent, unreadable, not UTF-8, not valid YAML, or not a mapping.
+        MissingPackageError: pyyaml is not installed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"the config {str(path)!r} cannot be read ({reason}); give a UTF-8 YAML file") from error
+    data = parse_yaml(text, name=str(path))
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"the config {str(path)!r} holds {type(data).__name__}, not a mapping; write `key: value` lines"
+        )
+    return data

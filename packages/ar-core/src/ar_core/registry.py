@@ -1,0 +1,238 @@
+"""What the installed packages offer: training recipes with their configs, and decoders. Imports no torch.
+
+A package announces its methods by entry points, so that the command lines find them without knowing their names:
+
+    [project.entry-points."ar_core.recipes"]
+    my_method = "my_package.my_method:RECIPE"
+
+    [project.entry-points."ar_core.decoders"]
+    my_method = "my_package.my_method:DECODER"
+
+The records hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from .config import did_you_mean, expand_path
+from .errors import ConfigError, MissingPackageError
+
+__all__ = [
+    "Decoder",
+    "Recipe",
+    "config_path",
+    "configs",
+    "decoder",
+    "decoders",
+    "recipe",
+    "recipe_file",
+    "recipes",
+    "resolve",
+]
+
+# The package that holds a method, named when a method is asked for and its package is absent.
+HOMES = {
+    "autoregressive": "dlm-text",
+    "ar": "dlm-text",
+    "fast_dllm_v2": "dlm-text",
+}
+
+ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train, as a package announces it.
+
+    Attributes:
+        name: what users type; also the file name of the recipe in ``package``.
+        summary: one line for listings.
+        package: dotted name of the importable folder that holds ``<name>.py`` and the ``*.yaml`` configs.
+        run_config: ``"module:Class"``, the dataclass of a whole run (fields ``model``, ``data``, ``method``,
+            ``train``).
+        build: ``"module:function"``, from such a config to an ``ar_core.training.Job``.
+    """
+
+    name: str
+    summary: str
+    package: str
+    run_config: str
+    build: str
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A way to generate, as a package announces it.
+
+    Attributes:
+        name: what users type.
+        summary: one line for listings.
+        decode: ``"module:function"`` with the signature
+            ``(backbone, prompts, options, *, stop, sampler, seed, on_token, trace) -> ar_core.decoding.Decoded``.
+        options: ``"module:Class"``, the frozen dataclass of the method's own settings, buildable by ``from_dict``.
+        kind: what comes out.
+    """
+
+    name: str
+    summary: str
+    decode: str
+    options: str
+    kind: Literal["text", "image"] = "text"
+
+
+def recipes() -> dict[str, Recipe]:
+    """All recipes of all installed packages, by name, sorted."""
+    return _announced("ar_core.recipes", Recipe)
+
+
+def decoders() -> dict[str, Decoder]:
+    """All decoders of all installed packages, by name, sorted."""
+    return _announced("ar_core.decoders", Decoder)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: no installed package has it; the nearest name is given.
+        MissingPackageError: a package known to hold it is not installed.
+    """
+    return _named("recipe", name, recipes())
+
+
+def decoder(name: str) -> Decoder:
+    """The decoder of that name; raises as :func:`recipe` does."""
+    return _named("decoder", name, decoders())
+
+
+def configs(recipe: Recipe) -> dict[str, Path]:
+    """The shipped configs of a recipe: file stem to path, sorted."""
+    return {path.stem: path for path in sorted(_folder(recipe.package).glob("*.yaml"))}
+
+
+def recipe_file(recipe: Recipe) -> Path:
+    """The Python file of a recipe, that ``tune run`` and ``torchrun`` execute."""
+    return _folder(recipe.package) / f"{recipe.name}.py"
+
+
+def config_path(recipe: Recipe, reference: str) -> Path:
+    """Find the config a user means.
+
+    Args:
+        recipe: whose shipped names are meant.
+        reference: a shipped name (``tiny``), a relative or absolute path (``~`` and ``$NAME`` are expanded), or a
+            module path (``my_package/my_method/recipes/tiny.yaml``).
+
+    Raises:
+        ConfigError: nothing of that name; the nearest shipped name is given.
+    """
+    shipped = configs(recipe)
+    if reference in shipped:
+        return shipped[reference]
+    looks_like_path = "/" in reference or reference.endswith((".yaml", ".yml"))
+    if looks_like_path:
+        path = expand_path(reference)
+        if path.is_file():
+            return path
+        inside = _module_path(reference)
+        if inside is not None:
+            return inside
+        if reference.removesuffix(".yaml") in shipped:
+            return shipped[reference.removesuffix(".yaml")]
+        raise ConfigError(
+            f"the config {reference!r} is no file here and no shipped config of {recipe.name}; "
+            f"{did_you_mean(Path(reference).stem, shipped)}"
+        )
+    raise ConfigError(f"{recipe.name} ships no config {reference!r}; {did_you_mean(reference, shipped)}")
+
+
+def resolve(reference: str) -> Any:
+    """Import what ``"module:attribute"`` names, inside the allowed packages only.
+
+    The allowed packages are this workspace's and those that announce recipes, decoders or tasks. Both the named module
+    and the module in which the object was defined must lie inside them, so a name that a module merely imported
+    (``ar_core.training:Tensor``) is refused.
+
+    Raises:
+        ConfigError: not of that form, outside the allowed packages, or absent.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigError(f"the component {reference!r} is not of the form package.module:name")
+    allowed = _allowed()
+    if module_name.split(".")[0] not in allowed:
+        raise ConfigError(
+            f"the component {reference!r} lies outside the allowed packages; use one from {', '.join(allowed)}"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise ConfigError(
+            f"the component {reference!r} names the module {error.name!r}, which does not exist"
+        ) from error
+    if not hasattr(module, attribute):
+        public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+        raise ConfigError(f"the module {module_name!r} has no {attribute!r}; {did_you_mean(attribute, public)}")
+    found = getattr(module, attribute)
+    home = getattr(found, "__module__", None)
+    if not isinstance(home, str) or home.split(".")[0] not in allowed:
+        raise ConfigError(
+            f"the component {reference!r} is defined in {home!r}, outside the allowed packages; "
+            f"use one from {', '.join(allowed)}"
+        )
+    return found
+
+
+def _announced(group: str, kind: type[Recipe] | type[Decoder]) -> dict[str, Any]:
+    found = {}
+    for point in metadata.entry_points(group=group):
+        record = point.load()
+        if not isinstance(record, kind) or record.name != point.name:
+            raise ConfigError(
+                f"the entry point {point.name!r} of {group} names {point.value!r}, which is no {kind.__name__} called "
+                f"{point.name!r}; correct it in the package's pyproject.toml"
+            )
+        found[point.name] = record
+    return dict(sorted(found.items()))
+
+
+def _named(what: str, name: str, found: dict[str, Any]) -> Any:
+    if name in found:
+        return found[name]
+    home = HOMES.get(name)
+    if home is not None and importlib.util.find_spec(home.replace("-", "_")) is None:
+        raise MissingPackageError(f"the {what} {name!r} is in the package {home}; install it with `pip install {home}`")
+    raise ConfigError(f"no installed package has a {what} {name!r}; {did_you_mean(name, found)}")
+
+
+@cache
+def _allowed() -> tuple[str, ...]:
+    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.tasks")
+    announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
+    return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"the recipe folder {package!r} is not an importable package; give it an __init__.py")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _module_path(reference: str) -> Path | None:
+    parts = Path(reference).parts
+    if len(parts) < 2 or parts[0] not in _allowed():
+        return None
+    spec = importlib.util.find_spec(parts[0])
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(next(iter(spec.submodule_search_locations)), *parts[1:])
+    candidates = [path, path.with_suffix(".yaml")]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
