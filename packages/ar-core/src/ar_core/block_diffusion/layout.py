@@ -24,7 +24,7 @@ from torch import Tensor
 from ar_core.errors import ConfigError
 from ar_core.masks import Mask, Tokens, block_diffusion, document
 
-__all__ = ["BlockDiffusionLayout", "Grid", "block_diffusion_layout", "block_grid"]
+__all__ = ["CLEAN", "BlockDiffusionLayout", "Grid", "block_diffusion_layout", "block_diffusion_mask", "block_grid"]
 
 CLEAN = 0
 """Stream id of the clean tokens; views are numbered from 1."""
@@ -52,8 +52,10 @@ def _changes(ids: Tensor) -> Tensor:
     return begins
 
 
-def block_grid(length: int, block_size: int, documents: Tensor | None = None) -> Grid:
-    """Positions and blocks of a row, counted from its start or from the start of each document.
+def block_grid(
+    length: int, block_size: int, documents: Tensor | None = None, *, restart_positions: bool = True
+) -> Grid:
+    """Blocks and positions of a row, counted from its start or from the start of each document.
 
     A tail shorter than D is a block of its own. With documents, a block never straddles two of them, whatever
     their lengths.
@@ -63,6 +65,7 @@ def block_grid(length: int, block_size: int, documents: Tensor | None = None) ->
         block_size: D, the diffusion block size, at least 1.
         documents: int64 [L] or [B, L], ids that are constant inside a document; None counts from the row's
             start.
+        restart_positions: whether positions, like blocks, begin anew with each document.
 
     Raises:
         ConfigError: `block_size` is not positive.
@@ -74,8 +77,11 @@ def block_grid(length: int, block_size: int, documents: Tensor | None = None) ->
     index = torch.arange(length, device=None if documents is None else documents.device)
     if documents is None:
         return Grid(positions=index, blocks=index // block_size)
-    positions = index - (index * _changes(documents)).cummax(-1).values
-    return Grid(positions=positions, blocks=(positions % block_size == 0).cumsum(-1) - 1)
+    offsets = index - (index * _changes(documents)).cummax(-1).values
+    return Grid(
+        positions=offsets if restart_positions else index.expand_as(offsets),
+        blocks=(offsets % block_size == 0).cumsum(-1) - 1,
+    )
 
 
 @dataclass(frozen=True)
@@ -106,18 +112,6 @@ class BlockDiffusionLayout:
     def positions(self) -> Tensor:
         """int64 [T] or [batch, T], positions fed to the model."""
         return self.tokens["position"]
-
-    def mask(self, *, clean: Literal["block", "token"] = "block") -> Mask:
-        """The training mask over the sequence.
-
-        Args:
-            clean: what a clean token sees of the clean stream: its whole block and all before it (`block`,
-                Fast-dLLM v2), or the tokens up to itself (`token`).
-        """
-        rule = block_diffusion(clean=clean)
-        if self.documents is not None:
-            rule = rule & document()
-        return Mask.self_attention(rule, self.tokens)
 
     def sequence(self, views: Sequence[Tensor], clean: Tensor) -> Tensor:
         """Put the streams in their places; ids and embeddings alike.
@@ -152,6 +146,18 @@ class BlockDiffusionLayout:
         if stream == CLEAN:
             return batch * width + length + index
         return ((stream - 1) * num_rows + batch) * width + index
+
+
+def block_diffusion_mask(tokens: Tokens, *, clean: Literal["block", "token"] = "block") -> Mask:
+    """The training mask over a laid-out sequence; documents are kept apart where `tokens` has their ids.
+
+    Args:
+        tokens: `BlockDiffusionLayout.tokens`.
+        clean: what a clean token sees of the clean stream: its whole block and all before it (`block`, Fast-dLLM
+            v2), or the tokens up to itself (`token`).
+    """
+    rule = block_diffusion(clean=clean)
+    return Mask.self_attention(rule & document() if "document" in tokens else rule, tokens)
 
 
 def block_diffusion_layout(

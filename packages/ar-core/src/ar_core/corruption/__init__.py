@@ -1,5 +1,8 @@
 """Which tokens training hides or noises, and the randomness that decides it."""
 
+from .fixed_rate import FixedRate
+from .masking import MaskSampler, complementary_pair, hide
 from .rng import SampleRng
+from .uniform_rate import UniformRatePerBlock
 
-__all__ = ["SampleRng"]
+__all__ = ["FixedRate", "MaskSampler", "SampleRng", "UniformRatePerBlock", "complementary_pair", "hide"]
