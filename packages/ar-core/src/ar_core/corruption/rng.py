@@ -12,12 +12,14 @@ __all__ = ["SampleRng"]
 class SampleRng:
     """Source of the noise of training samples, independent of how samples are batched.
 
-    A batch of eight, two batches of four, two ranks, worker processes, and a resumed run all ask for the same rows and so
-    draw the same noise. Values do not depend on the process, the platform's ``hash`` or the device of the model.
+    A batch of eight, two batches of four, two ranks, worker processes, and a resumed run all ask for the same rows
+    and so draw the same noise. Values do not depend on the process, the platform's ``hash`` or the device of the
+    model.
 
     Args:
         seed: Seed of the run, any integer of at most 64 bits.
-        epoch: Distinguishes passes that number their samples alike; a stream whose sample numbers never repeat uses 0.
+        epoch: Distinguishes passes that number their samples alike; a stream whose sample numbers never repeat uses
+            0.
     """
 
     seed: int
@@ -26,8 +28,8 @@ class SampleRng:
     def row(self, index: int, stream: str) -> torch.Generator:
         """Return a fresh CPU generator for one sample and one use of randomness.
 
-        Equal arguments give equal generators; any difference gives an unrelated one. torch seeds its CPU generator with 32
-        bits, so two given rows coincide with probability 2**-32.
+        Equal arguments give equal generators; any difference gives an unrelated one. torch seeds its CPU generator
+        with 32 bits, so two given rows coincide with probability 2**-32.
 
         Args:
             index: Global number of the sample.

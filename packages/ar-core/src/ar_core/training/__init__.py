@@ -1,0 +1,19 @@
+"""Training: the objective seam, the one loop behind every launcher, checkpoints and exact resume."""
+
+from .config import TrainConfig
+from .job import Job, Source, TrainResult
+from .loop import train
+from .objective import Objective, Player, Prepared
+from .step import TrainStep
+
+__all__ = [
+    "Job",
+    "Objective",
+    "Player",
+    "Prepared",
+    "Source",
+    "TrainConfig",
+    "TrainResult",
+    "TrainStep",
+    "train",
+]

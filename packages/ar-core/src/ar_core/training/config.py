@@ -1,0 +1,101 @@
+"""Settings of a training run that are independent of the method."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ConfigError
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. The unit is the optimiser step; batch sizes count samples.
+
+    Raises:
+        ConfigError: A value is out of range or contradicts another.
+    """
+
+    steps: int = 1000
+    """Optimiser steps of the whole run."""
+    batch_size: int = 8
+    """Samples per optimiser step, over all ranks and micro-batches."""
+    micro_batch_size: int | None = None
+    """Samples per forward pass; None means a rank's whole share at once. Changes memory, not the result."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (times the learning rate), applied to parameters with two or more dimensions only."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's first and second moments."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up; step n of them runs at n / warmup_steps of the peak."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """What the learning rate does after warm-up, over the remaining steps."""
+    final_lr_fraction: float = 0.0
+    """Where cosine and linear end, as a fraction of the peak, in [0, 1]."""
+    clip_norm: float | None = 1.0
+    """Largest Euclidean norm of each player's whole gradient; None leaves it as it is."""
+    seed: int = 0
+    """Seed of the corruption and of dropout."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """fp32 computes in the dtype of the weights; bf16 runs the forward pass under autocast and leaves weights,
+    gradients and optimiser state in their own dtype."""
+    ema: float | None = None
+    """Decay per step of an exponential moving average of the trained weights, in (0, 1); None keeps none.
+    Evaluation and the final model use the average."""
+    device: str = "auto"
+    """Where the models run: ``cpu``, ``cuda``, ``cuda:1`` ...; auto takes CUDA if there is one, one device a rank."""
+    num_workers: int = 0
+    """Processes per rank that read and prepare whole optimiser steps ahead; 0 prepares in the loop. Same result."""
+    checkpoint_dir: str | None = None
+    """Directory of checkpoints, ``metrics.jsonl`` and the final model; None writes nothing."""
+    checkpoint_every_steps: int | None = None
+    """Checkpoint after every so many steps; None leaves it to the clock."""
+    checkpoint_every_seconds: float | None = 300.0
+    """Checkpoint at the first step that ends so many seconds after the last checkpoint; None leaves it to the
+    steps."""
+    keep: int = 2
+    """How many of the newest checkpoints stay."""
+    log_every: int = 10
+    """A line of metrics every so many steps, and at the last one."""
+    eval_every: int | None = None
+    """Evaluation every so many steps, and at the last one; None never evaluates."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "keep", "log_every"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("micro_batch_size", "checkpoint_every_steps", "eval_every"):
+            value = getattr(self, name)
+            self._require(name, value is None or value >= 1, "at least 1, or null")
+        for name in ("warmup_steps", "num_workers", "weight_decay"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("lr", math.isfinite(self.lr) and self.lr > 0, "a positive number")
+        self._require("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
+        self._require("schedule", self.schedule in ("constant", "cosine", "linear"), "constant, cosine or linear")
+        self._require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
+        self._require("final_lr_fraction", 0 <= self.final_lr_fraction <= 1, "in [0, 1]")
+        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive, or null")
+        self._require("ema", self.ema is None or 0 < self.ema < 1, "in (0, 1), or null")
+        seconds = self.checkpoint_every_seconds
+        self._require("checkpoint_every_seconds", seconds is None or seconds >= 0, "at least 0, or null")
+        if self.warmup_steps > self.steps:
+            raise ConfigError(
+                f"warmup_steps is {self.warmup_steps} and steps only {self.steps}: warm-up must end within the run, "
+                "lower it or train longer"
+            )
+        if self.schedule == "constant" and self.final_lr_fraction:
+            raise ConfigError(
+                f"final_lr_fraction is {self.final_lr_fraction} and schedule is constant, which never uses it: "
+                "choose cosine or linear, or drop it"
+            )
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ConfigError(
+                f"micro_batch_size is {self.micro_batch_size} and batch_size only {self.batch_size}: a forward pass "
+                "cannot take more samples than an optimiser step has, lower it"
+            )
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise ConfigError(f"{name} is {getattr(self, name)!r} and must be {allowed}")
