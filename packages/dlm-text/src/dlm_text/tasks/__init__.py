@@ -6,6 +6,7 @@ problem may be trained on, every problem has one right answer, and answers are 4
 
 from .generate import TASKS, held_out, problem, stream
 from .problem import HELD_OUT_PERCENT, Problem, Split, split_of
+from .task import ExactTask
 from .tokenizer import CHARACTERS, SPECIALS, build_tokenizer, encode_answer, encode_prompt
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "HELD_OUT_PERCENT",
     "SPECIALS",
     "TASKS",
+    "ExactTask",
     "Problem",
     "Split",
     "build_tokenizer",
