@@ -153,8 +153,8 @@ def block_diffusion_mask(tokens: Tokens, *, clean: Literal["block", "token"] = "
 
     Args:
         tokens: `BlockDiffusionLayout.tokens`.
-        clean: what a clean token sees of the clean stream: its whole block and all before it (`block`, Fast-dLLM
-            v2), or the tokens up to itself (`token`).
+        clean: what a clean token sees of the clean stream: its whole block and all before it, or the tokens up to
+            itself.
     """
     rule = block_diffusion(clean=clean)
     return Mask.self_attention(rule & document() if "document" in tokens else rule, tokens)
