@@ -1,0 +1,99 @@
+"""Files and directories that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from ..errors import CheckpointError
+
+__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "sync"]
+
+TEMPORARY = ".tmp-"
+"""How the names of things not yet complete begin."""
+
+
+def sync(path: str | Path) -> None:
+    """Wait until a file's content, or a directory's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; what was written there takes its place at the end.
+
+    If the block raises, the process dies or the disk is full, ``path`` is as it was.
+
+    Raises:
+        CheckpointError: The operating system refuses (disk full, no permission ...).
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
+    with _refusals_named(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+
+
+@contextmanager
+def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary directory beside ``path`` that takes its place at the end, every file in it on the disk.
+
+    If the block raises, the process dies or the disk is full, ``path`` is as it was. Replacing an existing directory is
+    two renames: whoever dies between them finds the old one under a name that begins with ``.tmp-``.
+
+    Args:
+        path: The directory that appears.
+        replace: Put it in the place of an existing directory of that name.
+
+    Raises:
+        CheckpointError: It exists already, or the operating system refuses (disk full, no permission ...).
+    """
+    path = Path(path)
+    if path.exists() and not replace:
+        raise CheckpointError(f"{path} exists already: choose another directory, or remove it first")
+    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
+    with _refusals_named(path, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for folder, _, files in os.walk(temporary):
+            for name in files:
+                sync(os.path.join(folder, name))
+            sync(folder)
+        if path.exists():
+            old = path.parent / f"{TEMPORARY}old-{path.name}-{os.getpid()}"
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+        sync(path.parent)
+
+
+@contextmanager
+def _refusals_named(path: Path, temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        # Tensors are written by native code, which reports a full disk as an error of its own kind.
+        if isinstance(error, (OSError, SafetensorError)):
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CheckpointError(
+                f"{path} cannot be written ({reason}): what lay there before is unchanged, "
+                "free space on that disk or choose another directory"
+            ) from error
+        raise

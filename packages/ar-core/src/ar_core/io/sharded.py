@@ -1,0 +1,67 @@
+"""Checkpoints of one or many safetensors files."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .safetensors_file import read_tensors
+
+__all__ = ["read_checkpoint"]
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint.
+
+    Args:
+        path: A safetensors file, an index file, or a directory that holds ``model.safetensors.index.json``,
+            ``model.safetensors``, or exactly one safetensors file.
+        device: Where the tensors go.
+
+    Raises:
+        CheckpointError: Nothing of that kind there; an index that names absent shards or keys its shards do not hold; a
+            damaged file. Names what is wrong.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = _main_file(path)
+    if path.suffix != ".json":
+        return read_tensors(path, device)
+    try:
+        shard_of = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted(set(shard_of.values()))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no index (it has no mapping 'weight_map'): download it again") from error
+    absent = [name for name in shards if Path(name).name != name or not (path.parent / name).is_file()]
+    if absent:
+        raise CheckpointError(
+            f"{path} names {len(shards)} files and {', '.join(absent)} is not beside it: download the missing ones"
+        )
+    tensors: dict[str, Tensor] = {}
+    for name in shards:
+        tensors |= read_tensors(path.parent / name, device)
+    missing = sorted(shard_of.keys() - tensors.keys())
+    if missing:
+        raise CheckpointError(
+            f"{path} promises {missing[0]!r} and {len(missing) - 1} more that its files do not hold: "
+            "index and files are of different downloads, get them together"
+        )
+    return tensors
+
+
+def _main_file(directory: Path) -> Path:
+    for name in (INDEX, SINGLE):
+        if (directory / name).is_file():
+            return directory / name
+    files = sorted(directory.glob("*.safetensors"))
+    if len(files) != 1:
+        held = f"{len(files)} safetensors files and no index" if files else "no safetensors file"
+        raise CheckpointError(f"{directory} holds {held}: give the directory of a checkpoint, or one file of it")
+    return files[0]

@@ -1,0 +1,81 @@
+"""Loading weights with nothing left over on either side."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+
+__all__ = ["load_strict"]
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the checkpoint") -> None:
+    """Copy ``tensors`` into a module's parameters and persistent buffers; all of them fit, or none is copied.
+
+    Values are converted to the dtype and device of the module. Of parameters that the module ties, the checkpoint may
+    hold one name, some or all; where it holds several they must be equal.
+
+    Args:
+        module: The module.
+        tensors: Values by the names of ``module.state_dict()``.
+        source: What the error calls the origin of the tensors.
+
+    Raises:
+        CheckpointError: Names every missing, unexpected and misshapen key, and tied keys with different values.
+    """
+    targets = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    group: dict[int, list[str]] = defaultdict(list)
+    for name, value in targets.items():
+        group[id(value)].append(name)
+    missing, misshapen, untied = [], [], []
+    for names in group.values():
+        held = [name for name in names if name in tensors]
+        if not held:
+            missing.append(names[0])
+        for name in held:
+            if tensors[name].shape != targets[name].shape:
+                misshapen.append(f"{name} {list(tensors[name].shape)} instead of {list(targets[name].shape)}")
+            elif name != held[0] and not torch.equal(tensors[name], tensors[held[0]]):
+                untied.append(f"{held[0]} and {name}")
+    unexpected = [name for name in tensors if name not in targets]
+    faults = [
+        f"it lacks {_ranges(missing)}" if missing else "",
+        f"it has {_ranges(unexpected)}, which the model does not know" if unexpected else "",
+        f"its shapes differ: {', '.join(misshapen)}" if misshapen else "",
+        f"it has different values for tied weights: {', '.join(untied)}" if untied else "",
+    ]
+    if any(faults):
+        raise CheckpointError(
+            f"{source} does not fit the {type(module).__name__}: {'; '.join(filter(None, faults))}; "
+            "load it with the configuration it was saved with"
+        )
+    with torch.no_grad():
+        for name, value in tensors.items():
+            targets[name].copy_(value)
+
+
+def _ranges(keys: Iterable[str]) -> str:
+    """Name every key, writing keys that differ only in their first number as one: ``layers.{0-3,5}.weight``."""
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    plain = []
+    for key in keys:
+        match = re.search(r"(?<![^.])\d+(?![^.])", key)
+        if match:
+            numbers[key[: match.start()], key[match.end() :]].append(int(match.group()))
+        else:
+            plain.append(key)
+    return ", ".join(plain + [f"{before}{_runs(found)}{after}" for (before, after), found in numbers.items()])
+
+
+def _runs(found: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in sorted(found):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    return text if len(found) == 1 else "{" + text + "}"
