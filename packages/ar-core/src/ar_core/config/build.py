@@ -20,7 +20,8 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
 
     Understood types: ``bool``, ``int``, ``float`` (an integer is accepted), ``str``, ``Path`` (from text), ``None``,
     ``Any``, ``Literal``, ``X | None`` and other unions, ``list[X]``, ``tuple[X, ...]``, ``tuple[X, Y]``,
-    ``dict[str, X]`` and dataclasses, nested at will. Nothing is converted beyond that: ``"1"`` is no integer and ``true`` is not 1.
+    ``dict[str, X]`` and dataclasses, nested at will. Nothing is converted beyond that: ``"1"`` is no integer and
+    ``true`` is not 1.
 
     Args:
         cls: the dataclass.

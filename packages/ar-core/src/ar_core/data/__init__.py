@@ -1,6 +1,30 @@
 """Text data: files to documents, documents to rows, rows to the infinite sample stream of a run."""
 
+from .build import build_source
+from .chat import chat_document
+from .config import TextDataConfig
+from .document import Document
+from .packing import Row, pack, pack_reference, pack_whole, pad_to_blocks
 from .sample import Sample, SampleSource
+from .source import IGNORED, StoredSource, StreamedSource
 from .tasks import Task, task, tasks
 
-__all__ = ["Sample", "SampleSource", "Task", "task", "tasks"]
+__all__ = [
+    "IGNORED",
+    "Document",
+    "Row",
+    "Sample",
+    "SampleSource",
+    "StoredSource",
+    "StreamedSource",
+    "Task",
+    "TextDataConfig",
+    "build_source",
+    "chat_document",
+    "pack",
+    "pack_reference",
+    "pack_whole",
+    "pad_to_blocks",
+    "task",
+    "tasks",
+]

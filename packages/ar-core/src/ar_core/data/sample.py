@@ -15,8 +15,8 @@ class Sample(TypedDict):
         index: number of the sample in its run, counted from 0 over all epochs; noise is keyed by it.
         ids: int64 [L], token ids.
         labels: int64 [L], equal to ``ids`` where supervised and -100 elsewhere; not shifted.
-        document: int64 [L], number of the document within the row, non-decreasing from 0. Padding at the end of a row is
-            a document of its own; positions within documents follow from these ids.
+        document: int64 [L], number of the document within the row, non-decreasing from 0. Padding at the end of a
+            row is a document of its own; positions within documents follow from these ids.
     """
 
     index: int

@@ -18,14 +18,14 @@ __all__ = ["Task", "task", "tasks"]
 
 @runtime_checkable
 class Task(Protocol):
-    """Problems from a seed, with exact answers; those of ``"train"`` and ``"heldout"`` are disjoint for all seeds."""
+    """Problems from a seed, with exact answers; those of ``"train"`` and ``"held_out"`` are disjoint for all seeds."""
 
     @property
     def name(self) -> str:
         """What users type."""
         ...
 
-    def problems(self, split: Literal["train", "heldout"], seed: int) -> Iterator[tuple[str, str]]:
+    def problems(self, split: Literal["train", "held_out"], seed: int) -> Iterator[tuple[str, str]]:
         """Yield (prompt, answer) without end; a pure function of split and seed."""
         ...
 
