@@ -1,6 +1,6 @@
 """Attention masks as rules over per-token ids.
 
-A rule is a small predicate over ids (position, document, block, stream, ...); rules combine with ``&``, ``|`` and ``~``.
+A rule is a small predicate over ids (position, document, block, stream, ...); rules combine with ``&``, ``|``, ``~``.
 A :class:`Mask` binds a rule to the ids of queries and keys and renders it as a dense bool tensor, as FlexAttention's
 predicate or ``BlockMask``, or as segments.
 """

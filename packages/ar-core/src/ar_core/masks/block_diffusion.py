@@ -9,28 +9,23 @@ from ar_core.masks.rule import Ids, Rule
 
 __all__ = ["block_diffusion"]
 
-_CLEAN_ORDERS = {"block_causal": "block", "token_causal": "position"}
+_ORDERS = {"block": "block", "token": "position"}
 
 
-def _clean_context(q: Ids, k: Ids, order: str) -> Tensor:
-    noised = q["stream"] > 0
-    clean_key = k["stream"] == 0
-    own_block = (q["stream"] == k["stream"]) & (q["block"] == k["block"])
-    context = clean_key & (k["block"] < q["block"])
-    clean = clean_key & (k[order] <= q[order])
-    return (noised & (own_block | context)) | (~noised & clean)
-
-
-def _noisy_context(q: Ids, k: Ids, order: str) -> Tensor:
-    noised = q["stream"] > 0
-    own_stream = (q["stream"] == k["stream"]) & (k["block"] <= q["block"])
-    clean = (k["stream"] == 0) & (k[order] <= q[order])
-    return (noised & own_stream) | (~noised & clean)
+def _allows(q: Ids, k: Ids, clean: str, context: str) -> Tensor:
+    order = _ORDERS[clean]
+    noised_query, clean_key = q["stream"] > 0, k["stream"] == 0
+    own_stream = q["stream"] == k["stream"]
+    if context == "clean":
+        noised = (own_stream & (k["block"] == q["block"])) | (clean_key & (k["block"] < q["block"]))
+    else:
+        noised = own_stream & (k["block"] <= q["block"])
+    return (noised_query & noised) | (~noised_query & clean_key & (k[order] <= q[order]))
 
 
 def block_diffusion(
     *,
-    clean: Literal["block_causal", "token_causal"] = "block_causal",
+    clean: Literal["block", "token"] = "block",
     context: Literal["clean", "noisy"] = "clean",
 ) -> Rule:
     """A noised query attends to its own noised block and to earlier clean blocks, a clean query to clean tokens only.
@@ -67,10 +62,10 @@ def block_diffusion(
                   . . . . . # # #
 
     Args:
-        clean: order of the clean stream. ``"token_causal"`` also needs ``position`` and makes the clean stream a plain
-            AR forward (Efficient-DLM's hybrid objective)::
+        clean: whether the clean stream is causal over blocks or over tokens. ``"token"`` also needs ``position``
+            and makes the clean stream a plain AR forward (Efficient-DLM's hybrid objective)::
 
-                block_diffusion(clean="token_causal")
+                block_diffusion(clean="token")
                 stream    1 1 1 1 0 0 0 0
                 block     0 0 1 1 0 0 1 1
                 position  0 1 2 3 0 1 2 3
@@ -101,11 +96,9 @@ def block_diffusion(
     Raises:
         MaskError: an option has another value.
     """
-    if clean not in _CLEAN_ORDERS:
-        raise MaskError(f"clean={clean!r} was given to block_diffusion; it must be 'block_causal' or 'token_causal'.")
+    if clean not in _ORDERS:
+        raise MaskError(f"clean={clean!r} was given to block_diffusion; it must be 'block' or 'token'.")
     if context not in ("clean", "noisy"):
         raise MaskError(f"context={context!r} was given to block_diffusion; it must be 'clean' or 'noisy'.")
-    order = _CLEAN_ORDERS[clean]
-    allows = _clean_context if context == "clean" else _noisy_context
-    needs = frozenset({"stream", "block", order})
-    return Rule(f"block_diffusion_{context}_context", allows, needs, needs, (order,))
+    needs = frozenset({"stream", "block", _ORDERS[clean]})
+    return Rule("block_diffusion", _allows, needs, needs, (clean, context))

@@ -25,8 +25,8 @@ _EVERYTHING = bidirectional()
 class Mask:
     """Who may attend to whom: ``rule`` over Q query tokens and K key tokens.
 
-    Queries and keys differ when a pass runs against a KV cache: keys are the cache slots, queries the window. Renderings
-    are computed when first asked for and kept, so build a mask once per pass and hand it to all layers.
+    Queries and keys differ when a pass runs against a KV cache: keys are the cache slots, queries the window.
+    Renderings are computed when first asked for and kept: build a mask once per pass and hand it to all layers.
     It travels through Hugging Face models as ``attention_mask``, hence ``ndim`` and ``shape``.
 
     Args:
@@ -49,13 +49,14 @@ class Mask:
                 )
         if None not in (queries.batch, keys.batch) and queries.batch != keys.batch:
             raise MaskError(
-                f"Queries have batch size {queries.batch} and keys {keys.batch}; they must agree or be shared by the batch."
+                f"Queries have batch size {queries.batch} and keys {keys.batch}; "
+                "give both the same batch size, or ids shared by the batch."
             )
         if queries.device != keys.device:
             raise MaskError(f"Queries are on {queries.device} and keys on {keys.device}; move both to one device.")
         self.rule, self.queries, self.keys = rule, queries, keys
         self._dense: Tensor | None = None
-        self._block_masks: "dict[int, BlockMask]" = {}
+        self._block_masks: dict[int, BlockMask] = {}
         self._segments: dict[tuple[int, int], tuple[Segment, ...]] = {}
 
     @classmethod

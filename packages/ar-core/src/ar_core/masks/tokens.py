@@ -15,10 +15,12 @@ class Tokens:
 
     Rules read ids, never indices, so a ragged, packed, pruned or permuted layout changes only the ids.
     Names in use: ``position`` (what RoPE sees), ``document``, ``block``, ``stream`` (0 clean, 1 and 2 noised views),
-    ``scale``, ``prefix`` (1 inside, 0 outside), ``valid`` (1 real, 0 padding), ``enter`` and ``exit`` (interval of a tree node).
+    ``scale``, ``prefix`` (1 inside, 0 outside), ``valid`` (1 real, 0 padding), ``enter`` and ``exit`` (interval of a
+    tree node).
 
     Args:
-        ids: integer or bool tensors, each [L] (shared by the batch) or [B, L]; [1, L] counts as shared. Bool becomes int64.
+        ids: integer or bool tensors, each [L] (shared by the batch) or [B, L]; [1, L] counts as shared and bool
+            becomes int64.
 
     Raises:
         MaskError: no ids, an id that is not integer, of another rank, length, batch size or device than the rest.

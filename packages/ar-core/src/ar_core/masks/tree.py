@@ -51,7 +51,7 @@ def tree_intervals(parents: Sequence[int]) -> tuple[Tensor, Tensor]:
         MaskError: a parent is out of range, or the parents form a cycle.
     """
     children: list[list[int]] = [[] for _ in parents]
-    roots = []
+    roots: list[int] = []
     for node, parent in enumerate(parents):
         if not -1 <= parent < len(parents):
             raise MaskError(

@@ -1,0 +1,24 @@
+"""PyTorch's scaled dot product attention with a dense mask: always there, on every device, with gradients."""
+
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ar_core.masks import Mask
+
+__all__ = ["available", "compute", "refuses"]
+
+
+def available() -> tuple[bool, str]:
+    """Always."""
+    return True, "part of torch"
+
+
+def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
+    """Nothing."""
+    return None
+
+
+def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | None) -> Tensor:
+    """See :class:`ar_core.attention.backend.Backend`. A query that sees no key gives 0."""
+    allowed = None if mask is None or mask.is_full else mask.dense()
+    return scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
