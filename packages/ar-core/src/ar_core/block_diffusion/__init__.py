@@ -7,10 +7,9 @@ from .layout import (
     block_diffusion_mask,
     block_grid,
 )
-from .loss import IGNORED, Targets, select_targets, summed_cross_entropy
+from .loss import Targets, select_targets, summed_cross_entropy
 
 __all__ = [
-    "IGNORED",
     "BlockDiffusionLayout",
     "Grid",
     "Targets",

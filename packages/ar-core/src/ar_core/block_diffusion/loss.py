@@ -16,10 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ar_core.block_diffusion.layout import CLEAN, BlockDiffusionLayout
 
-__all__ = ["IGNORED", "Targets", "select_targets", "summed_cross_entropy"]
-
-IGNORED = -100
-"""Label of a position without supervision."""
+__all__ = ["Targets", "select_targets", "summed_cross_entropy"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def select_targets(
     Args:
         layout: where the streams lie.
         hidden: one bool [B, L] per view, the positions hidden in it; labels must be set there.
-        labels: int64 [B, L], -100 where unsupervised; not touched.
+        labels: int64 [B, L], negative (-100) where unsupervised; not touched.
         shift: True: row i-1 of a view predicts token i (the AR convention, Fast-dLLM v2). False: row i does.
         block_first: with shift, which row i-1 predicts the first token of a block. `noised`: the view's,
             which sees block b-1 noised (published). `clean`: the clean stream's, which sees it clean, as the
@@ -63,7 +60,7 @@ def select_targets(
     if shift:
         masks = [(view, chosen & ~layout.starts) for view, chosen in masks]
         if block_first == "clean":
-            masks.append((CLEAN, layout.grid.firsts & ~layout.starts & (labels != IGNORED)))
+            masks.append((CLEAN, layout.grid.firsts & ~layout.starts & (labels >= 0)))
     rows, wanted = [], []
     for stream, chosen in masks:
         batch, index = chosen.nonzero(as_tuple=True)
