@@ -1,0 +1,25 @@
+"""What every decoder shares: the model it drives, stop rules, statistics, traces, and the autoregressive baseline."""
+
+from ar_core.decoding.autoregressive import autoregressive
+from ar_core.decoding.backbone import Backbone
+from ar_core.decoding.causal_pass import causal_pass
+from ar_core.decoding.decoded import Decoded, OnToken
+from ar_core.decoding.prompts import check_prompts
+from ar_core.decoding.stats import DecodeStats
+from ar_core.decoding.stop import Finish, StopRule
+from ar_core.decoding.token_stream import TokenStream
+from ar_core.decoding.trace import Trace
+
+__all__ = [
+    "Backbone",
+    "DecodeStats",
+    "Decoded",
+    "Finish",
+    "OnToken",
+    "StopRule",
+    "TokenStream",
+    "Trace",
+    "autoregressive",
+    "causal_pass",
+    "check_prompts",
+]

@@ -1,0 +1,124 @@
+"""The sampler of text decoders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ar_core.errors import ConfigError
+from ar_core.sampling.filters import keep_min_p, keep_top_k, keep_top_p
+
+__all__ = ["Sampler"]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a token is chosen from logits.
+
+    Order: banned ids, temperature, top-k, top-p, min-p. At temperature 0 the choice is the argmax, which no filter can
+    change, so none is applied.
+
+    Attributes:
+        temperature: T >= 0; 0 is greedy.
+        top_k: keep so many ids, or None.
+        top_p: keep the smallest set whose mass exceeds this, 0 < p <= 1, or None.
+        min_p: keep ids at least this fraction of the most probable, 0 < p <= 1, or None.
+        banned_ids: ids that are never chosen (a mask token).
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    banned_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+            raise ConfigError(f"temperature is {self.temperature}; it must be a number of at least 0 (0 is greedy).")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or None for no limit.")
+        for name in ("top_p", "min_p"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"{name} is {value}; it must lie in (0, 1], or be None for no limit.")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the choice is the argmax."""
+        return self.temperature == 0
+
+    def filtered(self, logits: Tensor) -> Tensor:
+        """Logits `[R, V]` float32 (float64 stays) of the distribution that is drawn from; what cannot be drawn is -inf.
+
+        At temperature 0: the logits with banned ids at -inf.
+        """
+        scores = self._allowed(logits)
+        if self.greedy:
+            return scores
+        scores = scores / self.temperature
+        if self.top_k is not None:
+            scores = keep_top_k(scores, self.top_k)
+        if self.top_p is not None:
+            scores = keep_top_p(scores, self.top_p)
+        if self.min_p is not None:
+            scores = keep_min_p(scores, self.min_p)
+        return scores
+
+    def pick(self, logits: Tensor, generators: Sequence[Generator] | None = None) -> tuple[Tensor, Tensor]:
+        """Choose a token for each row of logits.
+
+        Args:
+            logits: `[R, V]`.
+            generators: one per row (the same object may serve several; it is drawn from in row order); needed if
+                `temperature > 0`.
+
+        Returns:
+            tokens int64 `[R]` and confidences `[R]`: the probability of the chosen token in the distribution it was drawn
+            from (at temperature 0: in the softmax over all ids that are not banned).
+
+        Raises:
+            ConfigError: the temperature is positive and there is not one generator per row.
+        """
+        scores = self.filtered(logits)
+        probabilities = scores.softmax(-1)
+        # From the logits: two that differ may have equal probabilities once rounded.
+        tokens = scores.argmax(-1) if self.greedy else draw(probabilities, generators)
+        return tokens, probabilities.gather(-1, tokens[:, None])[:, 0]
+
+    def choose(self, logits: Tensor, generators: Sequence[Generator] | None = None) -> Tensor:
+        """The tokens of `pick` without their confidences; at temperature 0 no softmax is computed."""
+        if not self.greedy:
+            return draw(self.filtered(logits).softmax(-1), generators)
+        return self._allowed(logits).argmax(-1) if self.banned_ids else logits.argmax(-1)
+
+    def _allowed(self, logits: Tensor) -> Tensor:
+        scores = logits if logits.dtype == torch.float64 else logits.float()
+        if self.banned_ids:
+            scores = scores.index_fill(-1, torch.tensor(self.banned_ids, device=scores.device), -math.inf)
+        return scores
+
+
+def draw(probabilities: Tensor, generators: Sequence[Generator] | None) -> Tensor:
+    """One draw per row by inversion: int64 `[R]` from probabilities `[R, V]`.
+
+    Takes exactly one uniform number from a row's generator, so the stream of a row is a function of how many tokens it drew.
+    """
+    if generators is None or len(generators) != probabilities.shape[0]:
+        given = "none" if generators is None else str(len(generators))
+        raise ConfigError(
+            f"Sampling at a positive temperature needs one generator for each of {probabilities.shape[0]} rows, and {given} "
+            f"were given; pass row_generators(seed, rows), or set the temperature to 0."
+        )
+    uniforms = torch.cat([torch.rand(1, dtype=torch.float64, generator=g, device=g.device).cpu() for g in generators])
+    mass = probabilities.double().cumsum(-1)
+    total = mass[:, -1:]
+    # Kept below the total, so that rounding cannot push the point past the last id with mass; "right" skips ids of mass 0.
+    points = torch.minimum(uniforms.to(mass.device)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(mass, points, right=True)[:, 0]
