@@ -1,5 +1,6 @@
 """Block diffusion: training layouts and loss, and the block decoder."""
 
+from .decode import decode_blocks
 from .layout import (
     BlockDiffusionLayout,
     Grid,
@@ -8,14 +9,19 @@ from .layout import (
     block_grid,
 )
 from .loss import Targets, select_targets, summed_cross_entropy
+from .policy import BlockPolicy
+from .reveal import reveal
 
 __all__ = [
     "BlockDiffusionLayout",
+    "BlockPolicy",
     "Grid",
     "Targets",
     "block_diffusion_layout",
     "block_diffusion_mask",
     "block_grid",
+    "decode_blocks",
+    "reveal",
     "select_targets",
     "summed_cross_entropy",
 ]
