@@ -1,0 +1,65 @@
+"""What makes two runs the same run."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ResumeError
+from .config import TrainConfig
+from .job import Job
+
+__all__ = ["require_same_run", "run_identity"]
+
+# Settings that change memory, speed or what is written, but not the weights a run ends with.
+FREE = {
+    "micro_batch_size",
+    "device",
+    "num_workers",
+    "checkpoint_dir",
+    "checkpoint_every_steps",
+    "checkpoint_every_seconds",
+    "keep",
+    "log_every",
+    "eval_every",
+}
+
+
+def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
+    """Return everything that decides what weights a run ends with, as plain JSON data."""
+    # A constant schedule does not know where the run ends, so such a run can be made longer.
+    free = FREE | {"steps"} if config.schedule == "constant" else FREE
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+    identity = {
+        "train": settings,
+        "objective": {
+            "coefficients": dict(job.objective.coefficients),
+            "players": [dataclasses.asdict(player) for player in job.objective.players()],
+        },
+        "data": job.source.describe(),
+        "job": job.identity,
+    }
+    return json.loads(json.dumps(identity, default=str))
+
+
+def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], source: Any) -> None:
+    """Raise if a checkpoint belongs to another run.
+
+    Raises:
+        ResumeError: Names the first setting that differs, with both values.
+    """
+    before, now = dict(_leaves(saved)), dict(_leaves(present))
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name, "absent") != now.get(name, "absent"):
+            raise ResumeError(
+                f"{name} was {before.get(name, 'absent')} in the checkpoint {source} and is {now.get(name, 'absent')} "
+                "now: continue with the setting it had, or choose another checkpoint_dir"
+            )
+
+
+def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{where}.{key}" if where else str(key))
+    else:
+        yield where, value

@@ -1,0 +1,133 @@
+"""What a run leaves behind: metrics, evaluations, checkpoints, the final model."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint
+from .config import TrainConfig
+from .job import Job
+from .meters import Throughput, peak_memory_mib
+from .metrics import MetricsFile
+from .progress import Progress
+from .state import RunState
+from .step import StepReport, TrainStep
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Everything around the steps, on the first rank.
+
+    Args:
+        job: What is trained.
+        config: The run.
+        module: The models, to be put in eval mode for evaluations.
+        state: The live run, as checkpoints hold it.
+        identity: As ``run_identity`` gives it.
+        directory: Where things are written; None writes nothing.
+        report: Called with every record of metrics.
+        resumed_from: Step of the checkpoint the run continues from.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        config: TrainConfig,
+        module: TrainStep,
+        state: RunState,
+        identity: Mapping[str, Any],
+        directory: Path | None,
+        report: Callable[[Mapping[str, Any]], None] | None,
+        resumed_from: int | None,
+    ) -> None:
+        self.job, self.config, self.module, self.state = job, config, module, state
+        self.identity, self.directory, self.report = identity, directory, report
+        self.evaluation: dict[str, float] = {}
+        self.device = next(module.parameters()).device
+        self.saved_step, self.saved_at = resumed_from, time.monotonic()
+        self.metrics = MetricsFile(directory, resumed_from or 0) if directory is not None else None
+        self.progress = Progress(config.steps, resumed_from or 0)
+        self.throughput = Throughput()
+
+    def after_step(self, step: int, result: StepReport, tokens: int, *, stopping: bool) -> None:
+        """Take note of a step; ``step`` counts those done, this one included."""
+        config, last = self.config, step == self.config.steps
+        self.progress.show(step, result.loss)
+        self.throughput.add(config.batch_size, tokens)
+        if step % config.log_every == 0 or last:
+            self._log({"step": step, **self._numbers(result)})
+        if config.eval_every is not None and (step % config.eval_every == 0 or last):
+            self._evaluate(step)
+        if self.directory is not None and self._checkpoint_due(step, last or stopping):
+            with self.throughput.paused():
+                self._checkpoint(self.directory, step)
+
+    def finish(self, step: int, *, trained: bool) -> None:
+        """Leave the averaged weights in the models and write the final model, once the run is over."""
+        if step < self.config.steps:
+            return
+        if self.state.ema is not None:
+            self.state.ema.keep()
+        if self.job.save is None or self.directory is None:
+            return
+        final = self.directory / "final"
+        if final.exists() and not trained:
+            return
+        # A process killed here is started again: the last checkpoint is complete, and the model is written anew.
+        shutil.rmtree(final, ignore_errors=True)
+        self.module.eval()
+        self.job.save(final)
+
+    def close(self) -> None:
+        """Close the metrics and leave the terminal as it was."""
+        self.progress.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+    def _numbers(self, result: StepReport) -> dict[str, Any]:
+        return {
+            "loss": result.loss,
+            "lr": result.lr,
+            "grad_norm": math.hypot(*result.grad_norm.values()),
+            **self.throughput.read(),
+            "peak_memory_mib": peak_memory_mib(self.device),
+            "values": result.values,
+            "weights": result.weights,
+        }
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self.progress.record(record)
+        if self.metrics is not None:
+            self.metrics.write(record)
+        if self.report is not None:
+            self.report(record)
+
+    def _evaluate(self, step: int) -> None:
+        assert self.job.evaluate is not None
+        averaged = self.state.ema.applied() if self.state.ema is not None else nullcontext()
+        with self.throughput.paused(), averaged, torch.no_grad():
+            self.module.eval()
+            self.evaluation = dict(self.job.evaluate())
+            self.module.train()
+        self._log({"step": step, "evaluation": self.evaluation})
+
+    def _checkpoint_due(self, step: int, ending: bool) -> bool:
+        steps, seconds = self.config.checkpoint_every_steps, self.config.checkpoint_every_seconds
+        if step == self.saved_step:
+            return False
+        by_steps = steps is not None and step % steps == 0
+        by_clock = seconds is not None and time.monotonic() - self.saved_at >= seconds
+        return ending or by_steps or by_clock
+
+    def _checkpoint(self, directory: Path, step: int) -> None:
+        if self.metrics is not None:
+            self.metrics.sync()
+        checkpoint.save(directory, checkpoint.Snapshot(step, self.state.tensors(), self.identity), self.config.keep)
+        self.saved_step, self.saved_at = step, time.monotonic()

@@ -1,0 +1,86 @@
+"""What changes during a run: trained weights, optimiser moments, averaged weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ResumeError
+from .ema import Ema
+from .optimizers import Turn
+
+__all__ = ["RunState"]
+
+
+class RunState:
+    """The tensors that a checkpoint holds, read from and written to the live run.
+
+    Args:
+        models: All models of the job, by name.
+        turns: The players; their parameters are what is trained.
+        ema: The averaged weights, if the run keeps them.
+    """
+
+    def __init__(self, models: Mapping[str, nn.Module], turns: Sequence[Turn], ema: Ema | None) -> None:
+        self.turns = turns
+        self.ema = ema
+        self.weights: dict[str, Tensor] = {}
+        for turn in turns:
+            self.weights |= dict(zip(turn.names, turn.parameters))
+            for name in turn.player.models:
+                self.weights |= _persistent_buffers(name, models[name])
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return the groups of a checkpoint: ``weights``, ``optimizer`` and, if kept, ``ema``; views, not copies."""
+        moments = {}
+        for turn in self.turns:
+            for name, parameter in zip(turn.names, turn.parameters):
+                for key, value in turn.optimizer.state[parameter].items():
+                    moments[f"{name}/{key}"] = value
+        groups = {"weights": self.weights, "optimizer": moments}
+        if self.ema is not None:
+            groups["ema"] = self.ema.average
+        return groups
+
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], source: Any) -> None:
+        """Put the tensors of a checkpoint back.
+
+        Raises:
+            ResumeError: They are not those of this run; names the first that differs.
+        """
+        _require_same_shapes(self.weights, groups["weights"], source)
+        with torch.no_grad():
+            for name, tensor in self.weights.items():
+                tensor.copy_(groups["weights"][name])
+        moments: dict[str, dict[str, Tensor]] = {}
+        for key, value in groups["optimizer"].items():
+            name, _, kind = key.rpartition("/")
+            moments.setdefault(name, {})[kind] = value
+        for turn in self.turns:
+            for name, parameter in zip(turn.names, turn.parameters):
+                turn.optimizer.state[parameter] = {
+                    kind: value.to(parameter.device if value.ndim or parameter.is_cuda else "cpu")
+                    for kind, value in moments[name].items()
+                }
+        if self.ema is not None:
+            _require_same_shapes(self.ema.average, groups["ema"], source)
+            for name, tensor in self.ema.average.items():
+                tensor.copy_(groups["ema"][name])
+
+
+def _persistent_buffers(name: str, model: nn.Module) -> dict[str, Tensor]:
+    parameters = {key for key, _ in model.named_parameters(remove_duplicate=False)}
+    state = model.state_dict(keep_vars=True)
+    return {f"{name}.{key}": value for key, value in state.items() if key not in parameters}
+
+
+def _require_same_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], source: Any) -> None:
+    for name in sorted(mine.keys() | theirs.keys()):
+        here = list(mine[name].shape) if name in mine else "absent"
+        there = list(theirs[name].shape) if name in theirs else "absent"
+        if here != there:
+            raise ResumeError(
+                f"the checkpoint {source} is of another model ({name} is {there} there and {here} in this run): "
+                "resume with the model it was made with, or choose another checkpoint_dir"
+            )
