@@ -7,7 +7,7 @@ from .document import Document
 from .packing import Row, pack, pack_reference, pack_whole, pad_to_blocks
 from .sample import Sample, SampleSource
 from .source import IGNORED, StoredSource, StreamedSource
-from .tasks import Task, task, tasks
+from .tasks import Task, find_task, task_names
 
 __all__ = [
     "IGNORED",
@@ -21,10 +21,10 @@ __all__ = [
     "TextDataConfig",
     "build_source",
     "chat_document",
+    "find_task",
     "pack",
     "pack_reference",
     "pack_whole",
     "pad_to_blocks",
-    "task",
-    "tasks",
+    "task_names",
 ]

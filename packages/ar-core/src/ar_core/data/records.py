@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from ..config import expand_path
 from ..errors import DataError, MissingPackageError
 from .config import TextDataConfig
-from .tasks import Task, task
+from .tasks import Task, find_task
 
 __all__ = ["FileRecords", "HubRecords", "Record", "Records", "TaskRecords", "held_out", "read_records"]
 
@@ -159,7 +159,7 @@ def read_records(config: TextDataConfig, split: Split) -> Records:
     """
     if config.kind == "task":
         assert config.task is not None
-        return TaskRecords(task(config.task), split, config.task_seed, config.count)
+        return TaskRecords(find_task(config.task), split, config.task_seed, config.count)
     assert config.path is not None
     path = expand_path(config.path)
     looks_local = path.suffix in (".jsonl", ".json", ".gz", ".txt") or path.is_absolute() or config.path.startswith(".")

@@ -37,7 +37,7 @@ class RowStore:
             size = (folder / f"{name}.bin").stat().st_size
             if size != shape[0] * shape[1] * np.dtype(dtype).itemsize:
                 raise DataError(
-                    f"the tokenised rows in {str(folder)!r} are damaged ({name}.bin has {size} bytes); delete the folder"
+                    f"the token rows in {str(folder)!r} are damaged ({name}.bin has {size} bytes); delete the folder"
                 )
         self._maps: dict[str, np.ndarray] | None = None
 

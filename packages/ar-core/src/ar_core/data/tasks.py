@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..config import did_you_mean
 from ..errors import ConfigError
 
-__all__ = ["Task", "task", "tasks"]
+__all__ = ["Task", "find_task", "task_names"]
 
 
 @runtime_checkable
@@ -34,12 +34,12 @@ class Task(Protocol):
         ...
 
 
-def tasks() -> tuple[str, ...]:
+def task_names() -> tuple[str, ...]:
     """Names of all tasks of all installed packages, sorted."""
     return tuple(sorted(point.name for point in metadata.entry_points(group="ar_core.tasks")))
 
 
-def task(name: str) -> Task:
+def find_task(name: str) -> Task:
     """The task of that name.
 
     Raises:
@@ -47,4 +47,4 @@ def task(name: str) -> Task:
     """
     for point in metadata.entry_points(group="ar_core.tasks", name=name):
         return point.load()()
-    raise ConfigError(f"no installed package has a task {name!r}; {did_you_mean(name, tasks())}")
+    raise ConfigError(f"no installed package has a task {name!r}; {did_you_mean(name, task_names())}")

@@ -1,0 +1,29 @@
+"""Hyperparameters of plain causal language modelling."""
+
+from dataclasses import dataclass
+
+from ar_core.errors import ConfigError
+
+__all__ = ["AutoregressiveConfig"]
+
+
+@dataclass(frozen=True)
+class AutoregressiveConfig:
+    """How packed rows are read; model, data and optimiser have their own sections.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    document_mask: bool = True
+    """Keep the documents of a packed row from seeing each other; the first token of a document is then no target."""
+
+    document_positions: bool = True
+    """Count positions from the start of each document rather than of the row."""
+
+    max_logits: int = 2**26
+    """Most logits held at once by the loss (2**26 are 256 MB in float32); memory only, the result does not change."""
+
+    def __post_init__(self) -> None:
+        if self.max_logits < 1:
+            raise ConfigError(f"max_logits is {self.max_logits}, but must be at least 1: give a positive integer")

@@ -1,0 +1,1 @@
+"""Recipe and configs of plain causal language modelling."""
