@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import LongTensor, Tensor
 
+from ar_core.cache.window import Window, per_row
 from ar_core.errors import CacheError
 from ar_core.masks import Tokens
 
@@ -29,9 +30,9 @@ class WindowedKVCache:
         cache.keep(m)           # the first m of the n tokens are now part of the sequence
 
     Moves: `window(n)` + `keep(n)` is plain autoregression; `keep(m < n)` is speculation with m accepted; a window over
-    slots already written is roll-back or refresh; no `keep` at all is a read-only pass; `keep_path` keeps one branch of a
-    tree; `rows` forks, permutes or evicts. Slots start as zeros, because a NaN behind a mask still reaches the output of an
-    attention kernel (0 · NaN = NaN).
+    slots already written is roll-back or refresh; no `keep` at all is a read-only pass; `keep_path` keeps one branch of
+    a tree; `rows` forks, permutes or evicts. Slots start as zeros, because a NaN behind a mask still reaches the output
+    of an attention kernel (0 · NaN = NaN).
 
     Lengths, starts and visible ends live on the host, so no move waits for a device.
 
@@ -70,7 +71,7 @@ class WindowedKVCache:
         self._memory: tuple[tuple[Tensor, Tensor], ...] = ()
         self._lengths = [0] * batch
         self._written = [0] * batch
-        self._window: _Window | None = None
+        self._window: Window | None = None
 
     @property
     def num_layers(self) -> int:
@@ -148,35 +149,18 @@ class WindowedKVCache:
             CacheError: the window does not fit the capacity, leaves a gap of slots that were never written, or ends
                 behind the visible end.
         """
-        chosen = list(range(self.batch)) if rows is None else list(rows)
-        if len(set(chosen)) != len(chosen) or not chosen or not all(0 <= i < self.batch for i in chosen):
+        everyone = list(range(self.batch))
+        chosen = everyone if rows is None else list(rows)
+        if rows is not None and (not chosen or len(set(chosen)) < len(chosen) or not set(chosen).issubset(everyone)):
             raise CacheError(
                 f"A window for rows {chosen} was asked for; give distinct rows, each between 0 and {self.batch - 1}."
             )
-        starts = [self._lengths[i] for i in chosen] if start is None else _per_row("start", start, len(chosen))
-        ends = [s + length for s in starts]
-        visibles = ends if visible is None else _per_row("visible", visible, len(chosen))
-        if length < 1:
-            raise CacheError(f"A window of {length} tokens was asked for; a pass has at least 1.")
-        for row, first, end, seen in zip(chosen, starts, ends, visibles):
-            if end > self.capacity:
-                raise CacheError(
-                    f"Row {row} needs {end} slots and the KV cache has {self.capacity}; build it with a capacity of at "
-                    f"least {end}."
-                )
-            if first < 0 or first > self._written[row]:
-                raise CacheError(
-                    f"Row {row} was given a window that starts at slot {first}; it must start between 0 and "
-                    f"{self._written[row]}, the slots written so far."
-                )
-            if seen < end or seen > max(end, self._written[row]):
-                raise CacheError(
-                    f"Row {row} was given a visible end of {seen}; it must lie between {end}, the end of its window, and "
-                    f"{max(end, self._written[row])}, the slots written by then."
-                )
-        self._window = _Window(
-            length, starts, visibles, chosen, whole=rows is None or chosen == list(range(self.batch))
-        )
+        starts = [self._lengths[i] for i in chosen] if start is None else per_row("start", start, len(chosen))
+        ends = [first + length for first in starts]
+        visibles = ends if visible is None else per_row("visible", visible, len(chosen))
+        window = Window(length, chosen, starts, visibles, whole=chosen == everyone)
+        window.check(self.capacity, self._written)
+        self._window = window
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write a layer's keys and values into the window and return all that the pass may see.
@@ -237,10 +221,7 @@ class WindowedKVCache:
             CacheError: no window is set, or `n` is out of range.
         """
         window = self._current
-        counts = _per_row("n", n, len(window.rows))
-        _check_counts(counts, window.length)
-        for row, first, count in zip(window.rows, window.starts, counts):
-            self._lengths[row] = first + count
+        window.accept(self._lengths, n, window.length)
         self._window = None
 
     def keep_path(self, index: LongTensor | Sequence[Sequence[int]], counts: Sequence[int]) -> None:
@@ -257,19 +238,20 @@ class WindowedKVCache:
         """
         window = self._current
         paths = index.tolist() if isinstance(index, Tensor) else [list(path) for path in index]
-        counts = _per_row("counts", counts, len(window.rows))
+        counts = per_row("counts", counts, len(window.rows))
         width = len(paths[0]) if paths else 0
         if len(paths) != len(window.rows) or any(len(path) != width for path in paths):
             raise CacheError(
                 f"A path index of {len(paths)} rows with lengths {[len(p) for p in paths]} was given; it must be one "
                 f"rectangular list for {len(window.rows)} rows."
             )
-        _check_counts(counts, width)
         outside = [i for path in paths for i in path if not 0 <= i < window.length]
         if outside:
             raise CacheError(
-                f"A path names token {outside[0]} of a window of {window.length}; indices run from 0 to {window.length - 1}."
+                f"A path names token {outside[0]} of a window of {window.length}; indices run from 0 to "
+                f"{window.length - 1}."
             )
+        window.accept(self._lengths, counts, width)
         moves = [
             (row, first + node, first + step)
             for row, path, first, count in zip(window.rows, paths, window.starts, counts)
@@ -281,8 +263,6 @@ class WindowedKVCache:
             for stored in (*self._keys, *self._values):
                 by_slot = stored.transpose(1, 2)
                 by_slot[lines, target] = by_slot[lines, source]
-        for row, first, count in zip(window.rows, window.starts, counts):
-            self._lengths[row] = first + count
         self._window = None
 
     def rows(self, index: LongTensor | Sequence[int]) -> None:
@@ -296,6 +276,9 @@ class WindowedKVCache:
         chosen: list[int] = index.tolist() if isinstance(index, Tensor) else list(index)
         if not chosen or not all(0 <= i < self.batch for i in chosen):
             raise CacheError(f"Rows {chosen} were asked for; give at least one, each between 0 and {self.batch - 1}.")
+        if chosen == list(range(self.batch)):
+            self._window = None
+            return
         take = torch.tensor(chosen, device=self.device)
         self._keys = [k.index_select(0, take) for k in self._keys]
         self._values = [v.index_select(0, take) for v in self._values]
@@ -345,34 +328,10 @@ class WindowedKVCache:
         return starts[:, None] + torch.arange(n, device=self.device)
 
     @property
-    def _current(self) -> _Window:
+    def _current(self) -> Window:
         if self._window is None:
             raise CacheError("No window is set on the KV cache; call window(length) before each pass.")
         return self._window
-
-
-class _Window:
-    """Where one pass writes and what it sees; built once per pass, read by every layer."""
-
-    def __init__(self, length: int, starts: list[int], visibles: list[int], rows: list[int], whole: bool) -> None:
-        self.length = length
-        self.starts = starts
-        self.visibles = visibles
-        self.rows = rows
-        self.whole = whole
-        self.span = max(visibles)
-        same_start = starts.count(starts[0]) == len(starts)
-        self.first = starts[0] if same_start else None
-        self.uniform = same_start and visibles.count(visibles[0]) == len(visibles)
-        self._slots: tuple[Tensor, Tensor] | None = None
-
-    def slots(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Index of the written slots for `tensor[rows, slots]`: `[B, 1]` and `[B, n]`."""
-        if self._slots is None:
-            starts = torch.tensor(self.starts, device=device)[:, None]
-            rows = torch.tensor(self.rows, device=device)[:, None]
-            self._slots = rows, starts + torch.arange(self.length, device=device)
-        return self._slots
 
 
 def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[int]:
@@ -382,16 +341,3 @@ def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[i
             f"A KV cache was asked for with {name}={value}; give one positive number, or one for each of {num_layers} layers."
         )
     return values
-
-
-def _per_row(name: str, value: int | Sequence[int], batch: int) -> list[int]:
-    values = [value] * batch if isinstance(value, int) else list(value)
-    if len(values) != batch:
-        raise CacheError(f"The KV cache was given {name} for {len(values)} rows; it has {batch}.")
-    return values
-
-
-def _check_counts(counts: list[int], limit: int) -> None:
-    for row, count in enumerate(counts):
-        if not 0 <= count <= limit:
-            raise CacheError(f"Row {row} was told to keep {count} tokens; it can keep 0 to {limit}.")
