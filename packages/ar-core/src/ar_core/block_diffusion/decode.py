@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from ar_core.cache import WindowedKVCache
-from ar_core.decoding import Backbone, Decoded, DecodeStats, OnToken, StopRule, Trace, check_prompts
+from ar_core.decoding import Backbone, Decoded, DecodeStats, OnToken, StopRule, TokenStream, Trace, check_prompts
 from ar_core.errors import ConfigError, DataError
 from ar_core.sampling import Sampler, row_generators
 
@@ -20,7 +20,7 @@ from .row import BlockRow, Move
 __all__ = ["decode_blocks"]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode_blocks(
     backbone: Backbone,
     prompts: Sequence[Sequence[int]],
@@ -91,8 +91,8 @@ def decode_blocks(
     check_prompts(backbone, prompts, stop.max_new_tokens)
     if not policy.mask_id < backbone.vocab_size:
         raise ConfigError(
-            f"The mask id is {policy.mask_id}, and the model has ids 0 to {backbone.vocab_size - 1}; give the id of the "
-            f"mask token that the model was trained with."
+            f"The mask id is {policy.mask_id}, and the model has ids 0 to {backbone.vocab_size - 1}; give the id of "
+            f"the mask token that the model was trained with."
         )
     if policy.mask_id in stop.stop_ids:
         raise ConfigError(f"The mask id {policy.mask_id} is among the stop ids, but it is never generated; remove it.")
@@ -114,7 +114,8 @@ def decode_blocks(
         if length:
             rows.append(BlockRow(index, prompt, replace(stop, max_new_tokens=length), policy, generator))
     capacity = max(policy.slots(len(prompt), stop.max_new_tokens) for prompt in prompts)
-    run = _Run(backbone, policy, sampler, on_token, len(prompts), Trace() if trace else None)
+    streams = [TokenStream(index, on_token, stop) for index in range(len(prompts))]
+    run = _Run(backbone, policy, sampler, streams, Trace() if trace else None)
     run.decode(rows, batch_size or len(prompts), capacity)
     return Decoded(run.outputs, run.finish, run.stats, run.trace)
 
@@ -128,18 +129,17 @@ class _Run:
         backbone: Backbone,
         policy: BlockPolicy,
         sampler: Sampler,
-        on_token: OnToken | None,
-        num_prompts: int,
+        streams: list[TokenStream],
         trace: Trace | None,
     ) -> None:
         self.backbone = backbone
         self.policy = policy
         self.sampler = sampler
-        self.on_token = on_token
+        self.streams = streams
         self.trace = trace
-        self.stats = DecodeStats(generated=[0] * num_prompts)
-        self.outputs: list[list[int]] = [[] for _ in range(num_prompts)]
-        self.finish = ["length"] * num_prompts
+        self.stats = DecodeStats(generated=[0] * len(streams))
+        self.outputs: list[list[int]] = [[] for _ in streams]
+        self.finish = ["length"] * len(streams)
 
     def decode(self, rows: list[BlockRow], batch_size: int, capacity: int) -> None:
         live, waiting = rows[:batch_size], deque(rows[batch_size:])
@@ -189,15 +189,10 @@ class _Run:
                     [tokens[begin + i] for i in accepted],
                     [confidences[begin + i] for i in accepted],
                 )
-            self._settle(row)
+            output = row.settle()
+            self.streams[row.index].advance(output, finished=row.finished is not None)
+            if row.finished is not None:
+                self.outputs[row.index] = output
+                self.finish[row.index] = row.finished.reason
+                self.stats.generated[row.index] = len(output)
             begin = end
-
-    def _settle(self, row: BlockRow) -> None:
-        """After a write: stream what is final, and end the row if the stop rule says so."""
-        fresh = row.settle()
-        if fresh and self.on_token is not None:
-            self.on_token(row.index, fresh)
-        if row.finished is not None:
-            self.outputs[row.index] = row.generated[: row.finished.length]
-            self.finish[row.index] = row.finished.reason
-            self.stats.generated[row.index] = row.finished.length

@@ -72,7 +72,6 @@ class BlockRow:
         self.generator = generator
         self.finished: Finish | None = None
         self._seen = 0
-        self._streamed = 0
         self._open(policy.first_block(len(prompt)))
         self._waits_for_prefill = self.start > 0
 
@@ -145,19 +144,12 @@ class BlockRow:
         """Ask the stop rule about the tokens before the first mask; to be called after every write.
 
         Returns:
-            Generated tokens that are final since the last call, in order. While a stop string may still take back
-            tokens, there are none until the row is finished.
+            These tokens, cut at the row's end if it is `finished` now.
         """
         generated = self.generated
         self.finished = self.stop.check(generated, self._seen)
         self._seen = len(generated)
-        if self.finished is not None:
-            generated = generated[: self.finished.length]
-        elif self.stop.stop_strings and not self.stop.keep_stop:
-            return []
-        fresh = generated[self._streamed :]
-        self._streamed = len(generated)
-        return fresh
+        return generated if self.finished is None else generated[: self.finished.length]
 
     def _open(self, start: int) -> None:
         """Begin the block at `start`: what is not prompt is masked, up to the row's end."""
