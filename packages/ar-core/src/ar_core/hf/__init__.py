@@ -11,5 +11,24 @@ except ImportError as error:
 
 from ar_core.hf.attention import IMPLEMENTATION, register
 from ar_core.hf.backbone import HFBackbone
+from ar_core.hf.build import build_model
+from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
+from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
+from ar_core.hf.save import save_pretrained
+from ar_core.hf.supported import check_supported
 
-__all__ = ["IMPLEMENTATION", "HFBackbone", "register"]
+__all__ = [
+    "IMPLEMENTATION",
+    "WHEELS",
+    "HFBackbone",
+    "LlamaScratch",
+    "LoadedModel",
+    "LoraConfig",
+    "ModelConfig",
+    "build_model",
+    "check_supported",
+    "load_causal_lm",
+    "load_tokenizer",
+    "register",
+    "save_pretrained",
+]

@@ -1,5 +1,7 @@
 """A Hugging Face causal LM as decoders and objectives see it."""
 
+import inspect
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +13,12 @@ from ar_core.hf.attention import IMPLEMENTATION, everything, register
 from ar_core.masks import Mask
 
 __all__ = ["HFBackbone"]
+
+
+@lru_cache
+def _cache_keyword(decoder: type[nn.Module]) -> str:
+    """The argument that takes the cache: `cache` from transformers 5.24 on, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 class _Pass:
@@ -100,8 +108,8 @@ class HFBackbone:
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=None if cache is None else _Pass(cache),
             use_cache=cache is not None,
+            **{_cache_keyword(type(self._decoder)): None if cache is None else _Pass(cache)},
         ).last_hidden_state
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""From the model section of a run to a model."""
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from ar_core.errors import ConfigError, MissingPackageError
+from ar_core.hf.attention import IMPLEMENTATION, register
+from ar_core.hf.load import LoadedModel, load_causal_lm
+from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
+
+__all__ = ["build_model"]
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: torch.device | str = "cpu",
+) -> LoadedModel:
+    """Load or make the model of a run, in train mode.
+
+    Args:
+        config: the model section.
+        seed: decides fresh weights and fresh adapters; the global generator is left as it was.
+        tokenizer: gives a scratch model its vocabulary size, if its config leaves that open.
+        device: where the model goes.
+
+    Raises:
+        ConfigError: a scratch model has no vocabulary size.
+        CheckpointError, UnsupportedModelError: as `load_causal_lm`.
+    """
+    dtype = getattr(torch, config.dtype)
+    if config.path is not None:
+        loaded = load_causal_lm(config.path, dtype=dtype, device=device)
+        model, tokenizer, source = loaded.model, loaded.tokenizer or tokenizer, loaded.source
+    else:
+        assert config.scratch is not None
+        model, source = _from_scratch(config.scratch, seed, tokenizer).to(device, dtype), "scratch"
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.lora is not None:
+        model = _with_lora(model, config.lora, seed)
+    return LoadedModel(model.train(), tokenizer, source)
+
+
+def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedModel:
+    vocab = scratch.vocab if scratch.vocab is not None else (len(tokenizer) if tokenizer is not None else None)
+    if vocab is None:
+        raise ConfigError("model.scratch.vocab is not given and the data has no tokenizer; give the vocabulary size.")
+    register()
+    config = LlamaConfig(
+        vocab_size=vocab,
+        hidden_size=scratch.hidden,
+        num_hidden_layers=scratch.layers,
+        num_attention_heads=scratch.heads,
+        num_key_value_heads=scratch.kv_heads,
+        intermediate_size=scratch.intermediate,
+        max_position_embeddings=scratch.context,
+        rope_parameters={"rope_type": "default", "rope_theta": scratch.rope_theta},
+        tie_word_embeddings=scratch.tie,
+        pad_token_id=getattr(tokenizer, "pad_token_id", None),
+        bos_token_id=getattr(tokenizer, "bos_token_id", None),
+        eos_token_id=getattr(tokenizer, "eos_token_id", None),
+        attn_implementation=IMPLEMENTATION,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def _with_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PreTrainedModel:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingPackageError(
+            "model.lora needs peft, which is not installed: pip install 'ar-core[train]'."
+        ) from error
+    settings = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return peft.get_peft_model(model, settings)

