@@ -44,7 +44,5 @@ def attend(
                 f"{q.shape[0]}; it must have shape ({q.shape[0]} or 1, 1, {q.shape[2]}, {k.shape[2]})."
             )
         if mask.device != q.device:
-            raise MaskError(
-                f"The mask is on {mask.device} and the queries on {q.device}; move it with mask.to(device)."
-            )
+            raise MaskError(f"The mask is on {mask.device}, the queries on {q.device}; move it with mask.to(device).")
     return BACKENDS[choose(q, k, mask, backend).name].compute(q, k, v, mask, scale)

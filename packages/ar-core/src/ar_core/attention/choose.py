@@ -29,8 +29,8 @@ BACKENDS: dict[str, Backend] = {
 
 _ABSENT = {
     "triton": "ar-kernels has no attention kernel yet",
-    "flash_attn": "flash-attn expresses causal and sliding-window masks only, and no binding to it is part of ar-core yet",
-    "xformers": "its block-diagonal masks cover document packing only, and no binding to it is part of ar-core yet",
+    "flash_attn": "ar-core does not drive flash-attn yet, which can express full, causal and windowed masks only",
+    "xformers": "ar-core does not drive xformers yet",
 }
 
 _FEW_QUERIES = 256

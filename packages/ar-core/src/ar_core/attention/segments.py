@@ -6,6 +6,7 @@ training on a CPU, where FlexAttention has no backward pass and dense SDPA compu
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, segments: Sequence[Segment], scale:
     # K and V are split once, at the edges of all ranges, and each chunk joins the pieces it needs. Slicing them anew
     # per chunk would make autograd build a full-size gradient for every slice.
     edges = sorted({0, k.shape[2], *(edge for segment in segments for span in segment.keys for edge in span)})
-    widths = [stop - start for start, stop in zip(edges, edges[1:])]
+    widths = [stop - start for start, stop in pairwise(edges)]
     k_pieces, v_pieces = k.split(widths, dim=2), v.split(widths, dim=2)
     q_chunks = q.split([stop - start for start, stop in (segment.rows for segment in segments)], dim=2)
     outputs = []

@@ -14,7 +14,7 @@ def _allows(q: Ids, k: Ids) -> Tensor:
 def bidirectional() -> Rule:
     """Every query attends to every key; needs no ids.
 
-    Backends skip masking altogether for it (``Mask.is_full``). Its negation hides everything::
+    Backends skip masking altogether for it (``Mask.is_full``)::
 
         bidirectional()
         position  0 1 2 3 4 5 6 7

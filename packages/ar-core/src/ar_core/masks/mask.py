@@ -58,6 +58,7 @@ class Mask:
         self._dense: Tensor | None = None
         self._block_masks: dict[int, BlockMask] = {}
         self._segments: dict[tuple[int, int], tuple[Segment, ...]] = {}
+        self._narrowed: dict[Rule, Mask] = {}
 
     @classmethod
     def self_attention(cls, rule: Rule, tokens: Tokens) -> "Mask":
@@ -91,6 +92,12 @@ class Mask:
         """This mask on another device."""
         keys = self.keys.to(device)
         return Mask(self.rule, keys if self.queries is self.keys else self.queries.to(device), keys)
+
+    def also(self, rule: Rule) -> "Mask":
+        """This mask narrowed by another rule over the same tokens; kept, so that layers share its renderings."""
+        if rule not in self._narrowed:
+            self._narrowed[rule] = Mask(self.rule & rule, self.queries, self.keys)
+        return self._narrowed[rule]
 
     def dense(self) -> Tensor:
         """Bool [B or 1, 1, Q, K], True where the query may attend. A few elementwise ops, no host sync; kept."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,8 +11,6 @@ from ar_core.masks.rule import Rule
 from ar_core.masks.tokens import Tokens
 
 __all__ = ["Segment", "render_segments"]
-
-_ALIGN_TO = ("stream", "document", "scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,21 +69,25 @@ def _runs(columns: Tensor) -> tuple[tuple[int, int], ...]:
 
 
 def _chunks(queries: Tokens, rows: int) -> Iterator[tuple[int, int]]:
-    # Rows on both sides of a change of stream, document or scale see different keys, and a chunk computes the union.
-    # Runs shorter than rows/4 are joined all the same: below that, overhead per chunk outweighs the saving.
+    # A chunk computes the union of what its rows see, so it should hold rows that see alike. Across a change of stream,
+    # document or scale rows see different keys: cut there, unless the chunk would be so small (rows/4) that overhead
+    # per chunk outweighs the saving. Inside such a run cut evenly, and between blocks where that is near.
+    blocks = _edges(queries, ("block",))
     start = 0
-    for edge in [*_edges(queries), queries.length]:
-        if edge - start < rows // 4 and edge != queries.length:
+    for stop in [*_edges(queries, ("stream", "document", "scale")), queries.length]:
+        if stop - start < rows // 4 and stop != queries.length:
             continue
-        chunks = -(-(edge - start) // rows)
-        cuts = [start + (edge - start) * i // chunks for i in range(chunks + 1)] if chunks else []
-        yield from pairwise(cuts)
-        start = edge
+        while start < stop:
+            even = -(-(stop - start) // -(-(stop - start) // rows))
+            near = [edge for edge in blocks if start + even / 2 < edge <= min(start + rows, stop)]
+            cut = min(near, key=lambda edge: abs(start + even - edge)) if even < stop - start and near else start + even
+            yield start, cut
+            start = cut
 
 
-def _edges(queries: Tokens) -> list[int]:
+def _edges(queries: Tokens, names: tuple[str, ...]) -> list[int]:
     edges: set[int] = set()
-    for name in _ALIGN_TO:
+    for name in names:
         if name in queries:
             edges.update((torch.nonzero(torch.diff(queries[name])).flatten() + 1).tolist())
     return sorted(edges)
