@@ -1,0 +1,13 @@
+"""Fast-dLLM v2 (arXiv 2509.26328): an autoregressive model denoises blocks of tokens in parallel. Imports no torch."""
+
+from ar_core.registry import Recipe
+
+__all__ = ["RECIPE"]
+
+RECIPE = Recipe(
+    name="fast_dllm_v2",
+    summary="Fast-dLLM v2: turn an autoregressive model into a block-diffusion model",
+    package="dlm_text.fast_dllm_v2.recipes",
+    run_config="dlm_text.fast_dllm_v2.train:FastDLLMv2Run",
+    build="dlm_text.fast_dllm_v2.train:build",
+)

@@ -1,0 +1,106 @@
+"""Hyperparameters of Fast-dLLM v2 (arXiv 2509.26328), under the paper's symbols."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.errors import ConfigError
+
+__all__ = ["FastDLLMv2Config"]
+
+
+@dataclass(frozen=True)
+class FastDLLMv2Config:
+    """What is particular to the method; model, data and optimiser have their own sections.
+
+    Where the paper, its published code and good sense differ, a named option decides. All published choices
+    together: `document_mask=False, document_positions=False, views="stacked", reference_padding=True` (the
+    others are published as they stand).
+
+    Raises:
+        ConfigError: a value is out of range or two contradict each other.
+    """
+
+    diffusion_block_size: int = 32
+    """D (`bd_size` in published checkpoints): tokens denoised together. Paper section 4: 32."""
+
+    sub_block_size: int = 8
+    """S: tokens of a block that may be accepted at a time when decoding; divides D. Paper section 4: 8.
+    Training does not use it; it is stored with the checkpoint as the decoder's default."""
+
+    min_noise: float = 1e-3
+    """eps: a block is masked at rate p = (1 - eps) t + eps with t ~ U(0, 1). Published code: 1e-3."""
+
+    complementary: bool = True
+    """Train on the mask m and on its complement, so that every supervised token is a target exactly once.
+    The paper's ablation: +2.8 points on average over a single view."""
+
+    views: Literal["shared", "stacked"] = "shared"
+    """How the two views of a row are laid out. `stacked`: two rows [view | clean] of 2L tokens, as published.
+    `shared`: one row [view 1 | view 2 | clean] of 3L; same loss and gradients, a quarter fewer tokens."""
+
+    document_mask: bool = True
+    """Keep the documents of a packed row from seeing each other; the first token of a document is then no
+    target. The paper says padding prevents leakage, but in its code every token still sees all earlier
+    samples of the row: False."""
+
+    document_positions: bool = True
+    """Count positions from the start of each document rather than of the row. Published code: False."""
+
+    block_first: Literal["noised", "clean"] = "noised"
+    """What predicts the first token of a block. `noised`: the last token of the previous block in the same
+    view, which sees that block noised; the first token is masked like any other (published). `clean`: the
+    last token of the previous block in the clean stream, which is what happens at inference, where the pass
+    that commits a finished block also gives the next one its first token; it is then never masked and a
+    target once. That closes the gap between training and decoding, at no cost."""
+
+    reference_padding: bool = False
+    """Pad a sample with D - (len mod D) mask tokens, as the published code does: an aligned sample gets a
+    whole block of them. False pads with (-len) mod D."""
+
+    mask_token: str = "|<MASK>|"
+    """M: the mask token's text; published checkpoints have it as id 151665."""
+
+    add_mask_token: bool = True
+    """Add the mask token to a tokenizer that lacks it and give it the mean of all embeddings. False: refuse
+    such a tokenizer, for checkpoints that must already have been converted."""
+
+    max_logits: int = 2**26
+    """Most logits held at once by the loss (2**26 are 256 MB in float32); memory only, the result does not
+    change."""
+
+    def __post_init__(self) -> None:
+        for name in ("diffusion_block_size", "sub_block_size", "max_logits"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        if self.diffusion_block_size % self.sub_block_size:
+            raise ConfigError(
+                f"sub_block_size is {self.sub_block_size} and does not divide diffusion_block_size "
+                f"{self.diffusion_block_size}: choose one of {_divisors(self.diffusion_block_size)}"
+            )
+        if not 0 <= self.min_noise < 1:
+            raise ConfigError(
+                f"min_noise is {self.min_noise}, but a masking rate lies in [0, 1): give one such as 1e-3"
+            )
+        for name, allowed in (("views", ("shared", "stacked")), ("block_first", ("noised", "clean"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(allowed)}")
+        if not self.mask_token:
+            raise ConfigError("mask_token is empty: give the text of the mask token, such as |<MASK>|")
+
+    def check_sequence_length(self, seq_len: int) -> None:
+        """Refuse a packed length that the block size does not divide.
+
+        Raises:
+            ConfigError: D does not divide `seq_len`.
+        """
+        size = self.diffusion_block_size
+        if seq_len % size:
+            below = seq_len // size * size
+            raise ConfigError(
+                f"diffusion_block_size {size} does not divide seq_len {seq_len}: set seq_len to "
+                f"{f'{below} or ' if below else ''}{below + size}, or another block size"
+            )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
