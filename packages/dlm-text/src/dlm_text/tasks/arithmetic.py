@@ -1,9 +1,9 @@
-"""Chains of one to three additions and subtractions of three-digit numbers, with a written scratchpad.
+"""Chains of two to four additions and subtractions of two-digit numbers, with a written scratchpad.
 
-    347+285-118?
-    347+285: 7+5+0=2c1 4+8+1=3c1 3+2+1=6c0 =632; 632-118: 2-8-0=4b1 3-1-1=1b0 6-1-0=5b0 =514
+    47+28-31?
+    47+28: 7+8+0=5c1 4+2+1=7c0 =75; 75-31: 5-1-0=4b0 7-3-0=4b0 =44
 
-Operands and intermediate results all have three digits (100 to 999): one operation is 43 characters, three are 133.
+Operands and intermediate results all have two digits (10 to 99): two operations are 64 characters, four are 130.
 """
 
 import random
@@ -11,26 +11,28 @@ import random
 from .problem import Problem
 from .scratchpad import worked
 
-__all__ = ["chain", "draw"]
+__all__ = ["DIGITS", "chain", "draw"]
+
+DIGITS = 2
+LOW, HIGH = 10 ** (DIGITS - 1), 10**DIGITS - 1
 
 
-def chain(rng: random.Random, low: int, high: int) -> tuple[int, list[tuple[str, int]]]:
-    """A start value and one to three operations whose operands and results all lie in [low, high].
+def chain(rng: random.Random, operations: int) -> tuple[int, list[tuple[str, int]]]:
+    """A start value and operations on it, every operand and every result of ``DIGITS`` digits.
 
     Args:
         rng: where the draws come from.
-        low: smallest operand and result; ``3 * low <= high`` so that one of both signs is always possible.
-        high: largest operand and result.
+        operations: how many.
 
     Returns:
         The start value and the pairs of sign and right operand.
     """
-    start = value = rng.randint(low, high)
+    start = value = rng.randint(LOW, HIGH)
     steps = []
-    for _ in range(rng.randint(1, 3)):
-        signs = [sign for sign, room in (("+", high - value), ("-", value - low)) if room >= low]
+    for _ in range(operations):
+        signs = [sign for sign, room in (("+", HIGH - value), ("-", value - LOW)) if room >= LOW]
         sign = rng.choice(signs)
-        operand = rng.randint(low, high - value if sign == "+" else value - low)
+        operand = rng.randint(LOW, HIGH - value if sign == "+" else value - LOW)
         value += operand if sign == "+" else -operand
         steps.append((sign, operand))
     return start, steps
@@ -38,6 +40,6 @@ def chain(rng: random.Random, low: int, high: int) -> tuple[int, list[tuple[str,
 
 def draw(rng: random.Random) -> Problem:
     """One problem, from either half of the split."""
-    start, steps = chain(rng, 100, 999)
+    start, steps = chain(rng, rng.randint(2, 4))
     prompt = f"{start}" + "".join(f"{sign}{operand}" for sign, operand in steps) + "?\n"
-    return Problem("arithmetic", prompt, worked(start, steps, digits=3)[0])
+    return Problem("arithmetic", prompt, worked(start, steps, DIGITS)[0])

@@ -1,48 +1,34 @@
-"""Named fields of a short record, returned as JSON in the order they were asked for.
+"""A short record with its fields in any order, returned as JSON in one fixed order.
 
-    day fri, order 4821, name mia, code kx70, city oslo. json: city, order, code
-    {"city": "oslo", "order": 4821, "code": "kx70"}
+    size 52, item lamps, order 48, name kim, city oslo?
+    {"name": "kim", "city": "oslo", "item": "lamps", "order": 48, "size": 52}
 
-Words come from short lists, digits and codes are random: nothing but copying gets them right.
+Words come from short lists and numbers are random: nothing but copying gets them right.
 """
 
 import json
 import random
-import string
 
 from .problem import Problem
-from .word_problems import NAMES
+from .word_problems import NAMES, NOUNS
 
-__all__ = ["FIELDS", "draw"]
+__all__ = ["CITIES", "FIELDS", "draw"]
 
-CITIES = (
-    "athens", "berlin", "cairo", "delhi", "genoa", "havana", "kyoto", "lima",
-    "milan", "nice", "oslo", "paris", "quito", "rome", "seoul", "tunis",
-)  # fmt: skip
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+CITIES = ("athens", "berlin", "cairo", "delhi", "kyoto", "lima", "milan", "oslo", "paris", "rome", "seoul", "tunis")
 
-FIELDS = ("name", "city", "day", "order", "qty", "code")
-"""All fields a record can have."""
+WORDS = {"name": tuple(NAMES), "city": CITIES, "item": NOUNS}
+
+FIELDS = (*WORDS, "order", "size", "age")
+"""All fields a record can have, in the order of the answer. Those without a list of words hold a number, 10 to 99."""
 
 
 def _value(rng: random.Random, field: str) -> str | int:
-    if field == "order":
-        return rng.randint(1000, 9999)
-    if field == "qty":
-        return rng.randint(10, 99)
-    if field == "code":
-        letters = rng.choices(string.ascii_lowercase, k=2)
-        return "".join(letters) + f"{rng.randint(10, 99)}"
-    return rng.choice({"name": tuple(NAMES), "city": CITIES, "day": DAYS}[field])
+    return rng.choice(WORDS[field]) if field in WORDS else rng.randint(10, 99)
 
 
 def draw(rng: random.Random) -> Problem:
-    """One problem, from either half of the split: a record of five fields, three or four of them asked for."""
-    record = {field: _value(rng, field) for field in rng.sample(FIELDS, 5)}
-    asked = rng.sample(list(record), rng.randint(3, 4))
+    """One problem, from either half of the split: four or five of the six fields."""
+    record = {field: _value(rng, field) for field in rng.sample(FIELDS, rng.randint(4, 5))}
     prompt = ", ".join(f"{field} {value}" for field, value in record.items())
-    return Problem(
-        "extraction",
-        f"{prompt}. json: {', '.join(asked)}\n",
-        json.dumps({field: record[field] for field in asked}),
-    )
+    answer = {field: record[field] for field in FIELDS if field in record}
+    return Problem("extraction", f"{prompt}?\n", json.dumps(answer))

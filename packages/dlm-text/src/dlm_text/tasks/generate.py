@@ -55,7 +55,7 @@ def stream(task: str, split: Split, seed: int, start: int = 0) -> Iterator[Probl
 def held_out(task: str, count: int, seed: int = 0) -> list[Problem]:
     """The first ``count`` distinct held-out problems of a seed."""
     found: dict[str, Problem] = {}
-    for drawn in stream(task, "heldout", seed):
+    for drawn in stream(task, "held_out", seed):
         if len(found) == count:
             break
         found.setdefault(drawn.prompt, drawn)

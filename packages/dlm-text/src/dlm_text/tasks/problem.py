@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["HELD_OUT_PERCENT", "Problem", "Split", "split_of"]
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "held_out"]
 
 HELD_OUT_PERCENT = 10
 """Share of all problems that is never trained on, in percent."""
@@ -47,7 +47,7 @@ def split_of(prompt: str) -> Split:
         prompt: the prompt of a problem, as it is given to the model.
 
     Returns:
-        ``"heldout"`` or ``"train"``, from SHA-256 of the prompt and nothing else.
+        ``"held_out"`` or ``"train"``, from SHA-256 of the prompt and nothing else.
     """
     digest = hashlib.sha256(prompt.encode()).digest()
-    return "heldout" if int.from_bytes(digest[:8], "big") % 100 < HELD_OUT_PERCENT else "train"
+    return "held_out" if int.from_bytes(digest[:8], "big") % 100 < HELD_OUT_PERCENT else "train"

@@ -1,7 +1,7 @@
 """Addition and subtraction written out digit by digit.
 
-    347+285: 7+5+0=2c1 4+8+1=3c1 3+2+1=6c0 =632
-    632-118: 2-8-0=4b1 3-1-1=1b0 6-1-0=5b0 =514
+    47+28: 7+8+0=5c1 4+2+1=7c0 =75
+    75-36: 5-6-0=9b1 7-3-1=3b0 =39
 
 Columns run from the lowest digit up. Each names its two digits, the carry (or borrow) that came in, the digit that is
 written down and the carry (or borrow) that goes out. All numbers of a line have the same number of digits, so that

@@ -1,20 +1,31 @@
-"""The character tokenizer of the tasks, built in code: one token per character, no merges, no download."""
+"""The tokenizer of the tasks, built in code: one token per word, digit, sign and space; no merges, no download."""
 
+import re
 import string
 from typing import TYPE_CHECKING
 
 from ar_core.errors import DataError
 
+from .extraction import CITIES, FIELDS
+from .word_problems import NAMES, NOUNS, VERBS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHARACTERS", "SPECIALS", "build_tokenizer", "encode_answer", "encode_prompt"]
+__all__ = ["SPECIALS", "SYMBOLS", "build_tokenizer", "encode_answer", "encode_prompt"]
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<mask>", "<unk>")
 """Special tokens, ids 0 to 4 in this order."""
 
-CHARACTERS = "\n " + string.digits + string.ascii_lowercase + '+-=:;,.?{}"'
-"""Everything a prompt or an answer may hold; the ids follow those of ``SPECIALS``."""
+SYMBOLS = (
+    *'\n +-=:;,.?{}"',
+    *string.digits,
+    *("c", "b", "has", "she", "he", "how", "many"),
+    *(*VERBS["+"], *VERBS["-"], *NAMES, *NOUNS, *CITIES, *FIELDS),
+)
+"""Everything a prompt or an answer is made of; the ids follow those of ``SPECIALS``."""
+
+_PIECE = r"[a-z]+|[\s\S]"
 
 _CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
@@ -24,16 +35,16 @@ _CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> "PreTrainedTokenizerFast":
-    """The tokenizer: ``len(SPECIALS) + len(CHARACTERS)`` = 54 ids, with a chat template.
+    """The tokenizer: ``len(SPECIALS) + len(CHARACTERS)`` = 85 ids, with a chat template.
 
     The template writes ``<bos>question\\nanswer<eos>``; it adds the newline that ends every prompt of the tasks.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: index for index, token in enumerate((*SPECIALS, *CHARACTERS))}
+    vocabulary = {token: index for index, token in enumerate((*SPECIALS, *SYMBOLS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECE), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -53,14 +64,14 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompt: str) -> list[int
     """Ids of a prompt, the beginning-of-sequence token first.
 
     Raises:
-        DataError: a character that the tokenizer does not have.
+        DataError: a word or sign that the tokenizer does not have.
     """
     ids = tokenizer.encode(prompt, add_special_tokens=False)
     if tokenizer.unk_token_id in ids:
-        foreign = sorted(set(prompt) - set(CHARACTERS))
+        foreign = sorted(set(re.findall(_PIECE, prompt)) - set(SYMBOLS))
         raise DataError(
-            f"the prompt has characters {foreign}, which the task tokenizer does not know: use lower-case letters, "
-            'digits, spaces and + - = : ; , . ? { } "'
+            f"the prompt has {', '.join(map(repr, foreign))}, which the task tokenizer does not know: use the words of "
+            "the tasks (dlm_text.tasks.SYMBOLS), digits and signs"
         )
     return [tokenizer.bos_token_id, *ids]
 
