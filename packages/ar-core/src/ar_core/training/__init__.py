@@ -4,6 +4,7 @@ from .config import TrainConfig
 from .job import Job, Source, TrainResult
 from .loop import train
 from .objective import Objective, Player, Prepared
+from .recipe import build_job, read_run_config, recipe_main, run_recipe
 from .step import TrainStep
 
 __all__ = [
@@ -15,5 +16,9 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TrainStep",
+    "build_job",
+    "read_run_config",
+    "recipe_main",
+    "run_recipe",
     "train",
 ]

@@ -37,6 +37,10 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def any(self, flag: bool) -> bool:
+        """Return whether ``flag`` is set on any rank."""
+        return flag if self.size == 1 else bool(self.sum(torch.tensor([float(flag)])).item())
+
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
         """Add each tensor up over ranks, in place, in the order given, a bucket of one dtype at a time."""
         if self.size == 1:

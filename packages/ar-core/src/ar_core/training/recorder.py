@@ -1,20 +1,17 @@
-"""What a run leaves behind: metrics, evaluations, checkpoints, the final model."""
+"""What a run leaves behind on its way: metrics, evaluations, checkpoints."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from . import checkpoint
 from .config import TrainConfig
 from .job import Job
 from .meters import Throughput, peak_memory_mib
 from .metrics import MetricsFile
+from .outcome import evaluate
 from .progress import Progress
 from .state import RunState
 from .step import StepReport, TrainStep
@@ -40,6 +37,7 @@ class Recorder:
         self,
         job: Job,
         config: TrainConfig,
+        *,
         module: TrainStep,
         state: RunState,
         identity: Mapping[str, Any],
@@ -69,22 +67,6 @@ class Recorder:
             with self.throughput.paused():
                 self._checkpoint(self.directory, step)
 
-    def finish(self, step: int, *, trained: bool) -> None:
-        """Leave the averaged weights in the models and write the final model, once the run is over."""
-        if step < self.config.steps:
-            return
-        if self.state.ema is not None:
-            self.state.ema.keep()
-        if self.job.save is None or self.directory is None:
-            return
-        final = self.directory / "final"
-        if final.exists() and not trained:
-            return
-        # A process killed here is started again: the last checkpoint is complete, and the model is written anew.
-        shutil.rmtree(final, ignore_errors=True)
-        self.module.eval()
-        self.job.save(final)
-
     def close(self) -> None:
         """Close the metrics and leave the terminal as it was."""
         self.progress.close()
@@ -110,12 +92,8 @@ class Recorder:
             self.report(record)
 
     def _evaluate(self, step: int) -> None:
-        assert self.job.evaluate is not None
-        averaged = self.state.ema.applied() if self.state.ema is not None else nullcontext()
-        with self.throughput.paused(), averaged, torch.no_grad():
-            self.module.eval()
-            self.evaluation = dict(self.job.evaluate())
-            self.module.train()
+        with self.throughput.paused():
+            self.evaluation = evaluate(self.job, self.module, self.state.ema)
         self._log({"step": step, "evaluation": self.evaluation})
 
     def _checkpoint_due(self, step: int, ending: bool) -> bool:

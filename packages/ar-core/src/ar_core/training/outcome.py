@@ -1,0 +1,47 @@
+"""Evaluations during a run, and the model it leaves."""
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from .ema import Ema
+from .job import Job
+from .step import TrainStep
+
+__all__ = ["evaluate", "leave_final_model"]
+
+
+def evaluate(job: Job, module: TrainStep, ema: Ema | None) -> dict[str, float]:
+    """Return the job's evaluation of the models in eval mode, with averaged weights where there are any."""
+    assert job.evaluate is not None
+    module.eval()
+    try:
+        with ema.applied() if ema is not None else nullcontext(), torch.no_grad():
+            return dict(job.evaluate())
+    finally:
+        module.train()
+
+
+def leave_final_model(job: Job, module: TrainStep, ema: Ema | None, directory: Path | None, *, trained: bool) -> None:
+    """Leave averaged weights in the models, and the model in ``directory/final``.
+
+    Args:
+        job: Whose model it is.
+        module: Its models.
+        ema: The average, if the run keeps one.
+        directory: The run's directory; None writes nothing.
+        trained: False if the run was over before it was started: a model that is there then stays.
+    """
+    module.eval()
+    if ema is not None:
+        ema.keep()
+    if job.save is None or directory is None:
+        return
+    final = directory / "final"
+    if final.exists() and not trained:
+        return
+    # A process killed here is started again: the last checkpoint is complete, and the model is written anew.
+    shutil.rmtree(final, ignore_errors=True)
+    job.save(final)

@@ -1,0 +1,100 @@
+"""What the file of a recipe calls, under ``ar-train run``, ``tune run``, ``torchrun`` or plain ``python -m``.
+
+from ar_core.training import recipe_main
+from my_package.my_method import RECIPE
+
+if __name__ == "__main__":
+    raise SystemExit(recipe_main(RECIPE))
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..config import apply_overrides, from_dict, load_yaml, to_dict
+from ..errors import ArError
+from ..registry import Recipe, config_path, configs, resolve
+from .job import Job, TrainResult
+from .loop import train
+
+__all__ = ["build_job", "read_run_config", "recipe_main", "run_recipe"]
+
+INTERRUPTED = 130
+
+
+def recipe_main(
+    recipe: Recipe, argv: Sequence[str] | None = None, *, driver: Callable[..., TrainResult] = train
+) -> int:
+    """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [key=value ...]``.
+
+    Args:
+        recipe: The recipe.
+        argv: The arguments; None takes those of the process.
+        driver: What runs the job; takes (job, config, resume=...).
+
+    Returns:
+        The exit code: 0, 2 for input that cannot be used (printed as one sentence), 130 if Ctrl-C or a termination
+        request ended the run.
+    """
+    parser = argparse.ArgumentParser(
+        prog=recipe.name,
+        description=f"{recipe.summary} Shipped configs: {', '.join(configs(recipe)) or 'none'}.",
+        epilog="key=value sets one entry of the config, for example train.lr=1e-4; later ones win.",
+    )
+    parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="a shipped config, or a YAML file")
+    parser.add_argument("--resume", choices=("auto", "never", "must"), default="auto", help="default: auto")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_intermixed_args(argv)
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        config = read_run_config(recipe, arguments.config, arguments.overrides)
+        result = run_recipe(recipe, config, resume=arguments.resume, driver=driver)
+    except ArError as error:
+        print(f"error: {error}" if rank == 0 else f"error on rank {rank}: {error}", file=sys.stderr)
+        return 2
+    if rank == 0:
+        print(_ending(result, config.train.checkpoint_dir))
+    return INTERRUPTED if result.interrupted else 0
+
+
+def read_run_config(recipe: Recipe, reference: str, overrides: Sequence[str] = ()) -> Any:
+    """Return the config of a run: a shipped name or a path, changed by ``key=value`` overrides, checked throughout.
+
+    Raises:
+        ConfigError: Nothing of that name; an unknown key, a wrong type or value, with its dotted path.
+    """
+    data = load_yaml(config_path(recipe, reference))
+    return from_dict(resolve(recipe.run_config), apply_overrides(data, overrides))
+
+
+def build_job(recipe: Recipe, config: Any) -> Job:
+    """Build models, data and objective of a run; model and method settings become part of the run's identity."""
+    job: Job = resolve(recipe.build)(config)
+    settings = to_dict(config)
+    identity: dict[str, Any] = {key: settings[key] for key in ("model", "method") if key in settings}
+    return dataclasses.replace(job, identity={"recipe": recipe.name, **identity, **job.identity})
+
+
+def run_recipe(
+    recipe: Recipe, config: Any, *, resume: str = "auto", driver: Callable[..., TrainResult] = train
+) -> TrainResult:
+    """Build the job of a run and hand it to the loop."""
+    return driver(build_job(recipe, config), config.train, resume=resume)
+
+
+def _ending(result: TrainResult, directory: str | None) -> str:
+    loss = f", loss {result.losses[-1]:.4f}" if result.losses else ""
+    if result.interrupted:
+        kept = (
+            f"the checkpoint in {directory} is complete, and the same command continues from it"
+            if directory is not None
+            else "nothing was kept, since train.checkpoint_dir is not set"
+        )
+        return f"stopped at step {result.step}{loss}: {kept}"
+    where = (
+        f": {directory}" if directory is not None else " (nothing was written, since train.checkpoint_dir is not set)"
+    )
+    return f"finished at step {result.step}{loss}{where}"

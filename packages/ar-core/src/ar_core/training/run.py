@@ -1,0 +1,140 @@
+"""A run from its first step to its last, whoever drives it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from ..errors import ConfigError
+from .allocator import keep_freed_memory
+from .batches import StepDataset, step_loader
+from .config import TrainConfig
+from .ema import Ema
+from .identity import run_identity
+from .interrupt import Interrupt
+from .job import Job, TrainResult
+from .lock import directory_lock
+from .objective import Prepared
+from .optimizers import Turn
+from .outcome import leave_final_model
+from .ranks import Ranks
+from .recorder import Recorder
+from .resume import Resume, resume_run
+from .state import RunState
+from .step import OptimizerStep, StepReport, TrainStep
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Resume, steps, records and result of one run; a context manager, entered when models and process group stand.
+
+    Args:
+        job: What is trained.
+        config: The run.
+        module: The job's models on their device.
+        turns: The players' optimisers over them.
+        ranks: The processes of the run.
+        resume: As in ``train``.
+        report: As in ``train``.
+
+    Raises:
+        ConfigError, ResumeError: On entering; as ``train`` does.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        config: TrainConfig,
+        *,
+        module: TrainStep,
+        turns: Sequence[Turn],
+        ranks: Ranks,
+        resume: Resume = "auto",
+        report: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        if config.eval_every is not None and job.evaluate is None:
+            raise ConfigError(f"eval_every is {config.eval_every} and the job has nothing to evaluate: set it to null")
+        self.job, self.config, self.module, self.ranks = job, config, module, ranks
+        self.resume, self.report = resume, report
+        self.directory = Path(config.checkpoint_dir) if config.checkpoint_dir is not None else None
+        self.ema = Ema(turns, config.ema) if config.ema is not None else None
+        self.state = RunState(job.models, turns, self.ema)
+        self.optimizer_step = OptimizerStep(module, job.objective, turns, config, ranks)
+        self.losses: list[float] = []
+        self.step = 0
+        self.resumed_from: int | None = None
+        self.recorder: Recorder | None = None
+        self.interrupt = Interrupt()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Run":
+        keep_freed_memory()
+        with ExitStack() as stack:
+            stack.enter_context(self.interrupt)
+            first = self.ranks.rank == 0
+            if self.directory is not None and first:
+                stack.enter_context(directory_lock(self.directory))
+            identity = run_identity(self.job, self.config)
+            self.resumed_from = resume_run(self.state, identity, self.config.steps, self.directory, self.resume)
+            self.step = self.resumed_from or 0
+            self.ranks.require_equal(list(self.state.weights.items()))
+            if first:
+                self.recorder = Recorder(
+                    self.job,
+                    self.config,
+                    module=self.module,
+                    state=self.state,
+                    identity=identity,
+                    directory=self.directory,
+                    report=self.report,
+                    resumed_from=self.resumed_from,
+                )
+                stack.enter_context(closing(self.recorder))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def batches(self) -> DataLoader:
+        """Return the loader of the steps still to do: this rank's ``list[Prepared]`` per step."""
+        return step_loader(StepDataset(self.job, self.config, self.ranks, self.step))
+
+    def advance(self, micro_batches: list[Prepared]) -> StepReport:
+        """Do one optimiser step and all that follows it: averaging, metrics, evaluation, checkpoint.
+
+        Raises:
+            NumericsError: A loss or gradient is not finite.
+            CheckpointError: A checkpoint cannot be written.
+        """
+        result = self.optimizer_step(micro_batches, self.step)
+        self.step += 1
+        self.losses.append(result.loss)
+        if self.ema is not None:
+            self.ema.update()
+        self.interrupt.requested = self.ranks.any(self.interrupt.requested)
+        if self.recorder is not None:
+            tokens = sum(prepared.meta["tokens"] for prepared in micro_batches) * self.ranks.size
+            self.recorder.after_step(self.step, result, tokens, stopping=self.interrupt.requested)
+        return result
+
+    @property
+    def stopping(self) -> bool:
+        """True once a signal asked any rank to stop; its checkpoint is then written."""
+        return self.interrupt.requested
+
+    def finish(self) -> TrainResult:
+        """Leave the final model if the run is over, and return how it ended."""
+        over = self.step == self.config.steps
+        self.module.eval()
+        if over:
+            directory = self.directory if self.recorder is not None else None
+            leave_final_model(self.job, self.module, self.ema, directory, trained=bool(self.losses))
+        evaluation = self.recorder.evaluation if self.recorder is not None else {}
+        return TrainResult(self.losses, self.step, self.resumed_from, not over, evaluation)
