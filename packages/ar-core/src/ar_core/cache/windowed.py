@@ -265,6 +265,21 @@ class WindowedKVCache:
                 by_slot[lines, target] = by_slot[lines, source]
         self._window = None
 
+    def rewind(self, length: int | Sequence[int]) -> None:
+        """Forget committed tokens: the length of each row becomes `length`, per row or for all.
+
+        A window over the forgotten slots does the same for one pass; this is for callers that always write at the end.
+
+        Raises:
+            CacheError: a length is negative or above the row's committed length.
+        """
+        lengths = per_row("length", length, self.batch)
+        for row, (new, old) in enumerate(zip(lengths, self._lengths)):
+            if not 0 <= new <= old:
+                raise CacheError(f"Row {row} was told to go back to length {new}; it can go back to 0 to {old}.")
+        self._lengths = lengths
+        self._window = None
+
     def rows(self, index: LongTensor | Sequence[int]) -> None:
         """Replace the rows by `index` of them, in place on this object: select, permute, fork (repeat) or evict (leave out).
 

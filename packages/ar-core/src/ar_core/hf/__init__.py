@@ -9,9 +9,11 @@ except ImportError as error:
         "ar_core.hf needs transformers, which is not installed: pip install 'ar-core[hf]'."
     ) from error
 
-from ar_core.hf.attention import IMPLEMENTATION, register
+from ar_core.hf.agreement import check_agreement
+from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
+from ar_core.hf.generate_cache import WindowedCacheForGenerate
 from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
@@ -25,10 +27,13 @@ __all__ = [
     "LoadedModel",
     "LoraConfig",
     "ModelConfig",
+    "WindowedCacheForGenerate",
     "build_model",
+    "check_agreement",
     "check_supported",
     "load_causal_lm",
     "load_tokenizer",
     "register",
     "save_pretrained",
+    "use_backend",
 ]

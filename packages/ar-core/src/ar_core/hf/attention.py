@@ -2,35 +2,46 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from ar_core.attention import attend
-from ar_core.errors import MaskError, UnsupportedModelError
-from ar_core.masks import Mask, Tokens, bidirectional, causal, padding, sliding_window
+from ar_core.attention import BACKENDS, attend
+from ar_core.errors import BackendError, MaskError, UnsupportedModelError
+from ar_core.hf.mask import mask_for_model
+from ar_core.masks import Mask, sliding_window
 
-__all__ = ["IMPLEMENTATION", "everything", "register"]
+__all__ = ["IMPLEMENTATION", "register", "use_backend"]
 
 IMPLEMENTATION = "ar_core"
-"""Value for ``attn_implementation``."""
+"""Value for `attn_implementation`."""
 
-_HARMLESS = frozenset(
-    {"position_ids", "use_cache", "output_attentions", "output_hidden_states", "is_causal", "cache_position", "num_items_in_batch"}
-)
-"""Keywords that reach the attention function and do not change its mathematics when a mask is given explicitly."""
+_HARMLESS = frozenset({"position_ids", "use_cache", "is_causal", "num_items_in_batch", "output_hidden_states"})
+"""Keywords that reach the attention function and do not change its mathematics, the mask being explicit."""
 
-
-def everything(queries: int, keys: int, device: torch.device) -> Mask:
-    """A mask [1, 1, Q, K] that hides nothing; models read a missing mask as causal, so "no mask" must be said."""
-    index = torch.arange(max(queries, keys), device=device)
-    return Mask(bidirectional(), Tokens(position=index[:queries]), Tokens(position=index[:keys]))
+_BACKEND = "_ar_core_backend"
 
 
 def register() -> None:
-    """Make ``attn_implementation="ar_core"`` known to transformers; calling it again changes nothing."""
+    """Make `attn_implementation="ar_core"` known to transformers; calling it again changes nothing.
+
+    A :class:`ar_core.masks.Mask` then travels through a model as `attention_mask`; None and a 2-D padding mask become
+    one. Attention that needs more than a mask and a scale (softcap, sinks, position bias, dropout) raises
+    UnsupportedModelError.
+    """
     AttentionInterface.register(IMPLEMENTATION, _attention)
-    AttentionMaskInterface.register(IMPLEMENTATION, _mask)
+    AttentionMaskInterface.register(IMPLEMENTATION, mask_for_model)
+
+
+def use_backend(model: PreTrainedModel, backend: str) -> None:
+    """Make all attention layers of a model use one backend of :func:`ar_core.attention.attend`, or "auto".
+
+    Raises:
+        BackendError: there is no such backend.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise BackendError(f"There is no attention backend {backend!r}; choose {', '.join(BACKENDS)} or auto.")
+    for module in model.modules():
+        setattr(module, _BACKEND, backend)
 
 
 def _attention(
@@ -45,49 +56,32 @@ def _attention(
     sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one layer: q [B, H, n, D], k and v [B, Hkv, K, D] after RoPE; returns [B, n, H, D]."""
-    model = type(module).__name__
+    """Attention of one layer: q `[B, H, n, D]`, k and v `[B, Hkv, K, D]` after rotary embedding; returns `[B, n, H, D]`."""
     for name, given in rest.items():
-        if given is not None and name not in _HARMLESS:
+        if given is not None and given is not False and name not in _HARMLESS:
             raise UnsupportedModelError(
-                f"{model} asks its attention for {name}={given!r}, which ar_core does not compute; use a model without it."
+                f"{type(module).__name__} asks its attention for {name}={_brief(given)}, which ar_core does not compute; "
+                f"use a model or a call without {name}."
             )
     if dropout:
-        raise UnsupportedModelError(f"{model} asks for attention dropout {dropout}; set attention_dropout=0 in its config.")
+        raise UnsupportedModelError(
+            f"{type(module).__name__} asks its attention for dropout={dropout}, which ar_core does not compute; set "
+            f"attention_dropout to 0 in the model's config."
+        )
     if not isinstance(attention_mask, Mask):
         raise MaskError(
-            f"{model} handed its attention a {type(attention_mask).__name__}; pass an ar_core Mask as attention_mask."
+            f"{type(module).__name__} handed its attention a mask of type {type(attention_mask).__name__}; pass an "
+            f"ar_core Mask, a 2-D padding mask or None as attention_mask."
         )
     if sliding_window is not None and key.shape[2] > sliding_window:
-        attention_mask = _windowed(attention_mask, sliding_window)
-    return attend(query, key, value, attention_mask, scale=scaling).transpose(1, 2), None
+        attention_mask = _within(attention_mask, sliding_window)
+    backend = getattr(module, _BACKEND, "auto")
+    return attend(query, key, value, attention_mask, scale=scaling, backend=backend).transpose(1, 2), None
 
 
-def _windowed(mask: Mask, size: int) -> Mask:
-    return Mask(mask.rule & sliding_window(size), mask.queries, mask.keys)
+def _within(mask: Mask, size: int) -> Mask:
+    return mask.also(sliding_window(size))
 
 
-def _mask(
-    *,
-    q_length: int,
-    kv_length: int,
-    q_offset: int = 0,
-    kv_offset: int = 0,
-    attention_mask: Any = None,
-    device: torch.device | str = "cpu",
-    **_: Any,
-) -> Mask:
-    """What transformers calls to build a mask: ours passes untouched, none becomes causal, 2-D padding hides keys."""
-    if isinstance(attention_mask, Mask):
-        return attention_mask
-    queries = Tokens(position=torch.arange(q_length, device=device) + q_offset)
-    keys = Tokens(position=torch.arange(kv_length, device=device) + kv_offset)
-    if attention_mask is None:
-        return Mask(causal(), queries, keys)
-    if isinstance(attention_mask, Tensor) and attention_mask.ndim == 2:
-        valid = attention_mask.long()
-        valid = nn.functional.pad(valid, (0, max(0, kv_length - valid.shape[1])))[:, :kv_length]
-        return Mask(causal() & padding(), queries, keys.with_ids(valid=valid.to(device)))
-    raise MaskError(
-        f"attention_mask is a {type(attention_mask).__name__}; pass an ar_core Mask, a 2-D padding mask or None."
-    )
+def _brief(value: Any) -> str:
+    return f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)

@@ -4,7 +4,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ar_core.errors import ConfigError, MissingPackageError
-from ar_core.hf.attention import IMPLEMENTATION, register
+from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 
@@ -29,6 +29,8 @@ def build_model(
     Raises:
         ConfigError: a scratch model has no vocabulary size.
         CheckpointError, UnsupportedModelError: as `load_causal_lm`.
+        BackendError: there is no attention backend of that name.
+        MissingPackageError: LoRA is asked for and peft is not installed.
     """
     dtype = getattr(torch, config.dtype)
     if config.path is not None:
@@ -37,6 +39,7 @@ def build_model(
     else:
         assert config.scratch is not None
         model, source = _from_scratch(config.scratch, seed, tokenizer).to(device, dtype), "scratch"
+    use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if config.lora is not None:
@@ -58,6 +61,7 @@ def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokeniz
         intermediate_size=scratch.intermediate,
         max_position_embeddings=scratch.context,
         rope_parameters={"rope_type": "default", "rope_theta": scratch.rope_theta},
+        initializer_range=scratch.init_std,
         tie_word_embeddings=scratch.tie,
         pad_token_id=getattr(tokenizer, "pad_token_id", None),
         bos_token_id=getattr(tokenizer, "bos_token_id", None),

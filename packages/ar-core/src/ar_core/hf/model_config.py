@@ -28,6 +28,8 @@ class LlamaScratch:
     """Positions."""
     rope_theta: float = 10000.0
     """Base of the rotary frequencies."""
+    init_std: float = 0.02
+    """Standard deviation of fresh matrices; narrow models learn faster near 1 / sqrt(hidden)."""
     tie: bool = True
     """Whether the head shares the embedding's weights."""
 
@@ -67,6 +69,8 @@ class ModelConfig:
     """Train adapters instead of all weights."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    attn_backend: str = "auto"
+    """Backend of `ar_core.attention.attend`; "auto" chooses by device, mask and size."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.scratch is None):
