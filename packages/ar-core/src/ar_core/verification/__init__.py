@@ -1,0 +1,19 @@
+"""Lossless decoding of several tokens per pass: a proposer drafts, the model verifies."""
+
+from ar_core.verification.draft_budget import DraftBudget
+from ar_core.verification.jacobi import Jacobi
+from ar_core.verification.ngram import NgramLookup
+from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost, measure_pass_cost
+from ar_core.verification.proposer import Proposer
+from ar_core.verification.speculative import speculative
+
+__all__ = [
+    "TYPICAL_PASS_COST",
+    "DraftBudget",
+    "Jacobi",
+    "NgramLookup",
+    "PassCost",
+    "Proposer",
+    "measure_pass_cost",
+    "speculative",
+]

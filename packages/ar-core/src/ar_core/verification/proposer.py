@@ -1,0 +1,52 @@
+"""What a proposer owes the verifier."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+__all__ = ["Proposer"]
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Guesses the next tokens of every row; the verifier keeps the right ones.
+
+    A proposer can be wrong about anything: the output never depends on it, only the number of passes does. Rows are
+    named by their index in the ``prompts`` of ``begin`` for the whole call, whichever rows are still running.
+
+    The loop calls ``begin`` once, ``observe`` for every row after the prefill, then for each pass ``propose``
+    once and ``observe`` once per running row.
+    """
+
+    wants_hidden: bool
+    """Whether ``observe`` is to be handed the verifier's last hidden states."""
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Start a batch; ``prompts[row]`` are the ids of a row. What is kept of earlier batches is up to the proposer."""
+
+    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[list[int]]:
+        """Draft a chain for each row in ``rows``.
+
+        Args:
+            rows: indices of the running rows.
+            contexts: ids known so far of each, prompt included; the draft continues after the last one. Not to
+                be changed.
+            limits: the longest draft the loop can use for each (0 = none).
+
+        Returns:
+            One list per row, ragged; an empty one costs that row nothing. Ids must lie in the vocabulary.
+        """
+
+    def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
+        """Learn what a pass settled.
+
+        Args:
+            row: index of the row.
+            accepted: the tokens that are now final, in order (accepted draft tokens and the verifier's own one).
+            rest: the verifier's picks at the positions behind ``accepted``, made with rejected draft tokens in
+                the context: guesses, not results. Empty when the whole draft was accepted, and after the prefill.
+            hidden: [n, C] last hidden states of the tokens that the pass settled in the cache, in the
+                verifier's dtype and on its device (after the prefill: of the whole prompt); ``None`` unless
+                ``wants_hidden``.
+        """

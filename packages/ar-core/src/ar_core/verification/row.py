@@ -1,0 +1,60 @@
+"""One row of a batch as the verifier sees it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator
+
+from ar_core.decoding import StopRule, TokenStream
+
+__all__ = ["Row", "rewind"]
+
+
+class Row:
+    """What a row has generated, whether it goes on, and its random stream.
+
+    Args:
+        number: index among the prompts.
+        prompt: P ≥ 1 ids.
+        stop: when the row ends.
+        stream: receives tokens as they become final.
+        generator: the row's random numbers, one for each output token.
+    """
+
+    def __init__(
+        self, number: int, prompt: Sequence[int], stop: StopRule, stream: TokenStream, generator: Generator
+    ) -> None:
+        self.number = number
+        self.context = list(prompt)
+        """All ids known so far, prompt included."""
+        self.output: list[int] = []
+        """Generated ids; after the end, without what lies behind it."""
+        self.finish = ""
+        """Why the row has ended; empty while it runs."""
+        self.generator = generator
+        self._stop = stop
+        self._stream = stream
+
+    @property
+    def limit(self) -> int:
+        """Longest useful draft: with one more token of the verifier, it fills the row."""
+        return self._stop.max_new_tokens - len(self.output) - 1
+
+    def take(self, tokens: Sequence[int]) -> list[int]:
+        """Append final tokens, end the row if one of them ends it, and return those that stay in the output."""
+        seen = len(self.output)
+        self.context.extend(tokens)
+        self.output.extend(tokens)
+        end = self._stop.check(self.output, seen)
+        if end is not None:
+            del self.output[end.length :]
+            self.finish = end.reason
+        self._stream.advance(self.output, finished=end is not None)
+        return self.output[seen:]
+
+
+def rewind(generator: Generator, state: torch.Tensor, spent: int) -> None:
+    """Set ``generator`` to where ``spent`` draws of a :class:`~ar_core.sampling.Sampler` after ``state`` leave it."""
+    generator.set_state(state)
+    for _ in range(spent):
+        torch.rand(1, dtype=torch.float64, generator=generator, device=generator.device)
