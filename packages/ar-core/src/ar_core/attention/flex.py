@@ -18,8 +18,8 @@ def available() -> tuple[bool, str]:
 
 def refuses_uncompiled(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
     """Gradients on a CPU, for which FlexAttention has no backward pass."""
-    if q.device.type == "cpu" and torch.is_grad_enabled() and (q.requires_grad or k.requires_grad):
-        return "FlexAttention has no backward pass on a CPU (use 'segments', or call it under torch.no_grad)"
+    if q.device.type == "cpu" and (q.requires_grad or k.requires_grad):
+        return "FlexAttention has no backward pass on a CPU (use 'segments', or run the model under torch.no_grad)"
     return None
 
 

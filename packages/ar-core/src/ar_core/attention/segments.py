@@ -4,7 +4,6 @@ Queries are taken in chunks; each chunk attends to the few ranges of keys that i
 training on a CPU, where FlexAttention has no backward pass and dense SDPA computes every hidden score.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -54,11 +53,12 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, segments: Sequence[Segment], scale:
     # per chunk would make autograd build a full-size gradient for every slice.
     edges = sorted({0, k.shape[2], *(edge for segment in segments for span in segment.keys for edge in span)})
     widths = [stop - start for start, stop in pairwise(edges)]
+    piece = {edge: i for i, edge in enumerate(edges)}
     k_pieces, v_pieces = k.split(widths, dim=2), v.split(widths, dim=2)
     q_chunks = q.split([stop - start for start, stop in (segment.rows for segment in segments)], dim=2)
     outputs = []
     for segment, q_chunk in zip(segments, q_chunks):
-        pieces = [i for span in segment.keys for i in range(bisect_left(edges, span[0]), bisect_left(edges, span[1]))]
+        pieces = [i for span in segment.keys for i in range(piece[span[0]], piece[span[1]])]
         if not pieces:
             outputs.append(q_chunk.new_zeros(*q_chunk.shape[:3], v.shape[3]))
             continue

@@ -1,0 +1,96 @@
+"""What "auto" takes, and what explicit requests are refused."""
+
+import pytest
+import torch
+from ar_core.attention import BACKENDS, attend, choose
+from ar_core.errors import BackendError
+from ar_core.masks import Mask, Tokens, bidirectional, block_diffusion, causal, padding
+
+
+def inputs(mask: Mask, **options) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    _, _, queries, keys = mask.shape
+    return tuple(torch.zeros(1, 2, n, 8, **options) for n in (queries, keys, keys))
+
+
+def sequence(length: int) -> Tokens:
+    return Tokens(position=torch.arange(length))
+
+
+def training(length: int) -> Mask:
+    index = torch.arange(length)
+    streams = [Tokens(stream=torch.full((length,), s), block=index // 16) for s in (1, 2, 0)]
+    return Mask.self_attention(block_diffusion(), Tokens.cat(streams))
+
+
+def test_auto_without_anything_hidden():
+    mask = Mask.self_attention(bidirectional(), sequence(300))
+    q, k, _ = inputs(mask)
+    assert choose(q, k, mask) == choose(q, k, None) == ("sdpa", "nothing is hidden")
+
+
+def test_auto_for_a_decoding_pass():
+    keys = sequence(500)
+    mask = Mask(causal(), keys.slice(468, 500), keys)
+    q, k, _ = inputs(mask)
+    assert choose(q, k, mask) == ("sdpa", "32 queries are too few to gain from skipping what is hidden")
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_auto_for_training_on_a_cpu(grad):
+    mask = training(200)
+    q, k, v = inputs(mask, requires_grad=grad)
+    choice = choose(q, k, mask)
+    assert choice.name == "segments"
+    assert choice.reason.startswith("segments compute ")
+    assert choice.reason.endswith("% of all scores")
+    attend(q, k, v, mask)
+    assert mask._dense is None
+
+
+def test_auto_where_segments_would_not_pay():
+    tokens = sequence(300).with_ids(valid=(torch.arange(300) > 3).long())
+    mask = Mask.self_attention(padding(), tokens)
+    q, k, _ = inputs(mask)
+    assert choose(q, k, mask) == ("sdpa", "segments would still compute 99% of all scores")
+
+
+def test_auto_on_other_devices():
+    mask = training(200)
+    q, k, _ = inputs(mask, device="meta")
+    assert choose(q, k, mask) == ("sdpa", "no other backend is known to work on meta")
+
+
+@pytest.mark.parametrize("name", ["triton", "flash_attn", "xformers"])
+def test_absent_backends_say_so(name):
+    mask = training(10)
+    with pytest.raises(BackendError, match=rf"'{name}' cannot be used: .* yet.*; choose sdpa, segments, flex"):
+        attend(*inputs(mask), mask, backend=name)
+
+
+def test_unknown_backends_are_refused():
+    mask = training(10)
+    with pytest.raises(BackendError, match="no attention backend 'spda'; choose sdpa, segments"):
+        attend(*inputs(mask), mask, backend="spda")
+
+
+@pytest.mark.parametrize("name", ["flex", "flex_uncompiled"])
+def test_flex_refuses_gradients_on_a_cpu(name):
+    mask = training(10)
+    with pytest.raises(BackendError, match=rf"'{name}' was asked for .*no backward pass on a CPU"):
+        attend(*inputs(mask, requires_grad=True), mask, backend=name)
+    with torch.no_grad():
+        hidden = [tensor * 1 for tensor in inputs(mask, requires_grad=True)]
+        assert choose(*hidden[:2], mask, name).reason == "asked for"
+
+
+def test_flex_refuses_float64():
+    mask = training(10)
+    with pytest.raises(BackendError, match="no kernel for float64"):
+        attend(*inputs(mask, dtype=torch.float64), mask, backend="flex")
+
+
+def test_every_backend_explains_its_availability():
+    for backend in BACKENDS.values():
+        present, reason = backend.available()
+        assert present
+        assert reason
