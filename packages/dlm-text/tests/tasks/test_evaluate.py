@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 from ar_core.decoding import Decoded, DecodeStats
-from dlm_text.tasks import build_tokenizer, encode_answer, encode_prompt, evaluate, held_out
+from dlm_text.tasks import build_tokenizer, encode_answer, encode_prompt, held_out
+from dlm_text.tasks.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@ import itertools
 import json
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 from ar_core.errors import ConfigError
@@ -150,3 +152,8 @@ def test_a_task_is_a_source_of_prompt_and_answer():
     task = ExactTask("arithmetic")
     pairs = list(itertools.islice(task.problems("train", 7), 5))
     assert pairs == [(p.prompt, p.answer) for p in drawn("arithmetic", 5, seed=7)]
+
+
+def test_listing_tasks_imports_no_torch():
+    code = "import sys, dlm_text.tasks.task; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -108,7 +108,7 @@ def evaluate(
         first = number % len(names)
         for name in names[first:] + names[:first]:
             decoded = arms[name]([prompt])
-            text = tokenizer.decode(decoded.tokens[0], skip_special_tokens=True)
+            text = str(tokenizer.decode(decoded.tokens[0], skip_special_tokens=True))
             right = scores[name].add(problem, text, decoded.stats)
             if on_answer is not None:
                 on_answer(name, problem, right, decoded)
