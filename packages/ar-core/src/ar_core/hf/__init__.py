@@ -15,6 +15,7 @@ from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
 from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
+from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
 from ar_core.hf.supported import check_supported
@@ -28,9 +29,11 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "WindowedCacheForGenerate",
+    "add_mask_token",
     "build_model",
     "check_agreement",
     "check_supported",
+    "find_mask_token",
     "load_causal_lm",
     "load_tokenizer",
     "register",

