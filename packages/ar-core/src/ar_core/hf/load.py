@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from ar_core.config import expand_path
 from ar_core.errors import CheckpointError
 from ar_core.hf.attention import IMPLEMENTATION, register
+from ar_core.hf.published import register_published
 from ar_core.hf.supported import check_supported
 
 __all__ = ["WHEELS", "LoadedModel", "load_causal_lm", "load_tokenizer"]
@@ -50,11 +51,14 @@ def load_causal_lm(
         UnsupportedModelError: the architecture cannot be driven.
     """
     register()
+    register_published()
     where = _locate(source)
     if isinstance(where, Path) and where.suffix == ".gguf":
         return _load_gguf(where, str(source), dtype, device)
     config = _config(where, str(source))
     check_supported(config)
+    # It names code files that lie beside this checkpoint and would not lie beside one saved from it.
+    config.__dict__.pop("auto_map", None)
     try:
         with _quiet():
             model, report = AutoModelForCausalLM.from_pretrained(

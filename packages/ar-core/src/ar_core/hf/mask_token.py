@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from ar_core.errors import ConfigError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
+
+from ar_core.errors import ConfigError
 
 __all__ = ["add_mask_token", "find_mask_token"]
 

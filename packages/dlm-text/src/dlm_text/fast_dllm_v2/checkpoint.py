@@ -13,42 +13,18 @@ from typing import Any, Literal
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import load_causal_lm, save_pretrained
+from ar_core.hf.published import Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import FastDLLMv2Config
 
-__all__ = ["Checkpoint", "load_checkpoint", "register_published_layout", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 MASK_TOKEN = FastDLLMv2Config().mask_token
 
 PUBLISHED_CODE = "Efficient-Large-Model/Fast_dLLM_v2_7B"
 """Where the published modelling code is; `auto_map` names it there, since our folders hold no code."""
-
-
-class Fast_dLLM_QwenConfig(Qwen2Config):
-    """A Qwen2 config plus `bd_size`, as published."""
-
-    model_type = "Fast_dLLM_Qwen"
-
-
-class Fast_dLLM_QwenForCausalLM(Qwen2ForCausalLM):
-    """Qwen2 under the published name; masks and caches come from outside."""
-
-    config_class = Fast_dLLM_QwenConfig
-
-
-def register_published_layout() -> None:
-    """Let transformers' auto classes read the published layout as Qwen2; calling it again changes nothing."""
-    AutoConfig.register(Fast_dLLM_QwenConfig.model_type, Fast_dLLM_QwenConfig, exist_ok=True)
-    AutoModelForCausalLM.register(Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -80,7 +56,6 @@ def load_checkpoint(
     Raises:
         CheckpointError: as `ar_core.hf.load_causal_lm`; or the checkpoint is not converted, or has no mask token.
     """
-    register_published_layout()
     loaded = load_causal_lm(source, dtype=dtype, device=device)
     config = loaded.model.config
     block_size = getattr(config, "bd_size", None)
@@ -97,9 +72,6 @@ def load_checkpoint(
             f"the checkpoint {str(source)!r} names no mask token: neither mask_token_id in its config.json nor "
             f"{MASK_TOKEN} in its tokenizer; add one of the two"
         )
-    if hasattr(config, "auto_map"):
-        # It names code files beside the checkpoint, which no folder saved from here would hold.
-        del config.auto_map
     preferred = FastDLLMv2Config().sub_block_size
     fallback = preferred if block_size % preferred == 0 else block_size
     return Checkpoint(

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dlm_text.autoregressive.config import AutoregressiveConfig
 from dlm_text.autoregressive.objective import AutoregressiveObjective
 
-from .checkpoint import register_published_layout, save_checkpoint
+from .checkpoint import save_checkpoint
 from .config import FastDLLMv2Config
 from .objective import FastDLLMv2Objective
 
@@ -84,7 +84,6 @@ def build(run: FastDLLMv2Run) -> Job:
             model's context.
         ArError: as loading the model and the data does.
     """
-    register_published_layout()
     loaded = build_model(run.model, seed=run.train.seed, tokenizer=_task_tokenizer(run.data))
     model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer is None:
