@@ -28,6 +28,8 @@ def _loader() -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> dict:
             seen: set = set()
             for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":
+                    continue
                 key = self.construct_object(key_node, deep=True)
                 if not isinstance(key, str):
                     raise ConfigError(f"{_place(key_node.start_mark)}: the key {key!r} is not text; put it in quotes")

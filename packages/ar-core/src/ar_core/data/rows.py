@@ -18,6 +18,8 @@ __all__ = ["RowStore", "stored_rows"]
 _DTYPES = {"ids": np.int32, "supervised": np.bool_, "document": np.int32}
 _META = "meta.json"
 
+NO_ROWS = "the data hold not a single row; give more records, a shorter seq_len, or another split"
+
 
 class RowStore:
     """N rows of L tokens in one folder, read through memory maps: opening is free and nothing is held in memory.
@@ -110,7 +112,7 @@ def _write(folder: Path, seq_len: int, make: Callable[[dict[str, int]], Iterator
         for file in files.values():
             file.close()
     if not rows:
-        raise DataError("the data hold not a single row; give more records, a shorter seq_len, or another split")
+        raise DataError(NO_ROWS)
     meta = {"rows": rows, "seq_len": seq_len, "supervised_tokens": supervised, **counts}
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..corruption import SampleRng
+from ..errors import DataError
 from .packing import Row
-from .rows import RowStore
+from .rows import NO_ROWS, RowStore
 from .sample import Sample
 
 __all__ = ["IGNORED", "StoredSource", "StreamedSource"]
@@ -101,6 +102,8 @@ class StreamedSource:
             place = int(torch.randint(self.buffer, (), generator=generator))
             yield waiting[place]
             waiting[place] = row
+        if not waiting:
+            raise DataError(NO_ROWS)
         for place in torch.randperm(len(waiting), generator=generator).tolist():
             yield waiting[place]
 
