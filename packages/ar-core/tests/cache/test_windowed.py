@@ -232,7 +232,11 @@ def refusals():
     k = tokens(3, 2, 0)[0]
     graph = k.clone().requires_grad_()
     yield "no rows", lambda: WindowedKVCache(1, 0, 1, 4, 8), "batch=0; it must be at least 1"
-    yield "head list", lambda: WindowedKVCache(2, 1, [1], 4, 8), "num_kv_heads=[1]; give one positive number, or one for"
+    yield (
+        "head list",
+        lambda: WindowedKVCache(2, 1, [1], 4, 8),
+        "num_kv_heads=[1]; give one positive number, or one for",
+    )
     yield "no window", lambda: make().update(0, k, k), "No window is set on the KV cache; call window(length)"
     yield "window closed by keep", lambda: filled().update(0, k, k), "No window is set"
     yield "keep without window", lambda: make().keep(1), "No window is set"
@@ -258,7 +262,9 @@ def refusals():
     yield "memory", lambda: make().remember([]), "memory of 0 layers"
 
 
-@pytest.mark.parametrize(("act", "message"), [(a, m) for _, a, m in refusals()], ids=[name for name, _, _ in refusals()])
+@pytest.mark.parametrize(
+    ("act", "message"), [(a, m) for _, a, m in refusals()], ids=[name for name, _, _ in refusals()]
+)
 def test_refusals_say_what_is_wrong(act, message):
     with pytest.raises(CacheError) as caught:
         act()
@@ -279,18 +285,22 @@ def test_a_refused_keep_changes_nothing():
     assert cache.lengths == [1, 1, 1]
 
 
-def test_writes_and_lengths_need_no_device_sync():
-    """On the meta device any read of a value raises: no move of the cache may make one."""
-    cache = WindowedKVCache(1, 2, 1, DIM, 8, device="meta")
-    k = torch.zeros(2, 1, 2, DIM, device="meta")
+def test_no_move_reads_a_tensor_on_the_host(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("a value was read on the host")
+
+    cache = WindowedKVCache(1, 2, 1, DIM, 8)
+    k = torch.zeros(2, 1, 3, DIM)
+    for read in ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__iter__"):
+        monkeypatch.setattr(torch.Tensor, read, refuse)
     for kept in ([2, 1], [1, 0]):
         cache.window(2)
-        cache.update(0, k, k)
+        cache.update(0, k[:, :, :2], k[:, :, :2])
         cache.key_tokens()
         cache.query_positions()
         cache.keep(kept)
     cache.window(3)
-    cache.update(0, torch.zeros(2, 1, 3, DIM, device="meta"), torch.zeros(2, 1, 3, DIM, device="meta"))
+    cache.update(0, k, k)
     cache.keep_path([[1, 2], [0, 2]], [2, 2])
     cache.rows([1])
     assert cache.lengths == [3]
