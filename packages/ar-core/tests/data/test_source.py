@@ -62,6 +62,13 @@ def test_begin_and_end_tokens(build_tokenizer, post, prepend, append, expected) 
     assert tokenizer.decode(document.ids.tolist()) == expected
 
 
+def test_problems_of_a_task_begin_with_bos(chatml) -> None:
+    data = {"prompt": "1+1=", "completion": "2"}
+    settings = {"kind": "task", "task": "t", "count": 1, "path": None}
+    assert chatml.decode(_encode(chatml, data, **settings).ids.tolist()) == "<bos>1+1=2<|im_end|>"
+    assert chatml.decode(_encode(chatml, data, **settings, prepend_bos=False).ids.tolist()) == "1+1=2<|im_end|>"
+
+
 def test_prompt_and_completion(chatml) -> None:
     data = {"question": "1+1=\n", "answer": "2"}
     fields = {"prompt": "question", "completion": "answer"}

@@ -42,7 +42,8 @@ class TextDataConfig:
     """Kinds ``prompt`` and ``task``: write prompt and answer as a user and an assistant turn of the tokenizer's chat
     template, as a model that was tuned on chats expects."""
     prepend_bos: bool | None = None
-    """Begin each document with the tokenizer's BOS token; null does what the tokenizer does by itself."""
+    """Begin each document with the tokenizer's BOS token. Null does what the tokenizer does by itself, except that problems
+    of a task begin with BOS wherever there is one."""
     append_eos: bool = True
     """End each document with the tokenizer's EOS token, supervised, so that the model learns to stop."""
     held_out: float = 0.0

@@ -60,8 +60,10 @@ def _begin(config: TextDataConfig, tokenizer: Any) -> list[int]:
         if config.prepend_bos:
             raise ConfigError("prepend_bos is true, but the tokenizer has no BOS token; set it to null or false")
         return []
-    by_itself = tokenizer("a")["input_ids"][:1] == [bos]
-    return [bos] if config.prepend_bos or (config.prepend_bos is None and by_itself) else []
+    if config.prepend_bos is None:
+        wanted = config.kind == "task" or tokenizer("a")["input_ids"][:1] == [bos]
+        return [bos] if wanted else []
+    return [bos] if config.prepend_bos else []
 
 
 def _end(config: TextDataConfig, tokenizer: Any) -> list[int]:
