@@ -1,5 +1,6 @@
 """Backbones for decoder tests: a small random transformer in plain torch, and one whose predictions are scripted."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -124,11 +125,10 @@ class Scripted:
 
     def head(self, hidden: Tensor) -> Tensor:
         flat = hidden.reshape(-1).long() + self.shift
-        logits = torch.empty(len(flat), self.vocab_size)
-        for line, position in enumerate(flat.tolist()):
-            token, probability = self.script(position)
-            logits[line] = torch.tensor((1 - probability) / (self.vocab_size - 1)).log()
-            logits[line, token] = torch.tensor(probability).log()
+        said = [self.script(position) for position in flat.tolist()]
+        rest = [[math.log((1 - probability) / (self.vocab_size - 1))] for _, probability in said]
+        logits = torch.tensor(rest).repeat(1, self.vocab_size)
+        logits[range(len(said)), [token for token, _ in said]] = torch.tensor([math.log(p) for _, p in said])
         return logits.view(*hidden.shape[:-1], self.vocab_size)
 
 
