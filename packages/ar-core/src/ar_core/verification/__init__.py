@@ -1,6 +1,7 @@
 """Lossless decoding of several tokens per pass: a proposer drafts, the model verifies."""
 
 from ar_core.verification.draft_budget import DraftBudget
+from ar_core.verification.first_difference import FirstDifference, first_difference
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.ngram import NgramLookup
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost, measure_pass_cost
@@ -10,10 +11,12 @@ from ar_core.verification.speculative import speculative
 __all__ = [
     "TYPICAL_PASS_COST",
     "DraftBudget",
+    "FirstDifference",
     "Jacobi",
     "NgramLookup",
     "PassCost",
     "Proposer",
+    "first_difference",
     "measure_pass_cost",
     "speculative",
 ]

@@ -1,0 +1,161 @@
+"""Verified decoding equals autoregressive decoding on Hugging Face models: tiny ones, stories260K, SmolLM2-135M."""
+
+import json
+
+import pytest
+import torch
+from ar_core.decoding import StopRule, autoregressive
+from ar_core.sampling import Sampler
+from ar_core.verification import Jacobi, NgramLookup, first_difference, speculative
+
+pytest.importorskip("transformers")
+
+NEAR_TIE = 1e-3
+VARIED = Sampler(temperature=3.0)
+"""Greedy outputs of untrained models soon repeat one token; these do not."""
+PROPOSERS = {"lookup": NgramLookup, "jacobi": Jacobi}
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def tiny(request):
+    from ar_core.hf import HFBackbone
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    config_class, model_class = {
+        "llama": (LlamaConfig, LlamaForCausalLM),
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    }[request.param]
+    config = config_class(
+        vocab_size=97,
+        hidden_size=48,
+        intermediate_size=72,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=96,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = model_class(config).double().eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.25)
+    return HFBackbone(model)
+
+
+def assert_equal_but_for_near_ties(backbone, prompts, expected, got):
+    """Exact in float64; below, a difference is allowed where the top-2 margin is under 1e-3, and printed."""
+    for row, prompt in enumerate(prompts):
+        difference = first_difference(backbone, prompt, expected[row], got[row])
+        if difference is not None:
+            print(f"prompt {row}: {difference}")
+            assert backbone.dtype != torch.float64
+            assert difference.margin < NEAR_TIE
+
+
+@pytest.mark.parametrize("method", PROPOSERS)
+@pytest.mark.parametrize("sampler", [Sampler(), Sampler(temperature=0.9, top_p=0.9), VARIED])
+def test_tiny_models_ragged_batch(tiny, method, sampler):
+    prompts = [[5], [1, 2, 3, 1, 2, 3, 1, 2], [9] * 7, list(range(60, 91))]
+    stop = StopRule(frozenset({3, 4}), 41)
+    expected = autoregressive(tiny, prompts, stop=stop, sampler=sampler, seed=5)
+    for fallback in (True, False):
+        got = speculative(tiny, prompts, PROPOSERS[method](), stop=stop, sampler=sampler, seed=5, fallback=fallback)
+        assert got.tokens == expected.tokens
+        assert got.finish == expected.finish
+
+
+def test_a_broken_roll_back_would_be_seen(tiny, monkeypatch):
+    """Keeping one token too many after a rejection changes the output: the comparison above has teeth."""
+    from ar_core.cache import WindowedKVCache
+
+    keep, calls = WindowedKVCache.keep, []
+
+    def keep_one_more_at_first(cache, n):
+        calls.append(n)
+        width = cache.visibles[0] - cache.starts[0]
+        keep(cache, [min(k + (len(calls) < 6), width) for k in n])
+
+    monkeypatch.setattr(WindowedKVCache, "keep", keep_one_more_at_first)
+    prompts, stop = [[1, 2, 3, 1, 2, 3, 1, 2]], StopRule(frozenset(), 24)
+    broken = speculative(tiny, prompts, Jacobi(draft_length=2), stop=stop, sampler=VARIED, fallback=False)
+    monkeypatch.undo()
+    assert len(calls) > 6
+    assert broken.tokens != autoregressive(tiny, prompts, stop=stop, sampler=VARIED).tokens
+
+
+def test_first_difference_names_step_ids_and_margin(tiny):
+    stop = StopRule(frozenset(), 6)
+    tokens = autoregressive(tiny, [[8, 9]], stop=stop, sampler=Sampler()).tokens[0]
+    assert first_difference(tiny, [8, 9], tokens, tokens) is None
+    other = [*tokens[:4], (tokens[4] + 1) % 97, tokens[5]]
+    found = first_difference(tiny, [8, 9], tokens, other)
+    assert (found.step, found.expected, found.got) == (4, tokens[4], other[4])
+    assert found.margin > 0
+    short = first_difference(tiny, [8, 9], tokens, tokens[:3])
+    assert (short.step, short.expected, short.got) == (3, tokens[3], None)
+    assert str(short).startswith(f"step 3: {tokens[3]} expected, None found, top-2 margin ")
+
+
+@pytest.fixture(scope="module")
+def stories(stories260k):
+    from ar_core.hf import load_causal_lm
+
+    return load_causal_lm(stories260k, dtype=torch.float64)
+
+
+STORIES = (
+    "Once upon a time",
+    "Tom had a red ball. Tom had a red ball. Tom had",
+    "The cat said: I like fish. The dog said:",
+    "One day, a little girl named Lily went to the park with her mom. Lily saw",
+    "\n",
+)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("method", PROPOSERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_stories260k(stories, method, dtype):
+    from ar_core.hf import HFBackbone
+
+    backbone = HFBackbone(stories.model.to(dtype))
+    prompts = [list(stories.tokenizer(text)["input_ids"]) for text in STORIES]
+    stop = StopRule(frozenset({1, 2}), 96)
+    expected = autoregressive(backbone, prompts, stop=stop, sampler=Sampler())
+    got = speculative(backbone, prompts, PROPOSERS[method](), stop=stop, sampler=Sampler(), fallback=False)
+    assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens)
+    print(f"{method}: {got.stats.tokens_per_forward:.2f} tokens per forward")
+    assert got.stats.nfe < expected.stats.nfe
+    warm = Sampler(temperature=0.8, top_p=0.9)
+    if dtype == torch.float64:
+        drawn = autoregressive(backbone, prompts, stop=stop, sampler=warm, seed=1)
+        assert (
+            speculative(backbone, prompts, PROPOSERS[method](), stop=stop, sampler=warm, seed=1).tokens == drawn.tokens
+        )
+
+
+@pytest.mark.data
+@pytest.mark.smollm2
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "count", "length"), [(torch.float32, 4, 24), (torch.float64, 2, 12)])
+def test_smollm2_on_spec_bench(smollm2_gguf, data_dir, dtype, count, length):
+    from ar_core.hf import HFBackbone, load_causal_lm
+
+    loaded = load_causal_lm(smollm2_gguf, dtype=dtype)
+    backbone = HFBackbone(loaded.model)
+    with (data_dir / "text" / "spec_bench.jsonl").open(encoding="utf-8") as file:
+        questions = [json.loads(line) for line in file]
+    first = {question["category"]: question["turns"][0] for question in reversed(questions)}
+    chats = [[{"role": "user", "content": turn}] for turn in list(first.values())]
+    ids = [
+        list(loaded.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+        for chat in chats
+    ]
+    prompts = [prompt for prompt in ids if len(prompt) < 256][:count]
+    assert len(prompts) == count
+    stop = StopRule(frozenset({loaded.tokenizer.eos_token_id}), length)
+    expected = autoregressive(backbone, prompts, stop=stop, sampler=Sampler())
+    for method, make in PROPOSERS.items():
+        got = speculative(backbone, prompts, make(), stop=stop, sampler=Sampler())
+        print(f"{method}: {got.stats.tokens_per_forward:.2f} tokens per forward")
+        assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens)
