@@ -1,8 +1,146 @@
-"""Command line of the application."""
+"""The command line ``ar-train``. Imports torch only inside the commands that train."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ar_core.config import did_you_mean
+from ar_core.errors import ArError, ConfigError
+from typer.core import TyperGroup
+
+from .reference import named_file, named_recipe, recipe_of_run
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """Unknown commands get the nearest one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command named by the first argument."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise ConfigError(f"there is no command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Train: a config in, a run out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe that `ar-train ls` lists.")]
+ConfigOption = Annotated[
+    str,
+    typer.Option("--config", metavar="NAME_OR_PATH", help="A shipped config, or a YAML file by path or module path."),
+]
+ResumeOption = Annotated[
+    str, typer.Option("--resume", metavar="auto|never|must", help="Continue from train.checkpoint_dir.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Entries of the config to set, such as train.lr=1e-4."),
+]
+
+
+@app.command("ls")
+def list_all() -> None:
+    """List all recipes and configs of all installed packages."""
+    from rich.console import Console
+
+    from .listing import lines
+
+    found = list(lines())
+    width = max((len(name) for name, _ in found), default=0)
+    console = Console(highlight=False, markup=False)
+    for name, summary in found:
+        # A terminal gets one line each; a file or pipe gets all of it.
+        style = "bold" if "/" not in name else None
+        cut = console.is_terminal
+        console.print(f"{name:{width}}  {summary}", style=style, no_wrap=cut, overflow="ellipsis", soft_wrap=not cut)
+    if not found:
+        console.print("no installed package has a recipe; install one, such as dlm-text")
+
+
+@app.command()
+def cat(reference: Annotated[str, typer.Argument(metavar="RECIPE[/CONFIG]")]) -> None:
+    """Print a recipe, or one of its configs."""
+    sys.stdout.write(named_file(reference).read_text(encoding="utf-8"))
+
+
+@app.command()
+def cp(
+    reference: Annotated[str, typer.Argument(metavar="RECIPE[/CONFIG]")],
+    destination: Annotated[Path, typer.Argument(help="A file, or a folder that exists.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
+) -> None:
+    """Copy a recipe, or one of its configs, to edit it."""
+    source = named_file(reference)
+    target = destination / source.name if destination.is_dir() else destination
+    if target.exists() and not force:
+        raise ConfigError(f"{str(target)!r} exists; give another destination or --force")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{str(target)!r} cannot be written ({error.strerror}); give another destination") from error
+    typer.echo(f"copied to {target}", err=True)
+
+
+@app.command()
+def validate(recipe: RecipeArgument, config: ConfigOption, overrides: Overrides = None) -> None:
+    """Check a config and print it in full, every default included."""
+    import yaml
+    from ar_core.config import to_dict
+    from ar_core.training import read_run_config
+
+    checked = to_dict(read_run_config(named_recipe(recipe), config, overrides or []))
+    sys.stdout.write(yaml.safe_dump(checked, sort_keys=False))
+    typer.echo("valid", err=True)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, or your own recipe file by its path.")],
+    config: ConfigOption,
+    overrides: Overrides = None,
+    nproc: Annotated[int, typer.Option("--nproc", metavar="N", help="Processes on this machine (torchrun).")] = 1,
+    resume: ResumeOption = "auto",
+) -> None:
+    """Train. Ctrl-C writes a checkpoint; the same command continues from it."""
+    from .launch import run_here, run_processes
+
+    target = recipe_of_run(recipe)
+    arguments = ["--config", config, "--resume", resume, *(overrides or [])]
+    if nproc == 1:
+        raise typer.Exit(run_here(target, arguments))
+    raise typer.Exit(run_processes(target, arguments, nproc))
+
+
+@app.command()
+def fit(
+    recipe: RecipeArgument, config: ConfigOption, overrides: Overrides = None, resume: ResumeOption = "auto"
+) -> None:
+    """Train under Lightning: the same objective, config, losses and checkpoints."""
+    target = named_recipe(recipe)
+    try:
+        from ar_core.training import recipe_main
+        from ar_core.training.lightning_task import fit as driver
+    except ImportError as error:
+        raise ConfigError(
+            "`ar-train fit` needs the package lightning; install it with `pip install 'ar-core[train]'`"
+        ) from error
+    arguments = ["--config", config, "--resume", resume, *(overrides or [])]
+    raise typer.Exit(recipe_main(target, arguments, driver=driver))
 
 
 def main() -> None:
-    """Print the version."""
-    from . import __version__
-
-    print(__version__)
+    """Run the command line; input that cannot be used is one sentence and exit code 2."""
+    try:
+        app()
+    except ArError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

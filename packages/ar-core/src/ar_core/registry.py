@@ -29,6 +29,7 @@ __all__ = [
     "configs",
     "decoder",
     "decoders",
+    "packaged_file",
     "recipe",
     "recipe_file",
     "recipes",
@@ -38,7 +39,6 @@ __all__ = [
 # The package that holds a method, named when a method is asked for and its package is absent.
 HOMES = {
     "autoregressive": "dlm-text",
-    "ar": "dlm-text",
     "fast_dllm_v2": "dlm-text",
 }
 
@@ -139,7 +139,7 @@ def config_path(recipe: Recipe, reference: str) -> Path:
         path = expand_path(reference)
         if path.is_file():
             return path
-        inside = _module_path(reference)
+        inside = packaged_file(reference, ".yaml")
         if inside is not None:
             return inside
         if reference.removesuffix(".yaml") in shipped:
@@ -149,6 +149,23 @@ def config_path(recipe: Recipe, reference: str) -> Path:
             f"{did_you_mean(Path(reference).stem, shipped)}"
         )
     raise ConfigError(f"{recipe.name} ships no config {reference!r}; {did_you_mean(reference, shipped)}")
+
+
+def packaged_file(reference: str, suffix: str) -> Path | None:
+    """The file inside an allowed package that a module path names, as ``tune run`` takes them.
+
+    Args:
+        reference: ``my_package/my_method/recipes/tiny.yaml``; the suffix may be left out.
+        suffix: of the file, with its dot.
+
+    Returns:
+        None where the path does not begin with an allowed, installed package or there is no such file.
+    """
+    top, *rest = Path(reference).parts or ("",)
+    if not rest or top not in _allowed() or importlib.util.find_spec(top) is None:
+        return None
+    path = _folder(top).joinpath(*rest)
+    return next((file for file in (path, path.with_suffix(suffix)) if file.suffix == suffix and file.is_file()), None)
 
 
 def resolve(reference: str) -> Any:
@@ -224,15 +241,3 @@ def _folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f"the recipe folder {package!r} is not an importable package; give it an __init__.py")
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _module_path(reference: str) -> Path | None:
-    parts = Path(reference).parts
-    if len(parts) < 2 or parts[0] not in _allowed():
-        return None
-    spec = importlib.util.find_spec(parts[0])
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(next(iter(spec.submodule_search_locations)), *parts[1:])
-    candidates = [path, path.with_suffix(".yaml")]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)

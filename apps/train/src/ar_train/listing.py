@@ -1,0 +1,27 @@
+"""What there is to run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ar_core.registry import configs, recipes
+
+__all__ = ["lines", "summary"]
+
+
+def lines() -> Iterator[tuple[str, str]]:
+    """Yield (name, summary) of every recipe and, below it, of every config as ``RECIPE/CONFIG``."""
+    for recipe in recipes().values():
+        yield recipe.name, recipe.summary
+        for name, path in configs(recipe).items():
+            yield f"{recipe.name}/{name}", summary(path)
+
+
+def summary(config: Path) -> str:
+    """First sentence of the comment that opens a config."""
+    comment = []
+    for line in config.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#") or not line.strip("# "):
+            break
+        comment.append(line.lstrip("# ").rstrip())
+    sentence, stop, _ = " ".join(comment).partition(". ")
+    return sentence.removesuffix(".").removesuffix(":") if not stop else sentence
