@@ -2,13 +2,20 @@
 
 from .registry import Decoder
 
-__all__ = ["JACOBI", "NGRAM"]
+__all__ = ["AR", "JACOBI", "LOOKUP"]
 
-NGRAM = Decoder(
-    name="ngram",
+AR = Decoder(
+    name="ar",
+    summary="One token per forward pass: the AR baseline",
+    decode="ar_core.decoding.decode:decode",
+    options="ar_core.decoding.decode:AutoregressiveOptions",
+)
+
+LOOKUP = Decoder(
+    name="lookup",
     summary="Lossless: drafts copied from the context (prompt lookup), verified in the same pass",
     decode="ar_core.verification.decode:decode",
-    options="ar_core.verification.decode:NgramOptions",
+    options="ar_core.verification.decode:LookupOptions",
 )
 
 JACOBI = Decoder(

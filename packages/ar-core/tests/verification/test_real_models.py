@@ -11,8 +11,6 @@ from ar_core.verification import Jacobi, NgramLookup, first_difference, speculat
 pytest.importorskip("transformers")
 
 NEAR_TIE = 1e-3
-VARIED = Sampler(temperature=3.0)
-"""Greedy outputs of untrained models soon repeat one token; these do not."""
 PROPOSERS = {"lookup": NgramLookup, "jacobi": Jacobi}
 
 
@@ -38,7 +36,8 @@ def tiny(request):
         torch.manual_seed(4)
         model = model_class(config).double().eval()
         for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.25)
+            # Large enough that greedy output varies instead of repeating one token.
+            torch.nn.init.normal_(parameter, std=0.8)
     return HFBackbone(model)
 
 
@@ -53,7 +52,7 @@ def assert_equal_but_for_near_ties(backbone, prompts, expected, got):
 
 
 @pytest.mark.parametrize("method", PROPOSERS)
-@pytest.mark.parametrize("sampler", [Sampler(), Sampler(temperature=0.9, top_p=0.9), VARIED])
+@pytest.mark.parametrize("sampler", [Sampler(), Sampler(temperature=0.9, top_p=0.9)])
 def test_tiny_models_ragged_batch(tiny, method, sampler):
     prompts = [[5], [1, 2, 3, 1, 2, 3, 1, 2], [9] * 7, list(range(60, 91))]
     stop = StopRule(frozenset({3, 4}), 41)
@@ -77,10 +76,10 @@ def test_a_broken_roll_back_would_be_seen(tiny, monkeypatch):
 
     monkeypatch.setattr(WindowedKVCache, "keep", keep_one_more_at_first)
     prompts, stop = [[1, 2, 3, 1, 2, 3, 1, 2], [4] * 14], StopRule(frozenset(), 24)
-    broken = speculative(tiny, prompts, Jacobi(draft_length=2), stop=stop, sampler=VARIED, fallback=False)
+    broken = speculative(tiny, prompts, Jacobi(draft_length=2), stop=stop, sampler=Sampler(), fallback=False)
     monkeypatch.undo()
     assert len(calls) > 6
-    expected = autoregressive(tiny, prompts, stop=stop, sampler=VARIED)
+    expected = autoregressive(tiny, prompts, stop=stop, sampler=Sampler())
     assert broken.tokens[0] != expected.tokens[0]
     assert broken.tokens[1] == expected.tokens[1]
 

@@ -10,11 +10,11 @@ from ar_core.verification.ngram import NgramLookup
 from ar_core.verification.proposer import Proposer
 from ar_core.verification.speculative import speculative
 
-__all__ = ["JacobiOptions", "NgramOptions", "decode"]
+__all__ = ["JacobiOptions", "LookupOptions", "decode"]
 
 
 @dataclass(frozen=True)
-class NgramOptions:
+class LookupOptions:
     """Settings of n-gram lookup.
 
     Raises:
@@ -67,7 +67,7 @@ class JacobiOptions:
 def decode(
     backbone: Backbone,
     prompts: Sequence[Sequence[int]],
-    options: NgramOptions | JacobiOptions,
+    options: LookupOptions | JacobiOptions,
     *,
     stop: StopRule,
     sampler: Sampler,

@@ -1,12 +1,12 @@
-"""Plain causal language modelling: training from scratch, fine-tuning, and decoding one token per pass.
+"""Plain causal language modelling: training from scratch and fine-tuning.
 
 The baseline of every comparison, and the control arm of every conversion. This file imports no torch, so that command
 lines can list what there is.
 """
 
-from ar_core.registry import Decoder, Recipe
+from ar_core.registry import Recipe
 
-__all__ = ["DECODER", "RECIPE"]
+__all__ = ["RECIPE"]
 
 RECIPE = Recipe(
     name="autoregressive",
@@ -14,11 +14,4 @@ RECIPE = Recipe(
     package="dlm_text.autoregressive.recipes",
     run_config="dlm_text.autoregressive.train:AutoregressiveRun",
     build="dlm_text.autoregressive.train:build",
-)
-
-DECODER = Decoder(
-    name="ar",
-    summary="One token per forward pass: the AR baseline",
-    decode="dlm_text.autoregressive.decode:decode",
-    options="dlm_text.autoregressive.decode:AutoregressiveDecoding",
 )
