@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ar_core.cache.window import Window, per_row
 from ar_core.errors import CacheError
@@ -224,7 +224,7 @@ class WindowedKVCache:
         window.accept(self._lengths, n, window.length)
         self._window = None
 
-    def keep_path(self, index: LongTensor | Sequence[Sequence[int]], counts: Sequence[int]) -> None:
+    def keep_path(self, index: Tensor | Sequence[Sequence[int]], counts: Sequence[int]) -> None:
         """Accept a path through the window (a branch of a tree) and move it to the window's front.
 
         Correct as it stands, because rotary embedding was applied at the position of each node, not at its slot.
@@ -280,7 +280,7 @@ class WindowedKVCache:
         self._lengths = lengths
         self._window = None
 
-    def rows(self, index: LongTensor | Sequence[int]) -> None:
+    def rows(self, index: Tensor | Sequence[int]) -> None:
         """Replace the rows by `index` of them, in place on this object: select, permute, fork (repeat) or evict (leave out).
 
         Costs a copy of the stored tensors. A window that is set is dropped.

@@ -2,6 +2,7 @@
 
 import inspect
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class HFBackbone:
 
     def __init__(self, model: nn.Module) -> None:
         register()
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         check_supported(base.config)
         if not getattr(base, "_supports_attention_backend", False):
             raise UnsupportedModelError(
@@ -52,7 +53,7 @@ class HFBackbone:
             raise UnsupportedModelError(
                 f"{type(base).__name__} has no output embeddings; give a causal language model."
             )
-        self._cache_keyword = _cache_keyword(type(self._decoder))
+        self._cache_keyword = _cache_keyword(type(self._decoder))  # type: ignore[arg-type]
         self._divisor = getattr(self.config, "logits_scaling", None)
         self._factor = getattr(self.config, "logit_scale", None)
         self._cap = getattr(self.config, "final_logit_softcapping", None)
@@ -130,6 +131,6 @@ class HFBackbone:
 
 
 @lru_cache
-def _cache_keyword(decoder: type[nn.Module]) -> str:
+def _cache_keyword(decoder: Any) -> str:
     """Name of the decoder's cache argument: `cache` from transformers 5.24 on, `past_key_values` before."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

@@ -1,6 +1,11 @@
 """From the model section of a run to a model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
 import torch
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ar_core.errors import ConfigError, MissingPackageError
@@ -35,16 +40,21 @@ def build_model(
     dtype = getattr(torch, config.dtype)
     if config.path is not None:
         loaded = load_causal_lm(config.path, dtype=dtype, device=device)
-        model, tokenizer, source = loaded.model, loaded.tokenizer or tokenizer, loaded.source
+        model, tokenizer = loaded.model, loaded.tokenizer or tokenizer
+        source, revision = loaded.source, loaded.revision
     else:
         assert config.scratch is not None
-        model, source = _from_scratch(config.scratch, seed, tokenizer).to(device, dtype), "scratch"
+        model = _from_scratch(config.scratch, seed, tokenizer)
+        nn.Module.to(model, device, dtype)
+        source, revision = "scratch", None
     use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Renamed in transformers 5.24; the old name warns there.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     if config.lora is not None:
         model = _with_lora(model, config.lora, seed)
-    return LoadedModel(model.train(), tokenizer, source)
+    return LoadedModel(model.train(), tokenizer, source, revision)
 
 
 def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedModel:
@@ -66,10 +76,9 @@ def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokeniz
         pad_token_id=getattr(tokenizer, "pad_token_id", None),
         bos_token_id=getattr(tokenizer, "bos_token_id", None),
         eos_token_id=getattr(tokenizer, "eos_token_id", None),
-        attn_implementation=IMPLEMENTATION,
+        attn_implementation=IMPLEMENTATION,  # type: ignore[call-arg]
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with _seeded(seed):
         return LlamaForCausalLM(config)
 
 
@@ -83,6 +92,13 @@ def _with_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PreTraine
     settings = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng():
+    with _seeded(seed):
+        return cast(PreTrainedModel, peft.get_peft_model(model, settings))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Initialisers of transformers and peft draw from the global generator: seed it inside, and put it back."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        return peft.get_peft_model(model, settings)
+        yield

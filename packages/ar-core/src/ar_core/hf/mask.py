@@ -13,7 +13,7 @@ from ar_core.masks.rule import Ids
 
 __all__ = ["everything", "mask_for_model"]
 
-Predicate = Callable[..., Tensor]
+Predicate = Callable[..., Any]
 
 
 def everything(positions: Tensor, keys: int) -> Mask:

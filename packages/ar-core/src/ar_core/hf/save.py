@@ -1,5 +1,6 @@
 """Saving in Hugging Face layout, atomically."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ar_core.errors import CheckpointError
 from ar_core.io import atomic_directory
 
 __all__ = ["save_pretrained"]
@@ -14,29 +16,38 @@ __all__ = ["save_pretrained"]
 
 def save_pretrained(
     model: nn.Module,
-    directory: Path,
+    directory: str | Path,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     extra_config: dict[str, Any] | None = None,
 ) -> None:
     """Write weights, config and tokenizer as one folder that appears only when complete.
 
+    Any Hugging Face tool loads it; nothing in it mentions our attention.
+
     Args:
         model: a transformers model; adapters of a peft model are merged into a copy first.
-        directory: folder to write; an existing one is replaced.
+        directory: folder to write; a checkpoint or an empty folder there is replaced.
         tokenizer: written beside the weights.
         extra_config: fields added to `config.json`.
-    """
-    if hasattr(model, "merge_and_unload"):
-        import copy
 
-        model = copy.deepcopy(model).merge_and_unload()
-    with atomic_directory(directory) as folder:
-        model.save_pretrained(folder)
+    Raises:
+        CheckpointError: a folder that holds something else is there, or the operating system refuses (disk full, no
+            permission ...); what lay there before is unchanged.
+    """
+    directory = Path(directory)
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").is_file():
+        raise CheckpointError(
+            f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
+        )
+    plain: Any = model
+    if hasattr(model, "merge_and_unload"):
+        plain = copy.deepcopy(plain).merge_and_unload()
+    with atomic_directory(directory, replace=True) as folder:
+        plain.save_pretrained(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         if extra_config:
-            path = Path(folder) / "config.json"
-            path.write_text(
-                json.dumps({**json.loads(path.read_text()), **extra_config}, indent=2, sort_keys=True) + "\n"
-            )
+            path = folder / "config.json"
+            fields = {**json.loads(path.read_text(encoding="utf-8")), **extra_config}
+            path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")

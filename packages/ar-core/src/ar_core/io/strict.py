@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 
-__all__ = ["load_strict"]
+__all__ = ["key_ranges", "load_strict"]
 
 
 def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the checkpoint") -> None:
@@ -42,8 +42,8 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str
                 untied.append(f"{held[0]} and {name}")
     unexpected = [name for name in tensors if name not in targets]
     faults = [
-        f"it lacks {_ranges(missing)}" if missing else "",
-        f"it has {_ranges(unexpected)}, which the model does not know" if unexpected else "",
+        f"it lacks {key_ranges(missing)}" if missing else "",
+        f"it has {key_ranges(unexpected)}, which the model does not know" if unexpected else "",
         f"its shapes differ: {', '.join(misshapen)}" if misshapen else "",
         f"it has different values for tied weights: {', '.join(untied)}" if untied else "",
     ]
@@ -57,7 +57,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str
             targets[name].copy_(value)
 
 
-def _ranges(keys: Iterable[str]) -> str:
+def key_ranges(keys: Iterable[str]) -> str:
     """Name every key, writing keys that differ only in their first number as one: ``layers.{0-3,5}.weight``."""
     numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     plain = []
