@@ -1,0 +1,65 @@
+"""Where a number was measured: versions, commit, device, date, command."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+__all__ = ["environment"]
+
+_PACKAGES = ("ar-core", "ar-decode", "dlm-text", "torch", "transformers", "tokenizers")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Everything that a reader needs to repeat a measurement, as JSON-able data.
+
+    Args:
+        device: torch device of the run, ``"cpu"`` or ``"cuda:0"``.
+
+    Returns:
+        ``command``, ``date`` (UTC), ``commit`` (of the checkout that the code runs from; ``None`` outside one), ``device``
+        (name, threads), ``python``, ``versions``.
+    """
+    import torch
+
+    on_gpu = device.startswith("cuda")
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "device": {
+            "type": device,
+            "name": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
+            "threads": torch.get_num_threads(),
+        },
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,140 @@
+"""Self-contained HTML that replays which token was fixed in which forward pass."""
+
+import html
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
+
+from ar_core.errors import DataError
+
+if TYPE_CHECKING:
+    from ar_core.decoding import Decoded
+
+__all__ = ["Pass", "Replay", "Scene", "fragment", "pieces", "render", "replay_of"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of one row.
+
+    Attributes:
+        phase: what the pass was for (prefill, step, verify, denoise, commit).
+        positions: generated positions it fixed, 0 = first generated token; empty for a pass that only stores.
+        confidences: the decoder's confidence in each, or nothing.
+    """
+
+    phase: str
+    positions: tuple[int, ...]
+    confidences: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One method's generation of one prompt: the generated tokens as text, and the passes in order."""
+
+    name: str
+    tokens: tuple[str, ...]
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One prompt and the methods shown beside each other."""
+
+    title: str
+    prompt: str
+    replays: tuple[Replay, ...]
+
+
+def pieces(decode: Callable[[list[int]], str], ids: Sequence[int]) -> tuple[str, ...]:
+    """The text that each token adds, so that the pieces joined are the decoded text.
+
+    A token that ends inside a character adds nothing; the token that completes the character adds it.
+    """
+    shown, texts = "", []
+    for end in range(1, len(ids) + 1):
+        text = decode(list(ids[:end]))
+        if end < len(ids) and text.endswith("\ufffd"):
+            texts.append("")
+            continue
+        texts.append(text[len(shown) :])
+        shown = text
+    return tuple(texts)
+
+
+def replay_of(name: str, decoded: "Decoded", decode: Callable[[list[int]], str]) -> Replay:
+    """The replay of a prompt that was decoded alone, with ``trace=True``.
+
+    Args:
+        name: what the pane is called.
+        decoded: output of any decoder.
+        decode: ids to text.
+
+    Raises:
+        DataError: the output has no trace, or more than one row, whose passes could not be told apart.
+    """
+    if decoded.trace is None or len(decoded.tokens) != 1:
+        raise DataError(
+            f"a replay was asked for of {len(decoded.tokens)} rows {'without' if decoded.trace is None else 'with'} a "
+            "trace; decode one prompt with trace=True."
+        )
+    tokens = decoded.tokens[0]
+    entries = {entry["pass"]: entry for entry in decoded.trace.to_list()}
+    passes = []
+    for number in range(decoded.stats.nfe):
+        entry = entries.get(number)
+        if entry is None:
+            passes.append(Pass("stores only", ()))
+            continue
+        # A stop token is fixed like any other, but is no part of the output.
+        shown = [(at, sure) for at, sure in zip(entry["positions"], entry["confidences"]) if at < len(tokens)]
+        passes.append(Pass(entry["phase"], tuple(at for at, _ in shown), tuple(sure for _, sure in shown)))
+    return Replay(name, pieces(decode, tokens), tuple(passes))
+
+
+def fragment(scenes: Sequence[Scene], *, element_id: str = "replay") -> str:
+    """A ``<section>`` to put into any page: styles, data and script inside, nothing loaded from elsewhere.
+
+    Args:
+        scenes: at least one; with several, the reader picks.
+        element_id: unique in the page.
+
+    Raises:
+        DataError: no scene was given.
+    """
+    if not scenes:
+        raise DataError(
+            "a replay was asked for without a scene, but at least one is needed; pass one prompt and its traces."
+        )
+    data = json.dumps([asdict(scene) for scene in scenes], ensure_ascii=False).replace("<", "\\u003c")
+    template = Template(files("ar_decode").joinpath("replay.html").read_text(encoding="utf-8"))
+    return template.substitute(id=html.escape(element_id), data=data)
+
+
+def render(scenes: Sequence[Scene], *, title: str = "Decoding, pass by pass", subtitle: str = "") -> str:
+    """A whole HTML page around :func:`fragment`; its content security policy forbids any request."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{html.escape(title)}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; padding: 1.5rem 1rem 3rem; background: light-dark(#f5f7fa, #0f131a); color: light-dark(#1d2433, #e6e9f0);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }}
+header {{ max-width: 1200px; margin: 0 auto 1rem; }}
+h1 {{ font-size: 1.5rem; margin: 0; }}
+header p {{ margin: .3rem 0 0; color: light-dark(#667085, #98a2b8); }}
+</style>
+</head>
+<body>
+<header><h1>{html.escape(title)}</h1><p>{html.escape(subtitle)}</p></header>
+{fragment(scenes)}
+</body>
+</html>
+"""
