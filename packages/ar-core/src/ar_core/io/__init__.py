@@ -1,6 +1,6 @@
 """Checkpoint files: atomic writing, checked reading, key maps between published layouts and ours, strict loading."""
 
-from .atomic import atomic_directory, atomic_file, sync
+from .atomic import atomic_directory, atomic_file, sync, sync_tree
 from .key_map import KeyMap
 from .pickles import read_pickle
 from .safetensors_file import read_header, read_tensors, save_tensors, write_tensors
@@ -18,5 +18,6 @@ __all__ = [
     "read_tensors",
     "save_tensors",
     "sync",
+    "sync_tree",
     "write_tensors",
 ]

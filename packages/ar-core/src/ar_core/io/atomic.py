@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from ..errors import CheckpointError
 
-__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "sync"]
+__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "sync", "sync_tree"]
 
 TEMPORARY = ".tmp-"
 """How the names of things not yet complete begin."""
@@ -23,6 +23,14 @@ def sync(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(directory: str | Path) -> None:
+    """Wait until everything in a directory is on the disk."""
+    for folder, _, files in os.walk(directory):
+        for name in files:
+            sync(os.path.join(folder, name))
+        sync(folder)
 
 
 @contextmanager
@@ -66,10 +74,7 @@ def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Pat
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
-        for folder, _, files in os.walk(temporary):
-            for name in files:
-                sync(os.path.join(folder, name))
-            sync(folder)
+        sync_tree(temporary)
         if path.exists():
             old = path.parent / f"{TEMPORARY}old-{path.name}-{os.getpid()}"
             os.rename(path, old)

@@ -30,9 +30,13 @@ def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and is not read, since that could run code: "
-            f"use the safetensors release, or allow its classes by name ({str(error).splitlines()[0]})"
+            f"use the safetensors release, or allow its classes by name ({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is damaged or no torch file ({str(error).splitlines()[0]}): download it again"
+            f"{path} is damaged or no torch file ({_first_line(error)}): download it again"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -33,14 +33,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
-            if length is None or length > MAX_HEADER_BYTES or length < 2:
-                raise CheckpointError(f"{path} is no safetensors file ({_looks_like(start, size)}): download it again")
-            if length > size - 8:
-                raise CheckpointError(
-                    f"{path} is truncated: its header alone takes {length + 8} bytes and the file has {size}, "
-                    "copy it again"
-                )
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if length > size - 8 or not 2 <= length <= MAX_HEADER_BYTES:
+                raise CheckpointError(_no_header(path, start, length, size))
             text = file.read(length)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
@@ -99,15 +94,18 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
         save_tensors(temporary, tensors, metadata)
 
 
-def _looks_like(start: bytes, size: int) -> str:
-    if size == 0:
-        return "it is empty"
-    if start.startswith(b"version "):
-        return "it is a git-lfs pointer, not the file itself"
-    if start.startswith(b"PK") or start.startswith(b"\x80"):
-        return "it is a pickle; such files are read by read_pickle"
-    if start.startswith(b"GGUF"):
-        return "it is a GGUF file"
-    if start.lstrip().startswith(b"<"):
-        return "it is a web page"
-    return f"it has {size} bytes and no header" if size < 8 else "its first bytes are no header length"
+def _no_header(path: Path, start: bytes, length: int, size: int) -> str:
+    """Say what a file is whose first bytes are not the length of a header it holds."""
+    signatures = {
+        b"version ": "it is a git-lfs pointer, not the file itself",
+        b"PK": "it is a pickle; such files are read by read_pickle",
+        b"\x80": "it is a pickle; such files are read by read_pickle",
+        b"GGUF": "it is a GGUF file",
+        b"<": "it is a web page",
+    }
+    known = next((what for signature, what in signatures.items() if start.startswith(signature)), None)
+    if known is None and 2 <= length <= MAX_HEADER_BYTES:
+        return f"{path} is truncated: its header alone takes {length + 8} bytes and the file has {size}, copy it again"
+    empty = "it is empty" if size == 0 else f"it has {size} bytes and no header"
+    other = empty if size < 8 else "its first bytes are no header length"
+    return f"{path} is no safetensors file ({known or other}): download it again"

@@ -3,6 +3,7 @@
 from .config import TrainConfig
 from .job import Job, Source, TrainResult
 from .loop import train
+from .mean_loss import mean_loss
 from .objective import Objective, Player, Prepared
 from .recipe import build_job, read_run_config, recipe_main, run_recipe
 from .step import TrainStep
@@ -17,6 +18,7 @@ __all__ = [
     "TrainResult",
     "TrainStep",
     "build_job",
+    "mean_loss",
     "read_run_config",
     "recipe_main",
     "run_recipe",

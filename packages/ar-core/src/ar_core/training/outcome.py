@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ..io import sync, sync_tree
+from ..io.atomic import TEMPORARY
 from .ema import Ema
 from .job import Job
 from .step import TrainStep
@@ -39,9 +41,13 @@ def leave_final_model(job: Job, module: TrainStep, ema: Ema | None, directory: P
         ema.keep()
     if job.save is None or directory is None:
         return
-    final = directory / "final"
+    final, staging = directory / "final", directory / f"{TEMPORARY}final"
     if final.exists() and not trained:
         return
-    # A process killed here is started again: the last checkpoint is complete, and the model is written anew.
+    shutil.rmtree(staging, ignore_errors=True)
+    job.save(staging)
+    sync_tree(staging)
+    # A process killed between these two is started again: the last checkpoint is complete, the model is written anew.
     shutil.rmtree(final, ignore_errors=True)
-    job.save(final)
+    staging.rename(final)
+    sync(directory)

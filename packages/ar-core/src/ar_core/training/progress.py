@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, steps: int, done: int) -> None:
         self._steps = steps
-        self._last_line = 0.0
+        self._last_line = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
             self._bar = _bar()

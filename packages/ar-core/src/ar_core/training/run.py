@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ..errors import ConfigError
+from . import checkpoint
 from .allocator import keep_freed_memory
 from .batches import StepDataset, step_loader
 from .config import TrainConfig
@@ -82,6 +83,8 @@ class Run:
             self.resumed_from = resume_run(self.state, identity, self.config.steps, self.directory, self.resume)
             self.step = self.resumed_from or 0
             self.ranks.require_equal(list(self.state.weights.items()))
+            if first and self.directory is not None:
+                checkpoint.prune(self.directory, self.config.keep)
             if first:
                 self.recorder = Recorder(
                     self.job,

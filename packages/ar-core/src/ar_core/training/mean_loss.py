@@ -1,0 +1,36 @@
+"""A term of an objective as a number, for evaluation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..corruption import SampleRng
+from .objective import Objective
+
+__all__ = ["mean_loss"]
+
+
+@torch.no_grad()
+def mean_loss(
+    objective: Objective, models: Mapping[str, nn.Module], samples: Sequence[Any], *, batch_size: int = 8
+) -> dict[str, float]:
+    """Mean of each loss term over samples, sum / weight; the same noise at every call.
+
+    Args:
+        objective: whose terms.
+        models: by name, in eval mode, all on one device.
+        samples: at least one.
+        batch_size: samples of a forward pass; memory only.
+    """
+    device = next(parameter.device for model in models.values() for parameter in model.parameters())
+    sums = dict.fromkeys(objective.coefficients, 0.0)
+    weights = dict.fromkeys(objective.coefficients, 0.0)
+    for start in range(0, len(samples), batch_size):
+        prepared = objective.prepare(list(samples[start : start + batch_size]), SampleRng(seed=0)).to(device)
+        found = objective.sums(models, prepared)
+        for term in objective.coefficients:
+            sums[term] += found[term].item()
+            weights[term] += prepared.weights[term]
+    return {term: sums[term] / weights[term] if weights[term] else float("nan") for term in sums}

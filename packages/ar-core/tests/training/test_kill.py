@@ -1,0 +1,49 @@
+import random
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def run(toy):
+    def run(directory):
+        settings = {"steps": 9, "checkpoint_every_steps": 4, "keep": 1, "ema": 0.9, "warmup_steps": 3}
+        toy.train(toy.job(model=toy.model(dropout=0.2)), toy.config(directory, **settings))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(kills, run, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("whole")
+    seconds = kills.uninterrupted(run, directory)
+    return kills.state(directory), seconds
+
+
+def test_killed_at_ten_random_moments_of_one_run(kills, run, whole, tmp_path):
+    expected, seconds = whole
+    moments = random.Random(5)
+    killed = sum(kills.killed_after(run, tmp_path, moments.uniform(0.1, 0.6) * seconds) for _ in range(10))
+    kills.uninterrupted(run, tmp_path)
+    assert kills.state(tmp_path) == expected
+    assert killed >= 3
+
+
+def test_killed_at_one_random_moment_of_each_of_ten_runs(kills, run, whole, tmp_path):
+    expected, seconds = whole
+    moments = random.Random(6)
+    for case in range(10):
+        kills.killed_after(run, tmp_path / str(case), moments.uniform(0.2, 1) * seconds)
+        kills.uninterrupted(run, tmp_path / str(case))
+        assert kills.state(tmp_path / str(case)) == expected
+
+
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_write_boundaries_and_again_on_the_way_back(stride, kills, run, whole, tmp_path):
+    expected, _ = whole
+    boundary = 0
+    while kills.killed_at(run, tmp_path / str(boundary), boundary):
+        kills.killed_at(run, tmp_path / str(boundary), boundary // 2)
+        kills.uninterrupted(run, tmp_path / str(boundary))
+        assert kills.state(tmp_path / str(boundary)) == expected, f"boundary {boundary}"
+        boundary += stride
+    assert boundary > 100
