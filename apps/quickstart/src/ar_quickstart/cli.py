@@ -1,8 +1,135 @@
-"""Command line of the application."""
+"""Command line: two acts, one report."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .model_act import ModelAct
+    from .task_act import TaskAct
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+@app.command()
+def quickstart(
+    fast: Annotated[bool, typer.Option("--fast", help="Act 1 only: the tiny model.")] = False,
+    model: Annotated[
+        str, typer.Option(help="Act 2: a folder, hub id or GGUF file, or the installed wheel's name.")
+    ] = DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
+    problems: Annotated[int, typer.Option(min=1, help="Held-out problems of the table in act 1.")] = 90,
+    live_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the live conversion.")] = 240,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in act 2, in tokens.")] = 96,
+    bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Act 2: precision of weights and passes.")] = False,
+) -> None:
+    """Watch models write several tokens per forward pass, beside autoregressive decoding, on this machine.
+
+    Act 1 decodes problems with exact answers before and after conversion, and converts the model again before your
+    eyes. Act 2 decodes a real model losslessly. Nothing is fetched from a network unless --model is a hub id.
+    """
+    from ar_core.errors import ArError, ConfigError
+
+    try:
+        if out.is_dir() or not out.resolve().parent.is_dir():
+            raise ConfigError(
+                f"the report cannot be written to {str(out)!r}; give the path of a file in an existing folder"
+            )
+        _run(fast, model, out, problems, live_steps, new_tokens, bf16)
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; no report was written", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_tokens: int, bf16: bool) -> None:
+    if model == DEFAULT_MODEL or Path(model).exists():
+        # Without this, transformers asks the hub for optional files of local models.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(highlight=False)
+    begun = time.perf_counter()
+    console.print("[bold]Act 1[/]  a tiny model, before and after conversion")
+    import torch
+    from ar_decode.environment import environment
+
+    from .page import render_page
+    from .task_act import ARMS, run_task_act
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        solving = bar.add_task("solving problems", total=problems * ARMS)
+        task = run_task_act(
+            problems=problems,
+            live_steps=live_steps,
+            live_problems=24,
+            tick=lambda: bar.advance(solving),
+            report=console.print,
+        )
+    _show_task(console, task)
+    act = None
+    if not fast:
+        from .model_act import METHODS, count_prompts, run_model_act
+
+        console.print(f"\n[bold]Act 2[/]  {model}, losslessly")
+        with Progress(*columns, console=console, transient=True) as bar:
+            answering = bar.add_task("answering prompts", total=count_prompts() * METHODS)
+            dtype = torch.bfloat16 if bf16 else torch.float32
+            act = run_model_act(model, new_tokens=new_tokens, dtype=dtype, tick=lambda: bar.advance(answering))
+        _show_model(console, act)
+    seconds = time.perf_counter() - begun
+    out.write_text(render_page(task, act, environment("cpu"), seconds), encoding="utf-8")
+    console.print(f"\n{seconds:.0f} s in all. Open [bold]{out}[/] for tables, curves and a replay pass by pass.")
+
+
+def _show_task(console: Any, act: "TaskAct") -> None:
+    table = _table("", "exact answers", "tokens/forward", "tokens/s")
+    for name, score in act.scores.items():
+        table.add_row(
+            name,
+            f"{100 * score.accuracy:.1f} ± {100 * score.standard_error:.1f} %",
+            f"{score.stats.tokens_per_forward:.2f}",
+            f"{score.stats.tokens_per_second:.0f}",
+        )
+    console.print(table)
+
+
+def _show_model(console: Any, act: "ModelAct") -> None:
+    table = _table("", "same tokens", "tokens/forward", "tokens/s")
+    for name in act.methods:
+        stats = act.total(name)
+        same = sum(name not in answer.near_ties for answer in act.answers)
+        table.add_row(
+            name, f"{same}/{len(act.answers)}", f"{stats.tokens_per_forward:.2f}", f"{stats.tokens_per_second:.1f}"
+        )
+    console.print(table)
+    for answer in act.answers:
+        for name, difference in answer.near_ties.items():
+            console.print(f"  near tie: {name} on {answer.prompt.id}, {difference}")
+
+
+def _table(*columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
 
 
 def main() -> None:
-    """Print the version."""
-    from . import __version__
-
-    print(__version__)
+    """Run the command line."""
+    app()

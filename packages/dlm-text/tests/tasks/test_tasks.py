@@ -73,7 +73,7 @@ def test_word_problem_answers_are_right_by_another_route():
 def test_extraction_answers_are_the_record_in_the_fixed_order():
     orders = set()
     for p in drawn("extraction"):
-        fields = dict(pair.split() for pair in p.prompt.rstrip("?\n").split(", "))
+        fields = dict(pair.split(":") for pair in p.prompt.rstrip("?\n").split(", "))
         answer = json.loads(p.answer)
         assert {field: str(value) for field, value in answer.items()} == fields
         assert list(answer) == [field for field in FIELDS if field in fields]

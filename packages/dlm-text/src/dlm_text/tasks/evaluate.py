@@ -6,21 +6,46 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
-from ar_core.decoding import Decoded, DecodeStats
+from ar_core.config import from_dict
+from ar_core.decoding import Backbone, Decoded, DecodeStats, StopRule
+from ar_core.registry import decoder, resolve
+from ar_core.sampling import Sampler
 
 from .problem import Problem
 from .tokenizer import encode_prompt
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
-__all__ = ["MAX_ANSWER_TOKENS", "Arm", "Score", "evaluate"]
+__all__ = ["MAX_ANSWER_TOKENS", "Arm", "Score", "arm", "evaluate"]
 
 MAX_ANSWER_TOKENS = 160
 """Room for every answer of the tasks (127 tokens at most) and for a model that runs on past its end."""
 
 Arm = Callable[[list[list[int]]], Decoded]
 """A decoder with all its settings: prompts (ids) in, output and statistics out."""
+
+
+def arm(
+    backbone: Backbone, tokenizer: "PreTrainedTokenizerBase", method: str = "ar", *, trace: bool = False, **options: Any
+) -> Arm:
+    """A registered decoder, greedy, with its settings fixed.
+
+    Args:
+        backbone: the model.
+        tokenizer: of the tasks.
+        method: name of the decoder, as ``ar-decode`` lists them.
+        trace: record which pass fixed which token.
+        options: the method's own settings, by the names of its options class.
+
+    Raises:
+        ConfigError: no such decoder or option.
+    """
+    record = decoder(method)
+    settings = from_dict(resolve(record.options), options)
+    decode = resolve(record.decode)
+    stop = StopRule(frozenset({tokenizer.eos_token_id}), MAX_ANSWER_TOKENS)
+    return lambda prompts: decode(backbone, prompts, settings, stop=stop, sampler=Sampler(), trace=trace)
 
 
 @dataclass
@@ -83,7 +108,7 @@ class Score:
 def evaluate(
     arms: Mapping[str, Arm],
     problems: Sequence[Problem],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: "PreTrainedTokenizerBase",
     *,
     on_answer: Callable[[str, Problem, bool, Decoded], None] | None = None,
 ) -> dict[str, Score]:

@@ -1,7 +1,7 @@
 """A short record with its fields in any order, returned as JSON in one fixed order.
 
-    size 52, item lamps, order 48, name kim, city oslo?
-    {"name": "kim", "city": "oslo", "item": "lamps", "order": 48, "size": 52}
+    size:52, item:lamps, order:48, name:kim, city:oslo?
+    {"name":"kim","city":"oslo","item":"lamps","order":48,"size":52}
 
 Words come from short lists and numbers are random: nothing but copying gets them right.
 """
@@ -29,6 +29,6 @@ def _value(rng: random.Random, field: str) -> str | int:
 def draw(rng: random.Random) -> Problem:
     """One problem, from either half of the split: four or five of the six fields."""
     record = {field: _value(rng, field) for field in rng.sample(FIELDS, rng.randint(4, 5))}
-    prompt = ", ".join(f"{field} {value}" for field, value in record.items())
+    prompt = ", ".join(f"{field}:{value}" for field, value in record.items())
     answer = {field: record[field] for field in FIELDS if field in record}
-    return Problem("extraction", f"{prompt}?\n", json.dumps(answer))
+    return Problem("extraction", f"{prompt}?\n", json.dumps(answer, separators=(",", ":")))

