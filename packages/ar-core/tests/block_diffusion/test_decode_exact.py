@@ -83,9 +83,7 @@ def recompute(
 
 @pytest.mark.parametrize("commit", ["separate", "fused"])
 @pytest.mark.parametrize("threshold", [1.0, 0.3, -math.inf])
-@pytest.mark.parametrize(
-    ("size", "window", "n"), [(8, 4, 21), (6, 2, 13), (5, 5, 11), (1, 1, 7), (4, 1, 6)]
-)
+@pytest.mark.parametrize(("size", "window", "n"), [(8, 4, 21), (6, 2, 13), (5, 5, 11), (1, 1, 7), (4, 1, 6)])
 def test_cached_equals_recomputed(tiny, size: int, window: int, n: int, threshold: float, commit: str):
     """Oracle 8: tokens and number of passes, all prompt lengths around a block."""
     backbone = tiny(dtype=torch.float64)
