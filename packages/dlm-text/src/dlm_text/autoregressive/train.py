@@ -6,13 +6,13 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-from ar_core.corruption import SampleRng
-from ar_core.data import Sample, StoredSource, TextDataConfig, build_source, find_task
+from ar_core.data import Sample, StoredSource, TextDataConfig, build_source
 from ar_core.errors import ConfigError
-from ar_core.hf import ModelConfig, build_model, save_pretrained
-from ar_core.training import Job, TrainConfig
+from ar_core.hf import ModelConfig, save_pretrained
+from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
+
+from dlm_text.text_model import build_text_model
 
 from .config import AutoregressiveConfig
 from .objective import TERM, AutoregressiveObjective
@@ -63,19 +63,7 @@ def build(run: AutoregressiveRun) -> Job:
         ConfigError: there is no tokenizer, or rows are longer than the model's context.
         ArError: as loading the model and the data does.
     """
-    tokenizer = find_task(run.data.task).tokenizer() if run.data.task is not None else None
-    loaded = build_model(run.model, seed=run.train.seed, tokenizer=tokenizer)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    if tokenizer is None:
-        raise ConfigError(
-            f"the model {loaded.source!r} comes without a tokenizer, which data of kind {run.data.kind!r} need: add "
-            "tokenizer.json to its folder"
-        )
-    context = model.config.get_text_config().max_position_embeddings
-    if run.data.seq_len > context:
-        raise ConfigError(
-            f"data.seq_len is {run.data.seq_len} and the model's context only {context}: set seq_len to {context} or less"
-        )
+    model, tokenizer = build_text_model(run.model, run.data, seed=run.train.seed)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     source_of = partial(build_source, run.data, tokenizer, seed=run.train.seed, pad_id=pad_id)
 
@@ -96,7 +84,6 @@ def build(run: AutoregressiveRun) -> Job:
     )
 
 
-@torch.no_grad()
 def causal_loss(model: nn.Module, samples: list[Sample], config: AutoregressiveConfig, *, batch_size: int = 8) -> float:
     """Next-token cross-entropy in nats per supervised token.
 
@@ -106,14 +93,7 @@ def causal_loss(model: nn.Module, samples: list[Sample], config: AutoregressiveC
         config: how rows are read.
         batch_size: rows of a forward pass; memory only.
     """
-    objective = AutoregressiveObjective(config)
-    device = next(model.parameters()).device
-    total, weight = 0.0, 0.0
-    for start in range(0, len(samples), batch_size):
-        prepared = objective.prepare(samples[start : start + batch_size], SampleRng(seed=0)).to(device)
-        total += objective.sums({"model": model}, prepared)[TERM].item()
-        weight += prepared.weights[TERM]
-    return total / weight
+    return mean_loss(AutoregressiveObjective(config), {"model": model}, samples, batch_size=batch_size)[TERM]
 
 
 def _evaluation(run: AutoregressiveRun, model: nn.Module, samples: list[Sample]) -> Callable[[], Mapping[str, float]]:

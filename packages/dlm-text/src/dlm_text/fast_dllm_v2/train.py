@@ -6,22 +6,23 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
 from ar_core.block_diffusion import block_grid
-from ar_core.corruption import FixedRate, SampleRng
-from ar_core.data import IGNORED, Sample, StoredSource, TextDataConfig, build_source, find_task
+from ar_core.corruption import FixedRate
+from ar_core.data import IGNORED, Sample, StoredSource, TextDataConfig, build_source
 from ar_core.errors import ConfigError
-from ar_core.hf import ModelConfig, add_mask_token, build_model, find_mask_token
-from ar_core.training import Job, Objective, TrainConfig
+from ar_core.hf import ModelConfig, add_mask_token, find_mask_token
+from ar_core.training import Job, TrainConfig, mean_loss
+from ar_core.training.device import choose_device
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlm_text.autoregressive.config import AutoregressiveConfig
-from dlm_text.autoregressive.objective import AutoregressiveObjective
+from dlm_text.autoregressive.train import causal_loss
+from dlm_text.text_model import build_text_model
 
 from .checkpoint import save_checkpoint
 from .config import FastDLLMv2Config
-from .objective import FastDLLMv2Objective
+from .objective import TERM, FastDLLMv2Objective
 
 __all__ = ["EvaluationConfig", "FastDLLMv2Run", "build", "held_out_losses"]
 
@@ -84,15 +85,8 @@ def build(run: FastDLLMv2Run) -> Job:
             model's context.
         ArError: as loading the model and the data does.
     """
-    loaded = build_model(run.model, seed=run.train.seed, tokenizer=_task_tokenizer(run.data))
-    model, tokenizer = loaded.model, loaded.tokenizer
-    if tokenizer is None:
-        raise ConfigError(
-            f"the model {loaded.source!r} comes without a tokenizer, which data of kind {run.data.kind!r} need: add "
-            "tokenizer.json to its folder"
-        )
-    _check_context(model, run.data.seq_len)
-    mask_id = _mask_id(model, tokenizer, run.method, loaded.source)
+    model, tokenizer = build_text_model(run.model, run.data, seed=run.train.seed)
+    mask_id = _mask_id(model, tokenizer, run.method)
     source_of = partial(
         build_source,
         run.data,
@@ -152,37 +146,25 @@ def held_out_losses(
     """
     samples = _maskable(samples, config)
     single = replace(config, complementary=False)
-    losses = {
-        f"masked_ce_{100 * rate:.0f}": _mean_loss(
-            FastDLLMv2Objective(single, mask_id, sampler=FixedRate(rate)), model, samples, evaluation.batch_size
-        )
-        for rate in evaluation.rates
-    }
+    losses = {}
+    for rate in evaluation.rates:
+        objective = FastDLLMv2Objective(single, mask_id, sampler=FixedRate(rate))
+        found = mean_loss(objective, {"model": model}, samples, batch_size=evaluation.batch_size)
+        losses[f"masked_ce_{100 * rate:.0f}"] = found[TERM]
     return {**losses, "causal_ce": _causal_loss(model, samples, config, evaluation.batch_size)}
 
 
 def _causal_loss(model: nn.Module, samples: list[Sample], config: FastDLLMv2Config, batch_size: int) -> float:
+    """Next-token loss over rows as they are trained on."""
     settings = AutoregressiveConfig(config.document_mask, config.document_positions, config.max_logits)
-    return _mean_loss(AutoregressiveObjective(settings), model, samples, batch_size)
-
-
-@torch.no_grad()
-def _mean_loss(objective: Objective, model: nn.Module, samples: list[Sample], batch_size: int) -> float:
-    (term,) = objective.coefficients
-    device = next(model.parameters()).device
-    total, weight = 0.0, 0.0
-    for start in range(0, len(samples), batch_size):
-        prepared = objective.prepare(samples[start : start + batch_size], SampleRng(seed=0)).to(device)
-        total += objective.sums({"model": model}, prepared)[term].item()
-        weight += prepared.weights[term]
-    return total / weight
+    return causal_loss(model, samples, settings, batch_size=batch_size)
 
 
 def _evaluation(
-    run: FastDLLMv2Run, model: PreTrainedModel, samples: list[Sample], mask_id: int
+    run: FastDLLMv2Run, model: nn.Module, samples: list[Sample], mask_id: int
 ) -> Callable[[], Mapping[str, float]]:
     """The job's evaluation; the base's causal loss is taken now, before a step or a resume changes the weights."""
-    model.eval()
+    model.to(choose_device(run.train.device)).eval()
     base = _causal_loss(model, _maskable(samples, run.method), run.method, run.evaluation.batch_size)
     model.train()
 
@@ -206,25 +188,13 @@ def _maskable(samples: list[Sample], config: FastDLLMv2Config) -> list[Sample]:
     return kept
 
 
-def _task_tokenizer(data: TextDataConfig) -> PreTrainedTokenizerBase | None:
-    return find_task(data.task).tokenizer() if data.task is not None else None
-
-
-def _check_context(model: PreTrainedModel, seq_len: int) -> None:
-    context = model.config.get_text_config().max_position_embeddings
-    if seq_len > context:
-        raise ConfigError(
-            f"data.seq_len is {seq_len} and the model's context only {context}: set seq_len to {context} or less"
-        )
-
-
-def _mask_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: FastDLLMv2Config, source: str) -> int:
+def _mask_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: FastDLLMv2Config) -> int:
     mask_id = find_mask_token(tokenizer, config.mask_token)
     if mask_id is not None:
         return mask_id
     if not config.add_mask_token:
         raise ConfigError(
-            f"the tokenizer of {source!r} has no mask token {config.mask_token!r}: name the one it has in "
-            "method.mask_token, or set method.add_mask_token to true"
+            f"the model's tokenizer has no mask token {config.mask_token!r}: name the one it has in method.mask_token, "
+            "or set method.add_mask_token to true"
         )
     return add_mask_token(model, tokenizer, config.mask_token)
