@@ -9,7 +9,7 @@ from ar_core.registry import configs, recipes
 from ar_train import cli
 from ar_train.listing import summary
 
-SHORT = ["train.steps=2", "train.batch_size=2", "train.eval_every=null", "data.count=40"]
+SHORT = ["train.steps=2", "train.warmup_steps=0", "train.batch_size=2", "train.eval_every=null", "data.count=40"]
 HEAVY = ("torch", "transformers", "lightning", "numpy", "datasets")
 
 

@@ -56,11 +56,10 @@ def list_all() -> None:
     found = list(lines())
     width = max((len(name) for name, _ in found), default=0)
     console = Console(highlight=False, markup=False)
+    # A terminal gets one line each; a file or pipe gets all of it.
+    layout: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
     for name, summary in found:
-        # A terminal gets one line each; a file or pipe gets all of it.
-        style = "bold" if "/" not in name else None
-        cut = console.is_terminal
-        console.print(f"{name:{width}}  {summary}", style=style, no_wrap=cut, overflow="ellipsis", soft_wrap=not cut)
+        console.print(f"{name:{width}}  {summary}", style=None if "/" in name else "bold", **layout)
     if not found:
         console.print("no installed package has a recipe; install one, such as dlm-text")
 
