@@ -56,15 +56,20 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
     if model == DEFAULT_MODEL or Path(model).exists():
         # Without this, transformers asks the hub for optional files of local models.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from ar_decode.environment import environment
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(highlight=False)
     begun = time.perf_counter()
-    console.print("[bold]Act 1[/]  a tiny model, before and after conversion")
-    import torch
-    from ar_decode.environment import environment
+    loaded = None
+    if not fast:
+        # First, so that a model that cannot be loaded is reported before minutes have passed.
+        from .model_act import METHODS, count_prompts, load_model, run_model_act
 
+        loaded = load_model(model, torch.bfloat16 if bf16 else torch.float32)
+    console.print("[bold]Act 1[/]  a tiny model, before and after conversion")
     from .page import render_page
     from .task_act import ARMS, run_task_act
 
@@ -80,14 +85,11 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
         )
     _show_task(console, task)
     act = None
-    if not fast:
-        from .model_act import METHODS, count_prompts, run_model_act
-
+    if loaded is not None:
         console.print(f"\n[bold]Act 2[/]  {model}, losslessly")
         with Progress(*columns, console=console, transient=True) as bar:
             answering = bar.add_task("answering prompts", total=count_prompts() * METHODS)
-            dtype = torch.bfloat16 if bf16 else torch.float32
-            act = run_model_act(model, new_tokens=new_tokens, dtype=dtype, tick=lambda: bar.advance(answering))
+            act = run_model_act(loaded, new_tokens=new_tokens, tick=lambda: bar.advance(answering))
         _show_model(console, act)
     seconds = time.perf_counter() - begun
     out.write_text(render_page(task, act, environment("cpu"), seconds), encoding="utf-8")

