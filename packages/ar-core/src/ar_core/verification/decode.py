@@ -7,6 +7,7 @@ from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
 from ar_core.sampling import Sampler
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.ngram import NgramLookup
+from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
 from ar_core.verification.proposer import Proposer
 from ar_core.verification.speculative import speculative
 
@@ -29,6 +30,8 @@ class LookupOptions:
     """Longest draft."""
     fallback: bool = True
     """Draft less, down to nothing, where drafting does not pay."""
+    pass_cost: PassCost = TYPICAL_PASS_COST
+    """What passes of several tokens cost on this device, for `fallback`; `ar-decode tune` measures it."""
 
     def __post_init__(self) -> None:
         self.proposer()
@@ -55,6 +58,8 @@ class JacobiOptions:
     """Tokens guessed ahead."""
     fallback: bool = True
     """Draft less, down to nothing, where drafting does not pay."""
+    pass_cost: PassCost = TYPICAL_PASS_COST
+    """What passes of several tokens cost on this device, for `fallback`; `ar-decode tune` measures it."""
 
     def __post_init__(self) -> None:
         self.proposer()
@@ -84,6 +89,7 @@ def decode(
         sampler=sampler,
         seed=seed,
         fallback=options.fallback,
+        pass_cost=options.pass_cost,
         on_token=on_token,
         trace=trace,
     )

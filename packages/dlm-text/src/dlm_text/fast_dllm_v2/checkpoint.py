@@ -57,7 +57,23 @@ def load_checkpoint(
         CheckpointError: as `ar_core.hf.load_causal_lm`; or the checkpoint is not converted, or has no mask token.
     """
     loaded = load_causal_lm(source, dtype=dtype, device=device)
-    config = loaded.model.config
+    settings = decode_settings(loaded.model.config, loaded.tokenizer, source)
+    return Checkpoint(model=loaded.model, tokenizer=loaded.tokenizer, **settings)
+
+
+def decode_settings(
+    config: Any, tokenizer: PreTrainedTokenizerBase | None, source: str | Path = "this model"
+) -> dict[str, int]:
+    """What a converted checkpoint says about its decoding: `diffusion_block_size`, `sub_block_size` and `mask_id`.
+
+    Args:
+        config: its transformers config.
+        tokenizer: its tokenizer, which names the mask token in the published layout.
+        source: what it was loaded from, for messages.
+
+    Raises:
+        CheckpointError: the checkpoint is not converted, or has no mask token.
+    """
     block_size = getattr(config, "bd_size", None)
     if block_size is None:
         raise CheckpointError(
@@ -65,8 +81,8 @@ def load_checkpoint(
             "diffusion: convert it with the recipe fast_dllm_v2, or decode it one token at a time"
         )
     mask_id = getattr(config, "mask_token_id", None)
-    if mask_id is None and loaded.tokenizer is not None:
-        mask_id = loaded.tokenizer.get_vocab().get(MASK_TOKEN)
+    if mask_id is None and tokenizer is not None:
+        mask_id = tokenizer.get_vocab().get(MASK_TOKEN)
     if mask_id is None:
         raise CheckpointError(
             f"the checkpoint {str(source)!r} names no mask token: neither mask_token_id in its config.json nor "
@@ -74,13 +90,11 @@ def load_checkpoint(
         )
     preferred = FastDLLMv2Config().sub_block_size
     fallback = preferred if block_size % preferred == 0 else block_size
-    return Checkpoint(
-        model=loaded.model,
-        tokenizer=loaded.tokenizer,
-        diffusion_block_size=block_size,
-        sub_block_size=getattr(config, "small_block_size", fallback),
-        mask_id=mask_id,
-    )
+    return {
+        "diffusion_block_size": block_size,
+        "sub_block_size": getattr(config, "small_block_size", fallback),
+        "mask_id": mask_id,
+    }
 
 
 def save_checkpoint(

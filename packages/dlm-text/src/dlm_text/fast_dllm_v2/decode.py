@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
