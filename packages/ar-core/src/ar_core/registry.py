@@ -74,7 +74,9 @@ class Decoder:
         summary: one line for listings.
         decode: ``"module:function"`` with the signature
             ``(backbone, prompts, options, *, stop, sampler, seed, on_token, trace) -> ar_core.decoding.Decoded``.
-        options: ``"module:Class"``, the frozen dataclass of the method's own settings, buildable by ``from_dict``.
+        options: ``"module:Class"``, the frozen dataclass of the method's own settings, buildable by ``from_dict``. If it
+            has a static method ``of_checkpoint(config, tokenizer) -> dict``, that gives the settings which a checkpoint
+            decides itself; a user's settings go before them.
         kind: what comes out.
     """
 

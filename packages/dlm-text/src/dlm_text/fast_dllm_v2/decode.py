@@ -60,6 +60,17 @@ class FastDLLMv2DecodeConfig:
     def __post_init__(self) -> None:
         self.policy()
 
+    @staticmethod
+    def of_checkpoint(config: Any, tokenizer: Any) -> dict[str, int]:
+        """The settings that a converted checkpoint decides: `mask_id`, `diffusion_block_size`, `sub_block_size`.
+
+        Raises:
+            CheckpointError: the checkpoint is not converted, or names no mask token.
+        """
+        from .checkpoint import decode_settings
+
+        return decode_settings(config, tokenizer)
+
     def policy(self) -> BlockPolicy:
         """These settings for the block decoder: absolute grid, shifted logits, first tokens from the commit pass."""
         return BlockPolicy(
