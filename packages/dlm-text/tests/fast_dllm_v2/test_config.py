@@ -33,6 +33,7 @@ def test_round_trip_through_plain_data() -> None:
         ({"min_noise": 1.0}, r"min_noise is 1.0, but a masking rate lies in \[0, 1\)"),
         ({"views": "both"}, "views is 'both', but must be one of shared, stacked"),
         ({"block_first": "ar"}, "block_first is 'ar', but must be one of noised, clean"),
+        ({"hide_block_first": True}, "hide_block_first is true and block_first is 'noised'"),
         ({"mask_token": ""}, "mask_token is empty: give the text of the mask token"),
     ],
 )

@@ -166,6 +166,18 @@ def test_block_firsts_from_the_clean_stream_are_never_noised(make_sample, mask_i
     assert obj.prepare([sample], RNG).weights == {"masked": 29.0}
 
 
+def test_hidden_block_firsts_are_targets_of_the_clean_stream_once(make_sample, mask_id: int) -> None:
+    sample = make_sample(2, 30, prompt=0)
+    obj = objective(mask_id, block_first="clean", hide_block_first=True)
+    firsts = torch.stack([view[::4] == mask_id for view in noised_views(obj, sample)])
+    assert torch.equal(firsts.sum(0), torch.ones(8, dtype=torch.int64))
+    assert firsts.any(1).all()
+    prepared = obj.prepare([sample], RNG)
+    assert prepared.weights == {"masked": 29.0}
+    clean = prepared.tensors["labels"][prepared.tensors["rows"] >= 60]
+    assert torch.equal(clean, sample["ids"][4::4])
+
+
 def test_a_single_view_hides_about_half(make_sample, mask_id: int) -> None:
     samples = [make_sample(i, 400, prompt=0) for i in range(20)]
     prepared = objective(mask_id, complementary=False).prepare(samples, RNG)

@@ -49,8 +49,7 @@ def select_targets(
         shift: True: row i-1 of a view predicts token i (the AR convention, Fast-dLLM v2). False: row i does.
         block_first: with shift, which row i-1 predicts the first token of a block. `noised`: the view's,
             which sees block b-1 noised (published). `clean`: the clean stream's, which sees it clean, as the
-            commit pass does at inference; such tokens are targets once, not once per view, and must not be
-            hidden.
+            commit pass does at inference; such tokens are targets once, not once per view, hidden or not.
 
     Returns:
         Targets without those that have no predecessor (`layout.starts`, under shift), in the order view 1,
@@ -60,6 +59,7 @@ def select_targets(
     if shift:
         masks = [(view, chosen & ~layout.starts) for view, chosen in masks]
         if block_first == "clean":
+            masks = [(view, chosen & ~layout.grid.firsts) for view, chosen in masks]
             masks.append((CLEAN, layout.grid.firsts & ~layout.starts & (labels >= 0)))
     rows, wanted = [], []
     for stream, chosen in masks:

@@ -50,8 +50,13 @@ class FastDLLMv2Config:
     """What predicts the first token of a block. `noised`: the last token of the previous block in the same
     view, which sees that block noised; the first token is masked like any other (published). `clean`: the
     last token of the previous block in the clean stream, which is what happens at inference, where the pass
-    that commits a finished block also gives the next one its first token; it is then never masked and a
-    target once. That closes the gap between training and decoding, at no cost."""
+    that commits a finished block also gives the next one its first token; it is then a target once and, unless
+    `hide_block_first`, never masked. That closes the gap between training and decoding, at no cost."""
+
+    hide_block_first: bool = False
+    """With `block_first="clean"`: mask the first token of a block in the views like any other, though the clean
+    stream predicts it. A decoder that fuses the commit of a block with the first pass over the next one meets such
+    blocks: their other tokens are predicted before the first is known."""
 
     reference_padding: bool = False
     """Pad a sample with D - (len mod D) mask tokens, as the published code does: an aligned sample gets a
@@ -84,6 +89,11 @@ class FastDLLMv2Config:
         for name, allowed in (("views", ("shared", "stacked")), ("block_first", ("noised", "clean"))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(allowed)}")
+        if self.hide_block_first and self.block_first == "noised":
+            raise ConfigError(
+                "hide_block_first is true and block_first is 'noised', which masks first tokens anyway: set block_first to "
+                "clean, or drop hide_block_first"
+            )
         if not self.mask_token:
             raise ConfigError("mask_token is empty: give the text of the mask token, such as |<MASK>|")
 

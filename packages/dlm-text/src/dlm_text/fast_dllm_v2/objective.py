@@ -125,7 +125,7 @@ class FastDLLMv2Objective:
         documents = sample["document"] if self.config.document_mask or self.config.document_positions else None
         grid = block_grid(len(labels), self.config.diffusion_block_size, documents)
         maskable = labels != IGNORED
-        if self.config.block_first == "clean":
+        if self.config.block_first == "clean" and not self.config.hide_block_first:
             maskable = maskable & ~grid.firsts
         hidden = self.sampler(maskable, grid.blocks, rng.row(sample["index"], "mask"))
         return complementary_pair(hidden, maskable) if self.config.complementary else (hidden,)
