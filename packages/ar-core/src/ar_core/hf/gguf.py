@@ -92,7 +92,7 @@ def _convert(path: Path, folder: Path, source: str) -> None:
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(f"The GGUF file {source!r} lacks {', '.join(missing)}; download it again.")
     # The weights are plain tensors now; the note of their former packing would stop save_pretrained.
-    del model.config.quantization_config
+    model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer, model.is_quantized = None, False
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
