@@ -94,8 +94,9 @@ def _convert(path: Path, folder: Path, source: str) -> None:
     # The weights are plain tensors now; the note of their former packing would stop save_pretrained.
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer, model.is_quantized = None, False
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _sha256(path: Path, source: str) -> str:
