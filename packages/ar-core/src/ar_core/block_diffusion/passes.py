@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from ar_core.cache import WindowedKVCache
 from ar_core.decoding import Backbone
@@ -51,32 +53,37 @@ def run_pass(
         visible=[max(move.visible, move.start + length) for move in asked],
         rows=None if len(asked) == cache.batch else list(moves),
     )
+    reads = [line * length + read for line, move in enumerate(asked) for read in move.reads(policy.shift)]
+    tokens = [token for row, move in zip(rows, asked) for token in row.input(move, length)]
+    # One upload before the model starts: a later one would wait for it.
+    ids, index = torch.tensor(tokens + reads, device=backbone.device).split((len(tokens), len(reads)))
+    positions = cache.query_positions()
     hidden = backbone.hidden(
-        torch.tensor([row.input(move, length) for row, move in zip(rows, asked)], device=backbone.device),
-        positions=cache.query_positions(),
-        mask=_mask(cache, rows, asked, policy, length),
+        ids.view(len(asked), length),
+        positions=positions,
+        mask=_mask(cache, rows, asked, policy, positions),
         cache=cache,
     )
     cache.keep([move.keep for move in asked])
-
-    reads = [line * length + read for line, move in enumerate(asked) for read in move.reads(policy.shift)]
     if not reads:
         return [], []
-    logits = backbone.head(hidden.flatten(0, 1)[torch.tensor(reads, device=hidden.device)])
+    logits = backbone.head(hidden.flatten(0, 1).index_select(0, index))
     generators = None if sampler.greedy else [row.generator for row, move in zip(rows, asked) for _ in move.targets]
-    tokens, confidences = sampler.pick(logits, generators)
-    # One transfer for both: the bits of the confidences travel as integers.
-    packed = torch.stack((tokens.int(), confidences.float().view(torch.int32))).cpu()
-    picked, certain = packed[0].tolist(), packed[1].view(torch.float32).tolist()
-    if any(confidence != confidence for confidence in certain):
+    picked, confidence = sampler.pick(logits, generators)
+    if picked.device.type != "cpu":
+        # One transfer for both: the bits of the confidences travel as integers.
+        packed = torch.stack((picked.int(), confidence.float().view(torch.int32))).cpu()
+        picked, confidence = packed[0], packed[1].view(torch.float32)
+    confidences = confidence.tolist()
+    if any(map(math.isnan, confidences)):
         raise NumericsError(
             "The model's logits are not numbers, so no token can be chosen; check its weights and the dtype it runs in."
         )
-    return picked, certain
+    return picked.tolist(), confidences
 
 
 def _mask(
-    cache: WindowedKVCache, rows: Sequence[BlockRow], moves: Sequence[Move], policy: BlockPolicy, length: int
+    cache: WindowedKVCache, rows: Sequence[BlockRow], moves: Sequence[Move], policy: BlockPolicy, queries: Tensor
 ) -> Mask | None:
     """Who may see whom in the pass; None where nothing is hidden.
 
@@ -84,9 +91,8 @@ def _mask(
     that a row has not written, or that another row's window left behind, lie in later blocks and are hidden by the
     same rule.
     """
-    if cache.uniform and all(move.shows_all and move.length == length for move in moves):
+    if cache.uniform and all(move.shows_all and move.length == queries.shape[1] for move in moves):
         return None
-    queries = cache.query_positions()
     keys = torch.arange(cache.span, device=queries.device)
     if policy.context == "causal" and moves[0].phase in ("prefill", "commit"):
         return Mask(causal(), Tokens(position=queries), Tokens(position=keys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -101,8 +102,14 @@ class Sampler:
     def _allowed(self, logits: Tensor) -> Tensor:
         scores = logits if logits.dtype == torch.float64 else logits.float()
         if self.banned_ids:
-            scores = scores.index_fill(-1, torch.tensor(self.banned_ids, device=scores.device), -math.inf)
+            scores = scores.index_fill(-1, _index(self.banned_ids, scores.device), -math.inf)
         return scores
+
+
+@lru_cache(maxsize=64)
+def _index(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    """The ids on a device; kept, because making the tensor anew waits for the device at every draw."""
+    return torch.tensor(ids, device=device)
 
 
 def draw(probabilities: Tensor, generators: Sequence[Generator] | None) -> Tensor:
