@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 from ar_core.errors import MaskError
-from ar_core.masks import Mask, Tokens, causal, padding
+from ar_core.masks import Mask, Tokens, causal, padding, sliding_window
 
 
 def test_shared_and_per_row_ids():
@@ -79,3 +79,11 @@ def test_masks_travel_between_processes():
     copy = pickle.loads(pickle.dumps(mask))
     assert copy.rule == mask.rule
     assert torch.equal(copy.dense(), mask.dense())
+
+
+def test_a_narrowed_mask_is_made_once_for_all_layers():
+    mask = Mask.self_attention(causal(), Tokens(position=torch.arange(63)))
+    narrow = mask.also(sliding_window(5))
+    assert torch.equal(narrow.dense(), Mask.self_attention(causal() & sliding_window(5), mask.keys).dense())
+    assert mask.also(sliding_window(5)) is narrow
+    assert mask.also(sliding_window(6)) is not narrow
