@@ -1,8 +1,39 @@
-"""Command line of the application."""
+"""The command line ``ar-decode``. Imports torch only inside the commands."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+from ar_core.errors import ArError
+
+from .commands import bench, text, trace, tune, verify
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Decode: a checkpoint and prompts in; text and statistics out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _add(command: Callable[..., None], examples: Sequence[str]) -> None:
+    app.command(epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
+
+
+_add(text.text, text.EXAMPLES)
+_add(bench.bench, bench.EXAMPLES)
+_add(tune.tune, tune.EXAMPLES)
+_add(trace.trace, trace.EXAMPLES)
+_add(verify.verify, verify.EXAMPLES)
 
 
 def main() -> None:
-    """Print the version."""
-    from . import __version__
-
-    print(__version__)
+    """Run the command line; input that cannot be used is one sentence and exit code 2."""
+    try:
+        app()
+    except ArError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

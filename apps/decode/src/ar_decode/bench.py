@@ -1,0 +1,185 @@
+"""A method against AR: same engine, same prompts, interleaved runs, both in their fastest setting."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+from ar_core.decoding import DecodeStats
+from ar_core.verification import PassCost, measure_pass_cost
+from rich.table import Table
+
+from .collapse import Collapse, collapse_columns
+from .methods import Generation, Method
+from .prompts import Prompt
+from .session import Session
+
+__all__ = ["Arm", "bench", "bench_table", "fastest_dtype", "merge_minima"]
+
+
+@dataclass
+class Arm:
+    """One side of the comparison.
+
+    Attributes:
+        session: the model in this arm's dtype.
+        method: how it decodes.
+        seconds: wall clock of each run over all prompts, decoding only.
+        stats: of the first run; the counters are the same in all.
+        outputs: ids per prompt, of the first run.
+        finish: why each output ended.
+        categories: statistics of the first run by category.
+    """
+
+    session: Session
+    method: Method
+    seconds: list[float] = field(default_factory=list)
+    stats: DecodeStats = field(default_factory=DecodeStats)
+    outputs: list[list[int]] = field(default_factory=list)
+    finish: list[str] = field(default_factory=list)
+    categories: dict[str, DecodeStats] = field(default_factory=dict)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens per second of the fastest run."""
+        return sum(self.stats.generated) / min(self.seconds)
+
+    def run(self, prompts: Sequence[tuple[Prompt, list[int]]], generation: Generation, batch_size: int) -> None:
+        """Decode all prompts once and note the time; the first run is also kept."""
+        first = not self.seconds
+        begun, elapsed = 0, 0.0
+        for category, rows in _batches(prompts, batch_size):
+            start = time.perf_counter()
+            decoded = self.method.decode(self.session, rows, generation, first_index=begun)
+            elapsed += time.perf_counter() - start
+            begun += len(rows)
+            if first:
+                self.stats = self.stats + decoded.stats
+                self.categories[category] = self.categories.get(category, DecodeStats()) + decoded.stats
+                self.outputs += decoded.tokens
+                self.finish += decoded.finish
+        self.seconds.append(elapsed)
+
+    @property
+    def collapse(self) -> Collapse:
+        """Degeneration measures of the outputs."""
+        return collapse_columns(self.outputs, self.finish)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about the arm but the outputs, JSON-able."""
+        return {
+            "method": self.method.describe(),
+            "dtype": self.session.dtype,
+            "generated_tokens": sum(self.stats.generated),
+            "nfe": self.stats.nfe,
+            "forwards": dict(self.stats.forwards),
+            "tokens_per_forward": self.stats.tokens_per_forward,
+            "seconds": self.seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "accepted": {str(tokens): count for tokens, count in sorted(self.stats.accepted.items())},
+            "collapse": asdict(self.collapse),
+            "tokens_per_forward_by_category": {
+                name: stats.tokens_per_forward for name, stats in sorted(self.categories.items())
+            },
+        }
+
+
+def bench(
+    baseline: Arm,
+    candidate: Arm,
+    prompts: Sequence[tuple[Prompt, list[int]]],
+    generation: Generation,
+    *,
+    rounds: int,
+    batch_size: int,
+    progress: Any,
+) -> dict[str, Any]:
+    """Run both arms in turn, ``rounds`` times after one untimed prompt each, and compare the minima.
+
+    Args:
+        baseline: AR.
+        candidate: the method.
+        prompts: with their ids; rows of one batch are of one category.
+        generation: length and sampling of both.
+        rounds: ≥ 1; the order of the arms alternates, so that a drifting machine favours neither.
+        batch_size: prompts decoded together.
+        progress: called with no argument after each run.
+
+    Returns:
+        JSON-able: both arms, ``speedup`` (ratio of tokens per second at the minima), ``identical`` (outputs equal to AR's,
+        as a share) and ``collapsed``.
+    """
+    warm_up = Generation(min(8, generation.max_new_tokens))
+    for arm in (baseline, candidate):
+        arm.method.decode(arm.session, [prompts[0][1]], warm_up)
+    for round_ in range(rounds):
+        for arm in (baseline, candidate) if round_ % 2 == 0 else (candidate, baseline):
+            arm.run(prompts, generation, batch_size)
+            progress()
+    same = sum(a == b for a, b in zip(baseline.outputs, candidate.outputs, strict=True))
+    return {
+        "baseline": baseline.to_dict(),
+        "candidate": candidate.to_dict(),
+        "speedup": candidate.tokens_per_second / baseline.tokens_per_second,
+        "identical": same / len(prompts),
+        "collapsed": candidate.collapse.collapsed(baseline.collapse),
+        "rounds": rounds,
+        "batch_size": batch_size,
+    }
+
+
+def merge_minima(
+    sessions: Mapping[str, Session], tokens: Sequence[int], *, rounds: int, batch: int
+) -> dict[str, PassCost]:
+    """Pass-cost curves of several sessions, measured in turn, so that all see the same disturbances."""
+    best: dict[str, PassCost] = {}
+    for _ in range(rounds):
+        for name, session in sessions.items():
+            curve = measure_pass_cost(session.backbone, tokens=tokens, batch=batch, rounds=1)
+            if name in best:
+                seconds = tuple(map(min, best[name].seconds, curve.seconds))
+                curve = PassCost(curve.tokens, seconds)
+            best[name] = curve
+    return best
+
+
+def fastest_dtype(curves: Mapping[str, PassCost], tokens: int) -> str:
+    """The dtype in which a pass of so many tokens takes least time."""
+    return min(curves, key=lambda dtype: curves[dtype].ratio(tokens) * curves[dtype].seconds[0])
+
+
+def bench_table(result: Mapping[str, Any]) -> Table:
+    """The comparison for people."""
+    arms = [result["baseline"], result["candidate"]]
+    table = Table(title=f"{arms[1]['method']['name']} against AR", title_justify="left")
+    table.add_column("")
+    for arm in arms:
+        table.add_column(f"{arm['method']['name']} ({arm['dtype']})", justify="right")
+    rows = {
+        "tokens per forward (TPF)": [f"{arm['tokens_per_forward']:.2f}" for arm in arms],
+        "forward passes (NFE)": [str(arm["nfe"]) for arm in arms],
+        "generated tokens": [str(arm["generated_tokens"]) for arm in arms],
+        "tokens per second, best run": [f"{arm['tokens_per_second']:.1f}" for arm in arms],
+        "distinct-3": [f"{arm['collapse']['distinct_3']:.3f}" for arm in arms],
+        "longest repeated span": [f"{arm['collapse']['longest_repeated_span']:.1f}" for arm in arms],
+        "EOS rate": [f"{arm['collapse']['eos_rate']:.2f}" for arm in arms],
+        "mean length": [f"{arm['collapse']['mean_length']:.1f}" for arm in arms],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    table.add_section()
+    table.add_row("speed against AR", "1.00", f"{result['speedup']:.2f}")
+    cost = result["pass_cost"]
+    table.add_row(f"cost of a pass of {cost['tokens']} tokens", "1.00", f"{cost['ratio']:.2f}")
+    table.add_row("outputs identical to AR's", "", f"{100 * result['identical']:.0f} %")
+    if result["collapsed"]:
+        table.caption = "[bold red]collapsed[/bold red]: distinct-3 is below 0.9 × AR's, the speed does not count"
+    return table
+
+
+def _batches(prompts: Sequence[tuple[Prompt, list[int]]], size: int) -> Iterator[tuple[str, list[list[int]]]]:
+    for category, group in groupby(prompts, key=lambda pair: pair[0].category):
+        rows = [ids for _, ids in group]
+        for start in range(0, len(rows), size):
+            yield category, rows[start : start + size]

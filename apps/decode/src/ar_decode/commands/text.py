@@ -1,0 +1,131 @@
+"""``ar-decode text``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ar_core.errors import ConfigError
+
+from ..arguments import (
+    BatchSizeOption,
+    BlockSizeOption,
+    DeviceOption,
+    DraftLengthOption,
+    DtypeOption,
+    ForceOption,
+    MaxNewTokensOption,
+    MethodOption,
+    MinPOption,
+    ModelArgument,
+    ProfileOption,
+    SeedOption,
+    SetOption,
+    SubBlockSizeOption,
+    TemperatureOption,
+    ThresholdOption,
+    TopKOption,
+    TopPOption,
+    method_settings,
+)
+
+__all__ = ["EXAMPLES", "text"]
+
+EXAMPLES = (
+    "ar-decode text smollm2-135m-instruct 'Why is the sky blue?' --chat --stream",
+    "ar-decode text ./model 'Once upon a time' --method lookup -n 200 --temperature 0.8 --seed 1",
+    "ar-decode text ./converted --input prompts.jsonl --output out.jsonl --method fast_dllm_v2 --threshold 0.9 -b 8",
+    "ar-decode text smollm2-135m-instruct --chat",
+)
+
+
+def text(
+    model: ModelArgument,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="[PROMPT]", help="One prompt; without it, --input or an interactive --chat.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", metavar="JSONL", help='Lines with "prompt", "messages" or "turns".')
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="JSONL", help="Default: standard output.")
+    ] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default: for conversations only.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print tokens as soon as they are final.")] = False,
+    method: MethodOption = "ar",
+    max_new_tokens: MaxNewTokensOption = 256,
+    block_size: BlockSizeOption = None,
+    sub_block_size: SubBlockSizeOption = None,
+    threshold: ThresholdOption = None,
+    draft_length: DraftLengthOption = None,
+    settings: SetOption = None,
+    profile: ProfileOption = None,
+    temperature: TemperatureOption = 0.0,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    seed: SeedOption = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End an output before this text; repeatable.")
+    ] = None,
+    batch_size: BatchSizeOption = 1,
+    dtype: DtypeOption = "stored",
+    device: DeviceOption = "cpu",
+    statistics: Annotated[
+        Path | None, typer.Option("--statistics", metavar="JSON", help="Also write the statistics to a file.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Generate text from one prompt, in a chat, or for a file of prompts."""
+    _check_sources(prompt, source, output, chat, stream)
+    from ..output import refuse_existing, write_text
+
+    for path in (output, statistics):
+        refuse_existing(path, force=force)
+    from rich.console import Console
+
+    from ..methods import Generation, build_method
+    from ..profile import read_profile
+    from ..prompts import Prompt
+    from ..session import load_session
+    from ..text import chat as converse
+    from ..text import decode_file, decode_one, statistics_table
+
+    given = method_settings(
+        settings,
+        block_size=block_size,
+        sub_block_size=sub_block_size,
+        threshold=threshold,
+        draft_length=draft_length,
+    )
+    generation = Generation(max_new_tokens, temperature, top_k, top_p, min_p, seed, tuple(stop or ()))
+    measured = read_profile(profile, method)
+    session = load_session(model, dtype=dtype, device=device)
+    chosen = build_method(method, session, given, measured)
+    if source is not None:
+        stats = decode_file(session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat)
+    elif prompt is not None:
+        one = Prompt("1", prompt)
+        stats = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream).stats
+    else:
+        stats = converse(session, chosen, generation, input)
+    Console(stderr=True).print(statistics_table(stats, chosen))
+    if statistics is not None:
+        write_text(statistics, json.dumps({"method": chosen.describe(), **stats.to_dict()}, indent=2) + "\n")
+
+
+def _check_sources(
+    prompt: str | None, source: Path | None, output: Path | None, chat: bool | None, stream: bool
+) -> None:
+    if prompt is not None and source is not None:
+        raise ConfigError("a prompt and --input were both given; give one of the two.")
+    if prompt is None and source is None and not chat:
+        raise ConfigError("no prompt was given; give a PROMPT, --input FILE, or --chat for a conversation.")
+    if output is not None and source is None:
+        raise ConfigError(
+            "--output was given without --input; redirect standard output to keep the text of one prompt."
+        )
+    if stream and source is not None:
+        raise ConfigError("--stream was given with --input, whose outputs are lines of JSON; leave one of the two out.")

@@ -1,0 +1,85 @@
+"""``ar-decode trace``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..arguments import (
+    BlockSizeOption,
+    DeviceOption,
+    DraftLengthOption,
+    DtypeOption,
+    ForceOption,
+    MaxNewTokensOption,
+    MethodOption,
+    ModelArgument,
+    ProfileOption,
+    SetOption,
+    SubBlockSizeOption,
+    ThresholdOption,
+    method_settings,
+)
+
+__all__ = ["EXAMPLES", "trace"]
+
+EXAMPLES = (
+    "ar-decode trace smollm2-135m-instruct 'Repeat after me: one two three, one two three.' --chat --output replay.html",
+    "ar-decode trace ./converted 'Tom has 12 apples.' --method fast_dllm_v2 --threshold 0.9 --output replay.html",
+)
+
+
+def trace(
+    model: ModelArgument,
+    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One scene of the replay for each.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="HTML", help="The page to write.")] = Path(
+        "replay.html"
+    ),
+    chat: Annotated[bool, typer.Option("--chat", help="Use the chat template.")] = False,
+    method: MethodOption = "lookup",
+    max_new_tokens: MaxNewTokensOption = 96,
+    block_size: BlockSizeOption = None,
+    sub_block_size: SubBlockSizeOption = None,
+    threshold: ThresholdOption = None,
+    draft_length: DraftLengthOption = None,
+    settings: SetOption = None,
+    profile: ProfileOption = None,
+    dtype: DtypeOption = "stored",
+    device: DeviceOption = "cpu",
+    force: ForceOption = False,
+) -> None:
+    """Write a page that replays, pass by pass, which tokens AR and a parallel method fixed.
+
+    The page is one file without scripts or styles from elsewhere; it can be mailed and opened offline. Decoding is greedy.
+    """
+    from ..output import refuse_existing, write_text
+
+    refuse_existing(output, force=force)
+    from ..methods import Generation, build_method
+    from ..profile import read_profile
+    from ..prompts import Prompt
+    from ..replay import Scene, render, replay_of
+    from ..session import load_session
+
+    given = method_settings(
+        settings,
+        block_size=block_size,
+        sub_block_size=sub_block_size,
+        threshold=threshold,
+        draft_length=draft_length,
+    )
+    measured = read_profile(profile, method)
+    session = load_session(model, dtype=dtype, device=device)
+    arms = [build_method("ar", session, {}, {}), build_method(method, session, given, measured)]
+    generation = Generation(max_new_tokens)
+    scenes = []
+    for number, text in enumerate(prompts, start=1):
+        ids = session.encode(Prompt(str(number), text), chat=chat)
+        replays = [
+            replay_of(arm.name, arm.decode(session, [ids], generation, trace=True), session.tokenizer.decode)
+            for arm in arms
+        ]
+        scenes.append(Scene(f"{number}: {text[:40]}", text, tuple(replays)))
+    subtitle = f"{session.source}, {session.dtype} on {session.device}: AR beside {method}, greedy"
+    write_text(output, render(scenes, subtitle=subtitle))
+    typer.echo(f"written to {output}", err=True)

@@ -1,0 +1,138 @@
+"""``ar-decode tune``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ar_core.errors import ConfigError
+
+from ..arguments import (
+    BlockSizeOption,
+    DeviceOption,
+    DtypeOption,
+    ForceOption,
+    MaxNewTokensOption,
+    MethodOption,
+    ModelArgument,
+    SetOption,
+    ThresholdOption,
+    method_settings,
+)
+
+__all__ = ["EXAMPLES", "tune"]
+
+EXAMPLES = (
+    "ar-decode tune smollm2-135m-instruct --dtype bfloat16 --output profile.json",
+    "ar-decode tune ./converted --method fast_dllm_v2 --input held_out.jsonl --output profile.json",
+    "ar-decode text ./converted 'Tom has' --method fast_dllm_v2 --profile profile.json",
+)
+
+
+def tune(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="JSON", help="The profile to write.")] = Path(
+        "profile.json"
+    ),
+    method: MethodOption = "lookup",
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", metavar="JSONL", help="Prompts on which a block method is tried.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--prompts", min=1, metavar="N", help="How many of them: the first that fit.")
+    ] = 4,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default: for conversations only.")
+    ] = None,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="Least share of an output that must equal one token per pass."
+        ),
+    ] = 0.9,
+    max_new_tokens: MaxNewTokensOption = 64,
+    block_size: BlockSizeOption = None,
+    threshold: ThresholdOption = None,
+    settings: SetOption = None,
+    context: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens in the cache while passes are timed.")] = 256,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, metavar="B", help="Rows of a timed pass.")
+    ] = 1,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Each pass is timed so often; the minimum counts.")
+    ] = 10,
+    dtype: DtypeOption = "stored",
+    device: DeviceOption = "cpu",
+    force: ForceOption = False,
+) -> None:
+    """Measure what passes of several tokens cost on this device, and choose settings from it.
+
+    Times passes of 1, 2, 4, 8, 16 and 32 tokens, in turn. For lookup and jacobi that decides the draft length; for a block
+    method, the prompts of --input are decoded with several block sizes and thresholds, and the fastest setting is taken
+    whose outputs still agree with one token per pass. The profile says why; decoding commands read it with --profile.
+    """
+    from ..output import refuse_existing
+
+    refuse_existing(output, force=force)
+    from ar_core.verification import measure_pass_cost
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..environment import environment
+    from ..methods import Generation, build_method
+    from ..profile import Profile
+    from ..prompts import first_that_fit, read_jsonl
+    from ..session import load_session
+    from ..tune import BLOCK_SIZES, THRESHOLDS, choose_draft_length, choose_point, sweep
+
+    given = method_settings(settings, block_size=block_size, threshold=threshold)
+    prompts = read_jsonl(source) if source is not None else []
+    session = load_session(model, dtype=dtype, device=device)
+    trial = build_method(method, session, given, {})
+    blocks = hasattr(trial.options, "threshold")
+    if blocks and source is None:
+        raise ConfigError(f"the method {method!r} is tuned on prompts; give some with --input FILE.")
+    if not blocks and not hasattr(trial.options, "draft_length"):
+        raise ConfigError(
+            f"the method {method!r} has neither blocks nor drafts, so there is nothing to tune; name another one."
+        )
+    if not blocks and source is not None:
+        raise ConfigError(f"the method {method!r} is tuned without prompts; leave --input out.")
+
+    cost = measure_pass_cost(session.backbone, context=context, batch=batch_size, rounds=rounds)
+    if blocks:
+        ids = [session.encode(prompt, chat=chat) for prompt in prompts]
+        room = session.backbone.context_length - max_new_tokens
+        chosen = [one for _, one in first_that_fit(prompts, ids, per_category=count, room=room)][:count]
+        runs = (1 if block_size else len(BLOCK_SIZES)) * (1 + (1 if threshold else len(THRESHOLDS)))
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("settings", total=runs)
+            points = sweep(
+                session,
+                method,
+                given,
+                chosen,
+                cost,
+                generation=Generation(max_new_tokens),
+                progress=lambda: bar.advance(task),
+            )
+        best, reasons = choose_point(points, cost, agreement=agreement)
+        name = "block_size" if hasattr(trial.options, "block_size") else "diffusion_block_size"
+        tuned = {name: best.block_size, "threshold": best.threshold}
+    else:
+        length, reasons = choose_draft_length(cost)
+        tuned = {"draft_length": length}
+    profile = Profile(
+        model=session.source,
+        dtype=session.dtype,
+        context=context,
+        batch=batch_size,
+        tokens=cost.tokens,
+        seconds=cost.seconds,
+        methods={method: tuned},
+        explanation=tuple(reasons),
+        environment=environment(session.device),
+    )
+    profile.write(output)
+    for reason in reasons:
+        typer.echo(reason)
+    typer.echo(f"written to {output}", err=True)

@@ -1,0 +1,98 @@
+"""A loaded model, ready to decode."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ar_core.decoding import Backbone
+from ar_core.errors import ConfigError, DataError
+from ar_core.hf import HFBackbone, load_causal_lm
+
+from .prompts import Prompt, encode
+
+__all__ = ["DTYPES", "Session", "load_session"]
+
+DTYPES = {
+    "stored": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model with its tokenizer.
+
+    Attributes:
+        backbone: what decoders drive.
+        tokenizer: Hugging Face tokenizer.
+        config: Hugging Face config of the language model.
+        source: what the user named.
+        revision: what exactly that was, if it can be said.
+        stop_ids: ids that end an output: the generation config's and the tokenizer's end-of-sequence tokens.
+    """
+
+    backbone: Backbone
+    tokenizer: Any
+    config: Any
+    source: str
+    revision: str | None
+    stop_ids: frozenset[int]
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token of a converted model, which no method may emit."""
+        return getattr(self.config, "mask_token_id", None)
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the weights, as ``--dtype`` takes it."""
+        return str(self.backbone.dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
+        return str(self.backbone.device)
+
+    def encode(self, prompt: Prompt, *, chat: bool | None = None) -> list[int]:
+        """Ids of a prompt; ``chat=None`` uses the chat template for conversations and not for plain text."""
+        use = not isinstance(prompt.messages, str) if chat is None else chat
+        return encode(self.tokenizer, prompt, chat=use)
+
+    def text(self, ids: list[int]) -> str:
+        """Text of generated ids, special tokens left out."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> Session:
+    """Load a model strictly and bring it to a device.
+
+    Raises:
+        ConfigError: an unknown dtype or a device that is not there.
+        DataError: the model comes without a tokenizer.
+        CheckpointError, UnsupportedModelError: see :func:`ar_core.hf.load_causal_lm`.
+    """
+    # transformers imports it where it is installed, and it complains about its own build.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+    if dtype not in DTYPES:
+        raise ConfigError(f"the dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"the device {device!r} was asked for, but torch sees no CUDA device; use --device cpu.")
+    loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=device)
+    if loaded.tokenizer is None:
+        raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
+    backbone = HFBackbone(loaded.model)
+    generation = getattr(loaded.model, "generation_config", None)
+    ends = [loaded.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)]
+    flat = [end for group in ends for end in (group if isinstance(group, list) else [group])]
+    return Session(
+        backbone,
+        loaded.tokenizer,
+        backbone.config,
+        loaded.source,
+        loaded.revision,
+        frozenset(end for end in flat if end is not None),
+    )

@@ -1,0 +1,167 @@
+"""Generate text: one prompt, a chat, or a file of prompts."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from ar_core.decoding import Decoded, DecodeStats
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .methods import Generation, Method
+from .output import write_text
+from .prompts import Prompt, read_jsonl
+from .session import Session
+
+__all__ = ["Streamed", "chat", "decode_file", "decode_one", "statistics_table"]
+
+
+class Streamed:
+    """Writes the text of a growing output as far as it cannot change any more.
+
+    Ids are decoded together, since the text of a token may depend on its neighbours; a character of which bytes are
+    missing waits for them.
+    """
+
+    def __init__(self, session: Session, to: TextIO) -> None:
+        self._session, self._to = session, to
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def __call__(self, row: int, tokens: list[int]) -> None:
+        """Take newly final tokens."""
+        del row
+        self._ids.extend(tokens)
+        text = self._session.text(self._ids)
+        if not text.endswith("\ufffd"):
+            self._to.write(text[len(self._shown) :])
+            self._to.flush()
+            self._shown = text
+
+
+def decode_one(
+    session: Session, method: Method, generation: Generation, prompt: Prompt, *, use_chat: bool, stream: bool
+) -> Decoded:
+    """Decode one prompt and print its text, as it comes or at the end."""
+    ids = session.encode(prompt, chat=use_chat)
+    writer = Streamed(session, sys.stdout) if stream else None
+    decoded = method.decode(session, [ids], generation, on_token=writer)
+    if not stream:
+        sys.stdout.write(session.text(decoded.tokens[0]))
+    sys.stdout.write("\n")
+    return decoded
+
+
+def chat(
+    session: Session,
+    method: Method,
+    generation: Generation,
+    read: Callable[[str], str],
+) -> DecodeStats:
+    """Talk until an empty line or the end of input; the whole conversation is the context of every answer.
+
+    Args:
+        session: a model whose tokenizer has a chat template.
+        method: how answers are decoded.
+        generation: their length and sampling.
+        read: shows a prompt string and returns a line; raises ``EOFError`` at the end.
+
+    Returns:
+        Statistics of all answers.
+    """
+    messages: list[dict[str, str]] = []
+    stats = DecodeStats()
+    while True:
+        try:
+            line = read("> ").strip()
+        except EOFError:
+            return stats
+        if not line:
+            return stats
+        messages.append({"role": "user", "content": line})
+        decoded = decode_one(session, method, generation, Prompt("chat", tuple(messages)), use_chat=True, stream=True)
+        messages.append({"role": "assistant", "content": session.text(decoded.tokens[0])})
+        stats = stats + decoded.stats
+
+
+def decode_file(
+    session: Session,
+    method: Method,
+    generation: Generation,
+    source: Path,
+    target: Path | None,
+    *,
+    batch_size: int,
+    use_chat: bool | None,
+) -> DecodeStats:
+    """Decode a JSONL file of prompts to JSONL, in the order of the input, with a progress bar on the error stream.
+
+    Each line out has ``id``, ``prompt``, ``output``, ``tokens`` (ids), ``finish`` and ``category`` (if the input has one).
+
+    Args:
+        session: the model.
+        method: how.
+        generation: length and sampling; the prompt on line i draws random stream i in any batch.
+        source: JSONL of prompts, all read and encoded before the first is decoded.
+        target: file to write, complete or not at all; standard output if ``None``, line by line.
+        batch_size: prompts decoded together.
+        use_chat: chat template for all, for none, or (``None``) for conversations.
+    """
+    prompts = read_jsonl(source)
+    ids = [session.encode(prompt, chat=use_chat) for prompt in prompts]
+    lines: list[str] = []
+    stats = DecodeStats()
+    with _progress() as progress:
+        task = progress.add_task(method.name, total=len(prompts))
+        for start, rows in _batches(ids, batch_size):
+            decoded = method.decode(session, rows, generation, first_index=start)
+            stats = stats + decoded.stats
+            for offset, (tokens, finish) in enumerate(zip(decoded.tokens, decoded.finish, strict=True)):
+                line = json.dumps(
+                    _record(prompts[start + offset], session.text(tokens), tokens, finish), ensure_ascii=False
+                )
+                if target is None:
+                    print(line, flush=True)
+                lines.append(line)
+            progress.advance(task, len(rows))
+    if target is not None:
+        write_text(target, "\n".join(lines) + "\n")
+    return stats
+
+
+def statistics_table(stats: DecodeStats, method: Method) -> Table:
+    """What decoding cost, for people."""
+    table = Table(
+        title=f"{method.name}: {sum(stats.generated)} tokens", title_justify="left", show_header=False, box=None
+    )
+    phases = ", ".join(f"{phase} {count}" for phase, count in stats.forwards.items())
+    times = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in stats.seconds.items())
+    fixed = ", ".join(f"{tokens}: {count}×" for tokens, count in sorted(stats.accepted.items()))
+    table.add_row("forward passes (NFE)", f"{stats.nfe} ({phases})")
+    table.add_row("tokens per forward", f"{stats.tokens_per_forward:.2f} (prefill counted)")
+    table.add_row("tokens per second", f"{stats.tokens_per_second:.1f} (generated tokens; {times})")
+    table.add_row("tokens fixed by a pass", fixed)
+    return table
+
+
+def _record(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> dict[str, Any]:
+    record = {"id": prompt.id, "prompt": prompt.text, "output": text, "tokens": list(tokens), "finish": finish}
+    return {**record, "category": prompt.category} if prompt.category else record
+
+
+def _batches(ids: list[list[int]], size: int) -> Iterator[tuple[int, list[list[int]]]]:
+    for start in range(0, len(ids), size):
+        yield start, ids[start : start + size]
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
