@@ -60,7 +60,7 @@ def _confidence_kernel(
         weighted = rescale * (weighted + moved * total) + tl.sum(below * e, axis=0)
         total = total * rescale + tl.sum(e, axis=0)
         best = new_best
-    tl.store(token + row, best_id.to(tl.int64))
+    tl.store(token + row, best_id)
     tl.store(probability + row, 1.0 / total)
     tl.store(entropy + row, tl.maximum(tl.log(total) - weighted / total, 0.0))
     tl.store(margin + row, (1.0 - tl.exp(second - best)) / total)
