@@ -26,7 +26,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_that_continues_exactly(toy, tmp
     while process.poll() is None and (not metrics.exists() or metrics.stat().st_size == 0):
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     result = json.loads((tmp_path / "out.json").read_text())
