@@ -14,12 +14,13 @@ from ar_core.errors import ArError, DataError
 
 RESULTS = Path(__file__).parents[1] / "results"
 STEM = "tasks_fast_dllm_v2"
+SHIPPED = Path(__file__).parents[2] / "apps" / "quickstart" / "src" / "ar_quickstart" / "weights"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("train", "measure", "plot"))
+    parser.add_argument("command", choices=("train", "measure", "export", "plot"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
     parser.add_argument("--problems", type=int, default=500)
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="train: entries of the conversion's config")
     arguments = parser.parse_intermixed_args()
     try:
-        return {"train": _train, "measure": _measure, "plot": _plot}[arguments.command](arguments)
+        return {"train": _train, "measure": _measure, "export": _export, "plot": _plot}[arguments.command](arguments)
     except ArError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,6 +52,21 @@ def _measure(arguments: argparse.Namespace) -> int:
     path = RESULTS / f"{STEM}_seed{arguments.seed}.json"
     write(measure_seed(arguments.seed, models, problems=arguments.problems), path)
     print(path)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .exporting import export
+    from .training import trained_models
+
+    results = RESULTS / f"{STEM}_seed{arguments.seed}.json"
+    if not results.is_file():
+        raise DataError(
+            f"{str(results)!r} is not there, and the model cards quote it: measure seed {arguments.seed} first"
+        )
+    models = trained_models(arguments.seed, arguments.runs)
+    export(arguments.seed, models, json.loads(results.read_text(encoding="utf-8")), SHIPPED)
+    print(SHIPPED)
     return 0
 
 

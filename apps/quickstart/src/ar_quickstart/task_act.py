@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from ar_core.hf import HFBackbone, load_causal_lm
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config, train
@@ -76,8 +77,8 @@ def run_task_act(
         report: told what goes on.
         tick: called after every answer of the table.
     """
-    ar = load_causal_lm(shipped_weights("ar"))
-    converted = load_checkpoint(shipped_weights("fast_dllm_v2"))
+    ar = load_causal_lm(shipped_weights("ar"), dtype=torch.float32)
+    converted = load_checkpoint(shipped_weights("fast_dllm_v2"), dtype=torch.float32)
     tokenizer = ar.tokenizer
     assert tokenizer is not None
     settings: dict[str, Any] = {

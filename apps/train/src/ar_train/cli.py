@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from ar_core.config import did_you_mean
 from ar_core.errors import ArError, ConfigError
+from ar_core.registry import Recipe
 from typer.core import TyperGroup
 
 from .reference import named_file, named_recipe, recipe_of_run
@@ -116,6 +117,11 @@ def run(
     arguments = ["--config", config, "--resume", resume, *(overrides or [])]
     if nproc == 1:
         raise typer.Exit(run_here(target, arguments))
+    if isinstance(target, Recipe):
+        # Before any process starts: one sentence instead of one from each of them.
+        from ar_core.training import read_run_config
+
+        read_run_config(target, config, overrides or [])
     raise typer.Exit(run_processes(target, arguments, nproc))
 
 

@@ -20,7 +20,8 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
-def test_segments_compile_to_one_graph_and_equal_masks_share_it():
+@pytest.mark.parametrize("backend", ["segments", "auto"])
+def test_segments_compile_to_one_graph_and_equal_masks_share_it(backend):
     graphs = []
 
     def count(graph, example):
@@ -28,7 +29,7 @@ def test_segments_compile_to_one_graph_and_equal_masks_share_it():
         return graph.forward
 
     def layer(q, k, v, mask):
-        return attend(q, k, v, mask, backend="segments").square().sum()
+        return attend(q, k, v, mask, backend=backend).square().sum()
 
     compiled = torch.compile(layer, backend=count, fullgraph=True)
     generator = torch.Generator().manual_seed(0)
