@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--threads", type=int, default=1, help="torch threads while measuring")
+    parser.add_argument("--block-sizes", type=int, nargs="+", help="measure: D of decoding (default: 4 8 16)")
+    parser.add_argument("--thresholds", type=float, nargs="+", help="measure: acceptance thresholds (default: six)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="train: entries of the conversion's config")
     arguments = parser.parse_intermixed_args()
     try:
@@ -44,13 +46,20 @@ def _train(arguments: argparse.Namespace) -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     import torch
 
-    from .measuring import measure_seed, write
+    from .measuring import BLOCK_SIZES, THRESHOLDS, measure_seed, write
     from .training import trained_models
 
     torch.set_num_threads(arguments.threads)
     models = trained_models(arguments.seed, arguments.runs)
     path = RESULTS / f"{STEM}_seed{arguments.seed}.json"
-    write(measure_seed(arguments.seed, models, problems=arguments.problems), path)
+    results = measure_seed(
+        arguments.seed,
+        models,
+        problems=arguments.problems,
+        block_sizes=arguments.block_sizes or BLOCK_SIZES,
+        thresholds=arguments.thresholds or THRESHOLDS,
+    )
+    write(results, path)
     print(path)
     return 0
 
