@@ -129,6 +129,12 @@ def _text(tokenizer: Any, length: int) -> Tensor:
 
 def check(step: Step) -> dict[str, Any]:
     """Losses and gradients of all arms against the first, and whether any tensor spans T x T."""
+    widths = {size for parameter in step.model.parameters() for size in parameter.shape}
+    if clash := widths & {step.length(arm) for arm in ARMS}:
+        raise SystemExit(
+            f"A row of {min(clash)} tokens is as long as a layer is wide, so that masks cannot be told from weights: "
+            "choose another --length."
+        )
     losses, differences, squares = {}, {}, {}
     reference: list[Tensor] = []
     for arm in ARMS:
