@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,7 +228,7 @@ def test_broken_gguf_files(tmp_path, monkeypatch):
     assert "is no GGUF file" in sentence(lambda: load_causal_lm(tmp_path / "page.gguf"))
     (tmp_path / "cut.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + b"\x00" * 40)
     assert "cannot be read" in sentence(lambda: load_causal_lm(tmp_path / "cut.gguf"))
-    assert not list((tmp_path / "kept" / "gguf").iterdir())
+    assert not [path for path in (tmp_path / "kept" / "gguf").iterdir() if path.is_dir()]
 
 
 @pytest.mark.smollm2
@@ -250,6 +252,40 @@ def test_gguf_is_converted_once(smollm2_gguf, monkeypatch):
     second = load_causal_lm(smollm2_gguf, dtype=torch.bfloat16)
     state = first.model.state_dict()
     assert all(torch.equal(value, state[key].bfloat16()) for key, value in second.model.state_dict().items())
+
+
+CONVERT_SLOWLY = """
+import sys, time
+from pathlib import Path
+from ar_core.hf import gguf
+
+def convert(path, folder, source):
+    print("converted")
+    time.sleep(0.5)
+    (folder / "config.json").write_text("{}")
+
+gguf._convert = convert
+print("ready", flush=True)
+sys.stdin.readline()
+with gguf.converted_gguf(Path(sys.argv[1]), "model") as (folder, _):
+    assert (folder / "config.json").is_file()
+"""
+
+
+def test_processes_that_want_the_same_file_convert_it_once(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF rest")
+    settings = {**os.environ, "AR_CACHE_DIR": str(tmp_path / "kept")}
+    command = [sys.executable, "-c", CONVERT_SLOWLY, str(tmp_path / "model.gguf")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": settings}
+    runs = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for run in runs:
+        assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        run.stdin.write("go\n")
+        run.stdin.flush()
+    told = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert "".join(told).count("converted") == 1
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named_and_not_needed(tmp_path, monkeypatch):

@@ -16,6 +16,11 @@ from ar_core.errors import CheckpointError
 from ar_core.hf.quiet import quiet
 from ar_core.io import atomic_directory
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["cache_folder", "converted_gguf"]
 
 _LAYOUT = 1
@@ -42,29 +47,40 @@ def converted_gguf(path: Path, source: str) -> Iterator[tuple[Path, str]]:
     """
     digest = _sha256(path, source)
     kept = cache_folder() / "gguf" / f"{digest}-{_LAYOUT}"
-    if (kept / "config.json").is_file():
-        yield kept, digest
-        return
     with TemporaryDirectory(prefix="ar-core-gguf-") as scratch:
+        where = kept
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_directory(kept) as folder:
-                _convert(path, folder, source)
-            where = kept
+            if not _complete(kept):
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with _one_process(kept.parent / f"{kept.name}.lock"):
+                    if not _complete(kept):
+                        with atomic_directory(kept) as folder:
+                            _convert(path, folder, source)
         except (OSError, CheckpointError) as error:
-            if (kept / "config.json").is_file():  # another process was faster
-                where = kept
-            elif isinstance(error, CheckpointError) and not isinstance(error.__cause__, OSError):
+            if isinstance(error, CheckpointError) and not isinstance(error.__cause__, OSError):
                 raise
-            else:
-                warnings.warn(
-                    f"{kept.parent} cannot be written, so that the conversion of {path.name} is not kept; set AR_CACHE_DIR "
-                    f"to a folder that can.",
-                    stacklevel=3,
-                )
-                where = Path(scratch) / "model"
-                _convert(path, where, source)
+            warnings.warn(
+                f"{kept.parent} cannot be written, so that the conversion of {path.name} is not kept; set AR_CACHE_DIR to a "
+                f"folder that can.",
+                stacklevel=3,
+            )
+            where = Path(scratch) / "model"
+            _convert(path, where, source)
         yield where, digest
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+@contextmanager
+def _one_process(lock: Path) -> Iterator[None]:
+    """Let processes convert one after the other, so that the second finds what the first wrote."""
+    with lock.open("w") as file:
+        # Released with the file. Where there is no such lock, both convert, and the later one's folder stays.
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _convert(path: Path, folder: Path, source: str) -> None:
