@@ -65,11 +65,13 @@ def test_clean_block_firsts_come_once_and_from_the_clean_stream(arrangement) -> 
     assert targets.rows.tolist() == [0, 1, 3, 4, 6, 7, clean_start + 2, clean_start + 5]
 
 
-def test_first_tokens_of_documents_are_no_targets() -> None:
+@pytest.mark.parametrize("restart", [True, False])
+def test_first_tokens_of_documents_are_no_targets(restart: bool) -> None:
     documents = torch.tensor([[0, 0, 0, 1, 1, 1]])
     labels = torch.arange(6)[None]
     everything = torch.ones(1, 6, dtype=torch.bool)
-    apart = block_diffusion_layout(block_grid(6, 3, documents), num_views=1, documents=documents)
+    grid = block_grid(6, 3, documents, restart_positions=restart)
+    apart = block_diffusion_layout(grid, num_views=1, documents=documents)
     assert select_targets(apart, [everything], labels).labels.tolist() == [1, 2, 4, 5]
     together = block_diffusion_layout(block_grid(6, 3), num_views=1)
     assert select_targets(together, [everything], labels).labels.tolist() == [1, 2, 3, 4, 5]
