@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["Series", "line_chart"]
 
-WIDTH, HEIGHT = 620, 340
+HEIGHT = 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 48
 COLOURS = ("#1d6fd1", "#d1661d", "#2a9d5c", "#8a4fbf", "#c0395c", "#6b7280")
 
@@ -37,7 +37,9 @@ class Series:
     dashed: bool = False
 
 
-def line_chart(series: Sequence[Series], *, x_label: str, y_label: str, percent: bool = False, title: str = "") -> str:
+def line_chart(
+    series: Sequence[Series], *, x_label: str, y_label: str, percent: bool = False, width: int = 620, title: str = ""
+) -> str:
     """One ``<svg>`` element with axes, grid, lines, dots and legend.
 
     Args:
@@ -45,6 +47,7 @@ def line_chart(series: Sequence[Series], *, x_label: str, y_label: str, percent:
         x_label: what the horizontal axis shows.
         y_label: what the vertical axis shows.
         percent: y is a share in [0, 1] and is written in percent.
+        width: in pixels; the height is fixed.
         title: for screen readers.
 
     Returns:
@@ -58,23 +61,23 @@ def line_chart(series: Sequence[Series], *, x_label: str, y_label: str, percent:
     height = HEIGHT + 20 * len(series)
 
     def px(x: float) -> float:
-        return LEFT + (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]) * (width - LEFT - RIGHT)
 
     def py(y: float) -> float:
         return height - BOTTOM - (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (height - top - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height}" width="{width}" role="img" '
         f'aria-label="{html.escape(title or f"{y_label} against {x_label}")}"><style>{STYLE}</style>'
     ]
     for y in y_ticks:
         text = f"{100 * y:.4g} %" if percent else f"{y:.4g}"
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(y):.1f}" y2="{py(y):.1f}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{py(y):.1f}" y2="{py(y):.1f}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{py(y) + 4:.1f}" text-anchor="end">{text}</text>')
     for x in x_ticks:
         parts.append(f'<text x="{px(x):.1f}" y="{height - BOTTOM + 18}" text-anchor="middle">{x:.4g}</text>')
     parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 8}" text-anchor="middle">{html.escape(x_label)}</text>'
+        f'<text x="{(LEFT + width - RIGHT) / 2}" y="{height - 8}" text-anchor="middle">{html.escape(x_label)}</text>'
     )
     middle = (top + height - BOTTOM) / 2
     parts.append(

@@ -28,7 +28,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     problems: Annotated[int, typer.Option(min=1, help="Held-out problems of the table in act 1.")] = 90,
     live_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the live conversion.")] = 240,
-    new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in act 2, in tokens.")] = 96,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in act 2, in tokens.")] = 64,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Act 2: precision of weights and passes.")] = False,
 ) -> None:
     """Watch models write several tokens per forward pass, beside autoregressive decoding, on this machine.

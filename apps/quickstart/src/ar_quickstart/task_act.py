@@ -126,6 +126,9 @@ def _convert_live(
             f"train.warmup_steps={max(1, steps // 20)}",
             f"train.eval_every={max(1, steps // 6)}",
             "train.checkpoint_dir=null",
+            # Rows are made while training: a first run does not wait for 40,000 problems to be tokenised and stored.
+            "data.streaming=true",
+            "data.count=null",
         ],
     )
     job = build_job(method, run)
