@@ -10,7 +10,7 @@ from ar_decode.environment import environment
 from dlm_text.fast_dllm_v2.checkpoint import load_checkpoint
 from dlm_text.tasks import held_out
 from dlm_text.tasks.evaluate import Arm, Score, arm, evaluate
-from rich.progress import track
+from rich.progress import Progress
 
 from .training import SeedModels
 
@@ -73,8 +73,10 @@ def measure_seed(
                 )
     # One problem more that is not counted: the first passes of a process are slow.
     evaluate(arms, held_out("mixed", 1, HELD_OUT_SEED + 1), tokenizer)
-    chosen = list(track(held_out("mixed", problems, HELD_OUT_SEED), description=f"seed {seed}"))
-    scores = evaluate(arms, chosen, tokenizer)
+    with Progress() as bar:
+        solving = bar.add_task(f"seed {seed}", total=problems * len(arms))
+        chosen = held_out("mixed", problems, HELD_OUT_SEED)
+        scores = evaluate(arms, chosen, tokenizer, on_answer=lambda *_: bar.advance(solving))
     return {
         "seed": seed,
         "method": "fast_dllm_v2",
