@@ -28,7 +28,9 @@ def test_act_one_solves_replays_and_converts():
     assert {scene.title for scene in act.scenes} <= {"arithmetic", "extraction", "word problems"}
     for scene in act.scenes:
         autoregressive, parallel = scene.replays
-        assert sum(len(one.positions) for one in autoregressive.passes) == len(autoregressive.tokens)
+        assert sum(len(one.positions) for one in autoregressive.passes) == len(autoregressive.tokens) + 1, (
+            "and the stop token"
+        )
         assert len(parallel.passes) < len(autoregressive.passes)
     environment = {"command": "c", "date": "d", "device": {"name": "n", "threads": 1}, "versions": {}}
     assert "A conversion, live" in render_page(act, None, environment, 1)

@@ -1,5 +1,6 @@
 """The command line ``ar-decode``. Imports torch only inside the commands."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,8 @@ _add(verify.verify, verify.EXAMPLES)
 
 def main() -> None:
     """Run the command line; input that cannot be used is one sentence and exit code 2."""
+    # transformers imports torchao where it is installed, which warns about its own build.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
         app()
     except ArError as error:

@@ -31,11 +31,11 @@ class Collapse:
 
 
 def collapse_columns(outputs: Sequence[Sequence[int]], finish: Sequence[str]) -> Collapse:
-    """Measure ``outputs``; ``finish[i]`` is ``"stop"`` where output i ended by itself. At least one output."""
+    """Measure ``outputs``, at least one; ``finish[i]`` is ``"length"`` where output i did not end by itself."""
     return Collapse(
         distinct_3=distinct(outputs, 3),
         longest_repeated_span=sum(map(longest_repeated_span, outputs)) / len(outputs),
-        eos_rate=sum(reason == "stop" for reason in finish) / len(outputs),
+        eos_rate=sum(reason != "length" for reason in finish) / len(outputs),
         mean_length=sum(map(len, outputs)) / len(outputs),
     )
 

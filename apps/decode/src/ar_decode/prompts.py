@@ -61,7 +61,7 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
         tokenizer: a Hugging Face tokenizer.
         prompt: what to encode.
         chat: render through the tokenizer's chat template, generation prompt appended (plain text becomes one user
-            message); otherwise the text is encoded as it is, with the tokenizer's own special tokens.
+            message); otherwise the text, or that of the only message, is encoded as it is, with the tokenizer's own special tokens.
 
     Raises:
         DataError: the prompt is empty, or the tokenizer has no chat template and one is needed.
@@ -69,12 +69,12 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
     if not prompt.text.strip():
         raise DataError(f"the prompt {prompt.id!r} is empty; give it at least one token of text.")
     if not chat:
-        if not isinstance(prompt.messages, str):
+        if not isinstance(prompt.messages, str) and len(prompt.messages) > 1:
             raise DataError(
-                f"the prompt {prompt.id!r} is a conversation, but this model's chat template is not used; give plain text under "
-                '"prompt", or a model with a chat template and --chat.'
+                f"the prompt {prompt.id!r} is a conversation of {len(prompt.messages)} messages, which only a chat template "
+                "can render; leave out --no-chat, or give one message."
             )
-        return list(tokenizer(prompt.messages)["input_ids"])
+        return list(tokenizer(prompt.text)["input_ids"])
     if not getattr(tokenizer, "chat_template", None):
         raise DataError(
             "a chat was asked for, but this model's tokenizer has no chat template; use an instruction-tuned model, or plain "

@@ -1,6 +1,5 @@
 """A loaded model, ready to decode."""
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +74,6 @@ def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> 
         DataError: the model comes without a tokenizer.
         CheckpointError, UnsupportedModelError: see :func:`ar_core.hf.load_causal_lm`.
     """
-    # transformers imports it where it is installed, and it complains about its own build.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
     if dtype not in DTYPES:
         raise ConfigError(f"the dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}.")
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -158,10 +158,13 @@ def _batches(ids: list[list[int]], size: int) -> Iterator[tuple[int, list[list[i
 
 
 def _progress() -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        # Without a terminal a bar is noise between the lines of a log.
+        disable=not console.is_terminal,
     )

@@ -230,6 +230,25 @@ def test_sub_block_passes_write_and_see_the_right_slots(scripted):
     ]
 
 
+def test_only_prefill_and_commit_lengthen_the_cache(tiny):
+    """Denoise passes are read-only as far as the committed length goes, whole or of a sub-block."""
+    backbone, lengths = tiny(), []
+    caches = []
+    make = backbone.new_cache
+    backbone.new_cache = lambda batch, capacity: caches.append(make(batch, capacity)) or caches[-1]
+    hidden = backbone.hidden
+    backbone.hidden = lambda *a, **k: lengths.append(caches[0].lengths) or hidden(*a, **k)
+    for cache in (False, True):
+        for commit in ("separate", "fused"):
+            lengths.clear()
+            caches.clear()
+            how = policy(threshold=1.0, sub_block_cache=cache, commit=commit)
+            decode_blocks(backbone, prompts(lengths=(9,)), how, stop=no_stop(23))
+            counts = Counter(length for (length,) in lengths)
+            # 7 passes fill the first block; the next ones begin with the commit's token, and have 7 (D) masks left.
+            assert counts == {0: 1, 8: 8, 16: 8, 24: 7}
+
+
 def test_rows_at_different_passes_share_forwards_where_widths_agree(tiny):
     """Denoise and commit passes are one width: a batch needs as many steps as its longest row, and a prefill."""
     backbone = tiny()

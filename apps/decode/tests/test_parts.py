@@ -1,0 +1,73 @@
+"""Collapse columns, replay pieces, prompts that fit."""
+
+import pytest
+from ar_core.decoding import Decoded, DecodeStats, Trace
+from ar_core.errors import DataError
+from ar_decode.collapse import collapse_columns, distinct, longest_repeated_span
+from ar_decode.prompts import Prompt, first_that_fit
+from ar_decode.replay import Pass, fragment, pieces, replay_of
+
+
+@pytest.mark.parametrize(
+    ("ids", "span"),
+    [([], 0), ([1], 0), ([1, 2, 3], 0), ([1, 1], 1), ([1, 2, 3, 1, 2, 4], 2), ([7] * 6, 5), ([1, 2, 1, 2, 1], 3)],
+)
+def test_longest_repeated_span(ids, span):
+    assert longest_repeated_span(ids) == span
+
+
+def test_distinct_counts_over_all_outputs():
+    assert distinct([[1, 2, 3, 4], [1, 2, 3]], 3) == pytest.approx(2 / 3)
+    assert distinct([[1, 2]], 3) == 0
+    assert distinct([[5] * 10], 3) == pytest.approx(1 / 8)
+
+
+def test_columns():
+    columns = collapse_columns([[1, 2, 3], [4] * 5], ["stop_id", "length"])
+    assert columns.eos_rate == 0.5
+    assert columns.mean_length == 4
+    assert columns.longest_repeated_span == 2
+    assert columns.distinct_3 == pytest.approx(2 / 4)
+
+
+def test_pieces_join_to_the_text_and_wait_for_whole_characters():
+    raw = "aé€!".encode()
+    decode = lambda ids: bytes(ids).decode("utf-8", errors="replace")  # noqa: E731
+    assert pieces(decode, list(raw)) == ("a", "", "é", "", "", "€", "!")
+    assert "".join(pieces(decode, list(raw)[:-2])) == decode(list(raw)[:-2])
+
+
+def test_a_replay_shows_passes_that_only_store_and_leaves_the_stop_token_out():
+    trace = Trace()
+    trace.add(0, "prefill", 0, [0], [65], [0.5])
+    trace.add(2, "denoise", 0, [2, 1], [67, 66], [0.9, 0.8])
+    trace.add(3, "denoise", 0, [3], [0], [0.7])
+    stats = DecodeStats(generated=[3])
+    for phase in ("prefill", "commit", "denoise", "denoise"):
+        with stats.forward(phase, 1):
+            pass
+    decoded = Decoded([[65, 66, 67]], ["stop_id"], stats, trace)
+    replay = replay_of("blocks", decoded, lambda ids: bytes(ids).decode())
+    assert replay.tokens == ("A", "B", "C")
+    assert replay.passes == (
+        Pass("prefill", (0,), (0.5,)),
+        Pass("stores only", ()),
+        Pass("denoise", (2, 1), (0.9, 0.8)),
+        Pass("denoise", (), ()),
+    )
+
+
+def test_replays_refuse_what_they_cannot_show():
+    with pytest.raises(DataError, match="2 rows without a trace"):
+        replay_of("x", Decoded([[1], [2]], ["length"] * 2, DecodeStats()), str)
+    with pytest.raises(DataError, match="without a scene"):
+        fragment([])
+
+
+def test_first_that_fit_takes_no_pick():
+    prompts = [Prompt(str(i), "x", category) for i, category in enumerate("aabab")]
+    ids = [[0] * n for n in (9, 2, 3, 4, 5)]
+    chosen = first_that_fit(prompts, ids, per_category=1, room=5)
+    assert [prompt.id for prompt, _ in chosen] == ["1", "2"]
+    with pytest.raises(DataError, match="no prompt of the file has at most 1 tokens"):
+        first_that_fit(prompts, ids, per_category=1, room=1)
