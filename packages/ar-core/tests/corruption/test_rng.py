@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ def test_same_in_another_process_whatever_its_hash_seed():
     code = "from ar_core.corruption import SampleRng; print(SampleRng(7, 2).key(11, 'level'))"
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True
         )
         assert int(done.stdout) == SampleRng(7, 2).key(11, "level")
 
