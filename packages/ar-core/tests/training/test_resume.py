@@ -106,8 +106,14 @@ def test_other_data_model_or_method_is_named(toy, settings):
         train(toy.job(source=toy.Source(3), **same), toy.config(**settings))
     with pytest.raises(ResumeError, match=r"job\.method\.block_size was 8 .* and is 4 now"):
         train(toy.job(identity={"method": {"block_size": 4}}), toy.config(**settings))
+    with pytest.raises(
+        ResumeError, match=r"another model \(model\.0\.bias is \[8\] float32 there and \[8\] bfloat16 in"
+    ):
+        train(toy.job(model=toy.model().to(torch.bfloat16), **same), toy.config(**settings))
     wider = torch.nn.Sequential(torch.nn.Linear(5, 9), torch.nn.Linear(9, 5))
-    with pytest.raises(ResumeError, match=r"another model \(model\.0\.bias is \[8\] there and \[9\] in this run\)"):
+    with pytest.raises(
+        ResumeError, match=r"another model \(model\.0\.bias is \[8\] float32 there and \[9\] float32 in"
+    ):
         train(toy.job(model=wider, **same), toy.config(**settings))
 
 

@@ -109,7 +109,7 @@ def test_not_finite_stops_before_any_weight_changes(toy, place, bad):
     step, models = build(toy, Broken())
     before = toy.weights(models["model"])
     what = "loss term 'hidden' is" if place == "loss" else "gradient norm of 'main' is"
-    with pytest.raises(NumericsError, match=f"{what} -?(nan|inf) at step 5; no weight was changed") as caught:
+    with pytest.raises(NumericsError, match=f"{what} -?(nan|inf) at step 5; no weight of 'main' was changed") as caught:
         step(batches(toy, [4]), 4)
     assert "continue from the last checkpoint with a lower learning rate" in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in models["model"].state_dict().items())
@@ -180,6 +180,7 @@ def test_players_take_turns_and_only_they_move(toy):
         name: any(not torch.equal(value, states[name][key]) for key, value in model.state_dict().items())
         for name, model in models.items()
     }
+    assert all(parameter.requires_grad for name in ("generator", "critic") for parameter in models[name].parameters())
     assert moved == {"generator": True, "critic": True, "teacher": False}
     assert step.turns[1].optimizer.param_groups[0]["lr"] == 0.5
     assert step.turns[1].optimizer.param_groups[0]["betas"] == (0.0, 0.9)

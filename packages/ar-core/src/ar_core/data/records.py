@@ -106,7 +106,7 @@ class HubRecords:
         self.path = path
         try:
             self._set = datasets.load_dataset(path, name, split=split, streaming=streaming)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
                 f"{path!r} is no file here and cannot be loaded from the hub ({reason}); correct the path or id"

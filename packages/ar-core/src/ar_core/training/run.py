@@ -123,6 +123,7 @@ class Run:
             self.ema.update()
         self.interrupt.requested = self.ranks.any(self.interrupt.requested)
         if self.recorder is not None:
+            # Other ranks' shares of a step are as large, and their tokens are counted as as many.
             tokens = sum(prepared.meta["tokens"] for prepared in micro_batches) * self.ranks.size
             self.recorder.after_step(self.step, result, tokens, stopping=self.interrupt.requested)
         return result

@@ -49,7 +49,7 @@ class RunState:
         Raises:
             ResumeError: They are not those of this run; names the first that differs.
         """
-        _require_same_shapes(self.weights, groups["weights"], source)
+        _require_same_form(self.weights, groups["weights"], source)
         with torch.no_grad():
             for name, tensor in self.weights.items():
                 tensor.copy_(groups["weights"][name])
@@ -64,7 +64,7 @@ class RunState:
                     for kind, value in moments[name].items()
                 }
         if self.ema is not None:
-            _require_same_shapes(self.ema.average, groups["ema"], source)
+            _require_same_form(self.ema.average, groups["ema"], source)
             for name, tensor in self.ema.average.items():
                 tensor.copy_(groups["ema"][name])
 
@@ -75,10 +75,15 @@ def _persistent_buffers(name: str, model: nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for key, value in state.items() if key not in parameters}
 
 
-def _require_same_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], source: Any) -> None:
+def _form(tensors: Mapping[str, Tensor], name: str) -> str:
+    if name not in tensors:
+        return "absent"
+    return f"{list(tensors[name].shape)} {str(tensors[name].dtype).removeprefix('torch.')}"
+
+
+def _require_same_form(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], source: Any) -> None:
     for name in sorted(mine.keys() | theirs.keys()):
-        here = list(mine[name].shape) if name in mine else "absent"
-        there = list(theirs[name].shape) if name in theirs else "absent"
+        here, there = _form(mine, name), _form(theirs, name)
         if here != there:
             raise ResumeError(
                 f"the checkpoint {source} is of another model ({name} is {there} there and {here} in this run): "

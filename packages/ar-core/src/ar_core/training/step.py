@@ -1,7 +1,7 @@
 """The arithmetic of one optimiser step, shared by every driver."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -108,7 +108,6 @@ class OptimizerStep:
         turns: The players with their parameters and optimisers, in order.
         config: The run.
         ranks: The processes that share the step.
-        backward: How a scalar is differentiated; a driver with its own strategy passes its own.
     """
 
     module: nn.Module
@@ -116,7 +115,6 @@ class OptimizerStep:
     turns: Sequence[Turn]
     config: TrainConfig
     ranks: Ranks
-    backward: Callable[[Tensor], None] = Tensor.backward
 
     def __call__(self, micro_batches: Sequence[Prepared], step: int) -> StepReport:
         """Run step number ``step`` (from 0) on this rank's micro-batches, which lie on the device of the models.
@@ -127,14 +125,17 @@ class OptimizerStep:
             ConfigError: The names of the objective's weights, sums and coefficients do not fit together.
         """
         fraction = lr_fraction(self.config, step)
+        parameters = [parameter for turn in self.turns for parameter in turn.parameters]
         report = StepReport(_global_weights(micro_batches, self.ranks), lr=self.turns[0].peak_lr * fraction)
-        with _dropout_seed(self.config.seed, step, self.ranks.rank, self.turns[0].parameters[0].device):
+        with _dropout_seed(self.config.seed, step, self.ranks.rank, parameters[0].device):
             for turn in self.turns:
                 gradient_norm = self._differentiate(turn, micro_batches, report, step)
                 if self.config.clip_norm is not None:
                     nn.utils.clip_grads_with_norm_(turn.parameters, self.config.clip_norm, gradient_norm)
                 turn.set_lr(fraction)
                 turn.optimizer.step()
+        for parameter in parameters if len(self.turns) > 1 else ():
+            parameter.requires_grad_(True)
         return report
 
     def _differentiate(self, turn: Turn, micro_batches: Sequence[Prepared], report: StepReport, step: int) -> Tensor:
@@ -150,11 +151,11 @@ class OptimizerStep:
             sums = self.module(prepared if alone else replace(prepared, player=turn.player.name))
             loss = _loss(sums, factors)
             if loss.requires_grad:
-                self.backward(loss)
+                loss.backward()
             for name, value in sums.items():
                 value = value.detach().double()
                 totals[name] = totals[name] + value if name in totals else value
-        # A parameter that the batch did not reach has gradient zero, not none and moves alike under any split
+        # A parameter that the batch did not reach gets gradient zero, not none: it then moves alike under any split.
         for parameter in turn.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -197,8 +198,8 @@ def _record(
         bad = f"gradient norm of {turn.player.name!r} is {norm}"
     if bad is not None:
         raise NumericsError(
-            f"the {bad} at step {step + 1}; no weight was changed by this step: continue from the last checkpoint "
-            "with a lower learning rate, or look at the samples of this step"
+            f"the {bad} at step {step + 1}; no weight of {turn.player.name!r} was changed by this step: continue from "
+            "the last checkpoint with a lower learning rate, or look at the samples of this step"
         )
     report.loss += loss
     report.grad_norm[turn.player.name] = norm
