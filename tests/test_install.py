@@ -111,7 +111,8 @@ def test_ar_train_with_dlm_text(install):
     done = subprocess.run(
         [
             tune, "run", "dlm_text/fast_dllm_v2/recipes/fast_dllm_v2.py", "--config", "tiny",
-            "train.steps=2", f"train.checkpoint_dir={python.parent / 'run'}",
+            "train.steps=2",
+            "train.warmup_steps=1", f"train.checkpoint_dir={python.parent / 'run'}",
         ],
         capture_output=True, text=True, cwd=python.parent,
     )  # fmt: skip
