@@ -74,7 +74,7 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
                 f"the prompt {prompt.id!r} is a conversation of {len(prompt.messages)} messages, which only a chat template "
                 "can render; leave out --no-chat, or give one message."
             )
-        return list(tokenizer(prompt.text)["input_ids"])
+        return list(tokenizer(prompt.text, verbose=False)["input_ids"])
     if not getattr(tokenizer, "chat_template", None):
         raise DataError(
             "a chat was asked for, but this model's tokenizer has no chat template; use an instruction-tuned model, or plain "
@@ -82,8 +82,9 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
         )
     messages = prompt.messages
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
-    return list(ids)
+    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    # Quiet: whether a prompt fits is checked, and said, before it is decoded.
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def first_that_fit(
