@@ -147,7 +147,9 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    "launcher", ["tune run", pytest.param("tune run, 2 processes", marks=pytest.mark.slow), "torchrun"]
+)
 def test_launchers_give_the_losses_of_the_loop(site, launcher, losses, tmp_path):
     if launcher.startswith("tune"):
         pytest.importorskip("torchtune")

@@ -34,7 +34,8 @@ def stopped_at(toy, settings, step):
         train(toy.job(model=toy.model(dropout=0.2)), toy.config(**settings), report=report)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 3])
 def test_resumed_equals_uninterrupted_bit_for_bit(toy, settings, tmp_path, workers):
     whole_dir = tmp_path / "whole"
     whole = train(toy.job(model=toy.model(dropout=0.2)), toy.config(**settings | {"checkpoint_dir": str(whole_dir)}))

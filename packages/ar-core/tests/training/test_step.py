@@ -242,6 +242,8 @@ def test_dropout_is_a_function_of_seed_and_step_and_leaves_the_global_generator_
         assert torch.equal(before, torch.get_rng_state())
         return values
 
+    step, _ = build(toy, models={"model": toy.model(dropout=0.5)}, lr=1e-12)
+    assert len({step(batches(toy, [4]), number).loss for number in range(4)}) == 4
     first = losses(1)
     torch.rand(5)
     assert losses(1) == first

@@ -14,11 +14,11 @@ MIB = 2**20
 def keep_freed_memory() -> bool:
     """Let glibc keep what it is given back, so that the next step finds its activations' pages already mapped.
 
-    By default glibc returns freed tensors to the kernel and asks for fresh, zeroed pages a moment later; every step
-    then pays a page fault per 4 KiB of activations, which serialises the threads. With this, faults of a step fall
-    to near zero; the gain is several-fold where faults are dear (two threads, small pages) and none where the kernel
-    hands out huge pages. The process keeps its peak memory until it ends. The threshold is the largest glibc takes:
-    tensors above it still come from the kernel, which bounds fragmentation.
+    By default glibc returns much of it to the kernel and asks for fresh, zeroed pages a moment later: a page fault
+    for every 4 KiB touched, and one lock that all threads of the process wait for. With this a step's faults fall
+    from thousands to a few hundred. How much time that saves depends on the machine: from a percent to several-fold
+    was measured. The process keeps its peak memory until it ends. The threshold is the largest glibc takes: larger
+    tensors still come from the kernel, which bounds fragmentation.
 
     Returns:
         False where the C library is not glibc; nothing is changed then.
