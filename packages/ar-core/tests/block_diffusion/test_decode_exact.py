@@ -249,6 +249,23 @@ def test_only_prefill_and_commit_lengthen_the_cache(tiny):
             assert counts == {0: 1, 8: 8, 16: 8, 24: 7}
 
 
+@pytest.mark.parametrize("settings", [{}, {"sub_block_cache": True}, {"commit": "fused"}], ids=str)
+def test_no_pass_reads_a_slot_that_was_not_written(tiny, settings: dict):
+    """One row over a cache full of NaN gives what it gives over zeros: a NaN that is read, even behind a mask, spreads."""
+    expected = decode_blocks(tiny(), prompts(lengths=(19,)), policy(**settings), stop=no_stop(30)).tokens
+    backbone = tiny()
+    make = backbone.new_cache
+
+    def poisoned(batch: int, capacity: int):
+        cache = make(batch, capacity)
+        for stored in (*cache._keys, *cache._values):
+            stored.fill_(math.nan)
+        return cache
+
+    backbone.new_cache = poisoned
+    assert decode_blocks(backbone, prompts(lengths=(19,)), policy(**settings), stop=no_stop(30)).tokens == expected
+
+
 def test_rows_at_different_passes_share_forwards_where_widths_agree(tiny):
     """Denoise and commit passes are one width: a batch needs as many steps as its longest row, and a prefill."""
     backbone = tiny()

@@ -121,8 +121,7 @@ def decode_blocks(
 
 
 class _Run:
-    """One call of `decode_blocks`: the rows that are decoded, in the order of the cache's rows, and what came of
-    them."""
+    """One call of `decode_blocks`: what it works with and what came of its rows."""
 
     def __init__(
         self,
@@ -164,8 +163,7 @@ class _Run:
             live = [live[slot] for slot in staying]
 
     def _forward(self, cache: WindowedKVCache, live: list[BlockRow], moves: dict[int, Move]) -> None:
-        """One call of the model for some of the rows, and what follows from it: `moves` maps slots of `live` to
-        moves."""
+        """One call of the model and what follows from it; `moves` maps rows of the cache, hence of `live`, to moves."""
         rows = [live[slot] for slot in moves]
         phases = [move.phase for move in moves.values()]
         phase = "denoise" if "denoise" in phases else phases[0]
