@@ -30,7 +30,7 @@ class Outer:
     steps: int
     inner: Inner = field(default_factory=Inner)
     maybe: Inner | None = None
-    mode: Literal["constant", "cosine", 3] = "constant"
+    mode: Literal["constant", "cosine", 1] = "constant"
     sizes: tuple[int, ...] = ()
     names: list[str] = field(default_factory=list)
     table: dict[str, int] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def test_everything_at_once_and_back() -> None:
         "steps": 3,
         "inner": {"lr": 1, "betas": [0.5, 1], "name": "a"},
         "maybe": {"lr": 0.5},
-        "mode": 3,
+        "mode": 1,
         "sizes": [1, 2],
         "names": ["x"],
         "table": {"k": 1},
@@ -65,7 +65,7 @@ def test_everything_at_once_and_back() -> None:
         steps=3,
         inner=Inner(1.0, (0.5, 1.0), "a"),
         maybe=Inner(0.5),
-        mode=3,
+        mode=1,
         sizes=(1, 2),
         names=["x"],
         table={"k": 1},
@@ -109,7 +109,7 @@ def test_defaults() -> None:
         ({"steps": 1, "inner": {"betas": 1}}, ["inner.betas is 1", "a list of 2"]),
         ({"steps": 1, "sizes": [1, "2"]}, ["sizes[1] is '2'", "an integer"]),
         ({"steps": 1, "sizes": "12"}, ["sizes is '12'", "a list"]),
-        ({"steps": 1, "mode": "cosin"}, ["mode is 'cosin'", "'constant', 'cosine', 3", "did you mean 'cosine'?"]),
+        ({"steps": 1, "mode": "cosin"}, ["mode is 'cosin'", "'constant', 'cosine', 1", "did you mean 'cosine'?"]),
         ({"steps": 1, "mode": True}, ["mode is True", "choose one of"]),
         ({"steps": 1, "rate": "fast"}, ["rate is 'fast'", "an integer or a number or null"]),
         ({"steps": 1, "rate": True}, ["rate is True"]),

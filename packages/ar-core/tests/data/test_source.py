@@ -155,10 +155,12 @@ def test_streamed_rows_are_the_stored_ones(stories, tmp_path, chatml) -> None:
     config = _config(stories, tmp_path, streaming=True, shuffle_buffer=7)
     streamed = build_source(config, chatml, seed=5, pad_id=0, block_size=4)
     size = len(stored)
-    for start in (0, size):
-        taken = [sample["ids"].tolist() for sample in _take(streamed, start, size)]
-        assert sorted(taken) == sorted(sample["ids"].tolist() for sample in stored.once())
-        assert taken != [sample["ids"].tolist() for sample in stored.once()]
+    in_order = [sample["ids"].tolist() for sample in stored.once()]
+    orders = [[sample["ids"].tolist() for sample in _take(streamed, start, size)] for start in (0, size)]
+    for order in orders:
+        assert sorted(order) == sorted(in_order)
+        assert order != in_order
+    assert orders[0] != orders[1], "every epoch has its own order"
 
 
 def test_rows_are_made_once(stories, tmp_path, chatml, monkeypatch) -> None:
@@ -274,10 +276,11 @@ def test_a_cache_folder_that_cannot_be_written(stories, tmp_path, chatml) -> Non
 
 
 def test_sources_travel_to_worker_processes(stories, tmp_path, chatml) -> None:
+    stories.write_text(stories.read_text() * 50)
     source = build_source(_config(stories, tmp_path), chatml, seed=0, pad_id=0)
     before = _take(source, 0, 3)
     packed = pickle.dumps(source)
-    assert len(packed) < 10_000, "the rows themselves are not pickled"
+    assert len(packed) < 10_000 < (source.store.folder / "ids.bin").stat().st_size, "the rows are not pickled"
     assert _same(_take(pickle.loads(packed), 0, 3), before)
 
 
