@@ -50,6 +50,17 @@ def test_two_processes_agree_with_one_and_resume_each_others_checkpoints(toy, se
     assert result["losses"] == pytest.approx(whole[5:], abs=1e-5)
 
 
+def test_lightning_under_ddp_agrees_and_continues(toy, settings, tmp_path):
+    pytest.importorskip("lightning")
+    plain = {name: value for name, value in settings.items() if not name.startswith("checkpoint")}
+    whole = train(toy.job(), toy.config(**plain)).losses
+    settings = settings | {"checkpoint_dir": str(tmp_path), "driver": "lightning"}
+    train(toy.job(), toy.config(**plain | {"steps": 3, "checkpoint_dir": str(tmp_path)}))
+    result, errors = torchrun(toy, settings, tmp_path / "out.json")
+    assert result is not None, errors
+    assert result["losses"] == pytest.approx(whole[3:], abs=1e-5)
+
+
 def test_the_corruption_of_a_step_is_the_same_however_it_is_shared(toy):
     def hidden(ranks, micro):
         config = toy.config(steps=2, batch_size=8, micro_batch_size=micro)

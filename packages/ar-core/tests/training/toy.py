@@ -89,7 +89,12 @@ def weights(net: nn.Module) -> dict[str, Tensor]:
 def main(settings: dict[str, Any], out: Path) -> None:
     """Run a job and write its losses: what a test starts in another process, or under torchrun."""
     torch.set_num_threads(1)
-    result = train(job(model=model(dropout=settings.pop("dropout", 0.0))), config(**settings))
+    if settings.pop("driver", "loop") == "lightning":
+        from ar_core.training.lightning_task import fit
+
+        result = fit(job(), config(**settings), strategy="ddp", devices=2)
+    else:
+        result = train(job(), config(**settings))
     if int(os.environ.get("RANK", "0")) == 0:
         out.write_text(json.dumps({"losses": result.losses, "step": result.step, "interrupted": result.interrupted}))
 
