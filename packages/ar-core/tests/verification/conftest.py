@@ -48,11 +48,13 @@ class TableModel:
         assert cache is not None
         self.passes.append((ids.shape[0], ids.shape[1]))
         marks = ((ids + 1) * (positions * 37 + 11)).to(self.dtype)
+        # What lies behind the slots that a pass may see must never matter, nor what the mask hides among them.
+        cache._keys[0][:, :, cache.span :] = torch.nan
         keys, _ = cache.update(0, marks[:, None, :, None], marks[:, None, :, None])
         keys = keys[:, 0, :, 0]
         if mask is None:
             return keys.sum(-1)[:, None, None].expand(-1, ids.shape[1], 1)
-        return (mask.dense()[:, 0].to(self.dtype) * keys[:, None]).sum(-1, keepdim=True)
+        return torch.where(mask.dense()[:, 0], keys[:, None], 0.0).sum(-1, keepdim=True)
 
     def head(self, hidden: Tensor) -> Tensor:
         return self.table[hidden[..., 0].long() % len(self.table)]

@@ -63,6 +63,13 @@ def test_measuring_takes_every_length_each_round_and_shortens_the_context(table_
     assert model.passes == [(3, 16)] + [(3, 1), (3, 2), (3, 4)] * 3
 
 
+def test_the_minimum_counts_and_the_first_round_does_not(table_model, monkeypatch):
+    durations = iter([1.0, 1.0, 5.0, 9.0, 7.0, 6.0])
+    readings = (reading for duration in durations for reading in (0.0, duration))
+    monkeypatch.setattr("ar_core.verification.pass_cost.time.perf_counter", lambda: next(readings))
+    assert measure_pass_cost(table_model(), tokens=(1, 2), context=4, rounds=2).seconds == (5.0, 6.0)
+
+
 def test_measuring_refuses_a_context_that_is_too_small(table_model):
     with pytest.raises(ConfigError, match="a model with a context of 4, but at least one round and one cached token"):
         measure_pass_cost(table_model(context_length=4), tokens=(1, 4))

@@ -91,7 +91,9 @@ def test_first_difference_names_step_ids_and_margin(tiny):
     other = [*tokens[:4], (tokens[4] + 1) % 97, tokens[5]]
     found = first_difference(tiny, [8, 9], tokens, other)
     assert (found.step, found.expected, found.got) == (4, tokens[4], other[4])
-    assert found.margin > 0
+    logits = tiny.model(torch.tensor([[8, 9, *tokens[:4]]])).logits[0, -1]
+    best, second = logits.topk(2).values.tolist()
+    assert found.margin == pytest.approx(best - second)
     short = first_difference(tiny, [8, 9], tokens, tokens[:3])
     assert (short.step, short.expected, short.got) == (3, tokens[3], None)
     assert str(short).startswith(f"step 3: {tokens[3]} expected, None found, top-2 margin ")
