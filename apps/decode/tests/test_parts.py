@@ -4,7 +4,7 @@ import pytest
 from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.errors import DataError
 from ar_decode.collapse import collapse_columns, distinct, longest_repeated_span
-from ar_decode.prompts import Prompt, first_that_fit
+from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.replay import Pass, fragment, pieces, replay_of
 
 
@@ -71,3 +71,29 @@ def test_first_that_fit_takes_no_pick():
     assert [prompt.id for prompt, _ in chosen] == ["1", "2"]
     with pytest.raises(DataError, match="no prompt of the file has at most 1 tokens"):
         first_that_fit(prompts, ids, per_category=1, room=1)
+
+
+@pytest.mark.data
+def test_spec_bench_is_read_as_it_is(data_dir):
+    prompts = read_jsonl(data_dir / "text" / "spec_bench.jsonl")
+    assert len(prompts) == 480
+    assert prompts[0].id == "81"
+    assert prompts[0].text.startswith("Compose an engaging travel blog post")
+    chosen = first_that_fit(prompts, ([0] * len(prompt.text) for prompt in prompts), per_category=2, room=10**6)
+    assert len(chosen) == 2 * len({prompt.category for prompt in prompts})
+
+
+@pytest.mark.parametrize("method", ["ar", "lookup"])
+def test_no_method_may_emit_the_mask_token_of_a_converted_model(chat_model, method):
+    from ar_decode.methods import Generation, Method, load_method
+
+    session, built = load_method(str(chat_model), method, {}, None, dtype="stored", device="cpu")
+    seen = {}
+
+    def spy(backbone, prompts, options, **how):
+        seen.update(how)
+
+    Method(method, built.options, spy).decode(session, [[1], [2]], Generation(seed=3), first_index=5)
+    assert seen["sampler"].banned_ids == (session.tokenizer.mask_token_id,)
+    assert seen["stop"].stop_ids == {session.tokenizer.eos_token_id}
+    assert len(set(seen["seed"])) == 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ar_core.config import from_dict, to_dict
@@ -10,9 +11,10 @@ from ar_core.errors import ConfigError
 from ar_core.registry import decoder, resolve
 from ar_core.sampling import Sampler, row_seed
 
-from .session import Session
+from .profile import read_profile
+from .session import Session, load_session
 
-__all__ = ["Generation", "Method", "build_method"]
+__all__ = ["Generation", "Method", "build_method", "load_method"]
 
 
 @dataclass(frozen=True)
@@ -126,3 +128,16 @@ def build_method(name: str, session: Session, settings: Mapping[str, Any], profi
     own = options.of_checkpoint(session.config, session.tokenizer) if hasattr(options, "of_checkpoint") else {}
     measured = {key: value for key, value in profile.items() if key in known}
     return Method(name, from_dict(options, {**own, **measured, **given}), resolve(record.decode))
+
+
+def load_method(
+    model: str, name: str, settings: Mapping[str, Any], profile: Path | None, *, dtype: str, device: str
+) -> tuple[Session, Method]:
+    """Load a model and build a method for it; the profile is read first, since that is quick.
+
+    Raises:
+        ArError: see :func:`read_profile`, :func:`load_session` and :func:`build_method`.
+    """
+    measured = read_profile(profile, name)
+    session = load_session(model, dtype=dtype, device=device)
+    return session, build_method(name, session, settings, measured)

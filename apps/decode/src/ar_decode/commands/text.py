@@ -86,10 +86,8 @@ def text(
         refuse_existing(path, force=force)
     from rich.console import Console
 
-    from ..methods import Generation, build_method
-    from ..profile import read_profile
+    from ..methods import Generation, load_method
     from ..prompts import Prompt
-    from ..session import load_session
     from ..text import chat as converse
     from ..text import decode_file, decode_one, statistics_table
 
@@ -101,9 +99,7 @@ def text(
         draft_length=draft_length,
     )
     generation = Generation(max_new_tokens, temperature, top_k, top_p, min_p, seed, tuple(stop or ()))
-    measured = read_profile(profile, method)
-    session = load_session(model, dtype=dtype, device=device)
-    chosen = build_method(method, session, given, measured)
+    session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
     if source is not None:
         stats = decode_file(session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat)
     elif prompt is not None:

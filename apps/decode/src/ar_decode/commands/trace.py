@@ -55,11 +55,9 @@ def trace(
     from ..output import refuse_existing, write_text
 
     refuse_existing(output, force=force)
-    from ..methods import Generation, build_method
-    from ..profile import read_profile
+    from ..methods import Generation, build_method, load_method
     from ..prompts import Prompt
     from ..replay import Scene, render, replay_of
-    from ..session import load_session
 
     given = method_settings(
         settings,
@@ -68,9 +66,8 @@ def trace(
         threshold=threshold,
         draft_length=draft_length,
     )
-    measured = read_profile(profile, method)
-    session = load_session(model, dtype=dtype, device=device)
-    arms = [build_method("ar", session, {}, {}), build_method(method, session, given, measured)]
+    session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
+    arms = [build_method("ar", session, {}, {}), chosen]
     generation = Generation(max_new_tokens)
     scenes = []
     for number, text in enumerate(prompts, start=1):
