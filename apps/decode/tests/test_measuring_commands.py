@@ -23,6 +23,7 @@ def test_bench_reports_both_arms_and_where_it_was_measured(ar_decode, plain_mode
     assert candidate["nfe"] <= baseline["nfe"]
     assert len(baseline["seconds"]) == len(candidate["seconds"]) == 2
     assert result["identical"] == 1
+    assert result["first_differences"] == []
     assert not result["collapsed"]
     assert set(candidate["tokens_per_forward_by_category"]) == {"a", "b"}
     speeds = [arm["generated_tokens"] / min(arm["seconds"]) for arm in (baseline, candidate)]
@@ -59,9 +60,12 @@ def test_a_method_whose_distinct_3_fell_is_marked():
         "speedup": 1.0,
         "pass_cost": {"tokens": 8, "ratio": 1.5},
         "identical": 0.0,
+        "first_differences": [{"margin": 0.25}, {"margin": 0.125}],
     }
     assert "does not count" in str(bench_table({**result, "collapsed": True}).caption)
-    assert bench_table({**result, "collapsed": False}).caption is None
+    table = bench_table({**result, "collapsed": False})
+    assert table.caption is None
+    assert list(table.columns[2].cells)[-1] == "0.25"
 
 
 def test_tune_writes_a_profile_that_decoders_read(ar_decode, plain_model, tmp_path):
