@@ -13,10 +13,10 @@ def records(directory):
 
 def test_losses_fall_and_models_are_left_trained_in_eval_mode(toy):
     net = toy.model()
-    result = train(toy.job(model=net), toy.config(steps=400))
-    assert result.step == len(result.losses) == 400
+    result = train(toy.job(model=net), toy.config(steps=200))
+    assert result.step == len(result.losses) == 200
     assert (result.resumed_from, result.interrupted) == (None, False)
-    assert sum(result.losses[-200:]) < 0.97 * sum(result.losses[:200])
+    assert sum(result.losses[-20:]) < 0.5 * sum(result.losses[:20])
     assert not net.training
 
 

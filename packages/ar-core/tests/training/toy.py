@@ -17,7 +17,7 @@ WIDTH = 5
 
 
 class Source:
-    """Vectors whose number of valid entries differs from sample to sample."""
+    """Vectors whose entries share a value, so that hidden ones can be told from the rest; some entries are not valid."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -29,7 +29,7 @@ class Source:
             yield {
                 "index": index,
                 "ids": torch.arange(1 + index % 3),
-                "x": torch.randn(WIDTH, generator=generator),
+                "x": torch.randn(1, generator=generator) + 0.3 * torch.randn(WIDTH, generator=generator),
                 "valid": torch.arange(WIDTH) < 1 + index % WIDTH,
             }
             index += 1

@@ -5,12 +5,13 @@ from .chat import chat_document
 from .config import TextDataConfig
 from .document import Document
 from .packing import Row, pack, pack_reference, pack_whole, pad_to_blocks
-from .sample import Sample, SampleSource
+from .sample import PADDING_DOCUMENT, Sample, SampleSource, stack_rows
 from .source import IGNORED, StoredSource, StreamedSource
 from .tasks import Task, find_task, task_names
 
 __all__ = [
     "IGNORED",
+    "PADDING_DOCUMENT",
     "Document",
     "Row",
     "Sample",
@@ -26,5 +27,6 @@ __all__ = [
     "pack_reference",
     "pack_whole",
     "pad_to_blocks",
+    "stack_rows",
     "task_names",
 ]

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TypedDict
 
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-__all__ = ["Sample", "SampleSource"]
+__all__ = ["PADDING_DOCUMENT", "Sample", "SampleSource", "stack_rows"]
+
+PADDING_DOCUMENT = -1
+"""Document id of what fills a row shorter than the longest of its batch; data count documents from 0."""
 
 
 class Sample(TypedDict):
@@ -35,3 +39,8 @@ class SampleSource(Protocol):
     def describe(self) -> dict[str, Any]:
         """Plain facts for logs and resume checks: what is read, how many documents, rows and tokens, fingerprint."""
         ...
+
+
+def stack_rows(rows: list[Tensor], *, fill: int) -> Tensor:
+    """Stack B tensors [L_i] as [B, L], the short ones filled up on the right with ``fill``."""
+    return pad_sequence(rows, batch_first=True, padding_value=fill)

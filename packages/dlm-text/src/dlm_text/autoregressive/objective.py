@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from ar_core.block_diffusion import Targets, block_grid, summed_cross_entropy
 from ar_core.corruption import SampleRng
-from ar_core.data import IGNORED, Sample
+from ar_core.data import IGNORED, PADDING_DOCUMENT, Sample, stack_rows
 from ar_core.hf import HFBackbone
 from ar_core.masks import Mask, Tokens, causal, document
 from ar_core.training import Player, Prepared
@@ -17,9 +17,6 @@ __all__ = ["AutoregressiveObjective"]
 
 TERM = "next_token"
 """Name of the one loss term."""
-
-PADDING_DOCUMENT = -1
-"""Document id of what fills rows shorter than the longest of a batch; data count documents from 0."""
 
 
 class AutoregressiveObjective:
@@ -52,9 +49,9 @@ class AutoregressiveObjective:
             tensors: `ids`, `position`, `document` [B, L]; `rows` and `labels` [N], the flattened position that predicts
             each target, and the target. weights: N, the number of targets.
         """
-        ids = _stack([sample["ids"] for sample in batch], fill=0)
-        labels = _stack([sample["labels"] for sample in batch], fill=IGNORED)
-        documents = _stack([sample["document"] for sample in batch], fill=PADDING_DOCUMENT)
+        ids = stack_rows([sample["ids"] for sample in batch], fill=0)
+        labels = stack_rows([sample["labels"] for sample in batch], fill=IGNORED)
+        documents = stack_rows([sample["document"] for sample in batch], fill=PADDING_DOCUMENT)
         positions = block_grid(ids.shape[1], 1, documents if self.config.document_positions else None).positions
         targets = labels != IGNORED
         targets[:, 0] = False
@@ -95,8 +92,3 @@ class AutoregressiveObjective:
             hidden, targets, backbone.head, vocab_size=backbone.vocab_size, max_logits=self.config.max_logits
         )
         return {TERM: loss}
-
-
-def _stack(rows: list[Tensor], *, fill: int) -> Tensor:
-    """Stack [L_i] tensors as [B, L], the short ones filled up on the right."""
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)

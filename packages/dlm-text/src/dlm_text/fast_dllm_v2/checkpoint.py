@@ -61,9 +61,7 @@ def load_checkpoint(
     return Checkpoint(model=loaded.model, tokenizer=loaded.tokenizer, **settings)
 
 
-def decode_settings(
-    config: Any, tokenizer: PreTrainedTokenizerBase | None, source: str | Path = "this model"
-) -> dict[str, int]:
+def decode_settings(config: Any, tokenizer: PreTrainedTokenizerBase | None, source: str | Path) -> dict[str, int]:
     """What a converted checkpoint says about its decoding: `diffusion_block_size`, `sub_block_size` and `mask_id`.
 
     Args:

@@ -69,7 +69,7 @@ class FastDLLMv2DecodeConfig:
         """
         from .checkpoint import decode_settings
 
-        return decode_settings(config, tokenizer)
+        return decode_settings(config, tokenizer, config.name_or_path or config.model_type)
 
     def policy(self) -> BlockPolicy:
         """These settings for the block decoder: absolute grid, shifted logits, first tokens from the commit pass."""

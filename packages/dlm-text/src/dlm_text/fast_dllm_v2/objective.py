@@ -13,7 +13,7 @@ from ar_core.block_diffusion import (
     summed_cross_entropy,
 )
 from ar_core.corruption import MaskSampler, SampleRng, UniformRatePerBlock, complementary_pair, hide
-from ar_core.data import IGNORED
+from ar_core.data import IGNORED, PADDING_DOCUMENT, stack_rows
 from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
 from ar_core.masks import Tokens
@@ -26,10 +26,6 @@ __all__ = ["FastDLLMv2Objective"]
 
 TERM = "masked"
 """Name of the one loss term."""
-
-PADDING_DOCUMENT = -1
-"""Document id of what `prepare` appends to rows shorter than the longest of the batch; data count documents
-from 0."""
 
 
 class FastDLLMv2Objective:
@@ -80,10 +76,10 @@ class FastDLLMv2Objective:
         """
         config = self.config
         hidden = [self._hidden(sample, rng) for sample in batch]
-        ids = _stack([sample["ids"] for sample in batch], fill=self.mask_id)
-        labels = _stack([sample["labels"] for sample in batch], fill=IGNORED)
-        documents = _stack([sample["document"] for sample in batch], fill=PADDING_DOCUMENT)
-        views = [_stack(list(view), fill=0) for view in zip(*hidden)]
+        ids = stack_rows([sample["ids"] for sample in batch], fill=self.mask_id)
+        labels = stack_rows([sample["labels"] for sample in batch], fill=IGNORED)
+        documents = stack_rows([sample["document"] for sample in batch], fill=PADDING_DOCUMENT)
+        views = [stack_rows(list(view), fill=0) for view in zip(*hidden)]
 
         by_document = config.document_mask or config.document_positions
         kept_apart: Tensor | None = documents
@@ -155,8 +151,3 @@ class FastDLLMv2Objective:
             max_logits=self.config.max_logits,
         )
         return {TERM: loss}
-
-
-def _stack(rows: list[Tensor], *, fill: int) -> Tensor:
-    """Stack [L_i] tensors as [B, L], the short ones filled up on the right."""
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)

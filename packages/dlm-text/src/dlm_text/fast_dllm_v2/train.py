@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlm_text.autoregressive.config import AutoregressiveConfig
+from dlm_text.autoregressive.train import EvaluationConfig as HeldOutConfig
 from dlm_text.autoregressive.train import causal_loss
 from dlm_text.text_model import build_text_model
 
@@ -28,26 +29,18 @@ __all__ = ["EvaluationConfig", "FastDLLMv2Run", "build", "held_out_losses"]
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured on held-out rows, every `train.eval_every` steps.
+class EvaluationConfig(HeldOutConfig):
+    """What is measured on held-out rows, every `train.eval_every` steps, beside what every text method measures.
 
     Raises:
         ConfigError: a value is out of range.
     """
 
-    rows: int = 64
-    """Held-out rows, the first of the split; fewer if there are fewer."""
-
     rates: tuple[float, ...] = (0.15, 0.5, 0.85)
     """Share of the supervised tokens that is hidden; one masked cross-entropy each."""
 
-    batch_size: int = 8
-    """Rows of a forward pass; memory only."""
-
     def __post_init__(self) -> None:
-        for name in ("rows", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        super().__post_init__()
         if not self.rates or not all(0 < rate <= 1 for rate in self.rates):
             raise ConfigError(
                 f"rates is {list(self.rates)}, but each lies in (0, 1]: give some, such as 0.15, 0.5, 0.85"
