@@ -19,8 +19,8 @@ __all__ = ["BLOCK_SIZES", "COMMITS", "THRESHOLDS", "measure_seed"]
 BLOCK_SIZES = (4, 8, 16)
 THRESHOLDS = (1.0, 0.99, 0.95, 0.9, 0.7, 0.5)
 COMMITS = ("separate", "fused")
-HELD_OUT_SEED = 10_000
-"""Seed of the held-out problems, the same for all seeds of training."""
+HELD_OUT_SEED = 20_000
+"""Seed of the held-out problems, the same for all seeds of training; no setting was chosen on them."""
 
 
 def measure_seed(

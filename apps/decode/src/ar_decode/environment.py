@@ -28,7 +28,7 @@ def environment(device: str) -> dict[str, Any]:
 
     on_gpu = device.startswith("cuda")
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "device": {
@@ -39,6 +39,15 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _program() -> list[str]:
+    """How the running program was called: the script's name, or ``python -m package`` for a package's ``__main__``."""
+    main = sys.modules["__main__"]
+    package = getattr(main, "__package__", None)
+    if Path(sys.argv[0]).name == "__main__.py" and package:
+        return ["python", "-m", package]
+    return [Path(sys.argv[0]).name]
 
 
 def _version(name: str) -> str | None:
