@@ -4,9 +4,10 @@
 
 Four arms take the same optimiser steps of Fast-dLLM v2 (L tokens, block size D, both complementary views, head and loss
 on targets only): the two views as two rows of 2L or as one row of 3L with one clean stream, each under SDPA with a dense
-bool mask and under segments. Before steps are timed, the losses of all arms and their gradients, clipped to norm 1, must
-agree to 1e-5, and no tensor of the segments arms may have two dimensions of the whole sequence. Arms are interleaved, the first round is dropped, and
-ratios are ratios of minima. Run it on an idle machine; the result is a JSON file in `benchmarks/results/`.
+bool mask and under segments. Before steps are timed, the losses of all arms must agree to 1e-5 and so must their
+gradients: the norm of the difference over the norm, unclipped and over all parameters, and no tensor of the segments arms
+may have two dimensions of the whole sequence. Arms are interleaved, the first round is dropped, and ratios are ratios of
+minima. Run it on an idle machine; the result is a JSON file in `benchmarks/results/`.
 """
 
 import argparse
@@ -111,10 +112,9 @@ class Step:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
-    def gradient(self) -> list[Tensor]:
-        """A copy of the gradient that the optimiser would see."""
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        return [p.grad.detach().clone() for p in self.model.parameters() if p.grad is not None]
+    def gradient(self) -> Tensor:
+        """A copy of the gradient of all parameters, before clipping, as one vector."""
+        return torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None])
 
 
 def _text(tokenizer: Any, length: int) -> Tensor:
@@ -135,25 +135,32 @@ def check(step: Step) -> dict[str, Any]:
             f"A row of {min(clash)} tokens is as long as a layer is wide, so that masks cannot be told from weights: "
             "choose another --length."
         )
-    losses, differences, squares = {}, {}, {}
-    reference: list[Tensor] = []
+    losses, relative, largest, squares = {}, {}, {}, {}
+    reference: Tensor | None = None
     for arm in ARMS:
         with Shapes(step.length(arm)) as shapes:
             losses[arm.name] = step.differentiate(arm)
         squares[arm.name] = shapes.square
         gradient = step.gradient()
-        reference = reference or gradient
-        differences[arm.name] = max(float((a - b).abs().max()) for a, b in zip(gradient, reference, strict=True))
+        reference = gradient if reference is None else reference
+        relative[arm.name] = float((gradient - reference).double().norm() / reference.double().norm())
+        largest[arm.name] = float((gradient - reference).abs().max())
     step.optimizer.zero_grad()
     spread = max(losses.values()) - min(losses.values())
     problems = [f"losses differ by {spread:.1e}"] if spread > TOLERANCE else []
-    problems += [f"gradients of {n} differ by {d:.1e}" for n, d in differences.items() if d > TOLERANCE]
+    problems += [f"gradients of {n} differ by {d:.1e}" for n, d in relative.items() if d > TOLERANCE]
     for arm in ARMS:
         if (squares[arm.name] > 0) != (arm.backend == "sdpa"):
             problems.append(f"{arm.name} made {squares[arm.name]} tensors of T x T")
     if problems:
         raise SystemExit(f"No step was timed: {'; '.join(problems)}.")
-    return {"losses": losses, "largest_gradient_difference": differences, "tensors_of_T_x_T": squares}
+    return {
+        "losses": losses,
+        "relative_gradient_difference": relative,
+        "largest_gradient_difference": largest,
+        "gradient_norm": float(reference.double().norm()) if reference is not None else None,
+        "tensors_of_T_x_T": squares,
+    }
 
 
 def attention_alone(length: int, block: int, views: int) -> dict[str, Callable[[], None]]:

@@ -13,17 +13,25 @@ TABLE = re.compile(r"<!-- results: (\w+) -->\n(.*?)\n<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
-def test_the_table_of_the_tasks_is_rendered_from_its_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
+def rendered() -> dict[str, str]:
+    """Every table that the results can be rendered as, by the name of its marker."""
+    from benchmarks.language.plotting import losses_table, rows_table
     from benchmarks.tasks.plotting import markdown_table
 
-    page = (ROOT / "docs" / "methods" / "fast_dllm_v2.md").read_text()
-    found = dict(TABLE.findall(page))
-    files = sorted(RESULTS.glob("tasks_fast_dllm_v2_seed*.json"))
-    assert files, "there are no results of the tasks"
-    assert (
-        found["tasks_fast_dllm_v2"].strip() == markdown_table([json.loads(file.read_text()) for file in files]).strip()
-    )
+    tasks = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("tasks_fast_dllm_v2_seed*.json"))]
+    tables = {"tasks_fast_dllm_v2": markdown_table(tasks)}
+    for file in RESULTS.glob("language_*.json"):
+        results = json.loads(file.read_text())
+        tables |= {f"{file.stem}_losses": losses_table(results), f"{file.stem}_rows": rows_table(results)}
+    return tables
+
+
+def test_tables_in_the_docs_are_rendered_from_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    found = {name: table for page in PAGES for name, table in TABLE.findall(page.read_text())}
+    assert {name: table.strip() for name, table in found.items()} == {
+        name: table.strip() for name, table in rendered().items()
+    }
 
 
 def test_results_carry_what_is_needed_to_repeat_them():

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ar_core.errors import CheckpointError
-from ar_core.registry import recipe
-from ar_core.training import read_run_config, run_recipe
+
+from benchmarks.recipes import FINAL, run_to_end
 
 __all__ = ["SeedModels", "train_seed", "trained_models"]
-
-FINAL = "final"
-"""Folder inside a run's directory that holds the trained model."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,15 @@ def train_seed(
     """
     home = runs / f"seed{seed}"
     common = [f"train.seed={seed}", f"data.task_seed={seed}"]
-    base = _run("autoregressive", "task_base", home / "base", common)
+    base = run_to_end("autoregressive", "task_base", home / "base", common)
     if base is None:
         return None
     # Other problems than those of the base, the same for conversion and control.
     further = [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
-    converted = _run(method, "task", home / method, further)
+    converted = run_to_end(method, "task", home / method, further)
     if converted is None:
         return None
-    control = _run("autoregressive", "task_control", home / "control", further)
+    control = run_to_end("autoregressive", "task_control", home / "control", further)
     return SeedModels(base, converted, control) if control is not None else None
 
 
@@ -68,11 +65,3 @@ def trained_models(seed: int, runs: Path, *, method: str = "fast_dllm_v2") -> Se
         if not folder.is_dir():
             raise CheckpointError(f"{str(folder)!r} is not there: train seed {seed} first")
     return models
-
-
-def _run(name: str, config: str, folder: Path, overrides: list[str]) -> Path | None:
-    method = recipe(name)
-    print(f"{name} --config {config}: {folder}", flush=True)
-    run = read_run_config(method, config, [f"train.checkpoint_dir={folder}", *overrides])
-    result = run_recipe(method, run)
-    return None if result.interrupted else folder / FINAL

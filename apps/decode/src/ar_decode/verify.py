@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
-from ar_core.decoding import StopRule, autoregressive, causal_pass
-from ar_core.masks import Mask, Tokens, causal
+from ar_core.decoding import StopRule, autoregressive, causal_pass, uncached_pass
 from ar_core.sampling import Sampler
 from ar_core.verification import NgramLookup, first_difference, speculative
 
@@ -169,10 +168,7 @@ def _prompts(session: Session) -> list[list[int]]:
 def _cache_error(session: Session, ids: Sequence[int]) -> tuple[float, float]:
     """Largest difference of logits between cached passes and one uncached pass, and the range of the latter."""
     backbone = session.backbone
-    positions = torch.arange(len(ids), device=backbone.device)
-    mask = Mask.self_attention(causal(), Tokens(position=positions))
-    whole = torch.tensor([list(ids)], device=backbone.device)
-    full = backbone.head(backbone.hidden(whole, positions=positions[None], mask=mask)[0]).double()
+    full = backbone.head(uncached_pass(backbone, ids)).double()
     cache = backbone.new_cache(1, len(ids))
     parts = []
     start = 0

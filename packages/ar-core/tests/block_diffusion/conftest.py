@@ -1,4 +1,5 @@
-"""Backbones for decoder tests: a small random transformer in plain torch, and one whose predictions are scripted."""
+"""For decoder tests: a small random transformer in plain torch, a backbone whose predictions are scripted, and a decoder
+without cache."""
 
 import math
 from collections.abc import Callable
@@ -6,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from ar_core.block_diffusion import BlockPolicy
 from ar_core.cache import WindowedKVCache
-from ar_core.masks import Mask
+from ar_core.decoding import Backbone
+from ar_core.masks import Mask, Tokens, block_causal
 from torch import Tensor
 
 
@@ -142,3 +145,64 @@ def tiny() -> Callable[..., TinyTransformer]:
 def scripted() -> Callable[..., Scripted]:
     """Makes a backbone whose predictions are written down."""
     return Scripted
+
+
+Passes = list[dict[int, int]]
+"""What each pass fixed: offset into the generated tokens to token."""
+
+
+@torch.no_grad()
+def _recompute(backbone: Backbone, prompt: list[int], policy: BlockPolicy, n: int) -> tuple[list[int], Passes]:
+    """Fast-dLLM v2 without cache, batch or bookkeeping: every pass runs the whole sequence, greedily, without stops.
+
+    Gives the n tokens and what each pass fixed.
+    """
+    size, window, fused = policy.block_size, policy.window, policy.commit == "fused"
+    ids, start, end = list(prompt), len(prompt), len(prompt) + n
+    masked: list[int] = []
+    passes: Passes = []
+
+    def predict(length: int) -> list[tuple[float, int]]:
+        passes.append({})
+        positions = torch.arange(length)[None]
+        mask = Mask.self_attention(block_causal(), Tokens(block=positions // size))
+        hidden = backbone.hidden(torch.tensor([ids[:length]]), positions=positions, mask=mask)
+        logits = backbone.head(hidden)[0]
+        logits[:, policy.mask_id] = -math.inf
+        best = logits.softmax(-1).max(-1)
+        return [(0.0, 0), *zip(best.values.tolist(), best.indices.tolist())]
+
+    def fix(predicted: list[tuple[float, int]], positions: list[int], forced: int) -> None:
+        for i in positions:
+            if i == forced or (policy.threshold < 1 and predicted[i][0] >= policy.threshold):
+                ids[i] = passes[-1][i - start] = predicted[i][1]
+                masked.remove(i)
+
+    def open_block(first: int) -> None:
+        masked.extend(i for i in range(first, min(first + size, end)) if i >= len(ids))
+        ids.extend([policy.mask_id] * (first + size - len(ids)))
+
+    block = start // size * size
+    open_block(block)
+    if block:
+        predicted = predict(block)
+        if masked[0] == block:
+            fix(predicted, [block], block)
+    while True:
+        while masked:
+            candidates = [i for i in masked if (i - block) // window == (masked[0] - block) // window]
+            predicted = predict(block + size)
+            fix(predicted, candidates, max(candidates, key=lambda i: predicted[i][0]))
+        block += size
+        if block >= end:
+            return ids[start:end], passes
+        open_block(block)
+        candidates = [i for i in masked if i < block + window] if fused else [block]
+        predicted = predict(block + size if len(candidates) > 1 else block)
+        fix(predicted, candidates, block)
+
+
+@pytest.fixture(scope="session")
+def recompute() -> Callable[[Backbone, list[int], BlockPolicy, int], tuple[list[int], Passes]]:
+    """A decoder without cache, to hold the cached one against."""
+    return _recompute

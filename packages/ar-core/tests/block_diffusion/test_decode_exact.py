@@ -13,7 +13,6 @@ import pytest
 import torch
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import StopRule, autoregressive
-from ar_core.masks import Mask, Tokens, block_causal
 from ar_core.sampling import Sampler
 
 MASK = 96
@@ -33,69 +32,23 @@ def policy(**settings) -> BlockPolicy:
     return BlockPolicy(**{"block_size": 8, "mask_id": MASK, "sub_block_size": 4, "threshold": 0.3, **settings})
 
 
-def recompute(
-    backbone, prompt: list[int], n: int, size: int, window: int, threshold: float, fused: bool = False
-) -> tuple[list[int], int]:
-    """Fast-dLLM v2 without cache, batch or bookkeeping: every pass runs the whole sequence. Gives tokens and passes."""
-    ids, end, passes = list(prompt), len(prompt) + n, 0
-    masked: list[int] = []
-
-    def predict(length: int) -> list[tuple[float, int]]:
-        nonlocal passes
-        passes += 1
-        positions = torch.arange(length)[None]
-        mask = Mask.self_attention(block_causal(), Tokens(block=positions // size))
-        hidden = backbone.hidden(torch.tensor([ids[:length]]), positions=positions, mask=mask)
-        logits = backbone.head(hidden)[0]
-        logits[:, MASK] = -math.inf
-        best = logits.softmax(-1).max(-1)
-        return [(0.0, 0), *zip(best.values.tolist(), best.indices.tolist())]
-
-    def fix(predicted: list[tuple[float, int]], positions: list[int], forced: int) -> None:
-        for i in positions:
-            if i == forced or (threshold < 1 and predicted[i][0] >= threshold):
-                ids[i] = predicted[i][1]
-                masked.remove(i)
-
-    def open_block(first: int) -> None:
-        masked.extend(i for i in range(first, min(first + size, end)) if i >= len(ids))
-        ids.extend([MASK] * (first + size - len(ids)))
-
-    block = len(prompt) // size * size
-    open_block(block)
-    if block:
-        predicted = predict(block)
-        if masked[0] == block:
-            fix(predicted, [block], block)
-    while True:
-        while masked:
-            candidates = [i for i in masked if (i - block) // window == (masked[0] - block) // window]
-            predicted = predict(block + size)
-            fix(predicted, candidates, max(candidates, key=lambda i: predicted[i][0]))
-        block += size
-        if block >= end:
-            return ids[len(prompt) : end], passes
-        open_block(block)
-        candidates = [i for i in masked if i < block + window] if fused else [block]
-        predicted = predict(block + size if len(candidates) > 1 else block)
-        fix(predicted, candidates, block)
-
-
 @pytest.mark.parametrize("commit", ["separate", "fused"])
 @pytest.mark.parametrize("threshold", [1.0, 0.3, -math.inf])
 @pytest.mark.parametrize(("size", "window", "n"), [(8, 4, 21), (6, 2, 13), (5, 5, 11), (1, 1, 7), (4, 1, 6)])
-def test_cached_equals_recomputed(tiny, size: int, window: int, n: int, threshold: float, commit: str):
-    """Oracle 8: tokens and number of passes, all prompt lengths around a block."""
+def test_cached_equals_recomputed(tiny, recompute, size: int, window: int, n: int, threshold: float, commit: str):
+    """Oracle 8: what every pass fixed, all prompt lengths around a block."""
     backbone = tiny(dtype=torch.float64)
     how = policy(block_size=size, sub_block_size=window, threshold=threshold, commit=commit)
     for prompt in prompts(lengths=(1, size - 1 or 2, size, size + 1, 3 * size, 3 * size + 2)):
-        expected, passes = recompute(backbone, prompt, n, size, window, threshold, fused=commit == "fused")
-        decoded = decode_blocks(backbone, [prompt], how, stop=no_stop(n))
+        expected, passes = recompute(backbone, prompt, how, n)
+        decoded = decode_blocks(backbone, [prompt], how, stop=no_stop(n), trace=True)
         assert decoded.tokens == [expected]
-        assert decoded.stats.nfe == passes
+        assert decoded.stats.nfe == len(passes)
+        assert decoded.trace is not None
+        assert [dict(zip(e["positions"], e["tokens"])) for e in decoded.trace.to_list()] == passes
 
 
-def test_cached_logits_equal_recomputed_ones(tiny):
+def test_cached_logits_equal_recomputed_ones(tiny, recompute):
     """Oracle 8: the logits of every pass, not just what they lead to."""
     logits: list[torch.Tensor] = []
 
@@ -110,7 +63,7 @@ def test_cached_logits_equal_recomputed_ones(tiny):
     )
     cached = [passed for passed in logits if len(passed)]
     logits.clear()
-    recompute(record(tiny(dtype=torch.float64)), prompt, 20, 8, 8, 1.0)
+    recompute(record(tiny(dtype=torch.float64)), prompt, policy(sub_block_size=8, threshold=1.0), 20)
     # The plain decoder has logits of all positions: the last ones up to the block's end hold those of the cached pass.
     whole = [passed[0] for passed in logits][1:]
     assert len(cached) == len(whole) == 20

@@ -2,7 +2,7 @@
 
 from ar_core.decoding.autoregressive import autoregressive
 from ar_core.decoding.backbone import Backbone
-from ar_core.decoding.causal_pass import causal_pass
+from ar_core.decoding.causal_pass import causal_pass, uncached_pass
 from ar_core.decoding.decoded import Decoded, OnToken
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
@@ -22,4 +22,5 @@ __all__ = [
     "autoregressive",
     "causal_pass",
     "check_prompts",
+    "uncached_pass",
 ]

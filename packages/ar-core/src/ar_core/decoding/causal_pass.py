@@ -11,7 +11,7 @@ from ar_core.cache import WindowedKVCache
 from ar_core.decoding.backbone import Backbone
 from ar_core.masks import Mask, Tokens, causal
 
-__all__ = ["causal_pass"]
+__all__ = ["causal_pass", "uncached_pass"]
 
 _CAUSAL = causal()
 
@@ -43,3 +43,19 @@ def causal_pass(backbone: Backbone, cache: WindowedKVCache, rows: Sequence[Seque
         keys = Tokens(position=torch.arange(cache.span, device=backbone.device))
         mask = Mask(_CAUSAL, Tokens(position=positions[0] if cache.uniform else positions), keys)
     return backbone.hidden(ids, positions=positions, mask=mask, cache=cache)
+
+
+def uncached_pass(backbone: Backbone, ids: Sequence[int]) -> Tensor:
+    """Run the model causally over one whole sequence without a cache: what cached passes are held against.
+
+    Args:
+        backbone: the model.
+        ids: the sequence, L >= 1 ids.
+
+    Returns:
+        Hidden states `[L, C]`.
+    """
+    sequence = torch.tensor([list(ids)], device=backbone.device)
+    positions = torch.arange(len(ids), device=backbone.device)
+    mask = Mask.self_attention(_CAUSAL, Tokens(position=positions))
+    return backbone.hidden(sequence, positions=positions[None], mask=mask)[0]

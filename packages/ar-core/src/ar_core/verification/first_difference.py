@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ar_core.decoding import Backbone
-from ar_core.masks import Mask, Tokens, causal
+from ar_core.decoding import Backbone, uncached_pass
 
 __all__ = ["FirstDifference", "first_difference"]
 
@@ -41,11 +40,8 @@ def first_difference(
         return None
     pairs = zip(expected, got)
     step = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(got)))
-    ids = torch.tensor([[*prompt, *expected[:step]]], device=backbone.device)
-    positions = torch.arange(ids.shape[1], device=backbone.device)
-    mask = Mask.self_attention(causal(), Tokens(position=positions))
-    hidden = backbone.hidden(ids, positions=positions[None], mask=mask)
-    best, second = backbone.head(hidden[0, -1]).topk(2).values.tolist()
+    hidden = uncached_pass(backbone, [*prompt, *expected[:step]])
+    best, second = backbone.head(hidden[-1]).topk(2).values.tolist()
     return FirstDifference(
         step,
         expected[step] if step < len(expected) else None,
