@@ -224,15 +224,23 @@ CALL = [sys.executable, "-c", "from ar_train.cli import main; main()"]
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
+def test_one_by_eight_two_by_four_and_two_processes(command, tmp_path, monkeypatch) -> None:
+    """Eight samples at once, in two micro-batches, or over two processes: the same corruption, the same losses."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    common = ["--config", "tiny", *SHORT, "train.batch_size=8", "train.steps=4", "train.log_every=1"]
     losses = []
-    for count in ("1", "2"):
-        options = ["--config", "tiny", *SHORT, "train.log_every=1", f"train.checkpoint_dir={tmp_path / count}"]
-        ran = _process(*CALL, "run", "autoregressive", "--nproc", count, *options, cwd=tmp_path, cache=tmp_path / "c")
-        assert ran.returncode == 0, ran.stderr
-        losses.append(_losses(tmp_path / count))
-    assert len(losses[0]) == 2
+    for name, options in (("1x8", []), ("2x4", ["train.micro_batch_size=4"]), ("ranks", ["--nproc", "2"])):
+        arguments = ["run", "fast_dllm_v2", *options, *common, f"train.checkpoint_dir={tmp_path / name}"]
+        if name == "ranks":
+            ran = _process(*CALL, *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+            assert ran.returncode == 0, ran.stderr
+        else:
+            code, _, error = command(*arguments)
+            assert code == 0, error
+        losses.append(_losses(tmp_path / name))
+    assert len(losses[0]) == 4
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert losses[0] == pytest.approx(losses[2], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -244,11 +252,21 @@ def test_what_fails_in_a_process_is_the_exit_code_of_all(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["autoregressive", "fast_dllm_v2"])
-def test_tune_run(tmp_path, method) -> None:
+def test_tune_run_gives_the_losses_of_lightning(command, tmp_path, monkeypatch) -> None:
+    """Twenty steps of one config under `tune run` and under `ar-train fit`."""
     pytest.importorskip("torchtune", reason="the package torchtune is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = ["--config", "tiny", *SHORT, "train.steps=20", "train.log_every=1"]
     tune = Path(sys.executable).with_name("tune")
-    recipe = f"dlm_text/{method}/recipes/{method}.py"
-    ran = _process(str(tune), "run", recipe, "--config", "tiny", *SHORT, cwd=tmp_path, cache=tmp_path / "c")
+    recipe = "dlm_text/fast_dllm_v2/recipes/fast_dllm_v2.py"
+    ran = _process(
+        str(tune), "run", recipe, *options, f"train.checkpoint_dir={tmp_path / 'tune'}",
+        cwd=tmp_path, cache=tmp_path / "cache",
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    assert "finished at step 2" in ran.stdout
+    assert "finished at step 20" in ran.stdout
+    code, _, error = command("fit", "fast_dllm_v2", *options, f"train.checkpoint_dir={tmp_path / 'fit'}")
+    assert code == 0, error
+    losses = _losses(tmp_path / "tune")
+    assert len(losses) == 20
+    assert losses == pytest.approx(_losses(tmp_path / "fit"), abs=1e-6)
