@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Before any test imports transformers: nothing that is tested may depend on a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 ROOT = Path(__file__).resolve().parent
 
 

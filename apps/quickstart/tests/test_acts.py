@@ -28,12 +28,10 @@ def test_act_one_solves_replays_and_converts():
     assert {scene.title for scene in act.scenes} <= {"arithmetic", "extraction", "word problems"}
     for scene in act.scenes:
         autoregressive, parallel = scene.replays
-        assert sum(len(one.positions) for one in autoregressive.passes) == len(autoregressive.tokens) + 1, (
-            "and the stop token"
-        )
+        assert sum(len(one.positions) for one in autoregressive.passes) == len(autoregressive.tokens)
         assert len(parallel.passes) < len(autoregressive.passes)
     environment = {"command": "c", "date": "d", "device": {"name": "n", "threads": 1}, "versions": {}}
-    assert "A conversion, live" in render_page(act, None, environment, 1)
+    assert "A conversion, live" in render_page(act, None, environment, 1, offline=True)
 
 
 def test_act_two_compares_token_by_token(tiny):
@@ -44,6 +42,8 @@ def test_act_two_compares_token_by_token(tiny):
     assert act.methods == ("AR", "n-gram lookup", "Jacobi")
     assert len(act.scenes) == 3
     assert act.total("AR").tokens_per_forward <= 1
+    assert act.collapse("n-gram lookup") == act.collapse("AR")
+    assert act.collapse("AR").mean_length <= 12
 
 
 def test_a_method_that_changes_tokens_is_an_error_not_a_footnote(tiny, monkeypatch):

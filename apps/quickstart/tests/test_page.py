@@ -3,7 +3,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
-from ar_core.decoding import DecodeStats
+from ar_core.decoding import Decoded, DecodeStats
 from ar_core.verification import FirstDifference
 from ar_decode.prompts import Prompt
 from ar_decode.replay import Pass, Replay, Scene
@@ -46,11 +46,12 @@ def model():
     ar = DecodeStats(Counter(step=10), Counter(step=10), Counter({"step": 1.0}), [10])
     fast = DecodeStats(Counter(verify=4), Counter(verify=4), Counter({"verify": 0.8}), [10])
     ties = {"Jacobi": FirstDifference(3, 5, 6, 1e-4)}
-    return ModelAct("m/x", "float32", 64, (Answer(prompt, "<script>", {"AR": ar, "Jacobi": fast}, ties),), (scene(),))
+    outputs = {"AR": Decoded([[1, 2, 3, 4]], ["length"], ar), "Jacobi": Decoded([[1, 2, 1, 2, 1, 2]], ["stop"], fast)}
+    return ModelAct("m/x", "float32", 64, (Answer(prompt, "<script>", outputs, ties),), (scene(),))
 
 
 def test_figures_of_act_one(task):
-    page = render_page(task, None, ENVIRONMENT, 70)
+    page = render_page(task, None, ENVIRONMENT, 70, offline=True)
     assert "4.00" in page
     assert "95.0 ± 3.4 %" in page
     assert "2.00 ×" in page
@@ -60,21 +61,28 @@ def test_figures_of_act_one(task):
 
 
 def test_figures_of_act_two_and_near_ties_are_told(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70)
+    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
     assert "0 of 1" in page
     assert "2.50" in page
     assert "1.25 ×" in page
     assert "top-2 margin 1.00e-04" in page
+    assert "<td>1.000</td><td>0.0</td><td>0 %</td><td>4.0</td>" in page
+    assert "<td>0.500</td><td>4.0</td><td>100 %</td><td>6.0</td>" in page
+
+
+def test_only_an_offline_run_says_that_nothing_was_fetched(task):
+    assert "No request was made" in render_page(task, None, ENVIRONMENT, 70, offline=True)
+    assert "No request was made" not in render_page(task, None, ENVIRONMENT, 70, offline=False)
 
 
 def test_text_of_models_and_prompts_is_escaped(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70)
+    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
     assert "Say &lt;b&gt;hello&lt;/b&gt; &amp; go" in page
     assert "<pre>&lt;script&gt;</pre>" in page
 
 
 def test_page_asks_for_nothing_from_elsewhere(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70)
+    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
     assert "default-src 'none'" in page
     urls = set(re.findall(r"https?://[^\s\"'<)]+", page))
     assert urls <= {"http://www.w3.org/2000/svg"}
@@ -95,5 +103,5 @@ def test_page_is_well_formed(task, model):
             if tag not in void:
                 assert open_tags.pop() == tag
 
-    Checker().feed(render_page(task, model, ENVIRONMENT, 70))
+    Checker().feed(render_page(task, model, ENVIRONMENT, 70, offline=True))
     assert open_tags == []

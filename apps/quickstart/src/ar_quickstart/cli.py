@@ -53,11 +53,13 @@ def quickstart(
 
 
 def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_tokens: int, bf16: bool) -> None:
-    if model == DEFAULT_MODEL or Path(model).exists():
+    offline = fast or model == DEFAULT_MODEL or Path(model).exists()
+    if offline:
         # Without this, transformers asks the hub for optional files of local models.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
     from ar_decode.environment import environment
+    from ar_decode.output import write_text
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -92,7 +94,7 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
             act = run_model_act(loaded, new_tokens=new_tokens, tick=lambda: bar.advance(answering))
         _show_model(console, act)
     seconds = time.perf_counter() - begun
-    out.write_text(render_page(task, act, environment("cpu"), seconds), encoding="utf-8")
+    write_text(out, render_page(task, act, environment("cpu"), seconds, offline=offline))
     console.print(f"\n{seconds:.0f} s in all. Open [bold]{out}[/] for tables, curves and a replay pass by pass.")
 
 

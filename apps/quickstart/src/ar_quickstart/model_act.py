@@ -9,10 +9,10 @@ from ar_core.errors import CheckpointError
 from ar_core.hf import HFBackbone, LoadedModel, load_causal_lm
 from ar_core.sampling import Sampler
 from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, first_difference, speculative
+from ar_decode.collapse import Collapse, collapse_columns
 from ar_decode.prompts import Prompt, encode, read_jsonl
-from ar_decode.replay import Scene
+from ar_decode.replay import Scene, replay_of
 
-from .replaying import replay_of
 from .shipped import PROMPTS
 
 __all__ = [
@@ -48,14 +48,19 @@ class Answer:
     Attributes:
         prompt: what was asked.
         text: the autoregressive answer.
-        stats: by method.
+        outputs: by method, of this prompt alone.
         near_ties: methods whose output parts from the autoregressive one at a near tie, and where.
     """
 
     prompt: Prompt
     text: str
-    stats: Mapping[str, DecodeStats]
+    outputs: Mapping[str, Decoded]
     near_ties: Mapping[str, FirstDifference]
+
+    @property
+    def stats(self) -> dict[str, DecodeStats]:
+        """Forwards and seconds by method."""
+        return {name: output.stats for name, output in self.outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,15 @@ class ModelAct:
         """All passes of a method together."""
         return sum((answer.stats[method] for answer in self.answers), DecodeStats())
 
+    def collapse(self, method: str) -> Collapse:
+        """Degeneration measures of a method's answers."""
+        outputs = [answer.outputs[method] for answer in self.answers]
+        return collapse_columns([output.tokens[0] for output in outputs], [output.finish[0] for output in outputs])
+
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods, the autoregressive one first."""
-        return tuple(self.answers[0].stats)
+        return tuple(self.answers[0].outputs)
 
 
 def count_prompts() -> int:
@@ -124,7 +134,7 @@ def run_model_act(loaded: LoadedModel, *, new_tokens: int, tick: Callable[[], No
         outputs = _outputs(backbone, ids, stop, number, tick)
         answers.append(_compare(backbone, prompt, ids, outputs, str(tokenizer.decode(outputs[BASELINE].tokens[0]))))
         if number % (len(prompts) // SHOWN) == 0:
-            replays = tuple(replay_of(name, output, tokenizer) for name, output in outputs.items())
+            replays = tuple(replay_of(name, output, tokenizer.decode) for name, output in outputs.items())
             scenes.append(Scene(f"{prompt.category}: {prompt.id}", prompt.text, replays))
     return ModelAct(
         loaded.source, str(backbone.dtype).removeprefix("torch."), new_tokens, tuple(answers), tuple(scenes)
@@ -168,4 +178,4 @@ def _compare(
         if difference.margin > NEAR_TIE[backbone.dtype]:
             raise NotLosslessError(f"{name} is not lossless on the prompt {prompt.id!r}: {difference}")
         near_ties[name] = difference
-    return Answer(prompt, text, {name: output.stats for name, output in outputs.items()}, near_ties)
+    return Answer(prompt, text, outputs, near_ties)

@@ -15,8 +15,12 @@ from .task_act import BASELINE, LIVE_THRESHOLD, TaskAct
 
 __all__ = ["render_page"]
 
+COLLAPSE = ("distinct-3", "longest repeat", "ended", "mean length")
 
-def render_page(task: TaskAct, model: ModelAct | None, environment: Mapping[str, Any], seconds: float) -> str:
+
+def render_page(
+    task: TaskAct, model: ModelAct | None, environment: Mapping[str, Any], seconds: float, *, offline: bool
+) -> str:
     """The whole page.
 
     Args:
@@ -24,6 +28,7 @@ def render_page(task: TaskAct, model: ModelAct | None, environment: Mapping[str,
         model: act 2; None leaves it out.
         environment: of ``ar_decode.environment``, for the last line.
         seconds: wall clock of everything.
+        offline: nothing could be fetched from a network on the way.
     """
     body = _task_section(task) + (_model_section(model) if model is not None else "")
     device, versions = environment["device"], environment["versions"]
@@ -31,7 +36,11 @@ def render_page(task: TaskAct, model: ModelAct | None, environment: Mapping[str,
         f"{html.escape(environment['command'])} on {html.escape(str(device['name']))}, {device['threads']} threads, "
         f"{html.escape(environment['date'])}, {seconds:.0f} s in all. "
         + html.escape(", ".join(f"{name} {version}" for name, version in versions.items() if version))
-        + ". No request was made to any network, and this page makes none."
+        + (
+            ". No request was made to any network, and this page makes none."
+            if offline
+            else ". This page makes no request."
+        )
     )
     template = files("ar_quickstart").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(body=body, footer=footer)
@@ -122,6 +131,7 @@ def _model_section(act: ModelAct) -> str:
                 f"{stats.tokens_per_forward:.2f}",
                 f"{stats.tokens_per_second:.1f}",
                 f"{stats.tokens_per_second / base.tokens_per_second:.2f} ×",
+                *_collapse(act, name),
             ]
         )
     others = [name for name in act.methods if name != MODEL_BASELINE]
@@ -157,10 +167,12 @@ def _model_section(act: ModelAct) -> str:
 <p><strong>{html.escape(act.source)}</strong> in {act.dtype} answers {len(act.answers)} prompts with up to {act.new_tokens} tokens. Nothing was trained:
 a proposer guesses the next tokens (copied from the context, or the model's own earlier guesses), one pass of the model judges
 all of them, and only tokens that the model would have written are kept.</p>
-{_table(["", "same tokens as AR", "tokens per forward", "tokens/s", "speed against AR"], rows, ["base", *("" for _ in others)])}
+{_table(["", "same tokens as AR", "tokens per forward", "tokens/s", "speed against AR", *COLLAPSE], rows, ["base", *("" for _ in others)])}
 {noted}
 <p class="dim">Drafts pay where an answer repeats its prompt or itself. A pass over several tokens also costs more than one over a
-single token on a CPU, so that more tokens per forward are not always more tokens per second: the last column says which.</p>
+single token on a CPU, so that more tokens per forward are not always more tokens per second: the speed column says which. The
+columns behind it say whether text degenerates (distinct trigrams, longest repeated span, share of answers that end by
+themselves, mean length in tokens); where all tokens are AR's, so are they.</p>
 <details><summary>Prompt by prompt</summary>
 {_table(["", "tokens", *(f"{name}, per forward" for name in act.methods), *(f"{name}, speed" for name in others)], per_prompt, ["" for _ in per_prompt])}
 </details>
@@ -169,6 +181,16 @@ single token on a CPU, so that more tokens per forward are not always more token
 <h3>What it wrote</h3>
 <p class="dim">A small model: what it says is not always true or correct. The decoders do not change it.</p>
 {texts}"""
+
+
+def _collapse(act: ModelAct, name: str) -> list[str]:
+    found = act.collapse(name)
+    return [
+        f"{found.distinct_3:.3f}",
+        f"{found.longest_repeated_span:.1f}",
+        f"{100 * found.eos_rate:.0f} %",
+        f"{found.mean_length:.1f}",
+    ]
 
 
 def _speed(score: Any) -> float:

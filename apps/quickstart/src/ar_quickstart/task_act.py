@@ -9,12 +9,11 @@ import torch
 from ar_core.hf import HFBackbone, load_causal_lm
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config, train
-from ar_decode.replay import Scene
+from ar_decode.replay import Scene, replay_of
 from dlm_text.fast_dllm_v2.checkpoint import load_checkpoint
 from dlm_text.tasks import Problem, encode_prompt, held_out
 from dlm_text.tasks.evaluate import Arm, Score, arm, evaluate
 
-from .replaying import replay_of
 from .shipped import shipped_weights
 
 __all__ = ["ARMS", "LIVE_THRESHOLD", "LivePoint", "TaskAct", "run_task_act"]
@@ -166,7 +165,7 @@ def _scenes(problems: list[Problem], tokenizer: Any, arms: Mapping[str, Arm]) ->
             task.replace("_", " "),
             problem.prompt,
             tuple(
-                replay_of(name, decode([encode_prompt(tokenizer, problem.prompt)]), tokenizer)
+                replay_of(name, decode([encode_prompt(tokenizer, problem.prompt)]), tokenizer.decode)
                 for name, decode in arms.items()
             ),
         )

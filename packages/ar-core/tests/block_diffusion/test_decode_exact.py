@@ -4,6 +4,7 @@ Numbers in docstrings are those of the oracles in the method's specification. Re
 recomputed passes agree to 1e-10.
 """
 
+import itertools
 import math
 import random
 from collections import Counter
@@ -248,8 +249,9 @@ def test_every_prompt_token_reaches_the_first_decision(tiny, length: int):
 @pytest.mark.parametrize("commit", ["separate", "fused"])
 def test_length_is_exact(tiny, n: int, commit: str):
     """Oracle 20: N new tokens for any N and any P, in a batch."""
-    for threshold in (1.0, 0.3, -math.inf):
-        decoded = decode_blocks(tiny(), prompts(), policy(threshold=threshold, commit=commit), stop=no_stop(n))
+    for threshold, cache in itertools.product((1.0, 0.3, -math.inf), (False, True)):
+        how = policy(threshold=threshold, commit=commit, sub_block_cache=cache)
+        decoded = decode_blocks(tiny(), prompts(), how, stop=no_stop(n))
         assert [len(tokens) for tokens in decoded.tokens] == [n] * 8
         assert decoded.finish == ["length"] * 8
 

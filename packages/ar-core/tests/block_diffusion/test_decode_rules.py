@@ -7,6 +7,7 @@ probability it is given; tokens are positions modulo 40, so that an output shows
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -260,6 +261,18 @@ def test_positions_behind_the_end_are_shown_as_masks_and_not_predicted(scripted)
         [[0, 0, 0, MASK, MASK, MASK, MASK, MASK]],
         [[0, 0, 0, 3, MASK, MASK, MASK, MASK]],
     ]
+
+
+def test_every_pass_of_a_row_has_an_entry(scripted):
+    """The trace also holds passes that fix nothing, once each."""
+    decoded = decode_blocks(
+        scripted(counting), [[0] * 9, [0] * 3], policy(threshold=0.4), stop=StopRule(frozenset(), 20), trace=True
+    )
+    assert decoded.trace is not None
+    entries = decoded.trace.to_list()
+    assert Counter(entry["phase"] for entry in entries) == decoded.stats.row_forwards
+    assert len({(entry["pass"], entry["row"]) for entry in entries}) == len(entries)
+    assert any(not entry["positions"] for entry in entries)
 
 
 @pytest.mark.parametrize(

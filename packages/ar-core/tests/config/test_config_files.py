@@ -104,6 +104,15 @@ def test_overrides() -> None:
     assert data == {"train": {"lr": 1.0, "betas": [1, 2]}, "model": None}, "the caller's mapping is left alone"
 
 
+def test_a_key_can_be_taken_out() -> None:
+    data = {"train": {"lr": 1.0, "seed": 3}, "model": {"lora": {"rank": 4}}}
+    assert apply_overrides(data, ["~train.seed", "train.lr=2", "~model.lora"]) == {"train": {"lr": 2}, "model": {}}
+    assert data["train"] == {"lr": 1.0, "seed": 3}
+    for absent in ("~train.momentum", "~other.key", "~train.lr.x", "~"):
+        with pytest.raises(ConfigError, match=r"takes out a key that the config does not set"):
+            apply_overrides(data, [absent])
+
+
 @pytest.mark.parametrize("override", ["train.lr", "=1", ".lr=1", "train..lr=1", "--lr"])
 def test_override_form(override: str) -> None:
     with pytest.raises(ConfigError, match="not of the form key=value"):

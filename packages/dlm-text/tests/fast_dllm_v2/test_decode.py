@@ -137,6 +137,15 @@ def test_a_model_that_wants_to_say_the_mask_token(model: PreTrainedModel):
         assert all(MASK not in tokens for tokens in decoded.tokens)
 
 
+def test_config_reaches_the_policy():
+    config = FastDLLMv2DecodeConfig(
+        mask_id=5, threshold=0.7, strict_threshold=True, whole_blocks=True, sub_block_cache=True, commit="fused"
+    )
+    policy = config.policy()
+    assert (policy.mask_id, policy.block_size, policy.window, policy.threshold) == (5, 32, 8, 0.7)
+    assert (policy.strict, policy.whole_blocks, policy.sub_block_cache, policy.commit) == (True, True, True, "fused")
+
+
 def test_config_is_checked_when_made():
     with pytest.raises(ConfigError, match="The sub-block size is 8, which does not divide the block size 12"):
         FastDLLMv2DecodeConfig(mask_id=5, diffusion_block_size=12)

@@ -10,20 +10,27 @@ __all__ = ["apply_overrides"]
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return a copy of ``data`` in which each ``dotted.key=value`` is set; later ones win.
+    """Return a copy of ``data`` in which each ``dotted.key=value`` is set and each ``~dotted.key`` taken out; later ones win.
 
-    Values are YAML (``1e-4`` a number, ``[1, 2]`` a list, ``null`` nothing, ``a=`` empty text). Mappings on the
-    way that do not exist yet, or are ``null``, are created; whether a key is known is checked when the config is built.
+    The syntax is torchtune's. Values are YAML (``1e-4`` a number, ``[1, 2]`` a list, ``null`` nothing, ``a=`` empty text).
+    Mappings on the way that do not exist yet, or are ``null``, are created; whether a key is known is checked when the
+    config is built, and a key that was taken out has its default there.
 
     Raises:
-        ConfigError: an override without ``=`` or without a key, or a key that leads through a value that is no mapping.
+        ConfigError: an override without ``=`` or without a key, a key that leads through a value that is no mapping, or one
+            to take out that is not there.
     """
     result = _copy(data)
     for override in overrides:
+        if override.startswith("~"):
+            _take_out(result, override)
+            continue
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            raise ConfigError(f"the override {override!r} is not of the form key=value, for example train.lr=1e-4")
+            raise ConfigError(
+                f"the override {override!r} is not of the form key=value or ~key, for example train.lr=1e-4 or ~model.lora"
+            )
         target = result
         for depth, part in enumerate(parts[:-1]):
             if target.get(part) is None:
@@ -37,6 +44,16 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
                 )
         target[parts[-1]] = parse_yaml(text, name=f"the override {override!r}") if text else ""
     return result
+
+
+def _take_out(data: dict[str, Any], override: str) -> None:
+    *way, last = override[1:].strip().split(".")
+    target: Any = data
+    for part in way:
+        target = target.get(part) if isinstance(target, dict) else None
+    if not isinstance(target, dict) or last not in target:
+        raise ConfigError(f"the override {override!r} takes out a key that the config does not set; leave it out")
+    del target[last]
 
 
 def _copy(value: Any) -> Any:

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 def recipe_main(
     recipe: Recipe, argv: Sequence[str] | None = None, *, driver: Callable[..., TrainResult] = train
 ) -> int:
-    """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [key=value ...]``.
+    """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [key=value | ~key ...]``.
 
     Args:
         recipe: The recipe.
@@ -42,11 +42,11 @@ def recipe_main(
     parser = argparse.ArgumentParser(
         prog=recipe.name,
         description=f"{recipe.summary} Shipped configs: {', '.join(configs(recipe)) or 'none'}.",
-        epilog="key=value sets one entry of the config, for example train.lr=1e-4; later ones win.",
+        epilog="key=value sets one entry of the config, for example train.lr=1e-4; ~key takes one out, so that its default holds.",
     )
     parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="a shipped config, or a YAML file")
     parser.add_argument("--resume", choices=("auto", "never", "must"), default="auto", help="default: auto")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("overrides", nargs="*", metavar="key=value | ~key")
     arguments = parser.parse_intermixed_args(argv)
     rank = int(os.environ.get("RANK", "0"))
     try:
@@ -61,7 +61,7 @@ def recipe_main(
 
 
 def read_run_config(recipe: Recipe, reference: str, overrides: Sequence[str] = ()) -> Any:
-    """Return the config of a run: a shipped name or a path, changed by ``key=value`` overrides, checked throughout.
+    """Return the config of a run: a shipped name or a path, changed by ``key=value`` and ``~key`` overrides, checked throughout.
 
     Raises:
         ConfigError: Nothing of that name; an unknown key, a wrong type or value, with its dotted path.
