@@ -1,6 +1,8 @@
 """The command line ``ar-train``. Imports torch only inside the commands that train."""
 
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +45,7 @@ ResumeOption = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Entries of the config to set, such as train.lr=1e-4."),
+    typer.Argument(metavar="[KEY=VALUE | ~KEY]...", help="Entries of the config to set, such as train.lr=1e-4, or to take out."),
 ]
 
 
@@ -138,12 +140,17 @@ def fit(
         raise ConfigError(
             "`ar-train fit` needs the package lightning; install it with `pip install 'ar-core[train]'`"
         ) from error
+    # Lightning announces devices and a product of its makers; our own progress line is what counts.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities")
     arguments = ["--config", config, "--resume", resume, *(overrides or [])]
     raise typer.Exit(recipe_main(target, arguments, driver=driver))
 
 
 def main() -> None:
     """Run the command line; input that cannot be used is one sentence and exit code 2."""
+    # transformers imports torchao where it is installed, which warns about its own build.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
         app()
     except ArError as error:
