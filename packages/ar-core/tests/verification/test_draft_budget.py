@@ -2,7 +2,7 @@
 
 import pytest
 from ar_core.errors import ConfigError
-from ar_core.verification import TYPICAL_PASS_COST, DraftBudget, PassCost, measure_pass_cost
+from ar_core.verification import TYPICAL_PASS_COST, DraftBudget, PassCost
 
 FREE = PassCost((1, 32), (1.0, 1.0))
 PROPORTIONAL = PassCost((1, 2), (1.0, 2.0))
@@ -10,7 +10,9 @@ PROPORTIONAL = PassCost((1, 2), (1.0, 2.0))
 
 @pytest.mark.parametrize(("n", "ratio"), [(1, 1.0), (2, 1.5), (3, 1.75), (4, 2.0), (8, 4.0), (6, 3.0)])
 def test_ratios_between_and_beyond_the_measured_points(n, ratio):
-    assert PassCost((1, 2, 4), (2.0, 3.0, 4.0)).ratio(n) == pytest.approx(ratio)
+    curve = PassCost((1, 2, 4), (2.0, 3.0, 4.0))
+    assert curve.ratio(n) == pytest.approx(ratio)
+    assert curve.time(n) == pytest.approx(2 * ratio)
 
 
 @pytest.mark.parametrize(
@@ -53,23 +55,3 @@ def test_passes_without_a_draft_do_not_count_towards_a_probe():
     for _ in range(40):
         assert budget.limit([0], [[]]) == 0
     assert [budget.limit([0], [[1]]) for _ in range(16)] == [0] * 15 + [1]
-
-
-def test_measuring_takes_every_length_each_round_and_shortens_the_context(table_model):
-    model = table_model(context_length=20)
-    curve = measure_pass_cost(model, tokens=(1, 2, 4), context=256, batch=3, rounds=2)
-    assert curve.tokens == (1, 2, 4)
-    assert all(seconds > 0 for seconds in curve.seconds)
-    assert model.passes == [(3, 16)] + [(3, 1), (3, 2), (3, 4)] * 3
-
-
-def test_the_minimum_counts_and_the_first_round_does_not(table_model, monkeypatch):
-    durations = iter([1.0, 1.0, 5.0, 9.0, 7.0, 6.0])
-    readings = (reading for duration in durations for reading in (0.0, duration))
-    monkeypatch.setattr("ar_core.verification.pass_cost.time.perf_counter", lambda: next(readings))
-    assert measure_pass_cost(table_model(), tokens=(1, 2), context=4, rounds=2).seconds == (5.0, 6.0)
-
-
-def test_measuring_refuses_a_context_that_is_too_small(table_model):
-    with pytest.raises(ConfigError, match="a model with a context of 4, but at least one round and one cached token"):
-        measure_pass_cost(table_model(context_length=4), tokens=(1, 4))

@@ -4,9 +4,10 @@ from ar_core.verification.draft_budget import DraftBudget
 from ar_core.verification.first_difference import FirstDifference, first_difference
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.ngram import NgramLookup
-from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost, measure_pass_cost
+from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
 from ar_core.verification.proposer import Proposer
 from ar_core.verification.speculative import speculative
+from ar_core.verification.timing import measure_pass_cost, measure_pass_costs
 
 __all__ = [
     "TYPICAL_PASS_COST",
@@ -18,5 +19,6 @@ __all__ = [
     "Proposer",
     "first_difference",
     "measure_pass_cost",
+    "measure_pass_costs",
     "speculative",
 ]
