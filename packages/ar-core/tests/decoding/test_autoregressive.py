@@ -199,6 +199,33 @@ def test_a_prompt_that_just_fits_runs():
     assert len(run(count_up, [[1] * 57]).tokens[0]) == 7
 
 
+def test_rates_count_every_phase():
+    stats = DecodeStats(generated=[9, 3])
+    for phase, rows in (("prefill", 2), ("denoise", 2), ("denoise", 1), ("commit", 2), ("fused", 1)):
+        with stats.forward(phase, rows):
+            pass
+    stats.seconds.update({"prefill": 1.0, "denoise": 2.0, "commit": 4.0, "fused": 1.0})
+    assert stats.nfe == 5
+    assert stats.tokens_per_forward == 12 / 8
+    assert stats.tokens_per_second == pytest.approx(12 / 8, rel=1e-2)
+
+
+def test_one_host_read_per_pass(monkeypatch):
+    backbone, reads = Scripted(count_up), []
+    sampler = Sampler()
+    for name in ("tolist", "item", "cpu", "__bool__", "__int__", "__float__"):
+        original = getattr(Tensor, name)
+
+        def counted(tensor, *args, original=original, name=name, **kwargs):
+            if tensor.dtype == torch.int64 and tensor.ndim == 1 and tensor.numel() == 1 and not args:
+                reads.append(name)
+            return original(tensor, *args, **kwargs)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    out = run(count_up, [[3]], sampler=sampler, backbone=backbone)
+    assert reads == ["tolist"] * out.stats.nfe
+
+
 def test_statistics_merge_and_serialise():
     first, second = run(count_up).stats, run(count_up, [[1, 2]]).stats
     both = first + second

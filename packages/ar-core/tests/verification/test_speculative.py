@@ -1,11 +1,12 @@
 """The loop on a table model: outputs, counters, stops, roll-back, streaming, host reads."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from ar_core.decoding import StopRule, autoregressive
-from ar_core.errors import ConfigError, DataError
+from ar_core.errors import ConfigError, DataError, NumericsError
 from ar_core.sampling import Sampler
 from ar_core.verification import Jacobi, NgramLookup, PassCost, speculative
 
@@ -219,6 +220,36 @@ def test_short_rows_never_outgrow_the_cache(table_model, scripted):
         fallback=False,
     )
     assert got.tokens == truth
+
+
+@pytest.mark.parametrize("length", [1, 5, 12])
+def test_a_proposer_that_ignores_its_limits_is_cut(table_model, scripted, length):
+    """Drafts longer than a row or the cache has room for; the row nearest its end decides over neither."""
+    prompts = [[1] * 20, [2]]
+    truth = autoregressive(table_model(context_length=64), prompts, stop=limit(40), sampler=GREEDY).tokens
+
+    class Boundless(scripted):
+        def propose(self, rows, contexts, limits):
+            return super().propose(rows, contexts, [30] * len(limits))
+
+    model = table_model(context_length=20 + length)
+    proposer = Boundless(truth, None, 30, 11)
+    got = speculative(model, prompts, proposer, stop=limit(length), sampler=GREEDY, fallback=False)
+    assert got.tokens == [row[:length] for row in truth]
+    assert got.stats.accepted.total() == got.stats.row_forwards.total()
+    assert sum(tokens * times for tokens, times in got.stats.accepted.items()) == 2 * length
+    assert max(width for _, width in model.passes[1:]) <= length if length > 1 else len(model.passes) == 1
+
+
+@pytest.mark.parametrize("sampler", [GREEDY, WARM])
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_refused(table_model, prompts, sampler, trace, bad):
+    model = table_model()
+    model.table[:, 4] = bad
+    for decode in (autoregressive, partial(speculative, proposer=Jacobi())):
+        with pytest.raises(NumericsError, match="logits are not numbers"):
+            decode(model, prompts, stop=limit(9), sampler=sampler, trace=trace)
 
 
 def test_a_draft_outside_the_vocabulary_is_refused(table_model, scripted, prompts):

@@ -4,6 +4,7 @@ from ar_core.decoding.autoregressive import autoregressive
 from ar_core.decoding.backbone import Backbone
 from ar_core.decoding.causal_pass import causal_pass, uncached_pass
 from ar_core.decoding.decoded import Decoded, OnToken
+from ar_core.decoding.numerics import check_sound, sound_or_negative
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
 from ar_core.decoding.stop import Finish, StopRule
@@ -22,5 +23,7 @@ __all__ = [
     "autoregressive",
     "causal_pass",
     "check_prompts",
+    "check_sound",
+    "sound_or_negative",
     "uncached_pass",
 ]

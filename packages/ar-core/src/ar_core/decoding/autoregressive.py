@@ -10,6 +10,7 @@ from torch import Tensor
 from ar_core.decoding.backbone import Backbone
 from ar_core.decoding.causal_pass import causal_pass
 from ar_core.decoding.decoded import Decoded, OnToken
+from ar_core.decoding.numerics import check_sound, sound_or_negative
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
 from ar_core.decoding.stop import StopRule
@@ -52,6 +53,7 @@ def autoregressive(
 
     Raises:
         DataError: a prompt is empty, holds ids outside the vocabulary, or does not fit the context with its new tokens.
+        NumericsError: the model's logits are not numbers.
     """
     prompts = [list(prompt) for prompt in prompts]
     check_prompts(backbone, prompts, stop.max_new_tokens)
@@ -81,7 +83,8 @@ def autoregressive(
                 tokens = sampler.choose(logits, generators)
             else:
                 tokens, confidences = sampler.pick(logits, generators)
-            fresh: list[int] = tokens.tolist()
+            fresh: list[int] = sound_or_negative(tokens, logits).tolist()
+        check_sound(fresh)
         alive = []
         for slot, (row, token) in enumerate(zip(active, fresh)):
             generated = output[row]

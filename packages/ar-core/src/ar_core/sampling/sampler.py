@@ -128,4 +128,5 @@ def draw(probabilities: Tensor, generators: Sequence[Generator] | None) -> Tenso
     total = mass[:, -1:]
     # Kept below the total, so that rounding cannot push the point past the last id with mass; "right" skips ids of mass 0.
     points = torch.minimum(uniforms.to(mass.device)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(mass, points, right=True)[:, 0]
+    # Among masses that are not numbers there is no place; an id all the same, so that it is the decoder that refuses them.
+    return torch.searchsorted(mass, points, right=True)[:, 0].clamp(max=mass.shape[-1] - 1)

@@ -16,6 +16,8 @@ from ar_core.decoding import (
     Trace,
     causal_pass,
     check_prompts,
+    check_sound,
+    sound_or_negative,
 )
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler, row_generators
@@ -83,6 +85,7 @@ def speculative(
     Raises:
         DataError: see :func:`ar_core.decoding.check_prompts`.
         ConfigError: the proposer drafted an id outside the vocabulary.
+        NumericsError: the verifier's logits are not numbers.
     """
     check_prompts(backbone, prompts, stop.max_new_tokens)
     generators = row_generators(seed, len(prompts))
@@ -178,9 +181,10 @@ def _pick(
     if with_confidences:
         tokens, confidences = sampler.pick(logits, generators)
         # Ids are exact in float64, so that both come in one transfer.
-        numbers, sure = torch.stack([tokens.double(), confidences.double()]).tolist()
+        numbers, sure = torch.stack([sound_or_negative(tokens, logits).double(), confidences.double()]).tolist()
     else:
-        numbers, sure = sampler.choose(logits, generators).tolist(), []
+        numbers, sure = sound_or_negative(sampler.choose(logits, generators), logits).tolist(), []
+    check_sound(numbers)
     ends = list(accumulate(lengths))
     spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
     return [[int(number) for number in numbers[span]] for span in spans], [sure[span] for span in spans]
