@@ -41,10 +41,10 @@ def tiny(request):
     return HFBackbone(model)
 
 
-def assert_equal_but_for_near_ties(backbone, prompts, expected, got):
-    """Exact in float64; below, a difference is allowed where the top-2 margin is under 1e-3, and printed."""
+def assert_equal_but_for_near_ties(backbone, prompts, expected, got, stop):
+    """Exact in float64; below, a token less than 1e-3 under the best logit is allowed to differ, and printed."""
     for row, prompt in enumerate(prompts):
-        difference = first_difference(backbone, prompt, expected[row], got[row])
+        difference = first_difference(backbone, prompt, expected[row], got[row], stop_ids=stop.stop_ids)
         if difference is not None:
             print(f"prompt {row}: {difference}")
             assert backbone.dtype != torch.float64
@@ -88,15 +88,31 @@ def test_first_difference_names_step_ids_and_margin(tiny):
     stop = StopRule(frozenset(), 6)
     tokens = autoregressive(tiny, [[8, 9]], stop=stop, sampler=Sampler()).tokens[0]
     assert first_difference(tiny, [8, 9], tokens, tokens) is None
-    other = [*tokens[:4], (tokens[4] + 1) % 97, tokens[5]]
-    found = first_difference(tiny, [8, 9], tokens, other)
-    assert (found.step, found.expected, found.got) == (4, tokens[4], other[4])
-    logits = tiny.model(torch.tensor([[8, 9, *tokens[:4]]])).logits[0, -1]
-    best, second = logits.topk(2).values.tolist()
-    assert found.margin == pytest.approx(best - second)
+    with torch.no_grad():
+        logits = tiny.model(torch.tensor([[8, 9, *tokens[:4]]])).logits[0, -1]
+    order = logits.argsort(descending=True).tolist()
+    for rank in (1, 2, 50, 96):
+        other = [*tokens[:4], order[rank], tokens[5]]
+        found = first_difference(tiny, [8, 9], tokens, other)
+        assert (found.step, found.expected, found.got) == (4, tokens[4], order[rank])
+        assert found.margin == pytest.approx(float(logits[order[0]] - logits[order[rank]]))
+    assert str(found).startswith(f"step 4: {tokens[4]} expected, {order[96]} found, top-2 margin ")
+    banned = first_difference(tiny, [8, 9], tokens, other, banned_ids=order[:3])
+    assert banned.margin == pytest.approx(float(logits[order[3]] - logits[order[96]]))
+
+
+def test_an_output_that_ended_early_is_judged_by_the_best_stop_id(tiny):
+    stop = StopRule(frozenset(), 6)
+    tokens = autoregressive(tiny, [[8, 9]], stop=stop, sampler=Sampler()).tokens[0]
+    with torch.no_grad():
+        logits = tiny.model(torch.tensor([[8, 9, *tokens[:3]]])).logits[0, -1]
     short = first_difference(tiny, [8, 9], tokens, tokens[:3])
     assert (short.step, short.expected, short.got) == (3, tokens[3], None)
-    assert str(short).startswith(f"step 3: {tokens[3]} expected, None found, top-2 margin ")
+    assert short.margin == float("inf"), "no near tie excuses it where no stop id is known"
+    known = first_difference(tiny, [8, 9], tokens, tokens[:3], stop_ids=(11, 12))
+    assert known.margin == pytest.approx(float(logits.max() - logits[[11, 12]].max()))
+    longer = first_difference(tiny, [8, 9], tokens[:3], tokens)
+    assert (longer.expected, longer.got, longer.margin) == (None, tokens[3], 0)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +142,7 @@ def test_stories260k(stories, method, dtype):
     stop = StopRule(frozenset({1, 2}), 96)
     expected = autoregressive(backbone, prompts, stop=stop, sampler=Sampler())
     got = speculative(backbone, prompts, PROPOSERS[method](), stop=stop, sampler=Sampler(), fallback=False)
-    assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens)
+    assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens, stop)
     print(f"{method}: {got.stats.tokens_per_forward:.2f} tokens per forward")
     assert got.stats.nfe < expected.stats.nfe
     warm = Sampler(temperature=0.8, top_p=0.9)
@@ -161,4 +177,4 @@ def test_smollm2_on_spec_bench(smollm2_gguf, data_dir, dtype, count, length):
     for method, make in PROPOSERS.items():
         got = speculative(backbone, prompts, make(), stop=stop, sampler=Sampler())
         print(f"{method}: {got.stats.tokens_per_forward:.2f} tokens per forward")
-        assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens)
+        assert_equal_but_for_near_ties(backbone, prompts, expected.tokens, got.tokens, stop)
