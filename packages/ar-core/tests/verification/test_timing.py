@@ -57,7 +57,9 @@ def test_a_disturbed_measurement_is_continued(table_model, clock, disturbed):
 @pytest.mark.parametrize("always", [(1.0, 93.0, 81.0, 40.0), (2.0, 1.0, 1.0, 1.0)])
 def test_a_machine_that_stays_busy_is_said_and_gives_no_curve(table_model, clock, always):
     clock(0, 0, 0, 0, *always * 12)
-    with pytest.raises(ConfigError, match="after 12 repetitions .* too busy with other work; try again when it is quiet"):
+    with pytest.raises(
+        ConfigError, match=r"after 12 repetitions .* too busy with other work; try again when it is quiet"
+    ):
         measure_pass_cost(table_model(), tokens=(1, 4, 16, 32), rounds=3)
 
 
