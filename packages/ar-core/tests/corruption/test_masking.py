@@ -46,6 +46,14 @@ def test_hide_leaves_the_rest_and_the_caller_alone() -> None:
     assert torch.equal(view[~hidden], ids[~hidden])
 
 
+def test_epsilon_is_the_lowest_rate() -> None:
+    everything = torch.ones(64_000, dtype=torch.bool)
+    blocks = blocks_of(64_000, 8)
+    assert UniformRatePerBlock(1.0)(everything, blocks, torch.Generator().manual_seed(0)).all()
+    hidden = UniformRatePerBlock(0.5)(everything, blocks, torch.Generator().manual_seed(0))
+    assert abs(hidden.float().mean().item() - 0.75) < 0.01
+
+
 def test_fraction_masked_and_counts_per_block() -> None:
     """Oracle 18: mean rate (1 + eps) / 2 within 3 sigma; counts follow the uniform mixture of binomials.
 

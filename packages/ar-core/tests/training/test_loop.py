@@ -1,10 +1,13 @@
 import json
+import math
+from pathlib import Path
 
 import pytest
 import torch
-from ar_core.errors import ConfigError, DataError, NumericsError, ResumeError
+from ar_core.errors import CheckpointError, ConfigError, DataError, NumericsError, ResumeError
 from ar_core.io import read_tensors
 from ar_core.training import train
+from ar_core.training.metrics import MetricsFile
 
 
 def records(directory):
@@ -134,6 +137,38 @@ def test_sources_that_end_or_misnumber_are_refused(toy):
         train(toy.job(source=Short()), toy.config())
     with pytest.raises(DataError, match="sample number 10 of the run carries index 0"):
         train(toy.job(source=Shuffled()), toy.config())
+
+
+def test_an_input_error_in_a_worker_is_the_sentence_it_was(toy):
+    """Without the traceback that torch wraps around it."""
+
+    class Bad(toy.TwoTerms):
+        def prepare(self, batch, rng):
+            raise DataError("line 7 is no JSON: mend it")
+
+    for workers in (0, 1):
+        with pytest.raises(DataError) as caught:
+            train(toy.job(objective=Bad()), toy.config(num_workers=workers))
+        assert str(caught.value) == "line 7 is no JSON: mend it"
+
+
+def test_metrics_that_are_no_numbers_are_null(tmp_path):
+    metrics = MetricsFile(tmp_path, step=0)
+    metrics.write({"step": 1, "evaluation": {"loss": math.nan, "other": 1.5}})
+    metrics.close()
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {"step": 1, "evaluation": {"loss": None, "other": 1.5}}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_metrics_on_a_full_disk_are_one_sentence(tmp_path):
+    metrics = MetricsFile(tmp_path, step=0)
+    metrics._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    with pytest.raises(
+        CheckpointError, match=r"metrics.jsonl' cannot be written \(No space left on device\): make room"
+    ):
+        metrics.write({"step": 1})
+    metrics.close()
 
 
 def test_settings_and_job_that_do_not_fit(toy, tmp_path):

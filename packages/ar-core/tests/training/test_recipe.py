@@ -12,6 +12,7 @@ from ar_core.training import build_job, read_run_config, recipe_main, train
 
 METHOD = """
 from dataclasses import dataclass, field
+from ar_core.config import FREE
 from ar_core.registry import Recipe
 from ar_core.training import TrainConfig
 from toykit import toy
@@ -21,6 +22,7 @@ RECIPE = Recipe("denoise", "Denoise vectors.", "toykit.recipes", "toykit.method:
 @dataclass(frozen=True)
 class Method:
     dropout: float = 0.0
+    chunk: int = field(default=8, metadata=FREE)
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -118,6 +120,7 @@ def test_help_names_the_shipped_configs(recipe, capsys):
 def test_method_settings_identify_the_run(recipe, tmp_path, capsys):
     arguments = ["--config", "tiny", f"train.checkpoint_dir={tmp_path}"]
     assert recipe_main(recipe, arguments) == 0
+    assert recipe_main(recipe, [*arguments, "method.chunk=2", "--resume", "must"]) == 0
     assert recipe_main(recipe, [*arguments, "method.dropout=0.5"]) == 2
     assert "job.method.dropout was 0.0" in capsys.readouterr().err
     job = build_job(recipe, read_run_config(recipe, "tiny", ["method.dropout=0.5"]))

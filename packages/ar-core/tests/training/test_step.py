@@ -265,3 +265,17 @@ def test_bf16_computes_in_bfloat16_and_keeps_weights_and_moments_in_float32(toy)
     assert report.loss == pytest.approx(exact(batches(toy, [4]), 0).loss, rel=2e-2)
     assert {p.dtype for p in models["model"].parameters()} == {torch.float32}
     assert {v.dtype for s in step.turns[0].optimizer.state.values() for v in s.values()} == {torch.float32}
+
+
+def test_betas_reach_the_optimiser(toy):
+    step, _ = build(toy, betas=(0.5, 0.7))
+    assert {group["betas"] for group in step.turns[0].optimizer.param_groups} == {(0.5, 0.7)}
+
+
+def test_an_update_moves_at_the_rate_of_its_own_step(toy):
+    step, models = build(toy, lr=0.4, warmup_steps=4, clip_norm=None)
+    before = {name: value.clone() for name, value in models["model"].state_dict().items()}
+    step(batches(toy, [4]), 0)
+    moved = max((value - before[name]).abs().max().item() for name, value in models["model"].state_dict().items())
+    # Adam's first update is the rate times the sign of the gradient.
+    assert moved == pytest.approx(0.1, rel=1e-3)

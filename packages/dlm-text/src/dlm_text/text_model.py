@@ -19,7 +19,8 @@ def build_text_model(
         seed: of fresh weights and adapters.
 
     Raises:
-        ConfigError: there is no tokenizer, or rows are longer than the model's context.
+        ConfigError: there is no tokenizer or one with more ids than the model embeds, or rows are longer than the model's
+            context.
         ArError: as loading the model does.
     """
     loaded = build_model(
@@ -34,5 +35,11 @@ def build_text_model(
     if data.seq_len > context:
         raise ConfigError(
             f"data.seq_len is {data.seq_len} and the model's context only {context}: set seq_len to {context} or less"
+        )
+    largest, embeddings = max(loaded.tokenizer.get_vocab().values()), loaded.model.get_input_embeddings().num_embeddings
+    if largest >= embeddings:
+        raise ConfigError(
+            f"the tokenizer has ids up to {largest} and the model embeds only {embeddings}: give a model with at least "
+            f"{largest + 1} embeddings, or its own tokenizer"
         )
     return loaded.model, loaded.tokenizer

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ar_core.block_diffusion import block_diffusion_mask, block_grid
-from ar_core.corruption import SampleRng
+from ar_core.corruption import SampleRng, UniformRatePerBlock
 from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
 from ar_core.masks import Mask, Tokens, block_diffusion
@@ -214,3 +214,42 @@ def test_supervision_on_the_mask_token_is_refused(make_sample, mask_id: int) -> 
     message = r"sample 7 is supervised on the mask token \(id 49\), which must never be generated: remove it"
     with pytest.raises(DataError, match=message):
         objective(mask_id).prepare([sample], RNG)
+
+
+@pytest.mark.parametrize("apart", [(True, True), (True, False), (False, True), (False, False)])
+def test_noise_is_drawn_on_the_blocks_of_the_layout(make_sample, mask_id: int, apart: tuple[bool, bool]) -> None:
+    seen = []
+
+    def sampler(maskable, blocks, generator):
+        seen.append((maskable, blocks))
+        return maskable
+
+    config = FastDLLMv2Config(
+        diffusion_block_size=4,
+        sub_block_size=2,
+        block_first="clean",
+        document_mask=apart[0],
+        document_positions=apart[1],
+    )
+    sample = make_sample(3, 9, 4, 14, prompt=0)
+    prepared = FastDLLMv2Objective(config, mask_id, sampler=sampler).prepare([sample], RNG)
+    block = prepared.tensors["block"].reshape(-1)[:27]
+    ((maskable, blocks),) = seen
+    assert torch.equal(blocks, block)
+    firsts = torch.ones(27, dtype=torch.bool)
+    firsts[1:] = block[1:] != block[:-1]
+    assert torch.equal(maskable, ~firsts)
+
+
+def test_min_noise_reaches_the_sampler(mask_id: int) -> None:
+    assert objective(mask_id, min_noise=0.25).sampler == UniformRatePerBlock(0.25)
+
+
+def test_max_logits_bounds_the_logits_of_the_head(llama, make_sample, mask_id: int) -> None:
+    held: list[int] = []
+    handle = llama.lm_head.register_forward_hook(lambda module, inputs, logits: held.append(logits.numel()))
+    bounded = objective(mask_id, max_logits=7 * 50)
+    bounded.sums({"model": llama}, bounded.prepare([make_sample(0, 40)], RNG))
+    handle.remove()
+    assert len(held) > 1
+    assert max(held) <= 7 * 50

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 from ar_core.config import from_dict, load_yaml, to_dict
-from ar_core.data import TextDataConfig
+from ar_core.corruption import FixedRate, SampleRng
+from ar_core.data import TextDataConfig, build_source
 from ar_core.decoding import StopRule
 from ar_core.errors import ConfigError
-from ar_core.hf import HFBackbone, LlamaScratch, LoraConfig, ModelConfig
+from ar_core.hf import HFBackbone, LlamaScratch, LoraConfig, ModelConfig, build_model
 from ar_core.registry import configs
-from ar_core.training import TrainConfig, read_run_config, recipe_main, train
+from ar_core.training import TrainConfig, mean_loss, read_run_config, recipe_main, train
 from ar_core.training.lightning_task import fit
 from dlm_text.fast_dllm_v2 import RECIPE
 from dlm_text.fast_dllm_v2.checkpoint import load_checkpoint
 from dlm_text.fast_dllm_v2.config import FastDLLMv2Config
 from dlm_text.fast_dllm_v2.decode import FastDLLMv2DecodeConfig, generate
+from dlm_text.fast_dllm_v2.objective import FastDLLMv2Objective
 from dlm_text.fast_dllm_v2.train import EvaluationConfig, FastDLLMv2Run, build, held_out_losses
 
 SCRATCH = LlamaScratch(hidden=32, layers=2, heads=2, kv_heads=1, intermediate=48, context=128, init_std=0.18)
@@ -220,3 +222,98 @@ def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 def test_bad_evaluation_settings_are_refused(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         EvaluationConfig(**values)
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_rows_are_made_as_the_run_says(tmp_path: Path, reference: bool) -> None:
+    run = small_run(tmp_path, seed=3)
+    run = dataclasses.replace(run, method=dataclasses.replace(run.method, reference_padding=reference))
+    job = build(run)
+    facts = job.source.describe()
+    asked = {
+        "pad_id": job.objective.mask_id,
+        "block_size": 8,
+        "reference_padding": reference,
+        "seed": 3,
+        "split": "train",
+    }
+    assert {key: facts[key] for key in asked} == asked
+
+
+def test_evaluation_reads_the_held_out_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = []
+
+    def spy(*arguments, split="train", **options):
+        splits.append(split)
+        return build_source(*arguments, split=split, **options)
+
+    monkeypatch.setattr("dlm_text.fast_dllm_v2.train.build_source", spy)
+    build(small_run(tmp_path, eval_every=1))
+    assert splits == ["held_out", "train"]
+
+
+def test_held_out_rates_are_of_one_view(llama, make_sample, mask_id: int) -> None:
+    samples = [make_sample(i, 21, prompt=3) for i in range(4)]
+    config = FastDLLMv2Config(diffusion_block_size=4, sub_block_size=2)
+    losses = held_out_losses(llama, samples, config, mask_id, EvaluationConfig(rates=(0.15,)))
+    single = FastDLLMv2Objective(dataclasses.replace(config, complementary=False), mask_id, sampler=FixedRate(0.15))
+    assert losses["masked_ce_15"] == pytest.approx(mean_loss(single, {"model": llama}, samples)["masked"], abs=1e-9)
+
+
+@pytest.mark.parametrize("block_first", ["noised", "clean"])
+@pytest.mark.parametrize("apart", [(True, True), (True, False), (False, True), (False, False)])
+def test_masked_and_causal_losses_are_over_the_same_tokens(
+    make_sample, mask_id: int, monkeypatch: pytest.MonkeyPatch, apart: tuple[bool, bool], block_first
+) -> None:
+    counts = []
+
+    def counted(objective, models, samples, **options):
+        counts.append(sum(objective.prepare([sample], SampleRng(0)).weights.popitem()[1] for sample in samples))
+        return dict.fromkeys(objective.coefficients, 0.0)
+
+    monkeypatch.setattr("dlm_text.fast_dllm_v2.train.mean_loss", counted)
+    monkeypatch.setattr("dlm_text.autoregressive.train.mean_loss", counted)
+    config = FastDLLMv2Config(
+        diffusion_block_size=4, sub_block_size=2, document_mask=apart[0], document_positions=apart[1],
+        block_first=block_first,
+    )  # fmt: skip
+    evaluation = EvaluationConfig(rates=(1.0,))
+    held_out_losses(torch.nn.Linear(1, 1), [make_sample(0, 6, 9, prompt=0)], config, mask_id, evaluation)
+    masked, causal = counts
+    assert masked == causal > 0
+
+
+def test_gradient_checkpointing_is_switched_on() -> None:
+    scratch = dataclasses.replace(SCRATCH, vocab=9)
+    assert build_model(ModelConfig(scratch=scratch, gradient_checkpointing=True)).model.is_gradient_checkpointing
+    assert not build_model(ModelConfig(scratch=scratch)).model.is_gradient_checkpointing
+
+
+def test_the_seed_decides_fresh_weights(tmp_path: Path) -> None:
+    first, again, other = (build(small_run(tmp_path, seed=seed)).models["model"].lm_head.weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_converted_checkpoint_keeps_its_block_size(tmp_path: Path) -> None:
+    run = small_run(tmp_path, steps=1, checkpoint_dir=str(tmp_path / "run"))
+    train(build(run), run.train)
+    model = ModelConfig(path=str(tmp_path / "run" / "final"))
+    build(dataclasses.replace(run, model=model))
+    with pytest.raises(ConfigError, match=r"converted with blocks of 8 .* method\.diffusion_block_size is 4: set it to 8"):
+        build(dataclasses.replace(run, model=model, method=dataclasses.replace(run.method, diffusion_block_size=4)))
+
+
+def test_a_vocabulary_smaller_than_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    scratch = dataclasses.replace(SCRATCH, vocab=10)
+    with pytest.raises(ConfigError, match=r"ids up to \d+ and the model embeds only 10: give a model with at least"):
+        build(dataclasses.replace(small_run(tmp_path), model=ModelConfig(scratch=scratch)))
+
+
+def test_memory_settings_do_not_make_another_run(tmp_path: Path) -> None:
+    options = ["--config", "tiny", "train.batch_size=2", "train.warmup_steps=0", "data.count=40", "train.steps=2"]
+    options += [f"train.checkpoint_dir={tmp_path}", "train.eval_every=null", f"data.cache_dir={tmp_path / 'rows'}"]
+    changed = ["method.max_logits=500", "model.gradient_checkpointing=true", "method.views=stacked"]
+    assert recipe_main(RECIPE, options) == 0
+    assert recipe_main(RECIPE, [*options, *changed, "--resume", "must"]) == 0
+    assert recipe_main(RECIPE, [*options, "method.block_first=noised"]) == 2

@@ -1,9 +1,19 @@
 """Strict configuration: plain mappings in, typed frozen dataclasses out. Imports no torch."""
 
 from .build import from_dict, to_dict
+from .free import FREE
 from .nearest import did_you_mean
 from .overrides import apply_overrides
 from .paths import expand_path
 from .yaml_file import load_yaml, parse_yaml
 
-__all__ = ["apply_overrides", "did_you_mean", "expand_path", "from_dict", "load_yaml", "parse_yaml", "to_dict"]
+__all__ = [
+    "FREE",
+    "apply_overrides",
+    "did_you_mean",
+    "expand_path",
+    "from_dict",
+    "load_yaml",
+    "parse_yaml",
+    "to_dict",
+]

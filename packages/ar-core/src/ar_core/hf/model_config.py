@@ -1,8 +1,9 @@
 """Settings of the model section of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ar_core.config import FREE
 from ar_core.errors import ConfigError
 
 __all__ = ["LlamaScratch", "LoraConfig", "ModelConfig"]
@@ -67,9 +68,9 @@ class ModelConfig:
     """Dtype of the weights in memory."""
     lora: LoraConfig | None = None
     """Train adapters instead of all weights."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = field(default=False, metadata=FREE)
     """Recompute activations in the backward pass: less memory, about a third more time."""
-    attn_backend: str = "auto"
+    attn_backend: str = field(default="auto", metadata=FREE)
     """Backend of `ar_core.attention.attend`; "auto" chooses by device, mask and size."""
 
     def __post_init__(self) -> None:

@@ -2,19 +2,28 @@
 
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..corruption import SampleRng
-from ..errors import ConfigError, DataError
+from ..errors import ArError, ConfigError, DataError
 from .config import TrainConfig
 from .job import Job
 from .objective import Objective, Prepared
 from .ranks import Ranks
 
 __all__ = ["StepDataset", "step_loader"]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An input error on its way from a worker to the loop, where torch would wrap a traceback into its sentence."""
+
+    kind: type[ArError]
+    sentence: str
 
 
 class StepDataset(IterableDataset):
@@ -45,10 +54,18 @@ class StepDataset(IterableDataset):
         self.ranks = ranks
         self.start = start
 
-    def __iter__(self) -> Iterator[list[Prepared]]:
-        """Yield the steps of this worker, up to the last step of the run."""
+    def __iter__(self) -> Iterator[list[Prepared] | _Failed]:
+        """Yield the steps of this worker, up to the last step of the run or the first error of its input."""
         info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
+        if info is None:
+            yield from self._steps(0, 1)
+            return
+        try:
+            yield from self._steps(info.id, info.num_workers)
+        except ArError as error:
+            yield _Failed(type(error), str(error))
+
+    def _steps(self, worker: int, workers: int) -> Iterator[list[Prepared]]:
         batch, share = self.config.batch_size, self.config.batch_size // self.ranks.size
         micro = self.config.micro_batch_size or share
         rng = SampleRng(self.config.seed)
@@ -82,9 +99,20 @@ def _check(samples: list[Mapping[str, Any]], start: int, count: int) -> None:
             )
 
 
+class StepLoader(DataLoader):
+    """Loader of whole optimiser steps; what a worker cannot prepare is raised here as the error it was there."""
+
+    def __iter__(self) -> Any:
+        """Yield ``list[Prepared]`` after ``list[Prepared]``."""
+        for step in super().__iter__():
+            if isinstance(step, _Failed):
+                raise step.kind(step.sentence)
+            yield step
+
+
 def step_loader(dataset: StepDataset) -> DataLoader:
     """Return the loader of a run: one ``list[Prepared]`` an optimiser step, in order, for any number of workers."""
-    return DataLoader(
+    return StepLoader(
         dataset,
         batch_size=None,
         num_workers=dataset.config.num_workers,

@@ -22,7 +22,8 @@ class TrainConfig:
     batch_size: int = 8
     """Samples per optimiser step, over all ranks and micro-batches."""
     micro_batch_size: int | None = None
-    """Samples per forward pass; None means a rank's whole share at once. Changes memory, not the result."""
+    """Samples per forward pass; None means a rank's whole share at once. Changes memory, not the result (but for models with
+    dropout, whose draws are per forward pass)."""
     lr: float = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.0
@@ -38,7 +39,7 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     """Largest Euclidean norm of each player's whole gradient; None leaves it as it is."""
     seed: int = 0
-    """Seed of the corruption and of dropout."""
+    """Seed of everything random: fresh weights and adapters, order of the data, corruption, dropout."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32 computes in the dtype of the weights; bf16 runs the forward pass under autocast and leaves weights,
     gradients and optimiser state in their own dtype."""

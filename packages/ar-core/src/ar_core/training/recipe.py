@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..config import apply_overrides, from_dict, load_yaml, to_dict
+from ..config import FREE, apply_overrides, from_dict, load_yaml, to_dict
 from ..errors import ArError
 from ..registry import Recipe, config_path, configs, resolve
 from .job import Job, TrainResult
@@ -73,9 +73,15 @@ def read_run_config(recipe: Recipe, reference: str, overrides: Sequence[str] = (
 def build_job(recipe: Recipe, config: Any) -> Job:
     """Build models, data and objective of a run; model and method settings become part of the run's identity."""
     job: Job = resolve(recipe.build)(config)
-    settings = to_dict(config)
-    identity: dict[str, Any] = {key: settings[key] for key in ("model", "method") if key in settings}
+    sections = {name: getattr(config, name) for name in ("model", "method") if hasattr(config, name)}
+    identity: dict[str, Any] = {name: _decisive(section) for name, section in sections.items()}
     return dataclasses.replace(job, identity={"recipe": recipe.name, **identity, **job.identity})
+
+
+def _decisive(section: Any) -> dict[str, Any]:
+    """A section of a config without the settings that leave the trained weights as they are."""
+    free = {field.name for field in dataclasses.fields(section) if FREE.items() <= field.metadata.items()}
+    return {name: value for name, value in to_dict(section).items() if name not in free}
 
 
 def run_recipe(

@@ -20,7 +20,7 @@ __all__ = ["OptimizerStep", "StepReport", "TrainStep"]
 
 
 class TrainStep(nn.Module):
-    """An objective and its models as one module, so that wrappers (FSDP2, compile) see one forward per micro-batch.
+    """An objective and its models as one module: one forward per micro-batch, for whatever wraps it.
 
     Args:
         objective: The method.

@@ -1,8 +1,9 @@
 """Hyperparameters of Fast-dLLM v2 (arXiv 2509.26328), under the paper's symbols."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ar_core.config import FREE
 from ar_core.errors import ConfigError
 
 __all__ = ["FastDLLMv2Config"]
@@ -14,7 +15,7 @@ class FastDLLMv2Config:
 
     Where the paper, its published code and good sense differ, a named option decides. All published choices
     together: `document_mask=False, document_positions=False, views="stacked", reference_padding=True` (the
-    others are published as they stand).
+    others are published as they stand), and `packing: reference` in the data section.
 
     Raises:
         ConfigError: a value is out of range or two contradict each other.
@@ -23,7 +24,7 @@ class FastDLLMv2Config:
     diffusion_block_size: int = 32
     """D (`bd_size` in published checkpoints): tokens denoised together. Paper section 4: 32."""
 
-    sub_block_size: int = 8
+    sub_block_size: int = field(default=8, metadata=FREE)
     """S: tokens of a block that may be accepted at a time when decoding; divides D. Paper section 4: 8.
     Training does not use it; it is stored with the checkpoint as the decoder's default."""
 
@@ -34,7 +35,7 @@ class FastDLLMv2Config:
     """Train on the mask m and on its complement, so that every supervised token is a target exactly once.
     The paper's ablation: +2.8 points on average over a single view."""
 
-    views: Literal["shared", "stacked"] = "shared"
+    views: Literal["shared", "stacked"] = field(default="shared", metadata=FREE)
     """How the two views of a row are laid out. `stacked`: two rows [view | clean] of 2L tokens, as published.
     `shared`: one row [view 1 | view 2 | clean] of 3L; same loss and gradients, a quarter fewer tokens."""
 
@@ -44,7 +45,8 @@ class FastDLLMv2Config:
     samples of the row: False."""
 
     document_positions: bool = True
-    """Count positions from the start of each document rather than of the row. Published code: False."""
+    """Count positions from the start of each document rather than of the row; the first token of a document is then no
+    target. Published code: False."""
 
     block_first: Literal["noised", "clean"] = "noised"
     """What predicts the first token of a block. `noised`: the last token of the previous block in the same
@@ -69,7 +71,7 @@ class FastDLLMv2Config:
     """Add the mask token to a tokenizer that lacks it and give it the mean of all embeddings. False: refuse
     such a tokenizer, for checkpoints that must already have been converted."""
 
-    max_logits: int = 2**26
+    max_logits: int = field(default=2**26, metadata=FREE)
     """Most logits held at once by the loss (2**26 are 256 MB in float32); memory only, the result does not
     change."""
 

@@ -67,7 +67,7 @@ class FastDLLMv2Objective:
             rng: sample i draws from `rng.row(index_i, "mask")`, whatever its batch.
 
         Returns:
-            tensors: `ids` [R, T], `positions` and the mask's token ids [T] or [R, T], `rows` and `labels` of
+            tensors: `ids` [R, T], `position` and the other token ids of the mask [T] or [R, T], `rows` and `labels` of
             the targets; with two views T = 3L and R = B (`shared`) or T = 2L and R = 2B (`stacked`). weights:
             the number of targets.
 

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import torch
 from ar_core.block_diffusion import block_grid
 from ar_core.corruption import FixedRate
 from ar_core.data import IGNORED, Sample, StoredSource, TextDataConfig, build_source
@@ -74,11 +75,18 @@ def build(run: FastDLLMv2Run) -> Job:
     """Load the model, give it a mask token, open the data.
 
     Raises:
-        ConfigError: there is no tokenizer, it lacks the mask token and may not be given one, or rows are longer than the
-            model's context.
+        ConfigError: there is no tokenizer, it lacks the mask token and may not be given one, rows are longer than the
+            model's context, or the checkpoint was converted with another block size.
         ArError: as loading the model and the data does.
     """
     model, tokenizer = build_text_model(run.model, run.data, seed=run.train.seed)
+    size = run.method.diffusion_block_size
+    trained = getattr(model.config, "bd_size", size)
+    if trained != size:
+        raise ConfigError(
+            f"the checkpoint was converted with blocks of {trained} (bd_size in its config.json) and "
+            f"method.diffusion_block_size is {size}: set it to {trained}, or start from the base model"
+        )
     mask_id = _mask_id(model, tokenizer, run.method)
     source_of = partial(
         build_source,
@@ -86,7 +94,7 @@ def build(run: FastDLLMv2Run) -> Job:
         tokenizer,
         seed=run.train.seed,
         pad_id=mask_id,
-        block_size=run.method.diffusion_block_size,
+        block_size=size,
         reference_padding=run.method.reference_padding,
     )
 
@@ -94,7 +102,7 @@ def build(run: FastDLLMv2Run) -> Job:
         save_checkpoint(
             model,
             directory,
-            diffusion_block_size=run.method.diffusion_block_size,
+            diffusion_block_size=size,
             sub_block_size=run.method.sub_block_size,
             mask_id=mask_id,
             tokenizer=tokenizer,
@@ -124,8 +132,8 @@ def held_out_losses(
 ) -> dict[str, float]:
     """Cross-entropy per token in nats: masked at fixed rates, and causal, over the same tokens.
 
-    The tokens are the supervised ones that can be masked: not the first of a row or document, nor, with
-    `block_first="clean"`, the first of a block. A rate's draw is the same at every call.
+    The tokens are the supervised ones that can be masked: not the first of a row or, where documents are kept apart or
+    restart positions, of a document, nor, with `block_first="clean"`, the first of a block. A rate's draw is the same at every call.
 
     Args:
         model: the causal LM, in eval mode.
@@ -143,7 +151,7 @@ def held_out_losses(
     for rate in evaluation.rates:
         objective = FastDLLMv2Objective(single, mask_id, sampler=FixedRate(rate))
         found = mean_loss(objective, {"model": model}, samples, batch_size=evaluation.batch_size)
-        losses[f"masked_ce_{100 * rate:.0f}"] = found[TERM]
+        losses[f"masked_ce_{100 * rate:g}"] = found[TERM]
     return {**losses, "causal_ce": _causal_loss(model, samples, config, evaluation.batch_size)}
 
 
@@ -170,14 +178,15 @@ def _evaluation(
 
 def _maskable(samples: list[Sample], config: FastDLLMv2Config) -> list[Sample]:
     """The samples, supervised only where training may hide a token."""
-    if config.block_first == "noised":
-        return samples
     by_document = config.document_mask or config.document_positions
     kept: list[Sample] = []
     for sample in samples:
-        documents = sample["document"] if by_document else None
-        firsts = block_grid(len(sample["ids"]), config.diffusion_block_size, documents).firsts
-        kept.append({**sample, "labels": sample["labels"].masked_fill(firsts, IGNORED)})
+        documents = sample["document"] if by_document else torch.zeros_like(sample["document"])
+        grid = block_grid(len(sample["ids"]), config.diffusion_block_size, documents)
+        never = documents.diff(prepend=documents[:1] - 1) != 0
+        if config.block_first == "clean":
+            never = never | grid.firsts
+        kept.append({**sample, "labels": sample["labels"].masked_fill(never, IGNORED)})
     return kept
 
 
