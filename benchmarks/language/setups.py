@@ -50,11 +50,11 @@ SETUPS: Mapping[str, Setup] = MappingProxyType(
             model="smollm2-135m-instruct",
             conversion="smollm2_135m",
             control="smollm2_135m_finetune",
-            # A hundred steps of 2,048 token slots: about 20 minutes for the conversion on two cores.
+            # Sixty steps of 2,048 token slots: about 20 minutes for the conversion on one or two cores.
             overrides=(
-                "train.steps=100",
-                "train.warmup_steps=10",
-                "train.eval_every=25",
+                "train.steps=60",
+                "train.warmup_steps=6",
+                "train.eval_every=20",
                 "train.checkpoint_every_seconds=60",
             ),
             dtype="bfloat16",
