@@ -134,7 +134,9 @@ def run_model_act(loaded: LoadedModel, *, new_tokens: int, tick: Callable[[], No
         outputs = _outputs(backbone, ids, stop, number, tick)
         answers.append(_compare(backbone, prompt, ids, outputs, str(tokenizer.decode(outputs[BASELINE].tokens[0]))))
         if number % (len(prompts) // SHOWN) == 0:
-            replays = tuple(replay_of(name, output, tokenizer.decode) for name, output in outputs.items())
+            replays = tuple(
+                replay_of(name, output, lambda ids: str(tokenizer.decode(ids))) for name, output in outputs.items()
+            )
             scenes.append(Scene(f"{prompt.category}: {prompt.id}", prompt.text, replays))
     return ModelAct(
         loaded.source, str(backbone.dtype).removeprefix("torch."), new_tokens, tuple(answers), tuple(scenes)

@@ -36,7 +36,8 @@ def build_text_model(
         raise ConfigError(
             f"data.seq_len is {data.seq_len} and the model's context only {context}: set seq_len to {context} or less"
         )
-    largest, embeddings = max(loaded.tokenizer.get_vocab().values()), loaded.model.get_input_embeddings().num_embeddings
+    largest = max(loaded.tokenizer.get_vocab().values())
+    embeddings = loaded.model.config.get_text_config().vocab_size
     if largest >= embeddings:
         raise ConfigError(
             f"the tokenizer has ids up to {largest} and the model embeds only {embeddings}: give a model with at least "

@@ -300,7 +300,9 @@ def test_a_converted_checkpoint_keeps_its_block_size(tmp_path: Path) -> None:
     train(build(run), run.train)
     model = ModelConfig(path=str(tmp_path / "run" / "final"))
     build(dataclasses.replace(run, model=model))
-    with pytest.raises(ConfigError, match=r"converted with blocks of 8 .* method\.diffusion_block_size is 4: set it to 8"):
+    with pytest.raises(
+        ConfigError, match=r"converted with blocks of 8 .* method\.diffusion_block_size is 4: set it to 8"
+    ):
         build(dataclasses.replace(run, model=model, method=dataclasses.replace(run.method, diffusion_block_size=4)))
 
 
