@@ -115,11 +115,47 @@ def test_chat_without_a_template(refused, plain_model):
 
 def test_unknown_method_setting_dtype_and_device(refused, plain_model):
     refused("text", plain_model, "Hi", "--method", "lookpu", says="did you mean 'lookup'")
-    refused("text", plain_model, "Hi", "--threshold", 0.9, says="unknown key 'threshold'")
+    refused(
+        "text", plain_model, "Hi", "--threshold", 0.9, says="the method 'ar' has no setting 'threshold', nor any other"
+    )
+    refused("text", plain_model, "Hi", "-m", "lookup", "--block-size", 4, says="'lookup' has no setting 'block_size'")
     refused("text", plain_model, "Hi", "-m", "lookup", "--set", "draft_lenght=3", says="'draft_length'")
     refused("text", plain_model, "Hi", "--dtype", "float8", says="give one of stored, float32")
+    for device in ("foo", "mps", "meta", "cpu:7", "cuda:-2"):
+        refused("text", plain_model, "Hi", "--device", device, says=(repr(device), "give cpu, cuda, or cuda:N"))
     refused("text", plain_model, "Hi", "-n", 0, says="must be at least 1")
     refused("text", plain_model, "Hi", "-t", -1, says="temperature is -1")
+
+
+def test_cuda_devices_that_are_not_there(monkeypatch):
+    import torch
+    from ar_core.errors import ConfigError
+    from ar_decode.session import parse_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch sees no CUDA device"):
+        parse_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="torch sees 2 CUDA devices, counted from 0"):
+        parse_device("cuda:2")
+    assert [str(parse_device(name)) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+
+
+def test_one_setting_given_twice(refused, chat_model):
+    pytest.importorskip("dlm_text")
+    block = ("text", chat_model, "Hi", "-m", "fast_dllm_v2")
+    twice = (*block, "--threshold", 0.9, "--set", "threshold=0.1")
+    refused(*twice, says="'threshold' was given twice, by --threshold and by --set")
+    refused(*block, "--set", "threshold=1", "--set", "threshold=0.1", says="by --set and by --set")
+    spellings = (*block, "--block-size", 16, "--set", "diffusion_block_size=8")
+    refused(*spellings, says="'diffusion_block_size' was given twice, once as 'block_size'")
+
+
+def test_options_that_would_do_nothing(refused, plain_model):
+    for name, value in (("--top-p", 0.9), ("--top-k", 5), ("--min-p", 0.1)):
+        refused("text", plain_model, "Hi", name, value, says=(f"{name} was given at temperature 0", "leave it out"))
+    refused("text", plain_model, "Hi", "-b", 4, says="--batch-size 4 was given for a single prompt")
 
 
 def test_a_method_whose_package_is_missing_names_it(refused, plain_model, monkeypatch):
@@ -145,10 +181,196 @@ def test_existing_files_are_kept(refused, plain_model, jsonl, tmp_path):
     assert target.read_text() == "precious"
 
 
-def test_nothing_is_written_when_a_later_prompt_is_bad(refused, plain_model, jsonl, tmp_path):
-    source, target = jsonl({"prompt": "x"}, {"prompt": "y" * 400}), tmp_path / "out.jsonl"
-    refused("text", plain_model, "-i", source, "-o", target, says="context is 160")
+@pytest.fixture
+def decoded(monkeypatch):
+    """Batches that were decoded."""
+    from ar_decode.methods import Method
+
+    decode, batches = Method.decode, []
+
+    def noted(method, session, prompts, *arguments, **how):
+        batches.append(prompts)
+        return decode(method, session, prompts, *arguments, **how)
+
+    monkeypatch.setattr(Method, "decode", noted)
+    return batches
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_nothing_is_decoded_when_a_later_prompt_does_not_fit(refused, plain_model, jsonl, tmp_path, decoded, output):
+    source, target = jsonl({"prompt": "x"}, "", {"prompt": "y" * 158, "id": "long"}), tmp_path / "new" / "out.jsonl"
+    to = ("-o", target) if output else ()
+    says = (
+        "the prompt 'long' (line 3 of",
+        "158 tokens; with 3 new ones it needs 161",
+        "context is 160",
+        "--max-new-tokens",
+    )
+    refused("text", plain_model, "-i", source, *to, "-n", 3, says=says)
+    assert not decoded
+    assert not target.parent.exists()
+    refused("trace", plain_model, "x", "y" * 158, "-n", 3, "-o", target, says="the prompt '2' has 158 tokens")
+    assert not decoded
+
+
+def test_the_last_block_must_fit_too(refused, chat_model, jsonl, decoded):
+    pytest.importorskip("dlm_text")
+    source = jsonl({"prompt": "x"}, {"prompt": "y" * 130})
+    block = ("text", chat_model, "-i", source, "-n", 9, "-m", "fast_dllm_v2", "--block-size", 64)
+    refused(
+        *block, says=("line 2 of", "130 tokens; with 9 new ones and the last block completed it needs 192 positions")
+    )
+    assert not decoded
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({"prompt": "  "}, "is empty"),
+        ({"messages": [{"role": "assistant", "content": "I am"}]}, 'has no message of the role "user"'),
+    ],
+)
+def test_prompts_without_a_question_are_named_by_their_line(refused, chat_model, jsonl, decoded, line, says):
+    refused("text", chat_model, "-i", jsonl({"prompt": "x"}, "", line), says=("the prompt '3' (line 3 of", says))
+    assert not decoded
+
+
+def test_a_line_with_many_keys_is_not_listed_in_full(refused, plain_model, jsonl):
+    line = {f"k{number}": 0 for number in range(9)}
+    refused(
+        "text", plain_model, "-i", jsonl(line), says="has the keys 'k0', 'k1', 'k2', 'k3', 'k4' and 4 more; it needs"
+    )
+
+
+def test_a_checkpoint_with_many_foreign_keys_is_not_listed_in_full(refused, copy):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = copy / "model.safetensors"
+    foreign = {f"extra_{letter}": torch.ones(1) for letter in "abcdefgh"}
+    save_file(load_file(weights) | foreign, weights, metadata={"format": "pt"})
+    refused("text", copy, "Hi", says="it has extra_a, extra_b, extra_c, extra_d, extra_e and 3 more, which")
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("/proc/nowhere/out", "nothing can be written for '/proc/nowhere/out' in '/proc'"),
+        ("{tmp}", "is a folder"),
+        ("{tmp}/prompts.jsonl/out", "nothing can be written for"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_the_model_is_loaded(refused, jsonl, tmp_path, where, says):
+    source, target = jsonl({"prompt": "x"}), where.format(tmp=tmp_path)
+    refused("text", "no such model", "-i", source, "-o", target, says=says)
+    for command in (("tune",), ("verify",), ("bench", "-i", source)):
+        refused(command[0], "no such model", *command[1:], "-o", target, says=says)
+    same = tmp_path / "same"
+    refused("text", "no such model", "-i", source, "-o", same, "--statistics", same, says="was given for two results")
+
+
+@pytest.fixture
+def breaks(monkeypatch):
+    """Decoding that ends with an exception at its second batch."""
+    from ar_decode.methods import Method
+
+    decode, calls = Method.decode, []
+
+    def run(error):
+        def until(method, *arguments, **how):
+            calls.append(1)
+            if len(calls) == 2:
+                raise error
+            return decode(method, *arguments, **how)
+
+        monkeypatch.setattr(Method, "decode", until)
+
+    return run
+
+
+def test_ctrl_c_keeps_what_was_finished(ar_decode, plain_model, jsonl, tmp_path, breaks):
+    source, target = jsonl({"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}), tmp_path / "out.jsonl"
+    job = ("text", plain_model, "-i", source, "-o", target, "-n", 3)
+    breaks(KeyboardInterrupt())
+    outcome = ar_decode(*job)
+    assert (outcome.code, outcome.out) == (130, "")
+    partial = tmp_path / "out.jsonl.partial"
+    assert outcome.err.splitlines() == [f"interrupted: the finished lines (1) are kept in {str(partial)!r}."]
+    assert [json.loads(line)["prompt"] for line in partial.read_text().splitlines()] == ["a"]
     assert not target.exists()
+
+
+def test_an_error_keeps_what_was_finished_and_the_next_run_does_not_overwrite_it(
+    ar_decode, plain_model, jsonl, tmp_path, breaks
+):
+    from ar_core.errors import NumericsError
+
+    source, target = jsonl({"prompt": "a"}, {"prompt": "b"}), tmp_path / "out.jsonl"
+    job = ("text", plain_model, "-i", source, "-o", target, "-n", 3)
+    breaks(NumericsError("The logits are gone; look."))
+    outcome = ar_decode(*job)
+    partial = tmp_path / "out.jsonl.partial"
+    kept = partial.read_text()
+    assert outcome.code == 2
+    assert outcome.err == f"error: The logits are gone; look; the finished lines (1) are kept in {str(partial)!r}.\n"
+    again = ar_decode(*job)
+    assert (again.code, "was kept from a run that did not finish" in again.err) == (2, True)
+    assert partial.read_text() == kept
+    assert ar_decode(*job, "--force").code == 0
+    assert not partial.exists()
+    assert len(target.read_text().splitlines()) == 2
+    assert target.read_text().splitlines()[0] == kept.rstrip()
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    from ar_core.errors import CheckpointError
+    from ar_decode.output import GrowingFile
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            if len(data) < 9:
+                raise OSError(28, "No space left on device")
+            return self.file.write(data[:7])
+
+        def __enter__(self):
+            return self.file.__enter__()
+
+        def __exit__(self, *error):
+            return self.file.__exit__(*error)
+
+    target = tmp_path / "out"
+
+    def fill():
+        with GrowingFile(target) as file:
+            file.append("first")
+            file._file = Full(file._file)
+            file.append("second line")
+
+    with pytest.raises(CheckpointError, match=r"No space left on device.*free space") as caught:
+        fill()
+    assert "(1) are kept" in caught.value.__notes__[0]
+    assert (tmp_path / "out.partial").read_text() == "first\n"
+
+
+@pytest.mark.parametrize("method", ["ar", "lookup", "jacobi"])
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_model_whose_weights_are_no_numbers(refused, copy, method, temperature):
+    from safetensors.torch import load_file, save_file
+
+    weights = copy / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    refused("text", copy, "Hi", "-m", method, "-t", temperature, "-n", 4, says="logits are not numbers")
+
+
+def test_bench_without_room_for_a_prompt(refused, plain_model, jsonl, tmp_path):
+    bench = ("bench", plain_model, "-i", jsonl({"prompt": "x"}), "-o", tmp_path / "r.json", "--dtype", "float32")
+    refused(*bench, "-n", 600, says=("leave no room for a prompt", "lower --max-new-tokens"))
+    refused("verify", plain_model, "-n", 600, says=("600 new tokens were asked for", "context of 160"))
 
 
 def test_a_profile_that_is_none(refused, plain_model, tmp_path):
@@ -157,3 +379,18 @@ def test_a_profile_that_is_none(refused, plain_model, tmp_path):
     refused("text", plain_model, "Hi", "-m", "lookup", "--profile", path, says="ar-decode tune")
     path.write_text('{"model": "m"}')
     refused("text", plain_model, "Hi", "-m", "lookup", "--profile", path, says="'dtype' is missing")
+
+
+def test_a_profile_of_something_else(ar_decode, refused, plain_model, copy, tmp_path):
+    path = tmp_path / "profile.json"
+    assert ar_decode("tune", plain_model, "-o", path, "--rounds", 1, "--context", 16).code == 0
+    decode = ("text", plain_model, "Hi", "--profile", path, "-n", 3)
+    assert ar_decode(*decode, "-m", "lookup").code == 0
+    refused(*decode, says=("settings for lookup, and none for 'ar'", "leave --profile out"))
+    refused(*decode, "-m", "jacobi", says=("none for 'jacobi'", "ar-decode tune MODEL --method jacobi"))
+    refused(*decode, "-m", "lookup", "--dtype", "float64", says="made for the dtype 'float32', and this is 'float64'")
+    refused("text", copy, "Hi", "--profile", path, "-m", "lookup", says=("made for the model", str(copy)))
+    data = json.loads(path.read_text())
+    data["environment"]["device"]["name"] = "Abacus"
+    path.write_text(json.dumps(data))
+    refused(*decode, "-m", "lookup", says="made for the device 'Abacus'")

@@ -1,5 +1,7 @@
 """Collapse columns, replay pieces, prompts that fit."""
 
+import io
+
 import pytest
 from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.errors import DataError
@@ -73,6 +75,27 @@ def test_first_that_fit_takes_no_pick():
         first_that_fit(prompts, ids, per_category=1, room=1)
 
 
+def test_streaming_loses_nothing_when_the_output_ends_inside_a_character():
+    from ar_decode.text import Streamed
+
+    class Bytes:
+        def text(self, ids):
+            return bytes(ids).decode("utf-8", errors="replace")
+
+    raw = list("aé€".encode())
+    for end in range(len(raw) + 1):
+        to = io.StringIO()
+        writer = Streamed(Bytes(), to)
+        for token in raw[:end]:
+            writer(0, [token])
+            assert "\ufffd" not in to.getvalue()
+        writer.finish()
+        assert to.getvalue() == Bytes().text(raw[:end])
+    to = io.StringIO()
+    Streamed(Bytes(), to)(0, raw[:4])
+    assert to.getvalue() == "aé", "whole characters do not wait for the one behind them"
+
+
 @pytest.mark.data
 def test_spec_bench_is_read_as_it_is(data_dir):
     prompts = read_jsonl(data_dir / "text" / "spec_bench.jsonl")
@@ -83,17 +106,19 @@ def test_spec_bench_is_read_as_it_is(data_dir):
     assert len(chosen) == 2 * len({prompt.category for prompt in prompts})
 
 
-@pytest.mark.parametrize("method", ["ar", "lookup"])
-def test_no_method_may_emit_the_mask_token_of_a_converted_model(chat_model, method):
+@pytest.mark.parametrize("model", ["chat_model", "published_model"])
+@pytest.mark.parametrize("method", ["ar", "lookup", "jacobi"])
+def test_no_method_may_emit_the_mask_token_of_a_converted_model(request, model, method):
     from ar_decode.methods import Generation, Method, load_method
 
-    session, built = load_method(str(chat_model), method, {}, None, dtype="stored", device="cpu")
+    source = str(request.getfixturevalue(model))
+    session, built = load_method(source, method, {}, None, dtype="stored", device="cpu")
     seen = {}
 
     def spy(backbone, prompts, options, **how):
         seen.update(how)
 
     Method(method, built.options, spy).decode(session, [[1], [2]], Generation(seed=3), first_index=5)
-    assert seen["sampler"].banned_ids == (session.tokenizer.mask_token_id,)
+    assert seen["sampler"].banned_ids == (session.tokenizer.get_vocab()["|<MASK>|"],)
     assert seen["stop"].stop_ids == {session.tokenizer.eos_token_id}
     assert len(set(seen["seed"])) == 2

@@ -28,6 +28,13 @@ def test_sampling_is_a_function_of_the_seed(ar_decode, plain_model):
     assert run(1) != run(2)
 
 
+@pytest.mark.parametrize("narrow", [("--top-k", 1), ("--top-p", 1e-9), ("--min-p", 1)])
+@pytest.mark.parametrize("method", METHODS)
+def test_filters_that_leave_one_token_equal_greedy(ar_decode, plain_model, narrow, method):
+    text = ("text", plain_model, "Hello", "-n", 12)
+    assert ar_decode(*text, "-m", method, "-t", 2, *narrow).out == ar_decode(*text).out
+
+
 def test_jsonl_in_and_out_keeps_order_and_labels_in_any_batch(ar_decode, chat_model, jsonl, tmp_path):
     source = jsonl(
         {"prompt": "one two one two", "id": "a"},

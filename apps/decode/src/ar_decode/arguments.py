@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from ar_core.config import apply_overrides
+from ar_core.errors import ConfigError
 
 __all__ = [
     "BatchSizeOption",
@@ -89,11 +90,22 @@ def method_settings(
     threshold: float | None = None,
     draft_length: int | None = None,
 ) -> dict[str, Any]:
-    """The settings that the user gave, by the methods' own names; those left open are absent."""
+    """The settings that the user gave; those left open are absent.
+
+    Raises:
+        ConfigError: an override is not ``KEY=VALUE``, or sets what an option or another override has set.
+    """
     named = {
         "block_size": block_size,
         "sub_block_size": sub_block_size,
         "threshold": threshold,
         "draft_length": draft_length,
     }
-    return apply_overrides({name: value for name, value in named.items() if value is not None}, overrides or [])
+    given = {name: value for name, value in named.items() if value is not None}
+    options = {name: f"--{name.replace('_', '-')}" for name in given}
+    for override in overrides or []:
+        key = override.partition("=")[0].strip()
+        if key in options:
+            raise ConfigError(f"{key!r} was given twice, by {options[key]} and by --set; give it once.")
+        options[key] = "--set"
+    return apply_overrides(given, overrides or [])

@@ -1,13 +1,15 @@
 """A method against AR: same engine, same prompts, interleaved runs, both in their fastest setting."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
+from ar_core.config import to_dict
 from ar_core.decoding import DecodeStats
-from ar_core.verification import PassCost, first_difference, measure_pass_cost
+from ar_core.verification import PassCost, first_difference
 from rich.table import Table
 
 from .collapse import Collapse, collapse_columns
@@ -15,7 +17,7 @@ from .methods import Generation, Method
 from .prompts import Prompt
 from .session import Session
 
-__all__ = ["Arm", "bench", "bench_table", "fastest_dtype", "merge_minima"]
+__all__ = ["Arm", "bench", "bench_table", "fastest_dtype", "pass_cost_report"]
 
 
 @dataclass
@@ -107,9 +109,10 @@ def bench(
         progress: called with no argument after each run.
 
     Returns:
-        JSON-able: both arms, ``speedup`` (ratio of tokens per second at the minima), ``identical`` (outputs equal to AR's,
-        as a share), ``first_differences`` (of the others, with AR's top-2 margin there: a lossless method differs only where
-        it is within the rounding of the dtype) and ``collapsed``.
+        JSON-able: both arms, ``speedup`` (ratio of tokens per second at the minima) and ``collapsed``. Of greedy runs also
+        ``identical`` (outputs equal to AR's, as a share) and ``first_differences`` (of the others; ``margin`` is how much the
+        logit of the token found falls short of AR's best, ``None`` if an output ended there without a stop token: a lossless
+        method differs only where it is within the rounding of the dtype).
     """
     warm_up = Generation(min(8, generation.max_new_tokens))
     for arm in (baseline, candidate):
@@ -118,41 +121,37 @@ def bench(
         for arm in (baseline, candidate) if round_ % 2 == 0 else (candidate, baseline):
             arm.run(prompts, generation, batch_size)
             progress()
-    differences = [
-        {"id": prompt.id, **asdict(difference)}
-        for (prompt, ids), a, b in zip(prompts, baseline.outputs, candidate.outputs, strict=True)
-        if (difference := first_difference(baseline.session.backbone, ids, a, b)) is not None
-    ]
+    agreement = _agreement(baseline, candidate, prompts) if generation.temperature == 0 else {}
     return {
         "baseline": baseline.to_dict(),
         "candidate": candidate.to_dict(),
         "speedup": candidate.tokens_per_second / baseline.tokens_per_second,
-        "identical": 1 - len(differences) / len(prompts),
-        "first_differences": differences,
+        **agreement,
         "collapsed": candidate.collapse.collapsed(baseline.collapse),
         "rounds": rounds,
         "batch_size": batch_size,
     }
 
 
-def merge_minima(
-    sessions: Mapping[str, Session], tokens: Sequence[int], *, rounds: int, batch: int
-) -> dict[str, PassCost]:
-    """Pass-cost curves of several sessions, measured in turn, so that all see the same disturbances."""
-    best: dict[str, PassCost] = {}
-    for _ in range(rounds):
-        for name, session in sessions.items():
-            curve = measure_pass_cost(session.backbone, tokens=tokens, batch=batch, rounds=1)
-            if name in best:
-                seconds = tuple(map(min, best[name].seconds, curve.seconds))
-                curve = PassCost(curve.tokens, seconds)
-            best[name] = curve
-    return best
+def pass_cost_report(curves: Mapping[str, PassCost], baseline: str, candidate: str, tokens: int) -> dict[str, Any]:
+    """What a parallel pass costs beside AR's own pass, as measured in this run.
+
+    Args:
+        curves: by dtype.
+        baseline: AR's dtype.
+        candidate: the method's dtype.
+        tokens: of the method's typical pass.
+
+    Returns:
+        JSON-able: ``tokens``, ``ratio`` (of times, each side in its own dtype) and ``curve`` (the method's).
+    """
+    ratio = curves[candidate].time(tokens) / curves[baseline].time(1)
+    return {"tokens": tokens, "ratio": ratio, "curve": to_dict(curves[candidate])}
 
 
 def fastest_dtype(curves: Mapping[str, PassCost], tokens: int) -> str:
     """The dtype in which a pass of so many tokens takes least time."""
-    return min(curves, key=lambda dtype: curves[dtype].ratio(tokens) * curves[dtype].seconds[0])
+    return min(curves, key=lambda dtype: curves[dtype].time(tokens))
 
 
 def bench_table(result: Mapping[str, Any]) -> Table:
@@ -177,14 +176,29 @@ def bench_table(result: Mapping[str, Any]) -> Table:
     table.add_section()
     table.add_row("speed against AR", "1.00", f"{result['speedup']:.2f}")
     cost = result["pass_cost"]
-    table.add_row(f"cost of a pass of {cost['tokens']} tokens", "1.00", f"{cost['ratio']:.2f}")
-    table.add_row("outputs identical to AR's", "", f"{100 * result['identical']:.0f} %")
-    if result["first_differences"]:
-        margin = max(difference["margin"] for difference in result["first_differences"])
-        table.add_row("largest top-2 margin at a first difference", "", f"{margin:.2g}")
+    table.add_row(f"cost of a pass of {cost['tokens']} tokens against AR's", "1.00", f"{cost['ratio']:.2f}")
+    if "identical" in result:
+        table.add_row("outputs identical to AR's", "", f"{100 * result['identical']:.0f} %")
+    if result.get("first_differences"):
+        margins = [difference["margin"] for difference in result["first_differences"]]
+        largest = "no bound" if None in margins else f"{max(margins):.2g}"
+        table.add_row("largest margin below AR's best logit at a first difference", "", largest)
     if result["collapsed"]:
         table.caption = "[bold red]collapsed[/bold red]: distinct-3 is below 0.9 × AR's, the speed does not count"
     return table
+
+
+def _agreement(
+    baseline: Arm, candidate: Arm, prompts: Sequence[tuple[Prompt, list[int]]]
+) -> dict[str, float | list[dict[str, Any]]]:
+    session = baseline.session
+    differences = []
+    for (prompt, ids), a, b in zip(prompts, baseline.outputs, candidate.outputs, strict=True):
+        found = first_difference(session.backbone, ids, a, b, stop_ids=session.stop_ids, banned_ids=session.banned_ids)
+        if found is not None:
+            margin = found.margin if math.isfinite(found.margin) else None
+            differences.append({"id": prompt.id, **asdict(found), "margin": margin})
+    return {"identical": 1 - len(differences) / len(prompts), "first_differences": differences}
 
 
 def _batches(prompts: Sequence[tuple[Prompt, list[int]]], size: int) -> Iterator[tuple[str, list[list[int]]]]:

@@ -38,5 +38,6 @@ def main() -> None:
     try:
         app()
     except ArError as error:
-        typer.echo(f"error: {error}", err=True)
+        parts = [str(error), *getattr(error, "__notes__", ())]
+        typer.echo(f"error: {'; '.join(part.removesuffix('.') for part in parts)}.", err=True)
         sys.exit(2)

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["environment"]
+__all__ = ["describe_device", "environment"]
 
 _PACKAGES = ("ar-core", "ar-decode", "dlm-text", "torch", "transformers", "tokenizers")
 
@@ -24,20 +24,24 @@ def environment(device: str) -> dict[str, Any]:
         ``command``, ``date`` (UTC), ``commit`` (of the checkout that the code runs from; ``None`` outside one), ``device``
         (name, threads), ``python``, ``versions``.
     """
-    import torch
-
-    on_gpu = device.startswith("cuda")
     return {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "device": {
-            "type": device,
-            "name": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
-            "threads": torch.get_num_threads(),
-        },
+        "device": describe_device(device),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def describe_device(device: str) -> dict[str, Any]:
+    """``type`` (the torch device), ``name`` (of the hardware) and ``threads`` of a device, ``"cpu"`` or ``"cuda:0"``."""
+    import torch
+
+    return {
+        "type": device,
+        "name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_name(),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ar_core.config import from_dict, to_dict
+from ar_core.config import expand_path, from_dict, to_dict
 from ar_core.errors import ArError, ConfigError
 
+from .environment import describe_device
 from .output import write_text
+from .session import Session
 
-__all__ = ["Profile", "read_profile"]
+__all__ = ["Profile", "model_identity", "read_profile"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Profile:
     """Pass costs of one model on one device, and the settings chosen from them.
 
     Attributes:
-        model: what was measured.
+        model: what was measured; see :func:`model_identity`.
         dtype: of its weights.
         context: tokens in the cache during the measurement.
         batch: rows of a pass.
@@ -26,7 +28,7 @@ class Profile:
         seconds: minimum time of each.
         methods: for each tuned method, its settings.
         explanation: sentences that say why these.
-        environment: device, versions, date, command.
+        environment: device, versions, date, command; see :func:`environment`.
     """
 
     model: str
@@ -40,27 +42,61 @@ class Profile:
     environment: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, method: str) -> dict[str, Any]:
-        """Settings for a method: the tuned ones, and the pass-cost curve for methods that weigh drafts by it."""
-        return {
-            "pass_cost": {"tokens": list(self.tokens), "seconds": list(self.seconds)},
-            **self.methods.get(method, {}),
+        """Settings for a method: the tuned ones, and the pass-cost curve for methods that weigh drafts by it.
+
+        Raises:
+            ConfigError: the profile was not made for the method.
+        """
+        if method not in self.methods:
+            remedy = (
+                "leave --profile out" if method == "ar" else f"tune it with `ar-decode tune MODEL --method {method}`"
+            )
+            raise ConfigError(
+                f"the profile holds settings for {', '.join(sorted(self.methods)) or 'no method'}, and none for {method!r}; "
+                f"{remedy}."
+            )
+        curve = {"tokens": list(self.tokens), "seconds": list(self.seconds), "context": self.context}
+        return {"pass_cost": curve, **self.methods[method]}
+
+    def check_made_for(self, session: Session) -> None:
+        """Refuse to decode with what was measured on something else.
+
+        Raises:
+            ConfigError: the profile was made for another model, dtype or device.
+        """
+        device = self.environment.get("device", {})
+        here = describe_device(session.device)
+        facts = {
+            "model": (self.model, model_identity(session.source)),
+            "dtype": (self.dtype, session.dtype),
+            "device": (device.get("name"), here["name"]),
         }
+        for what, (made, found) in facts.items():
+            if made != found:
+                raise ConfigError(
+                    f"the profile was made for the {what} {made!r}, and this is {found!r}; make one here with `ar-decode tune`, "
+                    "or leave --profile out."
+                )
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
         write_text(path, json.dumps(to_dict(self), indent=2) + "\n")
 
 
-def read_profile(path: Path | None, method: str) -> dict[str, Any]:
-    """Settings of a profile file for a method; none without a file.
+def model_identity(source: str) -> str:
+    """What a profile knows a model by: the absolute path of a folder or file, else the name as it was given."""
+    path = expand_path(source)
+    return str(path.resolve()) if path.exists() else source
+
+
+def read_profile(path: Path) -> Profile:
+    """Read a profile file.
 
     Raises:
         ConfigError: the file is missing or no profile.
     """
-    if path is None:
-        return {}
     try:
-        return from_dict(Profile, json.loads(path.read_text(encoding="utf-8"))).settings(method)
+        return from_dict(Profile, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         if isinstance(error, ArError):
             raise

@@ -11,6 +11,9 @@ from ar_core.errors import DataError
 
 __all__ = ["Prompt", "encode", "first_that_fit", "read_jsonl"]
 
+NAMED_KEYS = 5
+"""So many keys of a wrong line show what it is."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -20,11 +23,18 @@ class Prompt:
         id: what the output is labelled with.
         messages: a conversation as ``{"role", "content"}`` mappings, or plain text to continue.
         category: group for reports; empty if the source has none.
+        where: the line that it was read from; empty if it came from no file.
     """
 
     id: str
     messages: str | tuple[dict[str, str], ...]
     category: str = ""
+    where: str = ""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"the prompt {self.id!r}" + (f" ({self.where})" if self.where else "")
 
     @property
     def text(self) -> str:
@@ -64,14 +74,16 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
             message); otherwise the text, or that of the only message, is encoded as it is, with the tokenizer's own special tokens.
 
     Raises:
-        DataError: the prompt is empty, or the tokenizer has no chat template and one is needed.
+        DataError: the prompt is empty or has no user message, or the tokenizer has no chat template and one is needed.
     """
+    if not isinstance(prompt.messages, str) and all(message["role"] != "user" for message in prompt.messages):
+        raise DataError(f'{prompt.label} has no message of the role "user"; give it one to answer.')
     if not prompt.text.strip():
-        raise DataError(f"the prompt {prompt.id!r} is empty; give it at least one token of text.")
+        raise DataError(f"{prompt.label} is empty; give it at least one token of text.")
     if not chat:
         if not isinstance(prompt.messages, str) and len(prompt.messages) > 1:
             raise DataError(
-                f"the prompt {prompt.id!r} is a conversation of {len(prompt.messages)} messages, which only a chat template "
+                f"{prompt.label} is a conversation of {len(prompt.messages)} messages, which only a chat template "
                 "can render; leave out --no-chat, or give one message."
             )
         return list(tokenizer(prompt.text, verbose=False)["input_ids"])
@@ -95,6 +107,10 @@ def first_that_fit(
     Raises:
         DataError: none fits.
     """
+    if room < 1:
+        raise DataError(
+            "the tokens to generate leave no room for a prompt in the model's context; lower --max-new-tokens."
+        )
     taken: Counter[str] = Counter()
     chosen = []
     for prompt, one in zip(prompts, ids, strict=True):
@@ -131,18 +147,19 @@ def _prompt(line: str, number: int, path: Path) -> Prompt:
         ) from error
     given = [key for key in ("prompt", "messages", "turns") if isinstance(data, dict) and key in data]
     if len(given) != 1:
-        found = f"has the keys {sorted(data)}" if isinstance(data, dict) else f"is a JSON {type(data).__name__}"
+        found = f"has {_keys(data)}" if isinstance(data, dict) else f"is a JSON {type(data).__name__}"
         raise DataError(f'{where} {found}; it needs exactly one of "prompt", "messages" and "turns".')
     key = given[0]
     value = data[key]
     name = str(data.get("id", data.get("question_id", number)))
     category = str(data.get("category", ""))
     if key == "prompt" and isinstance(value, str):
-        return Prompt(name, value, category)
+        return Prompt(name, value, category, where)
     if key == "turns" and isinstance(value, list) and value and all(isinstance(turn, str) for turn in value):
-        return Prompt(name, ({"role": "user", "content": value[0]},), category)
+        return Prompt(name, ({"role": "user", "content": value[0]},), category, where)
     if key == "messages" and isinstance(value, list) and value and all(map(_is_message, value)):
-        return Prompt(name, tuple({"role": m["role"], "content": m["content"]} for m in value), category)
+        messages = tuple({"role": m["role"], "content": m["content"]} for m in value)
+        return Prompt(name, messages, category, where)
     allowed = {
         "prompt": "text",
         "turns": "a list of texts",
@@ -153,3 +170,9 @@ def _prompt(line: str, number: int, path: Path) -> Prompt:
 
 def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
+
+
+def _keys(data: dict[str, Any]) -> str:
+    named = ", ".join(map(repr, sorted(data)[:NAMED_KEYS]))
+    more = len(data) - NAMED_KEYS
+    return f"the keys {named or 'none'}" + (f" and {more} more" if more > 0 else "")

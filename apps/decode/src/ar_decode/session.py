@@ -1,6 +1,7 @@
 """A loaded model, ready to decode."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from ar_core.hf import HFBackbone, load_causal_lm
 
 from .prompts import Prompt, encode
 
-__all__ = ["DTYPES", "Session", "load_session"]
+__all__ = ["DTYPES", "Session", "load_session", "parse_device"]
 
 DTYPES = {
     "stored": None,
@@ -19,6 +20,8 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+PUBLISHED_MASK_TOKEN = "|<MASK>|"
+"""Fast_dLLM_v2 checkpoints have the mask token in their tokenizer only."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,16 @@ class Session:
     revision: str | None
     stop_ids: frozenset[int]
 
-    @property
+    @cached_property
     def mask_id(self) -> int | None:
-        """Id of the mask token of a converted model, which no method may emit."""
-        return getattr(self.config, "mask_token_id", None)
+        """Id of the mask token of a converted model, which no method may emit: the config's, or the published token's."""
+        named = getattr(self.config, "mask_token_id", None)
+        return self.tokenizer.get_vocab().get(PUBLISHED_MASK_TOKEN) if named is None else named
+
+    @property
+    def banned_ids(self) -> tuple[int, ...]:
+        """Ids that no method may emit."""
+        return () if self.mask_id is None else (self.mask_id,)
 
     @property
     def dtype(self) -> str:
@@ -66,6 +75,30 @@ class Session:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
 
+def parse_device(text: str) -> torch.device:
+    """The device that a user named.
+
+    Raises:
+        ConfigError: it is neither ``cpu`` nor one of the CUDA devices that torch sees.
+    """
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
+        raise ConfigError(
+            f"the device {text!r} cannot be used here; give cpu, cuda, or cuda:N with the number of a GPU."
+        )
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"the device {text!r} was asked for, but torch sees no CUDA device; use --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"the device {text!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices, counted from 0; give a "
+            "smaller number."
+        )
+    return device
+
+
 def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> Session:
     """Load a model strictly and bring it to a device.
 
@@ -76,9 +109,7 @@ def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> 
     """
     if dtype not in DTYPES:
         raise ConfigError(f"the dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"the device {device!r} was asked for, but torch sees no CUDA device; use --device cpu.")
-    loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=device)
+    loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=parse_device(device))
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
     backbone = HFBackbone(loaded.model)

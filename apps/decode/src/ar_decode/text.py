@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .fitting import check_fit
 from .methods import Generation, Method
-from .output import write_text
+from .output import GrowingFile
 from .prompts import Prompt, read_jsonl
 from .session import Session
 
@@ -29,27 +31,40 @@ class Streamed:
     def __init__(self, session: Session, to: TextIO) -> None:
         self._session, self._to = session, to
         self._ids: list[int] = []
-        self._shown = ""
+        self._shown = 0
 
     def __call__(self, row: int, tokens: list[int]) -> None:
         """Take newly final tokens."""
         del row
         self._ids.extend(tokens)
-        text = self._session.text(self._ids)
-        if not text.endswith("\ufffd"):
-            self._to.write(text[len(self._shown) :])
+        self._show(self._session.text(self._ids).rstrip("\ufffd"))
+
+    def finish(self) -> None:
+        """Write what waited for bytes that did not come."""
+        self._show(self._session.text(self._ids))
+
+    def _show(self, text: str) -> None:
+        if len(text) > self._shown:
+            self._to.write(text[self._shown :])
             self._to.flush()
-            self._shown = text
+            self._shown = len(text)
 
 
 def decode_one(
     session: Session, method: Method, generation: Generation, prompt: Prompt, *, use_chat: bool, stream: bool
 ) -> Decoded:
-    """Decode one prompt and print its text, as it comes or at the end."""
+    """Decode one prompt and print its text, as it comes or at the end.
+
+    Raises:
+        DataError: the prompt is empty or does not fit the context.
+    """
     ids = session.encode(prompt, chat=use_chat)
+    check_fit(session, method, generation.max_new_tokens, [prompt], [ids])
     writer = Streamed(session, sys.stdout) if stream else None
     decoded = method.decode(session, [ids], generation, on_token=writer)
-    if not stream:
+    if writer is not None:
+        writer.finish()
+    else:
         sys.stdout.write(session.text(decoded.tokens[0]))
     sys.stdout.write("\n")
     return decoded
@@ -106,15 +121,19 @@ def decode_file(
         method: how.
         generation: length and sampling; the prompt on line i draws random stream i in any batch.
         source: JSONL of prompts, all read and encoded before the first is decoded.
-        target: file to write, complete or not at all; standard output if ``None``, line by line.
+        target: file to write, see :class:`GrowingFile`; standard output if ``None``. Both line by line.
         batch_size: prompts decoded together.
         use_chat: chat template for all, for none, or (``None``) for conversations.
+
+    Raises:
+        DataError: a line is malformed, or a prompt is empty or does not fit the context; nothing was decoded then.
+        CheckpointError: the target cannot be written.
     """
     prompts = read_jsonl(source)
     ids = [session.encode(prompt, chat=use_chat) for prompt in prompts]
-    lines: list[str] = []
+    check_fit(session, method, generation.max_new_tokens, prompts, ids)
     stats = DecodeStats()
-    with _progress() as progress:
+    with GrowingFile(target) if target is not None else nullcontext() as file, _progress() as progress:
         task = progress.add_task(method.name, total=len(prompts))
         for start, rows in _batches(ids, batch_size):
             decoded = method.decode(session, rows, generation, first_index=start)
@@ -123,12 +142,11 @@ def decode_file(
                 line = json.dumps(
                     _record(prompts[start + offset], session.text(tokens), tokens, finish), ensure_ascii=False
                 )
-                if target is None:
+                if file is None:
                     print(line, flush=True)
-                lines.append(line)
+                else:
+                    file.append(line)
             progress.advance(task, len(rows))
-    if target is not None:
-        write_text(target, "\n".join(lines) + "\n")
     return stats
 
 

@@ -1,23 +1,39 @@
 """From a device's pass-cost curve to the settings of a method, with the reasons."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ar_core.decoding import DecodeStats
 from ar_core.verification import PassCost
 
-from .methods import Generation, Method, build_method
+from .methods import DIFFUSION_BLOCK_SIZE, Generation, Method, build_method
+from .pass_widths import WidthCounter
 from .session import Session
 
-__all__ = ["Point", "choose_draft_length", "choose_point", "sweep"]
+__all__ = ["Candidate", "Point", "candidates", "choose_draft_length", "choose_point", "sweep"]
 
 ACCEPTANCE = 0.8
 """Assumed share of right draft tokens, at which a draft length is chosen; the draft budget adapts it while decoding."""
-DISTURBED_BELOW = 0.8
-"""A cost in one-token passes that no device can have."""
 BLOCK_SIZES = (4, 8, 16, 32)
+CAREFUL = 2.0
+"""A threshold that no confidence reaches."""
 THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One setting of a block method, to be tried.
+
+    Attributes:
+        block_size: D.
+        threshold: τ; ``CAREFUL`` for one token per pass, the reference of its block size.
+        method: the method with these settings.
+    """
+
+    block_size: int
+    threshold: float
+    method: Method
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Point:
         block_size: D.
         threshold: τ.
         tokens_per_pass: generated tokens per row and pass behind the prefill.
-        speed: the same over the cost of a pass of D tokens: tokens per one-token pass of AR, which makes 1.
+        cost: mean cost of these passes in one-token passes, each by its own width.
         agreement: share of each output that agrees, from its beginning, with the same method's output at one token per
             pass; the mean over prompts.
     """
@@ -36,55 +52,89 @@ class Point:
     block_size: int
     threshold: float
     tokens_per_pass: float
-    speed: float
+    cost: float
     agreement: float
 
+    @property
+    def speed(self) -> float:
+        """Tokens per one-token pass of AR, which makes 1."""
+        return self.tokens_per_pass / self.cost
 
-def choose_draft_length(cost: PassCost) -> tuple[int, list[str]]:
-    """The draft length k that brings most tokens for its price at the assumed acceptance, and why.
+
+def choose_draft_length(cost: PassCost, given: int | None = None) -> tuple[int, list[str]]:
+    """The draft length k that brings most tokens for its price at the assumed acceptance, and why; or the given one.
 
     Largest (1 − α^(k+1)) / (1 − α) / cost(k + 1) over k below the longest measured pass.
     """
-    lengths = range(cost.tokens[-1])
-    gains = {k: (1 - ACCEPTANCE ** (k + 1)) / (1 - ACCEPTANCE) / cost.ratio(k + 1) for k in lengths}
-    best = max(gains, key=lambda k: gains[k])
+
+    def gain(k: int) -> float:
+        return (1 - ACCEPTANCE ** (k + 1)) / (1 - ACCEPTANCE) / cost.ratio(k + 1)
+
+    share = f"{100 * ACCEPTANCE:.0f} %"
+    adapted = (
+        "While decoding, shorter drafts or none are used wherever fewer are right; the output never depends on it."
+    )
+    if given is not None:
+        worth = f"Drafts of {given} were asked for; if {share} of their tokens are right, they bring {gain(given):.2f} tokens for the price of one."
+        return given, [_curve(cost), worth, adapted]
+    best = max(range(cost.tokens[-1]), key=gain)
     return max(best, 1), [
-        *_curve(cost),
-        f"If {100 * ACCEPTANCE:.0f} % of draft tokens are right, drafts of {best} are worth most: "
-        f"{gains[best]:.2f} tokens for the price of one."
+        _curve(cost),
+        f"If {share} of draft tokens are right, drafts of {best} are worth most: {gain(best):.2f} tokens for the price of one."
         if best > 0
-        else "No draft length pays for itself even if 80 % of draft tokens are right; AR is the fastest method here.",
-        "While decoding, shorter drafts or none are used wherever fewer are right; the output never depends on it.",
+        else f"No draft length pays for itself even if {share} of draft tokens are right; AR is the fastest method here.",
+        adapted,
+    ]
+
+
+def candidates(session: Session, name: str, settings: Mapping[str, Any]) -> list[Candidate]:
+    """Every block size and threshold that the user left open, the reference of each size first.
+
+    Args:
+        session: the model.
+        name: of a block method.
+        settings: the user's, by the method's own names.
+
+    Raises:
+        ConfigError: settings that contradict each other.
+    """
+    key = (
+        DIFFUSION_BLOCK_SIZE
+        if hasattr(build_method(name, session, settings, {}).options, DIFFUSION_BLOCK_SIZE)
+        else "block_size"
+    )
+    sizes = [settings[key]] if key in settings else BLOCK_SIZES
+    thresholds = [settings["threshold"]] if "threshold" in settings else THRESHOLDS
+    return [
+        Candidate(size, threshold, build_method(name, session, {**settings, key: size, "threshold": threshold}, {}))
+        for size in sizes
+        for threshold in (CAREFUL, *thresholds)
     ]
 
 
 def sweep(
     session: Session,
-    name: str,
-    settings: Mapping[str, Any],
+    tried: Sequence[Candidate],
     prompts: Sequence[list[int]],
     cost: PassCost,
     *,
     generation: Generation,
     progress: Any,
 ) -> list[Point]:
-    """Decode the prompts with every block size and threshold that the user left open; speeds follow from counts and curve."""
-    sizes = [settings["block_size"]] if "block_size" in settings else BLOCK_SIZES
-    thresholds = [settings["threshold"]] if "threshold" in settings else THRESHOLDS
+    """Decode the prompts with every candidate; what it costs follows from the widths of its passes and the curve."""
     points = []
-    for size in sizes:
-        reference = None
-        for threshold in (2.0, *thresholds):
-            method = build_method(name, session, {**settings, "block_size": size, "threshold": threshold}, {})
-            outputs, stats = _decode(session, method, prompts, generation)
-            progress()
-            if reference is None:
-                reference = outputs
-                continue
-            passes = sum(count for phase, count in stats.row_forwards.items() if phase != "prefill")
-            per_pass = sum(stats.generated) / max(passes, 1)
-            agreement = sum(map(_agreement, reference, outputs)) / len(prompts)
-            points.append(Point(size, threshold, per_pass, per_pass / cost.ratio(size), agreement))
+    reference: list[list[int]] = []
+    for candidate in tried:
+        outputs, widths = _decode(session, candidate.method, prompts, generation)
+        progress()
+        if candidate.threshold == CAREFUL:
+            reference = outputs
+            continue
+        passes = max(widths.total(), 1)
+        price = sum(count * cost.ratio(width) for width, count in widths.items()) / passes
+        agreement = sum(map(_agreement, reference, outputs)) / len(prompts)
+        per_pass = sum(map(len, outputs)) / passes
+        points.append(Point(candidate.block_size, candidate.threshold, per_pass, price or 1.0, agreement))
     return points
 
 
@@ -92,7 +142,7 @@ def choose_point(points: Sequence[Point], cost: PassCost, *, agreement: float) -
     """The fastest point whose outputs agree enough with one token per pass, and why; the most careful one if none does."""
     careful = [point for point in points if point.agreement >= agreement]
     best = max(careful, key=lambda point: point.speed) if careful else max(points, key=lambda point: point.agreement)
-    reasons = _curve(cost)
+    reasons = [_curve(cost)]
     if careful:
         reasons.append(
             f"Of {len(points)} settings, {len(careful)} keep at least {100 * agreement:.0f} % of the outputs of one token per "
@@ -104,8 +154,8 @@ def choose_point(points: Sequence[Point], cost: PassCost, *, agreement: float) -
             f"threshold {best.threshold} keeps most ({100 * best.agreement:.0f} %)."
         )
     reasons.append(
-        f"It fixes {best.tokens_per_pass:.2f} tokens per pass at {cost.ratio(best.block_size):.2f} times the cost of a one-token "
-        f"pass: {best.speed:.2f} times the speed of AR, prefill aside."
+        f"It fixes {best.tokens_per_pass:.2f} tokens per pass, and its passes cost {best.cost:.2f} one-token passes on average: "
+        f"{best.speed:.2f} times the speed of AR, prefill aside."
     )
     if best.speed <= 1:
         reasons.append("That is no gain: on this device AR (or lookup, which never loses) is the better choice.")
@@ -114,13 +164,15 @@ def choose_point(points: Sequence[Point], cost: PassCost, *, agreement: float) -
 
 def _decode(
     session: Session, method: Method, prompts: Sequence[list[int]], generation: Generation
-) -> tuple[list[list[int]], DecodeStats]:
-    outputs, stats = [], DecodeStats()
+) -> tuple[list[list[int]], Counter[int]]:
+    """Outputs, and the passes behind the prefills by width."""
+    outputs, widths = [], Counter[int]()
     for index, ids in enumerate(prompts):
-        decoded = method.decode(session, [ids], replace(generation), first_index=index)
+        counter = WidthCounter(session.backbone)
+        decoded = method.decode(replace(session, backbone=counter), [ids], generation, first_index=index)
         outputs += decoded.tokens
-        stats = stats + decoded.stats
-    return outputs, stats
+        widths += counter.counts(prefills=decoded.stats.forwards["prefill"])
+    return outputs, widths
 
 
 def _agreement(reference: Sequence[int], output: Sequence[int]) -> float:
@@ -129,12 +181,6 @@ def _agreement(reference: Sequence[int], output: Sequence[int]) -> float:
     return same / longest if longest else 1.0
 
 
-def _curve(cost: PassCost) -> list[str]:
+def _curve(cost: PassCost) -> str:
     ratios = ", ".join(f"{cost.ratio(n):.2f} (n = {n})" for n in cost.tokens[1:])
-    lines = [f"A pass of n tokens costs {ratios} one-token passes on this device."]
-    if any(cost.ratio(n) < DISTURBED_BELOW for n in cost.tokens):
-        lines.append(
-            "A pass of several tokens cannot cost so little: other work disturbed the measurement, so repeat it on a quiet machine "
-            "or with more --rounds."
-        )
-    return lines
+    return f"A pass of n tokens costs {ratios} one-token passes on this device."

@@ -75,48 +75,63 @@ def bench(
     Both sides run in their fastest setting, in turn; their fastest runs are compared. Tokens are generated tokens only, and
     the prefill counts as a pass. A method whose distinct-3 is below 0.9 × AR's is marked collapsed.
     """
-    from ..output import refuse_existing, write_text
+    from ..output import check_targets, write_text
 
     name = Path(model).name.removesuffix(".gguf")
     target = output or Path("benchmarks", "results", f"decode_{name}_{method}.json")
-    refuse_existing(target, force=force)
+    check_targets(target, force=force)
+    from ar_core.config import to_dict
+    from ar_core.verification import measure_pass_costs
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..bench import Arm, bench_table, fastest_dtype, merge_minima
+    from ..bench import Arm, bench_table, fastest_dtype, pass_cost_report
     from ..bench import bench as run
     from ..environment import environment
-    from ..methods import Generation, build_method
+    from ..fitting import check_fit, longest_prompt
+    from ..methods import Generation, build_method, own_settings
     from ..profile import read_profile
     from ..prompts import first_that_fit, read_jsonl
     from ..session import load_session
 
-    given = method_settings(
-        settings,
-        block_size=block_size,
-        sub_block_size=sub_block_size,
-        threshold=threshold,
-        draft_length=draft_length,
+    given = own_settings(
+        method,
+        method_settings(
+            settings,
+            block_size=block_size,
+            sub_block_size=sub_block_size,
+            threshold=threshold,
+            draft_length=draft_length,
+        ),
     )
+    generation = Generation(max_new_tokens, temperature, seed=seed)
     prompts = read_jsonl(source)
-    measured = read_profile(profile, method)
+    made = None if profile is None else read_profile(profile)
+    tuned = {} if made is None else made.settings(method)
     dtypes = ["float32", "bfloat16"] if dtype == "fastest" else [dtype]
     sessions = {one: load_session(model, dtype=one, device=device) for one in dtypes}
+    if made is not None:
+        made.check_made_for(sessions.get(made.dtype, sessions[dtypes[0]]))
     any_session = sessions[dtypes[0]]
-    width = build_method(method, any_session, given, measured).pass_tokens
-    curve_points = sorted({1, 2, 4, 8, 16, 32, width} - set(range(max(width, 2) + 1, 33)))
-    curves = merge_minima(sessions, curve_points, rounds=max(4, rounds), batch=batch_size)
-    fastest = {n: fastest_dtype(curves, n) for n in (1, width)}
-    curve = curves[fastest[width]]
-    measured = {"pass_cost": {"tokens": list(curve.tokens), "seconds": list(curve.seconds)}, **measured}
-
-    generation = Generation(max_new_tokens, temperature, seed=seed)
-    room = any_session.backbone.context_length - max_new_tokens
+    trial = build_method(method, any_session, given, tuned)
     ids = [any_session.encode(prompt, chat=chat) for prompt in prompts]
+    room = longest_prompt(any_session, [trial], max_new_tokens)
     chosen = first_that_fit(prompts, ids, per_category=per_category, room=room)
     chosen.sort(key=lambda pair: pair[0].category)
-    baseline = Arm(sessions[fastest[1]], build_method("ar", sessions[fastest[1]], {}, {}))
-    candidate = Arm(sessions[fastest[width]], build_method(method, sessions[fastest[width]], given, measured))
+    check_fit(any_session, trial, max_new_tokens, *zip(*chosen, strict=True))
+
+    width = trial.pass_tokens
+    curve_points = sorted({1, 2, 4, 8, 16, 32, width} - set(range(max(width, 2) + 1, 33)))
+    backbones = {one: session.backbone for one, session in sessions.items()}
+    curves = measure_pass_costs(backbones, tokens=curve_points, rounds=max(4, rounds), batch=batch_size)
+    # A profile says what is best in its own dtype.
+    fastest = {
+        "ar": fastest_dtype(curves, 1),
+        method: made.dtype if made is not None and made.dtype in curves else fastest_dtype(curves, width),
+    }
+    tuned = {"pass_cost": to_dict(curves[fastest[method]]), **tuned}
+    baseline = Arm(sessions[fastest["ar"]], build_method("ar", sessions[fastest["ar"]], {}, {}))
+    candidate = Arm(sessions[fastest[method]], build_method(method, sessions[fastest[method]], given, tuned))
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("runs", total=2 * rounds)
         result = run(
@@ -132,7 +147,7 @@ def bench(
         "kind": "decode",
         "model": {"source": any_session.source, "revision": any_session.revision},
         "data": {"file": source.name, "ids": [prompt.id for prompt, _ in chosen], "max_new_tokens": max_new_tokens},
-        "pass_cost": {"tokens": width, "ratio": curve.ratio(width), "curve": measured["pass_cost"]},
+        "pass_cost": pass_cost_report(curves, fastest["ar"], fastest[method], width),
         "seconds_per_pass": {one: dict(zip(curves[one].tokens, curves[one].seconds, strict=True)) for one in dtypes},
         **result,
         **environment(any_session.device),

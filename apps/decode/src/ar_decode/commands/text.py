@@ -79,11 +79,11 @@ def text(
     force: ForceOption = False,
 ) -> None:
     """Generate text from one prompt, in a chat, or for a file of prompts."""
-    _check_sources(prompt, source, output, chat, stream)
-    from ..output import refuse_existing, write_text
+    _check_sources(prompt, source, output, chat, stream, batch_size)
+    _check_filters(temperature, top_k, top_p, min_p)
+    from ..output import check_targets, write_text
 
-    for path in (output, statistics):
-        refuse_existing(path, force=force)
+    check_targets(output, statistics, force=force)
     from rich.console import Console
 
     from ..methods import Generation, load_method
@@ -113,7 +113,12 @@ def text(
 
 
 def _check_sources(
-    prompt: str | None, source: Path | None, output: Path | None, chat: bool | None, stream: bool
+    prompt: str | None,
+    source: Path | None,
+    output: Path | None,
+    chat: bool | None,
+    stream: bool,
+    batch_size: int,
 ) -> None:
     if prompt is not None and source is not None:
         raise ConfigError("a prompt and --input were both given; give one of the two.")
@@ -125,3 +130,17 @@ def _check_sources(
         )
     if stream and source is not None:
         raise ConfigError("--stream was given with --input, whose outputs are lines of JSON; leave one of the two out.")
+    if batch_size != 1 and source is None:
+        raise ConfigError(
+            f"--batch-size {batch_size} was given for a single prompt; leave it out, or give several prompts with --input FILE."
+        )
+
+
+def _check_filters(temperature: float, top_k: int | None, top_p: float | None, min_p: float | None) -> None:
+    filters = {"--top-k": top_k, "--top-p": top_p, "--min-p": min_p}
+    given = [name for name, value in filters.items() if value is not None]
+    if temperature == 0 and given:
+        raise ConfigError(
+            f"{given[0]} was given at temperature 0, where the most probable token is taken and no filter matters; leave it out, "
+            "or give a --temperature above 0."
+        )

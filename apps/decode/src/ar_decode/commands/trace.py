@@ -52,9 +52,10 @@ def trace(
 
     The page is one file without scripts or styles from elsewhere; it can be mailed and opened offline. Decoding is greedy.
     """
-    from ..output import refuse_existing, write_text
+    from ..output import check_targets, write_text
 
-    refuse_existing(output, force=force)
+    check_targets(output, force=force)
+    from ..fitting import check_fit
     from ..methods import Generation, build_method, load_method
     from ..prompts import Prompt
     from ..replay import Scene, render, replay_of
@@ -66,17 +67,19 @@ def trace(
         threshold=threshold,
         draft_length=draft_length,
     )
+    generation = Generation(max_new_tokens)
     session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
     arms = [build_method("ar", session, {}, {}), chosen]
-    generation = Generation(max_new_tokens)
+    asked = [Prompt(str(number), text) for number, text in enumerate(prompts, start=1)]
+    encoded = [session.encode(prompt, chat=chat) for prompt in asked]
+    check_fit(session, chosen, max_new_tokens, asked, encoded)
     scenes = []
-    for number, text in enumerate(prompts, start=1):
-        ids = session.encode(Prompt(str(number), text), chat=chat)
+    for prompt, ids in zip(asked, encoded, strict=True):
         replays = [
             replay_of(arm.name, arm.decode(session, [ids], generation, trace=True), session.tokenizer.decode)
             for arm in arms
         ]
-        scenes.append(Scene(f"{number}: {text[:40]}", text, tuple(replays)))
+        scenes.append(Scene(f"{prompt.id}: {prompt.text[:40]}", prompt.text, tuple(replays)))
     subtitle = f"{session.source}, {session.dtype} on {session.device}: AR beside {method}, greedy"
     write_text(output, render(scenes, subtitle=subtitle))
     typer.echo(f"written to {output}", err=True)

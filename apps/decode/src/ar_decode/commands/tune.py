@@ -68,24 +68,26 @@ def tune(
 
     Times passes of 1, 2, 4, 8, 16 and 32 tokens, in turn. For lookup and jacobi that decides the draft length; for a block
     method, the prompts of --input are decoded with several block sizes and thresholds, and the fastest setting is taken
-    whose outputs still agree with one token per pass. The profile says why; decoding commands read it with --profile.
+    whose outputs still agree with one token per pass; what is given is not varied. The profile says why; decoding commands read it with --profile.
     """
-    from ..output import refuse_existing
+    from ..output import check_targets
 
-    refuse_existing(output, force=force)
+    check_targets(output, force=force)
     from ar_core.verification import measure_pass_cost
     from rich.console import Console
     from rich.progress import Progress
 
     from ..environment import environment
-    from ..methods import Generation, build_method
-    from ..profile import Profile
+    from ..fitting import check_fit, longest_prompt
+    from ..methods import DIFFUSION_BLOCK_SIZE, Generation, build_method, own_settings
+    from ..profile import Profile, model_identity
     from ..prompts import first_that_fit, read_jsonl
     from ..session import load_session
-    from ..tune import BLOCK_SIZES, THRESHOLDS, choose_draft_length, choose_point, sweep
+    from ..tune import candidates, choose_draft_length, choose_point, sweep
 
-    given = method_settings(settings, block_size=block_size, threshold=threshold)
+    given = own_settings(method, method_settings(settings, block_size=block_size, threshold=threshold))
     prompts = read_jsonl(source) if source is not None else []
+    generation = Generation(max_new_tokens)
     session = load_session(model, dtype=dtype, device=device)
     trial = build_method(method, session, given, {})
     blocks = hasattr(trial.options, "threshold")
@@ -98,37 +100,40 @@ def tune(
     if not blocks and source is not None:
         raise ConfigError(f"the method {method!r} is tuned without prompts; leave --input out.")
 
-    cost = measure_pass_cost(session.backbone, context=context, batch=batch_size, rounds=rounds)
+    tried = candidates(session, method, given) if blocks else []
+    ids = [session.encode(prompt, chat=chat) for prompt in prompts]
+    chosen = []
     if blocks:
-        ids = [session.encode(prompt, chat=chat) for prompt in prompts]
-        room = session.backbone.context_length - max_new_tokens
-        chosen = [one for _, one in first_that_fit(prompts, ids, per_category=count, room=room)][:count]
-        runs = (1 if block_size else len(BLOCK_SIZES)) * (1 + (1 if threshold else len(THRESHOLDS)))
+        room = longest_prompt(session, [one.method for one in tried], max_new_tokens)
+        chosen = first_that_fit(prompts, ids, per_category=count, room=room)[:count]
+        check_fit(session, trial, max_new_tokens, *zip(*chosen, strict=True))
+    cost = measure_pass_cost(session.backbone, context=context, batch=batch_size, rounds=rounds)
+    assert cost.context is not None
+    if blocks:
         with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("settings", total=runs)
+            task = bar.add_task("settings", total=len(tried))
             points = sweep(
                 session,
-                method,
-                given,
-                chosen,
+                tried,
+                [one for _, one in chosen],
                 cost,
-                generation=Generation(max_new_tokens),
+                generation=generation,
                 progress=lambda: bar.advance(task),
             )
         best, reasons = choose_point(points, cost, agreement=agreement)
-        name = "block_size" if hasattr(trial.options, "block_size") else "diffusion_block_size"
-        tuned = {name: best.block_size, "threshold": best.threshold}
+        size = DIFFUSION_BLOCK_SIZE if hasattr(trial.options, DIFFUSION_BLOCK_SIZE) else "block_size"
+        tuned = {size: best.block_size, "threshold": best.threshold}
     else:
-        length, reasons = choose_draft_length(cost)
+        length, reasons = choose_draft_length(cost, given.get("draft_length"))
         tuned = {"draft_length": length}
     profile = Profile(
-        model=session.source,
+        model=model_identity(session.source),
         dtype=session.dtype,
-        context=context,
+        context=cost.context,
         batch=batch_size,
         tokens=cost.tokens,
         seconds=cost.seconds,
-        methods={method: tuned},
+        methods={method: {**given, **tuned}},
         explanation=tuple(reasons),
         environment=environment(session.device),
     )

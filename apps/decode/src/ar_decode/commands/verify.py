@@ -33,9 +33,9 @@ def verify(
 
     Loads strictly, and writes a report fit for a bug tracker. Exit code 1 if a check fails.
     """
-    from ..output import refuse_existing, write_text
+    from ..output import check_targets, write_text
 
-    refuse_existing(output, force=force)
+    check_targets(output, force=force)
     from ..session import load_session
     from ..verify import verify as run
 
