@@ -1,0 +1,91 @@
+"""A JSONL job that does not end: Ctrl-C, an error, a full disk keep what was finished."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def breaks(monkeypatch):
+    """Decoding that ends with an exception at its second batch."""
+    from ar_decode.methods import Method
+
+    decode, calls = Method.decode, []
+
+    def run(error):
+        def until(method, *arguments, **how):
+            calls.append(1)
+            if len(calls) == 2:
+                raise error
+            return decode(method, *arguments, **how)
+
+        monkeypatch.setattr(Method, "decode", until)
+
+    return run
+
+
+def test_ctrl_c_keeps_what_was_finished(ar_decode, plain_model, jsonl, tmp_path, breaks):
+    source, target = jsonl({"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}), tmp_path / "out.jsonl"
+    job = ("text", plain_model, "-i", source, "-o", target, "-n", 3)
+    breaks(KeyboardInterrupt())
+    outcome = ar_decode(*job)
+    assert (outcome.code, outcome.out) == (130, "")
+    partial = tmp_path / "out.jsonl.partial"
+    assert outcome.err.splitlines() == [f"interrupted: the finished lines (1) are kept in {str(partial)!r}."]
+    assert [json.loads(line)["prompt"] for line in partial.read_text().splitlines()] == ["a"]
+    assert not target.exists()
+
+
+def test_an_error_keeps_what_was_finished_and_the_next_run_does_not_overwrite_it(
+    ar_decode, plain_model, jsonl, tmp_path, breaks
+):
+    from ar_core.errors import NumericsError
+
+    source, target = jsonl({"prompt": "a"}, {"prompt": "b"}), tmp_path / "out.jsonl"
+    job = ("text", plain_model, "-i", source, "-o", target, "-n", 3)
+    breaks(NumericsError("The logits are gone; look."))
+    outcome = ar_decode(*job)
+    partial = tmp_path / "out.jsonl.partial"
+    kept = partial.read_text()
+    assert outcome.code == 2
+    assert outcome.err == f"error: The logits are gone; look; the finished lines (1) are kept in {str(partial)!r}.\n"
+    again = ar_decode(*job)
+    assert (again.code, "was kept from a run that did not finish" in again.err) == (2, True)
+    assert partial.read_text() == kept
+    assert ar_decode(*job, "--force").code == 0
+    assert not partial.exists()
+    assert len(target.read_text().splitlines()) == 2
+    assert target.read_text().splitlines()[0] == kept.rstrip()
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    from ar_core.errors import CheckpointError
+    from ar_decode.output import GrowingFile
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            if len(data) < 9:
+                raise OSError(28, "No space left on device")
+            return self.file.write(data[:7])
+
+        def __enter__(self):
+            return self.file.__enter__()
+
+        def __exit__(self, *error):
+            return self.file.__exit__(*error)
+
+    target = tmp_path / "out"
+
+    def fill():
+        with GrowingFile(target) as file:
+            file.append("first")
+            file._file = Full(file._file)
+            file.append("second line")
+
+    with pytest.raises(CheckpointError, match=r"No space left on device.*free space") as caught:
+        fill()
+    assert "(1) are kept" in caught.value.__notes__[0]
+    assert (tmp_path / "out.partial").read_text() == "first\n"
