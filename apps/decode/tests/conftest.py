@@ -121,3 +121,28 @@ def jsonl(tmp_path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def refused(ar_decode):
+    """Run a command that must fail with one sentence on the error stream, exit code 2, and nothing else."""
+
+    def run(*arguments, says):
+        outcome = ar_decode(*arguments)
+        assert outcome.code == 2
+        assert outcome.out == ""
+        lines = outcome.err.strip().splitlines()
+        assert len(lines) == 1, outcome.err
+        assert lines[0].startswith("error: ")
+        for part in says if isinstance(says, tuple) else (says,):
+            assert part in lines[0]
+
+    return run
+
+
+@pytest.fixture
+def copy(plain_model, tmp_path) -> Path:
+    """A plain model to be damaged."""
+    folder = tmp_path / "copy"
+    shutil.copytree(plain_model, folder)
+    return folder

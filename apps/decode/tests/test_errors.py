@@ -1,31 +1,8 @@
 """Bad input: one sentence on the error stream, exit code 2, no traceback, and nothing written."""
 
 import json
-import shutil
 
 import pytest
-
-
-@pytest.fixture
-def refused(ar_decode):
-    def run(*arguments, says):
-        outcome = ar_decode(*arguments)
-        assert outcome.code == 2
-        assert outcome.out == ""
-        lines = outcome.err.strip().splitlines()
-        assert len(lines) == 1, outcome.err
-        assert lines[0].startswith("error: ")
-        for part in says if isinstance(says, tuple) else (says,):
-            assert part in lines[0]
-
-    return run
-
-
-@pytest.fixture
-def copy(plain_model, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(plain_model, folder)
-    return folder
 
 
 def test_missing_checkpoint(refused, tmp_path):
@@ -285,26 +262,3 @@ def test_bench_without_room_for_a_prompt(refused, plain_model, jsonl, tmp_path):
     bench = ("bench", plain_model, "-i", jsonl({"prompt": "x"}), "-o", tmp_path / "r.json", "--dtype", "float32")
     refused(*bench, "-n", 600, says=("leave no room for a prompt", "lower --max-new-tokens"))
     refused("verify", plain_model, "-n", 600, says=("600 new tokens were asked for", "context of 160"))
-
-
-def test_a_profile_that_is_none(refused, plain_model, tmp_path):
-    path = tmp_path / "profile.json"
-    path.write_text("{")
-    refused("text", plain_model, "Hi", "-m", "lookup", "--profile", path, says="ar-decode tune")
-    path.write_text('{"model": "m"}')
-    refused("text", plain_model, "Hi", "-m", "lookup", "--profile", path, says="'dtype' is missing")
-
-
-def test_a_profile_of_something_else(ar_decode, refused, plain_model, copy, tmp_path):
-    path = tmp_path / "profile.json"
-    assert ar_decode("tune", plain_model, "-o", path, "--rounds", 1, "--context", 16).code == 0
-    decode = ("text", plain_model, "Hi", "--profile", path, "-n", 3)
-    assert ar_decode(*decode, "-m", "lookup").code == 0
-    refused(*decode, says=("settings for lookup, and none for 'ar'", "leave --profile out"))
-    refused(*decode, "-m", "jacobi", says=("none for 'jacobi'", "ar-decode tune MODEL --method jacobi"))
-    refused(*decode, "-m", "lookup", "--dtype", "float64", says="made for the dtype 'float32', and this is 'float64'")
-    refused("text", copy, "Hi", "--profile", path, "-m", "lookup", says=("made for the model", str(copy)))
-    data = json.loads(path.read_text())
-    data["environment"]["device"]["name"] = "Abacus"
-    path.write_text(json.dumps(data))
-    refused(*decode, "-m", "lookup", says="made for the device 'Abacus'")
