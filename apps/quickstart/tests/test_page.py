@@ -65,7 +65,7 @@ def test_figures_of_act_two_and_near_ties_are_told(task, model):
     assert "0 of 1" in page
     assert "2.50" in page
     assert "1.25 ×" in page
-    assert "top-2 margin 1.00e-04" in page
+    assert "whose logit is 1.00e-04 below the best" in page
     assert "<td>1.000</td><td>0.0</td><td>0 %</td><td>4.0</td>" in page
     assert "<td>0.500</td><td>4.0</td><td>100 %</td><td>6.0</td>" in page
 

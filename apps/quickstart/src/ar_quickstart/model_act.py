@@ -30,8 +30,8 @@ BASELINE = "AR"
 METHODS = 3
 """Autoregressive decoding and two lossless methods."""
 NEAR_TIE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""Top-2 logit margin below which rounding may decide, by dtype: passes of different widths round differently. bfloat16
-keeps eight bits, so that logits near 30 lie an eighth apart; two such steps are allowed."""
+"""How far the logit of a token may fall short of the best and be put down to rounding, by dtype: passes of different widths
+round differently. bfloat16 keeps eight bits, so that logits near 30 lie an eighth apart; two such steps are allowed."""
 
 SHOWN = 3
 """Prompts that are replayed."""
@@ -132,7 +132,8 @@ def run_model_act(loaded: LoadedModel, *, new_tokens: int, tick: Callable[[], No
     for number, prompt in enumerate(prompts):
         ids = encode(tokenizer, prompt, chat=chat)
         outputs = _outputs(backbone, ids, stop, number, tick)
-        answers.append(_compare(backbone, prompt, ids, outputs, str(tokenizer.decode(outputs[BASELINE].tokens[0]))))
+        text = str(tokenizer.decode(outputs[BASELINE].tokens[0]))
+        answers.append(_compare(backbone, prompt, ids, outputs, text, stop.stop_ids))
         if number % (len(prompts) // SHOWN) == 0:
             replays = tuple(
                 replay_of(name, output, lambda ids: str(tokenizer.decode(ids))) for name, output in outputs.items()
@@ -169,12 +170,17 @@ def _outputs(
 
 
 def _compare(
-    backbone: HFBackbone, prompt: Prompt, ids: Sequence[int], outputs: Mapping[str, Decoded], text: str
+    backbone: HFBackbone,
+    prompt: Prompt,
+    ids: Sequence[int],
+    outputs: Mapping[str, Decoded],
+    text: str,
+    stop_ids: frozenset[int],
 ) -> Answer:
     expected = outputs[BASELINE].tokens[0]
     near_ties = {}
     for name, output in outputs.items():
-        difference = first_difference(backbone, ids, expected, output.tokens[0])
+        difference = first_difference(backbone, ids, expected, output.tokens[0], stop_ids=stop_ids)
         if difference is None:
             continue
         if difference.margin > NEAR_TIE[backbone.dtype]:

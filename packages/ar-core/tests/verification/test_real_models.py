@@ -96,7 +96,7 @@ def test_first_difference_names_step_ids_and_margin(tiny):
         found = first_difference(tiny, [8, 9], tokens, other)
         assert (found.step, found.expected, found.got) == (4, tokens[4], order[rank])
         assert found.margin == pytest.approx(float(logits[order[0]] - logits[order[rank]]))
-    assert str(found).startswith(f"step 4: {tokens[4]} expected, {order[96]} found, top-2 margin ")
+    assert str(found).startswith(f"step 4: {tokens[4]} expected, {order[96]} found, whose logit is ")
     banned = first_difference(tiny, [8, 9], tokens, other, banned_ids=order[:3])
     assert banned.margin == pytest.approx(float(logits[order[3]] - logits[order[96]]))
 

@@ -31,7 +31,7 @@ class FirstDifference:
     margin: float
 
     def __str__(self) -> str:
-        return f"step {self.step}: {self.expected} expected, {self.got} found, top-2 margin {self.margin:.2e}"
+        return f"step {self.step}: {self.expected} expected, {self.got} found, whose logit is {self.margin:.2e} below the best"
 
 
 @torch.no_grad()
