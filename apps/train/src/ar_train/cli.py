@@ -45,7 +45,9 @@ ResumeOption = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE | ~KEY]...", help="Entries of the config to set, such as train.lr=1e-4, or to take out."),
+    typer.Argument(
+        metavar="[KEY=VALUE | ~KEY]...", help="Entries of the config to set, such as train.lr=1e-4, or to take out."
+    ),
 ]
 
 
