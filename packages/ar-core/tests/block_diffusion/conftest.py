@@ -104,6 +104,7 @@ class Scripted:
         self.script, self.vocab_size, self.context_length, self.shift = script, vocab, 4096, shift
         self.dtype, self.device = torch.float32, torch.device("cpu")
         self.calls: list[dict[str, Any]] = []
+        self.predicted: list[list[int]] = []
 
     def embed(self, ids: Tensor) -> Tensor:
         return ids[..., None].float()
@@ -128,6 +129,7 @@ class Scripted:
 
     def head(self, hidden: Tensor) -> Tensor:
         flat = hidden.reshape(-1).long() + self.shift
+        self.predicted.append(flat.tolist())
         said = [self.script(position) for position in flat.tolist()]
         rest = [[math.log((1 - probability) / (self.vocab_size - 1))] for _, probability in said]
         logits = torch.tensor(rest).repeat(1, self.vocab_size)

@@ -58,21 +58,28 @@ def test_cached_logits_equal_recomputed_ones(tiny, recompute):
         backbone.head = lambda hidden: logits.append(plain(hidden)) or logits[-1]
         return backbone
 
-    prompt = prompts()[5]
-    decode_blocks(
-        record(tiny(dtype=torch.float64)), [prompt], policy(sub_block_size=8, threshold=1.0), stop=no_stop(20)
-    )
+    prompt, size, n = prompts()[5], 8, 20
+    how = policy(sub_block_size=size, threshold=1.0)
+    decoded = decode_blocks(record(tiny(dtype=torch.float64)), [prompt], how, stop=no_stop(n), trace=True)
     cached = [passed for passed in logits if len(passed)]
     logits.clear()
-    recompute(record(tiny(dtype=torch.float64)), prompt, policy(sub_block_size=8, threshold=1.0), 20)
-    # The plain decoder has logits of all positions: the last ones up to the block's end hold those of the cached pass.
+    recompute(record(tiny(dtype=torch.float64)), prompt, how, n)
+    # The plain decoder has logits of all positions, and begins with a prefill that predicts nothing here.
     whole = [passed[0] for passed in logits][1:]
-    assert len(cached) == len(whole) == 20
-    for few, many in zip(cached, whole):
-        many = many.clone()
-        # Every cached row is among the recomputed ones.
-        distance = (few[:, None] - torch.where(many.isinf(), few[0], many)[None])[..., :MASK].abs().amax(-1).amin(1)
-        assert distance.max() < 1e-10
+    assert decoded.trace is not None
+    entries = [entry for entry in decoded.trace.to_list() if entry["phase"] != "prefill"]
+    assert len(cached) == len(whole) == len(entries) == n
+
+    unknown = list(range(len(prompt), len(prompt) + n))
+    for few, many, entry in zip(cached, whole, entries):
+        targets = [i for i in unknown if i // size == unknown[0] // size]
+        if entry["phase"] == "commit":
+            targets = targets[:1]
+        # Shifted: position i is predicted by the logits at i - 1.
+        expected = many[[i - 1 for i in targets]]
+        assert few.shape == expected.shape
+        assert (few - expected)[:, :MASK].abs().max() < 1e-10
+        unknown = [i for i in unknown if i - len(prompt) not in entry["positions"]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8, 1.5])

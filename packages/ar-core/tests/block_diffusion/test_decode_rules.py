@@ -261,6 +261,7 @@ def test_positions_behind_the_end_are_shown_as_masks_and_not_predicted(scripted)
         [[0, 0, 0, MASK, MASK, MASK, MASK, MASK]],
         [[0, 0, 0, 3, MASK, MASK, MASK, MASK]],
     ]
+    assert backbone.predicted == [[3, 4], [4]]
 
 
 def test_every_pass_of_a_row_has_an_entry(scripted):
