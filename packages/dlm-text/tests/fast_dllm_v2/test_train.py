@@ -10,7 +10,7 @@ from ar_core.config import from_dict, load_yaml, to_dict
 from ar_core.corruption import FixedRate, SampleRng
 from ar_core.data import TextDataConfig, build_source
 from ar_core.decoding import StopRule
-from ar_core.errors import ConfigError
+from ar_core.errors import ConfigError, DataError
 from ar_core.hf import HFBackbone, LlamaScratch, LoraConfig, ModelConfig, build_model
 from ar_core.registry import configs
 from ar_core.training import TrainConfig, mean_loss, read_run_config, recipe_main, train
@@ -319,3 +319,17 @@ def test_memory_settings_do_not_make_another_run(tmp_path: Path) -> None:
     assert recipe_main(RECIPE, options) == 0
     assert recipe_main(RECIPE, [*options, *changed, "--resume", "must"]) == 0
     assert recipe_main(RECIPE, [*options, "method.block_first=noised"]) == 2
+
+
+def test_a_text_that_says_the_mask_token_is_named_by_its_line(tmp_path: Path, stories260k: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "Once upon a time."}\n{"text": "She saw a <mask> in the park."}\n')
+    run = dataclasses.replace(
+        small_run(tmp_path),
+        model=ModelConfig(path=str(stories260k)),
+        data=TextDataConfig(kind="text", path=str(file), seq_len=64, cache_dir=str(tmp_path / "rows")),
+    )
+    with pytest.raises(
+        DataError, match=r"texts.jsonl.*2: the text to learn has the token '<mask>', which must never be"
+    ):
+        build(run)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..config import expand_path, to_dict
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from .config import TextDataConfig
 from .document import Document
 from .encode import encoder
@@ -32,6 +32,7 @@ def build_source(
     pad_id: int,
     block_size: int = 1,
     reference_padding: bool = False,
+    never_supervised: int | None = None,
     split: Split = "train",
 ) -> StoredSource | StreamedSource:
     """Build the sample source of a run.
@@ -43,11 +44,13 @@ def build_source(
         pad_id: id that fills blocks and rows, never supervised.
         block_size: D; documents are padded to multiples of it (1: not at all).
         reference_padding: pad a document that is already aligned with a whole block, see :func:`pad_to_blocks`.
+        never_supervised: an id that a model must not learn to say, such as the mask token's.
         split: the records to train on, or those held out from training.
 
     Raises:
         ConfigError: D does not divide ``seq_len``, or nothing is held out.
-        DataError: the data cannot be read; raised while streaming where the data are streamed.
+        DataError: the data cannot be read, or supervise the id that may not be; raised while streaming where the data are
+            streamed.
     """
     if block_size < 1 or config.seq_len % block_size:
         raise ConfigError(
@@ -65,7 +68,7 @@ def build_source(
         "block_size": block_size,
         "reference_padding": reference_padding,
     }
-    make = partial(_rows, config, tokenizer, records, split, pad_id, block_size, reference_padding)
+    make = partial(_rows, config, tokenizer, records, split, pad_id, block_size, reference_padding, never_supervised)
     if config.streaming:
         # Hashing a whole file would read it through once before the first step.
         identity = config.path if config.path else records.fingerprint
@@ -86,6 +89,7 @@ def _rows(
     pad_id: int,
     block_size: int,
     reference_padding: bool,
+    never_supervised: int | None,
     counts: dict[str, int],
 ) -> Iterator[Row]:
     encode = encoder(config, tokenizer)
@@ -97,6 +101,11 @@ def _rows(
             if config.held_out and held_out(record.data, config.held_out) != (split == "held_out"):
                 continue
             document = encode(record)
+            if never_supervised is not None and (document.ids[document.supervised] == never_supervised).any():
+                raise DataError(
+                    f"{record.place}: the text to learn has the token {tokenizer.decode([never_supervised])!r}, which must "
+                    "never be generated; take it out"
+                )
             counts["documents"] += 1
             counts["tokens"] += len(document)
             counts["longer_than_a_row"] += len(document) > config.seq_len

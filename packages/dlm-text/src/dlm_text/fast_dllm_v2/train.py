@@ -96,6 +96,7 @@ def build(run: FastDLLMv2Run) -> Job:
         pad_id=mask_id,
         block_size=size,
         reference_padding=run.method.reference_padding,
+        never_supervised=mask_id,
     )
 
     def save(directory: Path) -> None:
