@@ -216,6 +216,19 @@ def measure(length: int, block: int, repeats: int) -> Iterator[tuple[str, dict[s
     yield "optimiser step", {"seconds": seconds, "ratios": ratios(seconds, pairs)}
 
 
+def markdown_table(report: dict[str, Any]) -> str:
+    """All ratios of a report, and the best times behind them."""
+    lines = ["| what | comparison | times as fast | seconds, best of each |", "|---|---|---|---|"]
+    for section, content in report.items():
+        if not isinstance(content, dict) or "ratios" not in content:
+            continue
+        best = ", ".join(f"{name}: {min(values):.2f}" for name, values in content["seconds"].items())
+        for name, ratio in content["ratios"].items():
+            lines.append(f"| {section} | {name} | {ratio:.2f} | {best} |")
+            best = ""
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Parse the command line, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

@@ -15,6 +15,7 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 def rendered() -> dict[str, str]:
     """Every table that the results can be rendered as, by the name of its marker."""
+    from benchmarks import attention_step
     from benchmarks.language.plotting import losses_table, rows_table
     from benchmarks.tasks.plotting import markdown_table
 
@@ -23,6 +24,8 @@ def rendered() -> dict[str, str]:
     for file in RESULTS.glob("language_*.json"):
         results = json.loads(file.read_text())
         tables |= {f"{file.stem}_losses": losses_table(results), f"{file.stem}_rows": rows_table(results)}
+    for file in RESULTS.glob("attention_step.json"):
+        tables[file.stem] = attention_step.markdown_table(json.loads(file.read_text()))
     return tables
 
 
