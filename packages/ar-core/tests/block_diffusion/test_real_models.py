@@ -85,7 +85,7 @@ def smollm2_case(request, smollm2_gguf) -> Case:
         )
         for question in questions
     ]
-    return Case(HFBackbone(loaded.model), prompts, 10, mask_id=3, threshold=0.1)
+    return Case(HFBackbone(loaded.model), prompts, 6, mask_id=3, threshold=0.1)
 
 
 def fixed(trace: Trace | None, row: int = 0) -> Passes:
@@ -183,5 +183,6 @@ def test_stories260k(stories_case: Case, recompute):
 
 @pytest.mark.smollm2
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_smollm2(smollm2_case: Case, recompute):
     check(smollm2_case, recompute, commits=("separate",))
