@@ -80,13 +80,6 @@ def test_stories260k(stories260k, data_dir, dtype):
 def test_smollm2(smollm2_gguf, dtype, new_tokens):
     loaded = load_causal_lm(smollm2_gguf, dtype=dtype)
     questions = json.loads((Path(__file__).parent / "prompts.json").read_text())
-    prompts = [
-        loaded.tokenizer.encode(
-            loaded.tokenizer.apply_chat_template(
-                [{"role": "user", "content": q}], tokenize=False, add_generation_prompt=True
-            )
-        )
-        for q in questions
-    ]
+    prompts = [loaded.tokenizer.encode(question) for question in questions]
     assert len(prompts) == 10
     check(loaded, prompts, new_tokens)
