@@ -11,9 +11,6 @@ from ..errors import CheckpointError
 
 __all__ = ["key_ranges", "load_strict"]
 
-_NAMED = 5
-"""So many names, or ranges of them, show what is wrong."""
-
 
 def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the checkpoint") -> None:
     """Copy ``tensors`` into a module's parameters and persistent buffers; all of them fit, or none is copied.
@@ -27,7 +24,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str
         source: What the error calls the origin of the tensors.
 
     Raises:
-        CheckpointError: Names missing, unexpected and misshapen keys, and tied keys with different values.
+        CheckpointError: Names every missing, unexpected and misshapen key, and tied keys with different values.
     """
     targets = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     group: dict[int, list[str]] = defaultdict(list)
@@ -61,7 +58,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str
 
 
 def key_ranges(keys: Iterable[str]) -> str:
-    """Name keys, those that differ only in their first number as one, ``layers.{0-3,5}.weight``, and count those beyond five."""
+    """Name every key, writing keys that differ only in their first number as one: ``layers.{0-3,5}.weight``."""
     numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     plain = []
     for key in keys:
@@ -70,10 +67,7 @@ def key_ranges(keys: Iterable[str]) -> str:
             numbers[key[: match.start()], key[match.end() :]].append(int(match.group()))
         else:
             plain.append(key)
-    named = [(key, 1) for key in plain]
-    named += [(f"{before}{_runs(found)}{after}", len(found)) for (before, after), found in numbers.items()]
-    more = sum(count for _, count in named[_NAMED:])
-    return ", ".join(name for name, _ in named[:_NAMED]) + (f" and {more} more" if more else "")
+    return ", ".join(plain + [f"{before}{_runs(found)}{after}" for (before, after), found in numbers.items()])
 
 
 def _runs(found: list[int]) -> str:
