@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ar_core.cache import WindowedKVCache
-from ar_core.decoding import Backbone
-from ar_core.errors import NumericsError
+from ar_core.decoding import Backbone, check_sound, sound_or_negative
 from ar_core.masks import Mask, Tokens, block_causal, causal
 from ar_core.sampling import Sampler
 
@@ -43,7 +41,7 @@ def run_pass(
         Tokens and confidences of the targets of all moves, one after another, on the host.
 
     Raises:
-        NumericsError: a confidence is not a number.
+        NumericsError: the logits are not numbers.
     """
     asked = list(moves.values())
     length = max(move.length for move in asked)
@@ -72,16 +70,14 @@ def run_pass(
     logits = backbone.head(hidden.flatten(0, 1).index_select(0, index))
     generators = None if sampler.greedy else [row.generator for row, move in zip(rows, asked) for _ in move.targets]
     picked, confidence = sampler.pick(logits, generators)
+    picked = sound_or_negative(picked, logits)
     if picked.device.type != "cpu":
         # One transfer for both: the bits of the confidences travel as integers.
         packed = torch.stack((picked.int(), confidence.float().view(torch.int32))).cpu()
         picked, confidence = packed[0], packed[1].view(torch.float32)
-    confidences = confidence.tolist()
-    if any(map(math.isnan, confidences)):
-        raise NumericsError(
-            "The model's logits are not numbers, so no token can be chosen; check its weights and the dtype it runs in."
-        )
-    return picked.tolist(), confidences
+    tokens = picked.tolist()
+    check_sound(tokens)
+    return tokens, confidence.tolist()
 
 
 def _mask(
