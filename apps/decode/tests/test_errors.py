@@ -226,7 +226,9 @@ def test_a_checkpoint_with_foreign_keys_names_each_of_them(refused, copy):
     weights = copy / "model.safetensors"
     foreign = {f"extra_{letter}": torch.ones(1) for letter in "abcdefgh"}
     save_file(load_file(weights) | foreign, weights, metadata={"format": "pt"})
-    refused("text", copy, "Hi", says="it has extra_a, extra_b, extra_c, extra_d, extra_e, extra_f, extra_g, extra_h, which")
+    refused(
+        "text", copy, "Hi", says="it has extra_a, extra_b, extra_c, extra_d, extra_e, extra_f, extra_g, extra_h, which"
+    )
 
 
 @pytest.mark.parametrize(

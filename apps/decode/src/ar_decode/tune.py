@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ar_core.verification import PassCost
 
 from .methods import DIFFUSION_BLOCK_SIZE, Generation, Method, build_method
-from .pass_widths import WidthCounter
 from .session import Session
 
 __all__ = ["Candidate", "Point", "candidates", "choose_draft_length", "choose_point", "sweep"]
@@ -168,10 +167,9 @@ def _decode(
     """Outputs, and the passes behind the prefills by width."""
     outputs, widths = [], Counter[int]()
     for index, ids in enumerate(prompts):
-        counter = WidthCounter(session.backbone)
-        decoded = method.decode(replace(session, backbone=counter), [ids], generation, first_index=index)
+        decoded = method.decode(session, [ids], generation, first_index=index)
         outputs += decoded.tokens
-        widths += counter.counts(prefills=decoded.stats.forwards["prefill"])
+        widths += decoded.stats.widths
     return outputs, widths
 
 

@@ -201,9 +201,12 @@ def test_a_prompt_that_just_fits_runs():
 
 def test_rates_count_every_phase():
     stats = DecodeStats(generated=[9, 3])
-    for phase, rows in (("prefill", 2), ("denoise", 2), ("denoise", 1), ("commit", 2), ("fused", 1)):
-        with stats.forward(phase, rows):
+    passes = (("prefill", 2, 30), ("denoise", 2, 8), ("denoise", 1, 4), ("commit", 2, 8), ("fused", 1, 16))
+    for phase, rows, width in passes:
+        with stats.forward(phase, rows, width):
             pass
+    assert stats.widths == {4: 1, 8: 2, 16: 1}
+    assert (stats + stats).widths == {4: 2, 8: 4, 16: 2}
     stats.seconds.update({"prefill": 1.0, "denoise": 2.0, "commit": 4.0, "fused": 1.0})
     assert stats.nfe == 5
     assert stats.tokens_per_forward == 12 / 8

@@ -168,7 +168,7 @@ class _Run:
         phases = [move.phase for move in moves.values()]
         phase = "denoise" if "denoise" in phases else phases[0]
         number = self.stats.nfe
-        with self.stats.forward(phase, phases.count(phase)):
+        with self.stats.forward(phase, phases.count(phase), max(move.length for move in moves.values())):
             tokens, confidences = run_pass(self.backbone, cache, rows, moves, self.policy, self.sampler)
         if phases.count(phase) < len(phases):
             self.stats.row_forwards["commit"] += phases.count("commit")

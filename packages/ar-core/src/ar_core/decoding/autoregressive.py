@@ -70,7 +70,7 @@ def autoregressive(
 
     while active:
         phase = "prefill" if tokens is None else "step"
-        with stats.forward(phase, len(active)):
+        with stats.forward(phase, len(active), max(map(len, prompts)) if tokens is None else 1):
             if tokens is None:
                 hidden = causal_pass(backbone, cache, prompts)
                 hidden = hidden[torch.arange(len(prompts), device=backbone.device), ends]

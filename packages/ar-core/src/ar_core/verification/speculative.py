@@ -112,8 +112,9 @@ def speculative(
                 drafts = [draft[:limit] for draft in drafts]
             phase = "verify" if any(drafts) else "step"
 
-        with stats.forward(phase, len(active)):
-            hidden = causal_pass(backbone, cache, [[*old, *draft] for old, draft in zip(known, drafts, strict=True)])
+        asked = [[*old, *draft] for old, draft in zip(known, drafts, strict=True)]
+        with stats.forward(phase, len(active), max(map(len, asked))):
+            hidden = causal_pass(backbone, cache, asked)
             logits = backbone.head(hidden.flatten(0, 1)[_places(known, drafts, hidden)])
             states = [row.generator.get_state() for row in active]
             picks, confidences = _pick(sampler, logits, active, drafts, with_confidences=trace)
