@@ -13,27 +13,27 @@ TABLE = re.compile(r"<!-- results: (\w+) -->\n(.*?)\n<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
-def rendered() -> dict[str, str]:
+@pytest.fixture
+def rendered(benchmark_module) -> dict[str, str]:
     """Every table that the results can be rendered as, by the name of its marker."""
-    from benchmarks import attention_step
-    from benchmarks.language.plotting import losses_table, rows_table
-    from benchmarks.tasks.plotting import markdown_table
-
+    language = benchmark_module("language.plotting")
     tasks = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("tasks_fast_dllm_v2_seed*.json"))]
-    tables = {"tasks_fast_dllm_v2": markdown_table(tasks)}
+    tables = {"tasks_fast_dllm_v2": benchmark_module("tasks.plotting").markdown_table(tasks)}
     for file in RESULTS.glob("language_*.json"):
         results = json.loads(file.read_text())
-        tables |= {f"{file.stem}_losses": losses_table(results), f"{file.stem}_rows": rows_table(results)}
+        tables |= {
+            f"{file.stem}_losses": language.losses_table(results),
+            f"{file.stem}_rows": language.rows_table(results),
+        }
     for file in RESULTS.glob("attention_step.json"):
-        tables[file.stem] = attention_step.markdown_table(json.loads(file.read_text()))
+        tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables
 
 
-def test_tables_in_the_docs_are_rendered_from_the_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
+def test_tables_in_the_docs_are_rendered_from_the_results(rendered):
     found = {name: table for page in PAGES for name, table in TABLE.findall(page.read_text())}
     assert {name: table.strip() for name, table in found.items()} == {
-        name: table.strip() for name, table in rendered().items()
+        name: table.strip() for name, table in rendered.items()
     }
 
 

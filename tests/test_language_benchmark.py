@@ -1,4 +1,3 @@
-import importlib
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def module(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    return lambda name: importlib.import_module(f"benchmarks.language.{name}")
+def module(benchmark_module):
+    return lambda name: benchmark_module(f"language.{name}")
 
 
 def test_conversion_and_control_have_one_budget_and_one_data_set(module, monkeypatch):

@@ -1,4 +1,3 @@
-import importlib
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,9 +9,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def module(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    return lambda name: importlib.import_module(f"benchmarks.tasks.{name}")
+def module(benchmark_module):
+    return lambda name: benchmark_module(f"tasks.{name}")
 
 
 def result(seed, accuracy):
