@@ -41,6 +41,8 @@ def test_results_carry_what_is_needed_to_repeat_them():
     for file in RESULTS.glob("*.json"):
         environment = json.loads(file.read_text())["environment"]
         assert {"command", "date", "commit", "device", "versions"} <= environment.keys(), file.name
+        # A path of one machine helps nobody to repeat it.
+        assert not any(word.startswith("/") for word in environment["command"].split()), file.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,6 +6,7 @@ import pytest
 from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.errors import DataError
 from ar_decode.collapse import collapse_columns, distinct, longest_repeated_span
+from ar_decode.environment import environment
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.replay import Pass, fragment, pieces, replay_of
 
@@ -122,3 +123,10 @@ def test_no_method_may_emit_the_mask_token_of_a_converted_model(request, model, 
     assert seen["sampler"].banned_ids == (session.tokenizer.get_vocab()["|<MASK>|"],)
     assert seen["stop"].stop_ids == {session.tokenizer.eos_token_id}
     assert len(set(seen["seed"])) == 2
+
+
+def test_a_recorded_command_names_no_folder_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["prog", "--runs", str(tmp_path / "runs" / "a"), "/elsewhere/model", "key=value", "plain"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert environment("cpu")["command"] == "prog --runs runs/a .../model key=value plain"

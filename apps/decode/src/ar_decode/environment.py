@@ -25,7 +25,7 @@ def environment(device: str) -> dict[str, Any]:
         (name, threads), ``python``, ``versions``.
     """
     return {
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *map(_portable, sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "device": describe_device(device),
@@ -52,6 +52,15 @@ def _program() -> list[str]:
     if Path(sys.argv[0]).name == "__main__.py" and package:
         return ["python", "-m", package]
     return [Path(sys.argv[0]).name]
+
+
+def _portable(argument: str) -> str:
+    """An argument without a folder that only this machine has: paths below the working directory become relative to it."""
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    below = path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if below else f".../{path.name}"
 
 
 def _version(name: str) -> str | None:
