@@ -47,7 +47,7 @@ def test_a_replay_shows_passes_that_only_store_and_leaves_the_stop_token_out():
     trace.add(3, "denoise", 0, [3], [0], [0.7])
     stats = DecodeStats(generated=[3])
     for phase in ("prefill", "commit", "denoise", "denoise"):
-        with stats.forward(phase, 1):
+        with stats.forward(phase, 1, 8):
             pass
     decoded = Decoded([[65, 66, 67]], ["stop_id"], stats, trace)
     replay = replay_of("blocks", decoded, lambda ids: bytes(ids).decode())
