@@ -181,7 +181,7 @@ def test_nothing_is_decoded_when_a_later_prompt_does_not_fit(refused, plain_mode
         "the prompt 'long' (line 3 of",
         "158 tokens; with 3 new ones it needs 161",
         "context is 160",
-        "--max-new-tokens",
+        "fewer new tokens",
     )
     refused("text", plain_model, "-i", source, *to, "-n", 3, says=says)
     assert not decoded
@@ -195,7 +195,7 @@ def test_the_last_block_must_fit_too(refused, chat_model, jsonl, decoded):
     source = jsonl({"prompt": "x"}, {"prompt": "y" * 130})
     block = ("text", chat_model, "-i", source, "-n", 9, "-m", "fast_dllm_v2", "--block-size", 64)
     refused(
-        *block, says=("line 2 of", "130 tokens; with 9 new ones and the last block completed it needs 192 positions")
+        *block, says=("line 2 of", "130 tokens; with 9 new ones and its last block completed it needs 192 positions")
     )
     assert not decoded
 

@@ -20,10 +20,11 @@ def test_help_names_both_acts(run):
     assert "Act 1" in result.output
 
 
-def test_report_in_a_missing_folder_is_refused_before_anything_runs(run):
-    result = run("--out", "nowhere/report.html")
+def test_report_that_cannot_be_written_is_refused_before_anything_runs(run, tmp_path):
+    result = run("--out", str(tmp_path))
     assert result.exit_code == 2
-    assert "the report cannot be written to 'nowhere/report.html'; give the path of a file" in result.output
+    assert "is a folder; give the name of a file" in result.output
+    assert "Act 1" not in result.output
 
 
 def test_missing_model_is_refused_before_act_one(run):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ar_core.errors import DataError
+from ar_core.decoding import check_prompts
 
 from .methods import Method
 from .prompts import Prompt
@@ -30,22 +30,8 @@ def check_fit(
     Raises:
         DataError: a prompt has no tokens, has ids that the model lacks, or does not fit the context.
     """
-    context, vocab_size = session.backbone.context_length, session.backbone.vocab_size
-    for prompt, one in zip(prompts, ids, strict=True):
-        if not one:
-            raise DataError(f"{prompt.label} is empty; give it at least one token of text.")
-        if max(one) >= vocab_size:
-            raise DataError(
-                f"{prompt.label} holds the token id {max(one)}, and the model has ids 0 to {vocab_size - 1}; use the tokenizer "
-                "that belongs to the model."
-            )
-        needed = method.positions_needed(len(one), max_new_tokens)
-        if needed > context:
-            completed = " and the last block completed" if needed > len(one) + max_new_tokens else ""
-            raise DataError(
-                f"{prompt.label} has {len(one)} tokens; with {max_new_tokens} new ones{completed} it needs {needed} positions, "
-                f"and the model's context is {context}; shorten it or lower --max-new-tokens."
-            )
+    names = [prompt.label for prompt in prompts]
+    check_prompts(session.backbone, ids, max_new_tokens, slots=method.positions_needed, names=names)
 
 
 def longest_prompt(session: Session, methods: Sequence[Method], max_new_tokens: int) -> int:

@@ -8,6 +8,7 @@ import torch
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
 from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
 
@@ -20,8 +21,6 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
-PUBLISHED_MASK_TOKEN = "|<MASK>|"
-"""Fast_dLLM_v2 checkpoints have the mask token in their tokenizer only."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Session:
     def mask_id(self) -> int | None:
         """Id of the mask token of a converted model, which no method may emit: the config's, or the published token's."""
         named = getattr(self.config, "mask_token_id", None)
-        return self.tokenizer.get_vocab().get(PUBLISHED_MASK_TOKEN) if named is None else named
+        return self.tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN) if named is None else named
 
     @property
     def banned_ids(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import StopRule, autoregressive, causal_pass, uncached_pass
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
-from ar_core.verification import FirstDifference, NgramLookup, first_difference, speculative
+from ar_core.verification import NgramLookup, first_difference, speculative
 
 from .environment import environment
 from .session import Session
@@ -149,7 +149,7 @@ def verify(session: Session, *, new_tokens: int = 24) -> Report:
         for name, decoded in others.items():
             difference = first_difference(backbone, prompt, expected, decoded.tokens[0], banned_ids=sampler.banned_ids)
             near = difference is not None and difference.margin < _near_tie(session.dtype, scale)
-            detail = "equal" if difference is None else f"{_told(difference)}{', a near tie' if near else ''}"
+            detail = "equal" if difference is None else f"{difference}{', a near tie' if near else ''}"
             checks.append(Check(name, number, difference is None or near, detail))
     return Report(
         session.source,
@@ -181,13 +181,6 @@ def _near_tie(dtype: str, scale: float) -> float:
     if dtype in ("float64", "float32"):
         return {"float64": 0.0, "float32": NEAR_TIE}[dtype]
     return 2 * torch.finfo(getattr(torch, dtype)).eps * scale
-
-
-def _told(difference: FirstDifference) -> str:
-    return (
-        f"step {difference.step}: {difference.expected} expected, {difference.got} found, whose logit is "
-        f"{difference.margin:.2e} below the best"
-    )
 
 
 def _cache_error(session: Session, ids: Sequence[int]) -> tuple[float, float]:

@@ -36,13 +36,11 @@ def quickstart(
     Act 1 decodes problems with exact answers before and after conversion, and converts the model again before your
     eyes. Act 2 decodes a real model losslessly. Nothing is fetched from a network unless --model is a hub id.
     """
-    from ar_core.errors import ArError, ConfigError
+    from ar_core.errors import ArError
+    from ar_decode.output import check_targets
 
     try:
-        if out.is_dir() or not out.resolve().parent.is_dir():
-            raise ConfigError(
-                f"the report cannot be written to {str(out)!r}; give the path of a file in an existing folder"
-            )
+        check_targets(out, force=True)
         _run(fast, model, out, problems, live_steps, new_tokens, bf16)
     except ArError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -178,13 +178,13 @@ def test_max_new_tokens_of_one_needs_the_prefill_only():
     [
         ([], "No prompt was given; give at least one list of token ids."),
         ([[1], []], "Prompt 1 is empty; give at least one token (a beginning-of-sequence id will do)."),
-        ([[1, 40]], "Prompt 0 holds token id 40, and the model has ids 0 to 39; use the tokenizer that belongs"),
-        ([[-1]], "Prompt 0 holds token id -1"),
+        ([[1, 40]], "Prompt 0 holds the token id 40, and the model has ids 0 to 39; use the tokenizer that belongs"),
+        ([[-1]], "Prompt 0 holds the token id -1"),
         (
             [[1] * 60],
-            "Prompt 0 has 60 tokens and 7 new ones were asked for, but the model's context is 64; ask for at most 4",
+            "Prompt 0 has 60 tokens; with 7 new ones it needs 67 positions, and the model's context is 64",
         ),
-        ([[1] * 70], "the model's context is 64; shorten it."),
+        ([[1] * 70], "the model's context is 64; ask for fewer new tokens or shorten it."),
     ],
 )
 def test_prompts_that_cannot_be_continued_are_refused_before_the_model_runs(prompts, message):

@@ -10,7 +10,7 @@ import torch
 
 from ar_core.cache import WindowedKVCache
 from ar_core.decoding import Backbone, Decoded, DecodeStats, OnToken, StopRule, TokenStream, Trace, check_prompts
-from ar_core.errors import ConfigError, DataError
+from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler, row_generators
 
 from .passes import run_pass
@@ -88,7 +88,7 @@ def decode_blocks(
         ConfigError: the mask id is outside the vocabulary or is a stop id, or `batch_size` is below 1.
         NumericsError: the model's logits are not numbers.
     """
-    check_prompts(backbone, prompts, stop.max_new_tokens)
+    check_prompts(backbone, prompts, stop.max_new_tokens, slots=policy.slots)
     if not policy.mask_id < backbone.vocab_size:
         raise ConfigError(
             f"The mask id is {policy.mask_id}, and the model has ids 0 to {backbone.vocab_size - 1}; give the id of "
@@ -104,13 +104,6 @@ def decode_blocks(
     rows = []
     for index, (prompt, generator) in enumerate(zip(prompts, generators)):
         length = policy.last_token(len(prompt), stop.max_new_tokens) - len(prompt)
-        slots = policy.slots(len(prompt), stop.max_new_tokens)
-        if slots > backbone.context_length:
-            raise DataError(
-                f"Prompt {index} has {len(prompt)} tokens; with {length} new ones and its last block of "
-                f"{policy.block_size} completed it needs {slots} positions, and the model's context is "
-                f"{backbone.context_length}; ask for fewer new tokens or shorten it."
-            )
         if length:
             rows.append(BlockRow(index, prompt, replace(stop, max_new_tokens=length), policy, generator))
     capacity = max(policy.slots(len(prompt), stop.max_new_tokens) for prompt in prompts)

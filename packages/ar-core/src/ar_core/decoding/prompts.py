@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ar_core.decoding.backbone import Backbone
 from ar_core.errors import DataError
@@ -10,8 +10,23 @@ from ar_core.errors import DataError
 __all__ = ["check_prompts"]
 
 
-def check_prompts(backbone: Backbone, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+def check_prompts(
+    backbone: Backbone,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    slots: Callable[[int, int], int] | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
     """Refuse prompts that the model cannot continue by `max_new_tokens`.
+
+    Args:
+        backbone: the model.
+        prompts: token ids of each.
+        max_new_tokens: N.
+        slots: positions that a prompt of so many tokens and so many new ones take up where that is more than their sum,
+            because a block is completed.
+        names: what messages call the prompts; default "Prompt 0" and so on.
 
     Raises:
         DataError: there is no prompt, one is empty, holds an id outside the vocabulary, or does not fit the context
@@ -20,18 +35,20 @@ def check_prompts(backbone: Backbone, prompts: Sequence[Sequence[int]], max_new_
     if not prompts:
         raise DataError("No prompt was given; give at least one list of token ids.")
     for row, prompt in enumerate(prompts):
+        name = f"Prompt {row}" if names is None else names[row]
         if not prompt:
-            raise DataError(f"Prompt {row} is empty; give at least one token (a beginning-of-sequence id will do).")
+            raise DataError(f"{name} is empty; give at least one token (a beginning-of-sequence id will do).")
         low, high = min(prompt), max(prompt)
         if low < 0 or high >= backbone.vocab_size:
             raise DataError(
-                f"Prompt {row} holds token id {low if low < 0 else high}, and the model has ids 0 to "
+                f"{name} holds the token id {low if low < 0 else high}, and the model has ids 0 to "
                 f"{backbone.vocab_size - 1}; use the tokenizer that belongs to the model."
             )
-        if len(prompt) + max_new_tokens > backbone.context_length:
-            room = backbone.context_length - len(prompt)
-            remedy = f"ask for at most {room} new tokens or shorten it" if room > 0 else "shorten it"
+        plain = len(prompt) + max_new_tokens
+        needed = plain if slots is None else max(plain, slots(len(prompt), max_new_tokens))
+        if needed > backbone.context_length:
+            completed = " and its last block completed" if needed > plain else ""
             raise DataError(
-                f"Prompt {row} has {len(prompt)} tokens and {max_new_tokens} new ones were asked for, but the model's "
-                f"context is {backbone.context_length}; {remedy}."
+                f"{name} has {len(prompt)} tokens; with {max_new_tokens} new ones{completed} it needs {needed} positions, "
+                f"and the model's context is {backbone.context_length}; ask for fewer new tokens or shorten it."
             )

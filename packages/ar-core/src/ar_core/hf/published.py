@@ -2,7 +2,11 @@
 
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-__all__ = ["Fast_dLLM_QwenConfig", "Fast_dLLM_QwenForCausalLM", "register_published"]
+__all__ = ["FAST_DLLM_MASK_TOKEN", "Fast_dLLM_QwenConfig", "Fast_dLLM_QwenForCausalLM", "register_published"]
+
+
+FAST_DLLM_MASK_TOKEN = "|<MASK>|"
+"""The mask token of published Fast_dLLM_v2 checkpoints, which have it in their tokenizer and not in their config."""
 
 
 class Fast_dLLM_QwenConfig(Qwen2Config):

@@ -13,15 +13,13 @@ from typing import Any, Literal
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import load_causal_lm, save_pretrained
-from ar_core.hf.published import Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM
+from ar_core.hf.published import FAST_DLLM_MASK_TOKEN, Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import FastDLLMv2Config
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
-
-MASK_TOKEN = FastDLLMv2Config().mask_token
 
 PUBLISHED_CODE = "Efficient-Large-Model/Fast_dLLM_v2_7B"
 """Where the published modelling code is; `auto_map` names it there, since our folders hold no code."""
@@ -80,11 +78,11 @@ def decode_settings(config: Any, tokenizer: PreTrainedTokenizerBase | None, sour
         )
     mask_id = getattr(config, "mask_token_id", None)
     if mask_id is None and tokenizer is not None:
-        mask_id = tokenizer.get_vocab().get(MASK_TOKEN)
+        mask_id = tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN)
     if mask_id is None:
         raise CheckpointError(
             f"the checkpoint {str(source)!r} names no mask token: neither mask_token_id in its config.json nor "
-            f"{MASK_TOKEN} in its tokenizer; add one of the two"
+            f"{FAST_DLLM_MASK_TOKEN} in its tokenizer; add one of the two"
         )
     preferred = FastDLLMv2Config().sub_block_size
     fallback = preferred if block_size % preferred == 0 else block_size
@@ -135,10 +133,10 @@ def _published_fields(config: Any, tokenizer: PreTrainedTokenizerBase | None, ma
         raise ConfigError(
             f"the published layout exists for Qwen2 models only and this one is {config.model_type!r}: use layout='plain'"
         )
-    found = tokenizer.get_vocab().get(MASK_TOKEN) if tokenizer is not None else None
+    found = tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN) if tokenizer is not None else None
     if found != mask_id:
         raise ConfigError(
-            f"the published layout needs a tokenizer in which {MASK_TOKEN} is the mask token, here id {mask_id}, but it "
+            f"the published layout needs a tokenizer in which {FAST_DLLM_MASK_TOKEN} is the mask token, here id {mask_id}, but it "
             f"has {'no tokenizer' if tokenizer is None else found}: use layout='plain'"
         )
     name = Fast_dLLM_QwenForCausalLM.__name__
