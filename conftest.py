@@ -8,9 +8,10 @@ import pytest
 
 # Before any test imports transformers: nothing that is tested may depend on a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Before any test imports torch: workers that each take all cores wait for each other.
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+# Before any test imports torch: workers that each take all cores wait for each other. In the workers alone: what the
+# process that starts them sets, they inherit, and it does not know yet how many they are.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 ROOT = Path(__file__).resolve().parent
 
