@@ -2,7 +2,7 @@
 
 from .registry import Decoder
 
-__all__ = ["AR", "JACOBI", "LOOKUP"]
+__all__ = ["AR", "JACOBI", "LOOKUP", "MULTIBLOCK", "RECYCLING"]
 
 AR = Decoder(
     name="ar",
@@ -23,4 +23,18 @@ JACOBI = Decoder(
     summary="Lossless: a guessed block iterated to the fixed point that plain decoding would reach",
     decode="ar_core.verification.decode:decode",
     options="ar_core.verification.decode:JacobiOptions",
+)
+
+RECYCLING = Decoder(
+    name="recycling",
+    summary="Lossless: Jacobi iteration that tries rejected n-grams again, as branches of one draft tree",
+    decode="ar_core.verification.decode:decode",
+    options="ar_core.verification.decode:RecyclingOptions",
+)
+
+MULTIBLOCK = Decoder(
+    name="multiblock",
+    summary="Lossless: Jacobi iteration over several blocks at once, each promoted when the one before it is done",
+    decode="ar_core.verification.decode:decode",
+    options="ar_core.verification.decode:MultiBlockOptions",
 )

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from ar_core.errors import ConfigError
 from ar_core.sampling.filters import keep_min_p, keep_top_k, keep_top_p
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "invert"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,22 @@ def draw(probabilities: Tensor, generators: Sequence[Generator] | None) -> Tenso
             f"Sampling at a positive temperature needs one generator for each of {probabilities.shape[0]} rows, and {given} "
             f"were given; pass row_generators(seed, rows), or set the temperature to 0."
         )
-    uniforms = torch.cat([torch.rand(1, dtype=torch.float64, generator=g, device=g.device).cpu() for g in generators])
+    return invert(
+        probabilities,
+        torch.cat([torch.rand(1, dtype=torch.float64, generator=g, device=g.device).cpu() for g in generators]),
+    )
+
+
+def invert(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """The ids at which the cumulative mass of each row passes a given number: a draw, if the number is uniform.
+
+    Args:
+        probabilities: `[R, V]`, at least 0, of any positive sum: each row is taken relative to its own.
+        uniforms: float64 `[R]` in [0, 1), on any device.
+
+    Returns:
+        int64 `[R]`, never an id of probability 0.
+    """
     mass = probabilities.double().cumsum(-1)
     total = mass[:, -1:]
     # Kept below the total, so that rounding cannot push the point past the last id with mass; "right" skips ids of mass 0.

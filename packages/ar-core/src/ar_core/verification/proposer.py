@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ar_core.verification.draft import Draft
+
 __all__ = ["Proposer"]
 
 
@@ -25,17 +27,21 @@ class Proposer(Protocol):
     def begin(self, prompts: Sequence[Sequence[int]]) -> None:
         """Start a batch; ``prompts[row]`` are the ids of a row. What is kept of earlier batches is up to the proposer."""
 
-    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[list[int]]:
-        """Draft a chain for each row in ``rows``.
+    def propose(
+        self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]
+    ) -> Sequence[list[int] | Draft]:
+        """Draft a chain or a tree for each row in ``rows``.
 
         Args:
             rows: indices of the running rows.
             contexts: ids known so far of each, prompt included; the draft continues after the last one. Not to
                 be changed.
-            limits: the longest draft the loop can use for each (0 = none).
+            limits: how many tokens ahead the loop can use a draft of each (0 = none); deeper tokens are cut off, and so
+                are the last ones of a tree for which the cache has no room.
 
         Returns:
-            One list per row, ragged; an empty one costs that row nothing. Ids must lie in the vocabulary.
+            One draft per row, ragged: a list of ids is a chain. An empty one costs that row nothing. Ids must lie in the
+            vocabulary.
         """
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
@@ -45,7 +51,8 @@ class Proposer(Protocol):
             row: index of the row.
             accepted: the tokens that are now final, in order (accepted draft tokens and the verifier's own one).
             rest: the verifier's picks at the positions behind ``accepted``, made with rejected draft tokens in
-                the context: guesses, not results. Empty when the whole draft was accepted, and after the prefill.
+                the context: guesses, not results. In a tree, those along the main continuation (first child after first
+                child) of the last accepted token. Empty when a draft was accepted to its end, and after the prefill.
             hidden: [n, C] last hidden states of the tokens that the pass settled in the cache, in the
                 verifier's dtype and on its device (after the prefill: of the whole prompt); ``None`` unless
                 ``wants_hidden``.

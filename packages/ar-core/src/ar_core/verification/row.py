@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from ar_core.decoding import StopRule, TokenStream
 
-__all__ = ["Row", "rewind"]
+__all__ = ["Row"]
 
 
 class Row:
@@ -18,7 +18,7 @@ class Row:
         prompt: P ≥ 1 ids.
         stop: when the row ends.
         stream: receives tokens as they become final.
-        generator: the row's random numbers, one for each output token.
+        generator: the row's random numbers.
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class Row:
         """Generated ids; after the end, without what lies behind it."""
         self.finish = ""
         """Why the row has ended; empty while it runs."""
-        self.generator = generator
+        self._generator = generator
+        self._numbers: list[Tensor] = []
         self._stop = stop
         self._stream = stream
 
@@ -39,6 +40,16 @@ class Row:
     def limit(self) -> int:
         """Longest useful draft: with one more token of the verifier, it fills the row."""
         return self._stop.max_new_tokens - len(self.output) - 1
+
+    def numbers(self, count: int) -> list[Tensor]:
+        """The row's next ``count`` uniform numbers, float64 [1] each, drawn as a Sampler draws them; not yet spent."""
+        while len(self._numbers) < count:
+            self._numbers.append(torch.rand(1, dtype=torch.float64, generator=self._generator))
+        return self._numbers[:count]
+
+    def spend(self, count: int) -> None:
+        """Go on behind the next ``count`` numbers; those that were looked at and not spent come again."""
+        del self._numbers[:count]
 
     def take(self, tokens: Sequence[int]) -> list[int]:
         """Append final tokens, end the row if one of them ends it, and return those that stay in the output."""
@@ -51,10 +62,3 @@ class Row:
             self.finish = end.reason
         self._stream.advance(self.output, finished=end is not None)
         return self.output[seen:]
-
-
-def rewind(generator: Generator, state: torch.Tensor, spent: int) -> None:
-    """Set ``generator`` to where ``spent`` draws of a :class:`~ar_core.sampling.Sampler` after ``state`` leave it."""
-    generator.set_state(state)
-    for _ in range(spent):
-        torch.rand(1, dtype=torch.float64, generator=generator, device=generator.device)

@@ -1,11 +1,12 @@
 """The lossless loop of proposer and verifier over the windowed cache."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from ar_core.cache import WindowedKVCache
 from ar_core.decoding import (
     Backbone,
     Decoded,
@@ -16,17 +17,21 @@ from ar_core.decoding import (
     Trace,
     causal_pass,
     check_prompts,
-    check_sound,
-    sound_or_negative,
 )
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler, row_generators
+from ar_core.verification.draft import Draft
 from ar_core.verification.draft_budget import DraftBudget
+from ar_core.verification.judge import Acceptance, densities_used, judge
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
 from ar_core.verification.proposer import Proposer
-from ar_core.verification.row import Row, rewind
+from ar_core.verification.row import Row
+from ar_core.verification.tree_pass import tree_pass
 
 __all__ = ["speculative"]
+
+BRANCH_ROOM = 64
+"""Slots of the cache beyond those of a row's own tokens, so that a tree has room for branches up to the end."""
 
 
 @torch.no_grad()
@@ -40,6 +45,7 @@ def speculative(
     seed: int | Sequence[int] = 0,
     fallback: bool = True,
     pass_cost: PassCost = TYPICAL_PASS_COST,
+    acceptance: Acceptance = "lossless",
     on_token: OnToken | None = None,
     trace: bool = False,
 ) -> Decoded:
@@ -60,9 +66,11 @@ def speculative(
     logits, which may differ between passes of different widths: where the two best are as close as that,
     either may win.
 
-    Drafts are chains. The loop's parts know a window only as tokens, their context and what is kept, so that a
-    tree would change three of them: the ids and mask of the pass, the comparison, and ``cache.keep_path`` in
-    place of ``cache.keep``.
+    A draft tree is verified in the same pass under an ancestor mask; all its tokens of one depth are held against the
+    same random number, so the branch that is kept is the autoregressive output again. A chain that was *drawn* from
+    densities is judged by the ratio rule, which keeps the distribution, though not the very tokens of a seed; the same
+    rule with the left-to-right densities of a draft that was chosen, not drawn, is what the DiffuSpec paper states. It
+    is biased, and used only where ``acceptance`` says so.
 
     Args:
         backbone: the verifier.
@@ -75,70 +83,89 @@ def speculative(
             ``False`` verifies every draft in full. Changes counters, never the output.
         pass_cost: what passes of several tokens cost on this device, for ``fallback``. Give a measured one
             (:func:`measure_pass_cost`) for speed; the default keeps counters reproducible across devices.
+        acceptance: "lossless", or "paper_l2r_biased", which judges drafts that have ``left_to_right`` densities by
+            min(1, p/q) although their tokens were not drawn from them (arXiv 2510.02358): for reproduction only.
         on_token: called with a row and its newly final tokens.
         trace: record which pass fixed which token.
 
     Returns:
-        The generated ids; passes count as "prefill", "verify" (at least one row had a draft) and "step" (none had).
-        One read on the host per pass.
+        The generated ids; passes count as "prefill", "verify" (at least one row had a draft) and "step" (none had), the
+        time of the proposer as "draft". One read on the host per pass.
 
     Raises:
         DataError: see :func:`ar_core.decoding.check_prompts`.
-        ConfigError: the proposer drafted an id outside the vocabulary.
+        ConfigError: the proposer drafted an id outside the vocabulary, or ``acceptance`` names no rule.
         NumericsError: the verifier's logits are not numbers.
     """
+    if acceptance not in get_args(Acceptance):
+        raise ConfigError(f"acceptance is {acceptance!r}; it must be one of {', '.join(get_args(Acceptance))}.")
     check_prompts(backbone, prompts, stop.max_new_tokens)
-    generators = row_generators(seed, len(prompts))
     rows = [
         Row(number, prompt, stop, TokenStream(number, on_token, stop), generator)
-        for number, (prompt, generator) in enumerate(zip(prompts, generators, strict=True))
+        for number, (prompt, generator) in enumerate(zip(prompts, row_generators(seed, len(prompts)), strict=True))
     ]
     stats = DecodeStats()
     recorder = Trace() if trace else None
     budget = DraftBudget(pass_cost, len(rows)) if fallback else None
-    cache = backbone.new_cache(len(rows), max(map(len, prompts)) + stop.max_new_tokens)
-    proposer.begin(prompts)
+    longest = max(map(len, prompts)) + stop.max_new_tokens
+    cache = backbone.new_cache(len(rows), longest + BRANCH_ROOM)
+    with stats.timed("draft"):
+        proposer.begin(prompts)
 
-    empty: list[list[int]] = [[] for _ in rows]
+    empty = [Draft(()) for _ in rows]
     active, phase = rows, "prefill"
     while active:
         if phase == "prefill":
             known, drafts = [row.context for row in active], empty
         else:
             known = [row.context[-1:] for row in active]
-            drafts = _drafts(proposer, active, cache.capacity - max(cache.lengths) - 1, backbone.vocab_size)
-            if budget is not None:
-                limit = budget.limit([row.number for row in active], drafts)
-                drafts = [draft[:limit] for draft in drafts]
-            phase = "verify" if any(drafts) else "step"
+            with stats.timed("draft"):
+                drafts = _drafts(proposer, active, longest - max(cache.lengths) - 1, backbone.vocab_size)
+                if budget is not None:
+                    limit = budget.limit([row.number for row in active], drafts)
+                    drafts = [draft.cut(limit) for draft in drafts]
+            phase = "verify" if any(map(len, drafts)) else "step"
 
-        asked = [[*old, *draft] for old, draft in zip(known, drafts, strict=True)]
-        with stats.forward(phase, len(active), max(map(len, asked))):
-            hidden = causal_pass(backbone, cache, asked)
+        with stats.forward(phase, len(active), max(map(len, known)) + max(map(len, drafts))):
+            branching = not all(draft.is_chain for draft in drafts)
+            if branching:
+                hidden = tree_pass(backbone, cache, [row.context[-1] for row in active], drafts)
+            else:
+                asked = [[*old, *draft.tokens] for old, draft in zip(known, drafts, strict=True)]
+                hidden = causal_pass(backbone, cache, asked)
             logits = backbone.head(hidden.flatten(0, 1)[_places(known, drafts, hidden)])
-            states = [row.generator.get_state() for row in active]
-            picks, confidences = _pick(sampler, logits, active, drafts, with_confidences=trace)
+            picks, confidences = judge(sampler, logits, active, drafts, acceptance=acceptance, with_confidences=trace)
 
-        counts, running = [], []
+        paths, lessons, running = [], [], []
         for slot, (row, draft) in enumerate(zip(active, drafts, strict=True)):
-            judged, sure = picks[slot], confidences[slot]
-            right = _common_prefix(draft, judged)
-            fixed = judged[: right + 1]
-            if not sampler.greedy and right < len(draft):
-                rewind(row.generator, states[slot], right + 1)
-            counts.append(len(known[slot]) + right)
+            judged = picks[slot]
+            path = draft.accepted(judged)
+            places = [0, *(node + 1 for node in path)]
+            fixed = [judged[place] for place in places]
+            if not sampler.greedy:
+                drawn = densities_used(draft, sampler, acceptance) is not None
+                row.spend(2 * len(fixed) if drawn else len(fixed))
+            paths.append([*range(len(known[slot])), *(len(known[slot]) + node for node in path)])
             stats.accept(len(fixed))
             if recorder is not None:
-                places = range(len(row.output), len(row.output) + len(fixed))
-                recorder.add(stats.nfe - 1, phase, row.number, places, fixed, sure[: len(fixed)])
-            if budget is not None and draft:
-                budget.record(row.number, len(draft), right)
+                positions = range(len(row.output), len(row.output) + len(fixed))
+                sure = [confidences[slot][place] for place in places]
+                recorder.add(stats.nfe - 1, phase, row.number, positions, fixed, sure)
+            if len(draft):
+                depth = max(draft.depths())
+                stats.judge(depth, len(path))
+                if budget is not None:
+                    budget.record(row.number, depth, len(path))
             kept = row.take(fixed)
-            settled = hidden[slot, : counts[-1]] if proposer.wants_hidden else None
-            proposer.observe(row.number, kept, judged[right + 1 :], settled)
+            settled = _settled(hidden[slot], paths[-1]) if proposer.wants_hidden else None
+            rest = [judged[node + 1] for node in draft.behind(path[-1] if path else -1)]
+            lessons.append((row.number, kept, rest, settled))
             if not row.finish:
                 running.append(slot)
-        cache.keep(counts)
+        with stats.timed("draft"):
+            for lesson in lessons:
+                proposer.observe(*lesson)
+        _keep(cache, paths, branching=branching)
         if 0 < len(running) < len(active):
             cache.rows(running)
         active, phase = [active[slot] for slot in running], ""
@@ -147,13 +174,13 @@ def speculative(
     return Decoded([row.output for row in rows], [row.finish for row in rows], stats, recorder)
 
 
-def _drafts(proposer: Proposer, rows: Sequence[Row], room: int, vocab_size: int) -> list[list[int]]:
+def _drafts(proposer: Proposer, rows: Sequence[Row], room: int, vocab_size: int) -> list[Draft]:
     """Ask for drafts that fit the rows and the cache; refuse ids that are no tokens."""
     limits = [min(row.limit, room) for row in rows]
     proposed = proposer.propose([row.number for row in rows], [row.context for row in rows], limits)
-    drafts = [list(draft[:limit]) for draft, limit in zip(proposed, limits, strict=True)]
+    drafts = [Draft.of(draft).cut(limit, room + BRANCH_ROOM) for draft, limit in zip(proposed, limits, strict=True)]
     for row, draft in zip(rows, drafts, strict=True):
-        for token in draft:
+        for token in draft.tokens:
             if not 0 <= token < vocab_size:
                 raise ConfigError(
                     f"The proposer {type(proposer).__name__} drafted id {token} for row {row.number}, and the "
@@ -162,7 +189,7 @@ def _drafts(proposer: Proposer, rows: Sequence[Row], room: int, vocab_size: int)
     return drafts
 
 
-def _places(known: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], hidden: Tensor) -> Tensor:
+def _places(known: Sequence[Sequence[int]], drafts: Sequence[Draft], hidden: Tensor) -> Tensor:
     """Indices into [R · n] of the places that predict, row by row: the last known token and each draft token."""
     width = hidden.shape[1]
     places = [
@@ -173,24 +200,18 @@ def _places(known: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], hid
     return torch.tensor(places, device=hidden.device)
 
 
-def _pick(
-    sampler: Sampler, logits: Tensor, rows: Sequence[Row], drafts: Sequence[Sequence[int]], *, with_confidences: bool
-) -> tuple[list[list[int]], list[list[float]]]:
-    """The verifier's tokens at the places of each row, and their confidences if wanted: one read on the host."""
-    lengths = [len(draft) + 1 for draft in drafts]
-    generators = [row.generator for row, length in zip(rows, lengths, strict=True) for _ in range(length)]
-    if with_confidences:
-        tokens, confidences = sampler.pick(logits, generators)
-        # Ids are exact in float64, so that both come in one transfer.
-        numbers, sure = torch.stack([sound_or_negative(tokens, logits).double(), confidences.double()]).tolist()
-    else:
-        numbers, sure = sound_or_negative(sampler.choose(logits, generators), logits).tolist(), []
-    check_sound(numbers)
-    ends = list(accumulate(lengths))
-    spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    return [[int(number) for number in numbers[span]] for span in spans], [sure[span] for span in spans]
+def _settled(hidden: Tensor, path: Sequence[int]) -> Tensor:
+    """Hidden states [n, C] of the tokens on a path through the window."""
+    if path[-1] == len(path) - 1:
+        return hidden[: len(path)]
+    return hidden[torch.tensor(path, device=hidden.device)]
 
 
-def _common_prefix(draft: Sequence[int], judged: Sequence[int]) -> int:
-    """How many leading draft tokens the verifier picked too."""
-    return next((i for i, token in enumerate(draft) if token != judged[i]), len(draft))
+def _keep(cache: WindowedKVCache, paths: Sequence[Sequence[int]], *, branching: bool) -> None:
+    """Commit each row's accepted tokens."""
+    counts = [len(path) for path in paths]
+    if not branching:
+        cache.keep(counts)
+        return
+    longest = max(counts)
+    cache.keep_path([[*path, *[0] * (longest - len(path))] for path in paths], counts)
