@@ -130,7 +130,7 @@ class BlockDiffusionLayout:
             [batch, T] or [batch, T, C].
         """
         last = [clean] if self.has_clean else []
-        if self.arrangement == "shared" or not views:
+        if self.arrangement == "shared":
             return torch.cat([*views, *last], dim=1)
         return torch.cat([torch.cat([view, *last], dim=1) for view in views])
 
@@ -203,8 +203,10 @@ def block_diffusion_layout(
     if arrangement not in ("shared", "stacked"):
         raise ConfigError(f"arrangement is {arrangement!r}, but views are 'shared' or 'stacked': give one of the two.")
     length = grid.positions.shape[-1]
-    in_sequence = num_views if arrangement == "shared" else min(num_views, 1)
-    copies = num_views // max(in_sequence, 1) or 1
+    if not num_views:
+        arrangement = "shared"  # nothing to stack
+    in_sequence = num_views if arrangement == "shared" else 1
+    copies = num_views // in_sequence if num_views else 1
     order = [*range(1, in_sequence + 1), *([CLEAN] if has_clean else [])]
 
     def lay(ids: Tensor) -> Tensor:
