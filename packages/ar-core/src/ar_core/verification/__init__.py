@@ -5,12 +5,13 @@ from ar_core.verification.first_difference import FirstDifference, first_differe
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.ngram import NgramLookup
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import Proposer
+from ar_core.verification.proposer import CacheSharing, Proposer
 from ar_core.verification.speculative import speculative
 from ar_core.verification.timing import measure_pass_cost, measure_pass_costs
 
 __all__ = [
     "TYPICAL_PASS_COST",
+    "CacheSharing",
     "DraftBudget",
     "FirstDifference",
     "Jacobi",

@@ -23,7 +23,7 @@ from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler, row_generators
 from ar_core.verification.draft_budget import DraftBudget
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import Proposer
+from ar_core.verification.proposer import CacheSharing, Proposer
 from ar_core.verification.row import Row, rewind
 
 __all__ = ["speculative"]
@@ -98,6 +98,8 @@ def speculative(
     budget = DraftBudget(pass_cost, len(rows)) if fallback else None
     cache = backbone.new_cache(len(rows), max(map(len, prompts)) + stop.max_new_tokens)
     proposer.begin(prompts)
+    if isinstance(proposer, CacheSharing):
+        proposer.share(cache)
 
     empty: list[list[int]] = [[] for _ in rows]
     active, phase = rows, "prefill"

@@ -19,6 +19,7 @@ from dlm_text.autoregressive.config import AutoregressiveConfig
 from dlm_text.autoregressive.train import causal_loss
 from dlm_text.held_out import EvaluationConfig, held_out_samples, masked_losses
 from dlm_text.mask_token import mask_token_id
+from dlm_text.sequence_length import check_sequence_length
 from dlm_text.text_model import build_text_model
 
 from .checkpoint import save_checkpoint
@@ -48,7 +49,7 @@ class FastDLLMv2Run:
     """Held-out measurements."""
 
     def __post_init__(self) -> None:
-        self.method.check_sequence_length(self.data.seq_len)
+        check_sequence_length(self.data.seq_len, self.method.diffusion_block_size)
 
 
 def build(run: FastDLLMv2Run) -> Job:
