@@ -39,6 +39,7 @@ __all__ = [
 # The package that holds a method, named when a method is asked for and its package is absent.
 HOMES = {
     "autoregressive": "dlm-text",
+    "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
 }
 

@@ -61,6 +61,31 @@ def test_token_causal_clean_stream() -> None:
     assert torch.equal(mask[:6], three_terms(6, 4)[:6])
 
 
+@pytest.mark.parametrize("arrangement", ["shared", "stacked"])
+def test_one_stream_alone(arrangement) -> None:
+    """[view] with noisy context is block-causal, and full where one block covers it; [clean] by token is causal."""
+    grid = block_grid(7, 3)
+    alone = {"num_views": 1, "has_clean": False, "arrangement": arrangement}
+    noisy = block_diffusion_mask(block_diffusion_layout(grid, **alone).tokens, context="noisy").dense()[0, 0]
+    assert torch.equal(noisy, three_terms(7, 3)[7:, 7:])
+    whole = block_diffusion_mask(block_diffusion_layout(block_grid(7, 7), **alone).tokens).dense()[0, 0]
+    assert whole.all()
+    clean = block_diffusion_layout(grid, num_views=0, arrangement=arrangement)
+    assert torch.equal(block_diffusion_mask(clean.tokens, clean="token").dense()[0, 0], torch.ones(7, 7).tril().bool())
+
+
+@pytest.mark.parametrize("arrangement", ["shared", "stacked"])
+@pytest.mark.parametrize(("num_views", "has_clean"), [(1, False), (2, False), (0, True)])
+def test_rows_find_tokens_where_a_half_is_left_out(num_views: int, has_clean: bool, arrangement) -> None:
+    streams = torch.arange(3 * 2 * 5).view(3, 2, 5)
+    layout = block_diffusion_layout(block_grid(5, 2), num_views=num_views, has_clean=has_clean, arrangement=arrangement)
+    laid = layout.sequence(list(streams[1 : num_views + 1]), streams[0])
+    assert laid.shape[1] == layout.tokens.length
+    batch, index = torch.tensor([0, 1, 1]), torch.tensor([4, 0, 3])
+    for stream in [*range(1, num_views + 1), *([0] if has_clean else [])]:
+        assert torch.equal(laid.flatten()[layout.rows(stream, batch, index, num_rows=2)], streams[stream][batch, index])
+
+
 def test_grid_counts_from_the_row() -> None:
     grid = block_grid(7, 3)
     assert grid.positions.tolist() == [0, 1, 2, 3, 4, 5, 6]
@@ -120,7 +145,11 @@ def test_every_stream_repeats_the_positions() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_views": 3}, "num_views is 3, but a row has 1 view or 2 complementary ones: give 1 or 2"),
+        (
+            {"num_views": 3},
+            "num_views is 3, but a row has 1 view, 2 complementary ones or, beside the clean stream, none: give 0, 1",
+        ),
+        ({"num_views": 0, "has_clean": False}, "num_views is 0 and has_clean is False, which leaves no stream"),
         ({"arrangement": "side"}, "arrangement is 'side', but views are 'shared' or 'stacked'"),
     ],
 )

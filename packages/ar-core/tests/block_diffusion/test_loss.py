@@ -7,6 +7,7 @@ from ar_core.block_diffusion import (
     Targets,
     block_diffusion_layout,
     block_grid,
+    next_token_targets,
     select_targets,
     summed_cross_entropy,
 )
@@ -99,6 +100,59 @@ def test_chunked_loss_and_gradients_equal_the_plain_ones(max_logits: int) -> Non
     for got, wanted in zip(gradients, expected):
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
     assert max(held) <= max(max_logits, VOCAB)
+
+
+@pytest.mark.parametrize("max_logits", [2 * VOCAB, 2**26], ids=["2-rows", "whole"])
+def test_weighted_loss_and_gradients_equal_the_plain_ones(max_logits: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 10, WIDTH, generator=generator, requires_grad=True)
+    weight = torch.randn(VOCAB, WIDTH, generator=generator, requires_grad=True)
+    targets = Targets(
+        rows=torch.randint(20, (17,), generator=generator),
+        labels=torch.randint(VOCAB, (17,), generator=generator),
+        weights=torch.rand(17, generator=generator) * 5,
+    )
+    logits = F.linear(hidden.flatten(0, 1)[targets.rows], weight)
+    plain = sum(w * F.cross_entropy(row, label) for w, row, label in zip(targets.weights, logits, targets.labels))
+    expected = torch.autograd.grad(plain, (hidden, weight))
+    ours = summed_cross_entropy(
+        hidden, targets, lambda rows: F.linear(rows, weight), vocab_size=VOCAB, max_logits=max_logits
+    )
+    gradients = torch.autograd.grad(ours, (hidden, weight))
+    torch.testing.assert_close(ours, plain, rtol=1e-6, atol=0)
+    for got, wanted in zip(gradients, expected):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("arrangement", ["shared", "stacked"])
+def test_weights_go_with_their_targets(arrangement) -> None:
+    labels, *views = batch_of(0)
+    layout = block_diffusion_layout(block_grid(11, 4), arrangement=arrangement)
+    # A weight that names view, row and column.
+    names = torch.arange(labels.numel()).view_as(labels).float()
+    targets = select_targets(layout, views, labels, shift=False, weights=[names, names + 1000])
+    expected = torch.cat([names[views[0]], names[views[1]] + 1000])
+    assert torch.equal(targets.weights, expected)
+    firsts = select_targets(layout, views, labels, block_first="clean", weights=[names, names + 1000])
+    from_clean = int(((labels >= 0) & layout.grid.firsts & ~layout.starts).sum())
+    assert (firsts.weights[-from_clean:] == 1).all()
+    assert len(firsts.weights) == len(firsts)
+
+
+@pytest.mark.parametrize("num_views", [0, 1])
+def test_next_token_targets_are_those_of_the_clean_stream(num_views: int) -> None:
+    labels, *_ = batch_of(2)
+    documents = torch.tensor([[0] * 5 + [1] * 6, [0] * 11])
+    layout = block_diffusion_layout(block_grid(11, 4, documents), num_views=num_views, documents=documents)
+    targets = next_token_targets(layout, labels)
+    width, offset = 11 * (num_views + 1), 11 * num_views
+    expected = [
+        (row * width + offset + i - 1, int(labels[row, i]))
+        for row in range(2)
+        for i in range(1, 11)
+        if labels[row, i] >= 0 and not (row == 0 and i == 5)
+    ]
+    assert list(zip(targets.rows.tolist(), targets.labels.tolist(), strict=True)) == expected
 
 
 def test_gradients_are_exact_in_double_precision() -> None:

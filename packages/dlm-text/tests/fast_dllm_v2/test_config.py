@@ -7,6 +7,7 @@ import pytest
 from ar_core.config import from_dict, to_dict
 from ar_core.errors import ConfigError
 from dlm_text.fast_dllm_v2.config import FastDLLMv2Config
+from dlm_text.sequence_length import check_sequence_length
 
 
 def test_defaults_are_the_papers() -> None:
@@ -48,7 +49,7 @@ def test_bad_values_are_refused(values: dict, message: str) -> None:
 )
 def test_rows_that_blocks_do_not_divide_are_refused(seq_len: int, advice: str) -> None:
     with pytest.raises(ConfigError, match=f"diffusion_block_size 32 does not divide seq_len {seq_len}: {advice}, or"):
-        FastDLLMv2Config().check_sequence_length(seq_len)
+        check_sequence_length(seq_len, FastDLLMv2Config().diffusion_block_size)
 
 
 def test_config_needs_no_torch() -> None:

@@ -8,7 +8,7 @@ from .layout import (
     block_diffusion_mask,
     block_grid,
 )
-from .loss import Targets, select_targets, summed_cross_entropy
+from .loss import Targets, next_token_targets, select_targets, summed_cross_entropy
 from .policy import BlockPolicy
 from .reveal import reveal
 
@@ -21,6 +21,7 @@ __all__ = [
     "block_diffusion_mask",
     "block_grid",
     "decode_blocks",
+    "next_token_targets",
     "reveal",
     "select_targets",
     "summed_cross_entropy",

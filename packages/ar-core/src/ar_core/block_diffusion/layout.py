@@ -10,6 +10,9 @@ itself and the clean blocks before it. Two arrangements hold two complementary v
                                           quarter fewer tokens, because the clean stream never sees a
                                           view and so need not be computed twice
 
+Either half may be left out: [view] alone for patterns in which noised tokens see noised context, [clean] alone for
+autoregressive training.
+
 Every stream repeats the positions of the row. Streams lie one after another, so that a mask has few key
 ranges per query.
 """
@@ -89,7 +92,8 @@ class BlockDiffusionLayout:
     """Streams of a batch of rows: B rows of L tokens become `batch` sequences of T tokens.
 
     `shared`: one sequence of T = (views + 1) L per row. `stacked`: `views` sequences of T = 2L per row, all
-    first views of the batch before all second ones. With one view the two are the same.
+    first views of the batch before all second ones. With at most one view the two are the same. Without the clean stream
+    a sequence is L shorter.
     """
 
     grid: Grid
@@ -97,8 +101,10 @@ class BlockDiffusionLayout:
     documents: Tensor | None
     """Documents that are kept apart, [L] or [B, L]."""
     num_views: int
-    """Noised views of each row, 1 or 2."""
+    """Noised views of each row, 0 to 2."""
     arrangement: Literal["shared", "stacked"]
+    has_clean: bool
+    """Whether the clean stream is there."""
     tokens: Tokens
     """`stream`, `block`, `position` and, with `documents`, `document`; each [T] or [batch, T]."""
 
@@ -118,14 +124,15 @@ class BlockDiffusionLayout:
 
         Args:
             views: `num_views` tensors [B, L] (ids) or [B, L, C] (embeddings).
-            clean: the clean stream, same shape.
+            clean: the clean stream, same shape; not read where the layout has none.
 
         Returns:
             [batch, T] or [batch, T, C].
         """
+        last = [clean] if self.has_clean else []
         if self.arrangement == "shared":
-            return torch.cat([*views, clean], dim=1)
-        return torch.cat([torch.cat([view, clean], dim=1) for view in views])
+            return torch.cat([*views, *last], dim=1)
+        return torch.cat([torch.cat([view, *last], dim=1) for view in views])
 
     def rows(self, stream: int, batch: Tensor, index: Tensor, *, num_rows: int) -> Tensor:
         """Where tokens of a stream lie in the flattened sequences [batch * T].
@@ -148,15 +155,18 @@ class BlockDiffusionLayout:
         return ((stream - 1) * num_rows + batch) * width + index
 
 
-def block_diffusion_mask(tokens: Tokens, *, clean: Literal["block", "token"] = "block") -> Mask:
+def block_diffusion_mask(
+    tokens: Tokens, *, clean: Literal["block", "token"] = "block", context: Literal["clean", "noisy"] = "clean"
+) -> Mask:
     """The training mask over a laid-out sequence; documents are kept apart where `tokens` has their ids.
 
     Args:
         tokens: `BlockDiffusionLayout.tokens`.
         clean: what a clean token sees of the clean stream: its whole block and all before it, or the tokens up to
             itself.
+        context: what a noised token sees of earlier blocks: the clean ones, or those of its own view.
     """
-    rule = block_diffusion(clean=clean)
+    rule = block_diffusion(clean=clean, context=context)
     return Mask.self_attention(rule & document() if "document" in tokens else rule, tokens)
 
 
@@ -166,32 +176,44 @@ def block_diffusion_layout(
     num_views: int = 2,
     arrangement: Literal["shared", "stacked"] = "shared",
     documents: Tensor | None = None,
+    has_clean: bool = True,
 ) -> BlockDiffusionLayout:
     """Lay out a batch for training.
 
     Args:
         grid: positions and blocks of the rows, see `block_grid`.
-        num_views: noised views of each row, 1 or 2.
+        num_views: noised views of each row, 1 or 2; 0 for the clean stream alone.
         arrangement: `shared` (3L, one clean stream) or `stacked` (2L on the batch axis, as published).
         documents: int64 [L] or [B, L]; given, no token sees another document. None: tokens see all earlier
             blocks of the row, as published.
+        has_clean: whether the clean stream is part of the sequence.
 
     Raises:
-        ConfigError: another number of views or another arrangement.
+        ConfigError: another number of views or another arrangement, or nothing is left.
     """
-    if num_views not in (1, 2):
-        raise ConfigError(f"num_views is {num_views}, but a row has 1 view or 2 complementary ones: give 1 or 2.")
+    if num_views not in (0, 1, 2):
+        raise ConfigError(
+            f"num_views is {num_views}, but a row has 1 view, 2 complementary ones or, beside the clean stream, none: give "
+            "0, 1 or 2."
+        )
+    if not num_views and not has_clean:
+        raise ConfigError(
+            "num_views is 0 and has_clean is False, which leaves no stream: give at least one of the two."
+        )
     if arrangement not in ("shared", "stacked"):
         raise ConfigError(f"arrangement is {arrangement!r}, but views are 'shared' or 'stacked': give one of the two.")
     length = grid.positions.shape[-1]
+    if not num_views:
+        arrangement = "shared"  # nothing to stack
     in_sequence = num_views if arrangement == "shared" else 1
-    copies = num_views // in_sequence
+    copies = num_views // in_sequence if num_views else 1
+    order = [*range(1, in_sequence + 1), *([CLEAN] if has_clean else [])]
 
     def lay(ids: Tensor) -> Tensor:
-        laid = torch.cat([ids] * (in_sequence + 1), dim=-1)
+        laid = torch.cat([ids] * len(order), dim=-1)
         return laid if laid.ndim == 1 else laid.repeat(copies, 1)
 
-    streams = torch.tensor([*range(1, in_sequence + 1), CLEAN], device=grid.positions.device)
+    streams = torch.tensor(order, device=grid.positions.device)
     ids = {
         "stream": streams.repeat_interleave(length),
         "block": lay(grid.blocks),
@@ -204,5 +226,6 @@ def block_diffusion_layout(
         documents=documents,
         num_views=num_views,
         arrangement=arrangement,
+        has_clean=has_clean,
         tokens=Tokens(**ids),
     )

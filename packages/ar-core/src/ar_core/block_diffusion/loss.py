@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ar_core.block_diffusion.layout import CLEAN, BlockDiffusionLayout
 
-__all__ = ["Targets", "select_targets", "summed_cross_entropy"]
+__all__ = ["Targets", "next_token_targets", "select_targets", "summed_cross_entropy"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Targets:
     """int64 [N], indices into [batch * T]."""
     labels: Tensor
     """int64 [N], in [0, V)."""
+    weights: Tensor | None = None
+    """Float [N], what each target's cross-entropy is multiplied by; None: 1."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,6 +41,7 @@ def select_targets(
     *,
     shift: bool = True,
     block_first: Literal["noised", "clean"] = "noised",
+    weights: Sequence[Tensor] | None = None,
 ) -> Targets:
     """Find the row that predicts each hidden token.
 
@@ -50,6 +53,8 @@ def select_targets(
         block_first: with shift, which row i-1 predicts the first token of a block. `noised`: the view's,
             which sees block b-1 noised (published). `clean`: the clean stream's, which sees it clean, as the
             commit pass does at inference; such tokens are targets once, not once per view, hidden or not.
+        weights: one float [B, L] per view, of a token that is a target there; targets of the clean stream weigh 1. None:
+            no weights.
 
     Returns:
         Targets without those that have no predecessor (`layout.starts`, under shift), in the order view 1,
@@ -61,12 +66,28 @@ def select_targets(
         if block_first == "clean":
             masks = [(view, chosen & ~layout.grid.firsts) for view, chosen in masks]
             masks.append((CLEAN, layout.grid.firsts & ~layout.starts & (labels >= 0)))
-    rows, wanted = [], []
+    rows, wanted, weighing = [], [], []
     for stream, chosen in masks:
         batch, index = chosen.nonzero(as_tuple=True)
         rows.append(layout.rows(stream, batch, index - int(shift), num_rows=len(labels)))
         wanted.append(labels[batch, index])
-    return Targets(rows=torch.cat(rows), labels=torch.cat(wanted))
+        if weights is not None:
+            weighing.append(weights[0].new_ones(len(batch)) if stream == CLEAN else weights[stream - 1][batch, index])
+    return Targets(torch.cat(rows), torch.cat(wanted), torch.cat(weighing) if weighing else None)
+
+
+def next_token_targets(layout: BlockDiffusionLayout, labels: Tensor) -> Targets:
+    """The targets of autoregressive training: row i-1 of the clean stream predicts token i.
+
+    Args:
+        layout: where the streams lie; the clean one must be there, and causal over tokens.
+        labels: int64 [B, L], negative (-100) where unsupervised.
+
+    Returns:
+        Supervised tokens that have a predecessor (not `layout.starts`), row by row.
+    """
+    batch, index = ((labels >= 0) & ~layout.starts).nonzero(as_tuple=True)
+    return Targets(layout.rows(CLEAN, batch, index - 1, num_rows=len(labels)), labels[batch, index])
 
 
 def summed_cross_entropy(
@@ -77,11 +98,11 @@ def summed_cross_entropy(
     vocab_size: int,
     max_logits: int = 2**26,
 ) -> Tensor:
-    """Sum over targets of -log p(label), in float32 or better.
+    """Sum over targets of -log p(label), each times its weight, in float32 or better.
 
     Args:
         hidden: [batch, T, C], any float dtype.
-        targets: rows and labels.
+        targets: rows, labels and weights.
         head: maps [n, C] to logits [n, V].
         vocab_size: V.
         max_logits: most logits held at once (2**26 are 256 MB in float32). More targets than fit are taken in
@@ -93,15 +114,20 @@ def summed_cross_entropy(
     # Gathered once: a gather per chunk would make a gradient of the full hidden states per chunk.
     predicting = hidden.flatten(0, 1)[targets.rows]
 
-    def chunk_loss(rows: Tensor, labels: Tensor) -> Tensor:
+    def chunk_loss(rows: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         logits = head(rows)
-        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="sum")
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if weights is None:
+            return F.cross_entropy(logits, labels, reduction="sum")
+        return (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
 
     size = max(1, max_logits // vocab_size)
     if len(targets) <= size:
-        return chunk_loss(predicting, targets.labels)
+        return chunk_loss(predicting, targets.labels, targets.weights)
+    chunks = predicting.split(size)
+    weights = [None] * len(chunks) if targets.weights is None else targets.weights.split(size)
     sums = [
-        checkpoint(chunk_loss, rows, labels, use_reentrant=False)
-        for rows, labels in zip(predicting.split(size), targets.labels.split(size))
+        checkpoint(chunk_loss, *chunk, use_reentrant=False)
+        for chunk in zip(chunks, targets.labels.split(size), weights, strict=True)
     ]
     return torch.stack(sums).sum()

@@ -19,6 +19,7 @@ from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
 from ar_core.hf.supported import check_supported
+from ar_core.hf.untie import untie_embeddings
 
 __all__ = [
     "IMPLEMENTATION",
@@ -38,5 +39,6 @@ __all__ = [
     "load_tokenizer",
     "register",
     "save_pretrained",
+    "untie_embeddings",
     "use_backend",
 ]

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from ar_core.errors import CheckpointError
 from ar_core.hf.agreement import TESTED, check_agreement
 from ar_core.hf.attention import IMPLEMENTATION, register
 from ar_core.hf.gguf import converted_gguf
-from ar_core.hf.published import register_published
+from ar_core.hf.published import published_keys, register_published
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import WHEELS, locate
 from ar_core.hf.supported import check_supported
-from ar_core.io import read_header
+from ar_core.io import read_checkpoint, read_header
 from ar_core.io.strict import key_ranges
 
 __all__ = ["WHEELS", "LoadedModel", "load_causal_lm", "load_tokenizer"]
@@ -88,12 +90,20 @@ def _load(
             read_header(file)
     # It names code files that lie beside this checkpoint and would not lie beside one saved from it.
     config.__dict__.pop("auto_map", None)
+    renamed = published_keys(config)
+    loader: Any = AutoModelForCausalLM
+    tensors = None
+    if renamed is not None:
+        # Auto classes read files themselves, under the names that those have.
+        loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        tensors = renamed.to_ours(read_checkpoint(where if isinstance(where, Path) else _downloaded(where)))
     try:
         # Keys that a checkpoint lacks are filled from the global generator before they are reported.
         with quiet(), torch.random.fork_rng(devices=[]):
-            found: Any = AutoModelForCausalLM.from_pretrained(
-                where,
+            found: Any = loader.from_pretrained(
+                where if tensors is None else None,
                 config=config,
+                state_dict=tensors,
                 dtype=dtype or "auto",
                 attn_implementation=IMPLEMENTATION,
                 output_loading_info=True,
@@ -112,6 +122,16 @@ def _load(
         check_agreement(model)
     tokenizer = load_tokenizer(where) if _has_tokenizer(where) else None
     return LoadedModel(model, tokenizer, source, revision or getattr(config, "_commit_hash", None))
+
+
+def _downloaded(hub_id: str) -> Path:
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:
+        raise CheckpointError(
+            f"The checkpoint {hub_id!r} cannot be downloaded ({_first_line(error)}); check the id and the network, or give "
+            "a folder."
+        ) from error
 
 
 def _config(where: Path | str, source: str) -> Any:

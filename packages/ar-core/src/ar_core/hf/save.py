@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ar_core.errors import CheckpointError
-from ar_core.io import atomic_directory
+from ar_core.io import KeyMap, atomic_directory
 
 __all__ = ["save_pretrained"]
 
@@ -20,6 +20,7 @@ def save_pretrained(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     extra_config: dict[str, Any] | None = None,
+    key_map: KeyMap | None = None,
 ) -> None:
     """Write weights, config and tokenizer as one folder that appears only when complete.
 
@@ -30,6 +31,7 @@ def save_pretrained(
         directory: folder to write; a checkpoint or an empty folder there is replaced.
         tokenizer: written beside the weights.
         extra_config: fields added to `config.json`.
+        key_map: names of the tensors in a published layout; tied tensors are written one by one. None: as they are.
 
     Raises:
         CheckpointError: a folder that holds something else is there, or the operating system refuses (disk full, no
@@ -44,10 +46,20 @@ def save_pretrained(
     if hasattr(model, "merge_and_unload"):
         plain = copy.deepcopy(plain).merge_and_unload()
     with atomic_directory(directory, replace=True) as folder:
-        plain.save_pretrained(folder)
+        plain.save_pretrained(folder, **({} if key_map is None else {"state_dict": _renamed(plain, key_map)}))
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         if extra_config:
             path = folder / "config.json"
             fields = {**json.loads(path.read_text(encoding="utf-8")), **extra_config}
             path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _renamed(model: nn.Module, key_map: KeyMap) -> dict[str, Tensor]:
+    """The model's tensors under published names, each in memory of its own."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, tensor in key_map.to_published(model.state_dict()).items():
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return tensors

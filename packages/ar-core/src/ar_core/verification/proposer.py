@@ -5,9 +5,10 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ar_core.cache import WindowedKVCache
 from ar_core.verification.draft import Draft
 
-__all__ = ["Proposer"]
+__all__ = ["CacheSharing", "Proposer"]
 
 
 @runtime_checkable
@@ -56,4 +57,17 @@ class Proposer(Protocol):
             hidden: [n, C] last hidden states of the tokens that the pass settled in the cache, in the
                 verifier's dtype and on its device (after the prefill: of the whole prompt); ``None`` unless
                 ``wants_hidden``.
+        """
+
+
+@runtime_checkable
+class CacheSharing(Protocol):
+    """What a :class:`Proposer` has besides, if it drafts with the verifier's own weights and reads its cache."""
+
+    def share(self, cache: WindowedKVCache) -> None:
+        """Take the verifier's cache, after ``begin``.
+
+        During ``propose`` its rows are those of the call, in their order, and each has committed all tokens of its context
+        but the last. Passes of the proposer write behind them and must commit nothing (``cache.keep(0)``); the verifier
+        overwrites what they leave there.
         """

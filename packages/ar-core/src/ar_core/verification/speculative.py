@@ -24,7 +24,7 @@ from ar_core.verification.draft import Draft
 from ar_core.verification.draft_budget import DraftBudget
 from ar_core.verification.judge import Acceptance, densities_used, judge
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import Proposer
+from ar_core.verification.proposer import CacheSharing, Proposer
 from ar_core.verification.row import Row
 from ar_core.verification.tree_pass import tree_pass
 
@@ -111,6 +111,8 @@ def speculative(
     cache = backbone.new_cache(len(rows), longest + BRANCH_ROOM)
     with stats.timed("draft"):
         proposer.begin(prompts)
+        if isinstance(proposer, CacheSharing):
+            proposer.share(cache)
 
     empty = [Draft(()) for _ in rows]
     active, phase = rows, "prefill"

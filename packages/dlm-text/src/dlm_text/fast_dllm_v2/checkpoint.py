@@ -13,7 +13,12 @@ from typing import Any, Literal
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import load_causal_lm, save_pretrained
-from ar_core.hf.published import FAST_DLLM_MASK_TOKEN, Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM
+from ar_core.hf.published import (
+    FAST_DLLM_MASK_TOKEN,
+    Fast_dLLM_QwenConfig,
+    Fast_dLLM_QwenForCausalLM,
+    older_fields,
+)
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -140,8 +145,6 @@ def _published_fields(config: Any, tokenizer: PreTrainedTokenizerBase | None, ma
             f"has {'no tokenizer' if tokenizer is None else found}: use layout='plain'"
         )
     name = Fast_dLLM_QwenForCausalLM.__name__
-    rope = dict(config.rope_parameters)
-    theta = rope.pop("rope_theta")
     return {
         "model_type": Fast_dLLM_QwenConfig.model_type,
         "architectures": [name],
@@ -150,8 +153,5 @@ def _published_fields(config: Any, tokenizer: PreTrainedTokenizerBase | None, ma
             "AutoModel": f"{PUBLISHED_CODE}--modeling.Fast_dLLM_QwenModel",
             "AutoModelForCausalLM": f"{PUBLISHED_CODE}--modeling.{name}",
         },
-        # The published code reads these under the names of older transformers.
-        "rope_theta": theta,
-        "rope_scaling": None if rope.get("rope_type", "default") == "default" else rope,
-        "torch_dtype": str(config.dtype).removeprefix("torch."),
+        **older_fields(config),
     }

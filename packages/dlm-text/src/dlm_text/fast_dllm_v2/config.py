@@ -99,20 +99,6 @@ class FastDLLMv2Config:
         if not self.mask_token:
             raise ConfigError("mask_token is empty: give the text of the mask token, such as |<MASK>|")
 
-    def check_sequence_length(self, seq_len: int) -> None:
-        """Refuse a packed length that the block size does not divide.
-
-        Raises:
-            ConfigError: D does not divide `seq_len`.
-        """
-        size = self.diffusion_block_size
-        if seq_len % size:
-            below = seq_len // size * size
-            raise ConfigError(
-                f"diffusion_block_size {size} does not divide seq_len {seq_len}: set seq_len to "
-                f"{f'{below} or ' if below else ''}{below + size}, or another block size"
-            )
-
 
 def _divisors(number: int) -> str:
     return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)

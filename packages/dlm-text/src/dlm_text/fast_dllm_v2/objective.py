@@ -14,11 +14,12 @@ from ar_core.block_diffusion import (
 )
 from ar_core.corruption import MaskSampler, SampleRng, UniformRatePerBlock, complementary_pair, hide
 from ar_core.data import IGNORED, PADDING_DOCUMENT, stack_rows
-from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
 from ar_core.masks import Tokens
 from ar_core.training import Player, Prepared
 from torch import Tensor, nn
+
+from dlm_text.mask_token import check_never_supervised
 
 from .config import FastDLLMv2Config
 
@@ -113,11 +114,7 @@ class FastDLLMv2Objective:
     def _hidden(self, sample: dict[str, Any], rng: SampleRng) -> tuple[Tensor, ...]:
         """Positions hidden in each view of one sample, bool [L] each."""
         labels = sample["labels"]
-        if (labels == self.mask_id).any():
-            raise DataError(
-                f"sample {sample['index']} is supervised on the mask token (id {self.mask_id}), which must never be "
-                "generated: remove it from the text or unsupervise it (label -100)"
-            )
+        check_never_supervised(sample, self.mask_id)
         documents = sample["document"] if self.config.document_mask or self.config.document_positions else None
         grid = block_grid(len(labels), self.config.diffusion_block_size, documents)
         maskable = labels != IGNORED

@@ -3,23 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import torch
 from ar_core.block_diffusion import block_grid
-from ar_core.corruption import FixedRate
-from ar_core.data import IGNORED, Sample, StoredSource, TextDataConfig, build_source
+from ar_core.corruption import MaskSampler
+from ar_core.data import IGNORED, Sample, TextDataConfig, build_source
 from ar_core.errors import ConfigError
-from ar_core.hf import ModelConfig, add_mask_token, find_mask_token
-from ar_core.training import Job, TrainConfig, mean_loss
+from ar_core.hf import ModelConfig
+from ar_core.training import Job, TrainConfig
 from ar_core.training.device import choose_device
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlm_text.autoregressive.config import AutoregressiveConfig
-from dlm_text.autoregressive.train import EvaluationConfig as HeldOutConfig
 from dlm_text.autoregressive.train import causal_loss
+from dlm_text.held_out import EvaluationConfig, held_out_samples, masked_losses
+from dlm_text.mask_token import mask_token_id
+from dlm_text.sequence_length import check_sequence_length
 from dlm_text.text_model import build_text_model
 
 from .checkpoint import save_checkpoint
@@ -27,25 +27,6 @@ from .config import FastDLLMv2Config
 from .objective import TERM, FastDLLMv2Objective
 
 __all__ = ["EvaluationConfig", "FastDLLMv2Run", "build", "held_out_losses"]
-
-
-@dataclass(frozen=True)
-class EvaluationConfig(HeldOutConfig):
-    """What is measured on held-out rows, every `train.eval_every` steps, beside what every text method measures.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    rates: tuple[float, ...] = (0.15, 0.5, 0.85)
-    """Share of the supervised tokens that is hidden; one masked cross-entropy each."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.rates or not all(0 < rate <= 1 for rate in self.rates):
-            raise ConfigError(
-                f"rates is {list(self.rates)}, but each lies in (0, 1]: give some, such as 0.15, 0.5, 0.85"
-            )
 
 
 @dataclass(frozen=True)
@@ -68,7 +49,7 @@ class FastDLLMv2Run:
     """Held-out measurements."""
 
     def __post_init__(self) -> None:
-        self.method.check_sequence_length(self.data.seq_len)
+        check_sequence_length(self.data.seq_len, self.method.diffusion_block_size)
 
 
 def build(run: FastDLLMv2Run) -> Job:
@@ -87,7 +68,7 @@ def build(run: FastDLLMv2Run) -> Job:
             f"the checkpoint was converted with blocks of {trained} (bd_size in its config.json) and "
             f"method.diffusion_block_size is {size}: set it to {trained}, or start from the base model"
         )
-    mask_id = _mask_id(model, tokenizer, run.method)
+    mask_id = mask_token_id(model, tokenizer, run.method.mask_token, add=run.method.add_mask_token)
     source_of = partial(
         build_source,
         run.data,
@@ -111,9 +92,7 @@ def build(run: FastDLLMv2Run) -> Job:
 
     evaluate = None
     if run.train.eval_every is not None:
-        held_out = source_of(split="held_out")
-        rows = held_out.once() if isinstance(held_out, StoredSource) else held_out.open(0)
-        samples = list(islice(rows, run.evaluation.rows))
+        samples = held_out_samples(source_of(split="held_out"), run.evaluation.rows)
         evaluate = _evaluation(run, model, samples, mask_id)
     return Job(
         objective=FastDLLMv2Objective(run.method, mask_id),
@@ -148,11 +127,11 @@ def held_out_losses(
     """
     samples = _maskable(samples, config)
     single = replace(config, complementary=False)
-    losses = {}
-    for rate in evaluation.rates:
-        objective = FastDLLMv2Objective(single, mask_id, sampler=FixedRate(rate))
-        found = mean_loss(objective, {"model": model}, samples, batch_size=evaluation.batch_size)
-        losses[f"masked_ce_{100 * rate:g}"] = found[TERM]
+
+    def objective(sampler: MaskSampler) -> FastDLLMv2Objective:
+        return FastDLLMv2Objective(single, mask_id, sampler=sampler)
+
+    losses = masked_losses(objective, TERM, model, samples, evaluation)
     return {**losses, "causal_ce": _causal_loss(model, samples, config, evaluation.batch_size)}
 
 
@@ -189,15 +168,3 @@ def _maskable(samples: list[Sample], config: FastDLLMv2Config) -> list[Sample]:
             never = never | grid.firsts
         kept.append({**sample, "labels": sample["labels"].masked_fill(never, IGNORED)})
     return kept
-
-
-def _mask_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: FastDLLMv2Config) -> int:
-    mask_id = find_mask_token(tokenizer, config.mask_token)
-    if mask_id is not None:
-        return mask_id
-    if not config.add_mask_token:
-        raise ConfigError(
-            f"the model's tokenizer has no mask token {config.mask_token!r}: name the one it has in method.mask_token, "
-            "or set method.add_mask_token to true"
-        )
-    return add_mask_token(model, tokenizer, config.mask_token)

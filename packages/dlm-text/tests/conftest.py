@@ -6,7 +6,15 @@ import pytest
 import torch
 from ar_core.data import Sample
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 VOCAB = 50
 SIZES = {
@@ -26,6 +34,8 @@ def _build(family: str, seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
         if family == "llama":
             return LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True)).double().eval()
+        if family == "qwen3":
+            return Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=False)).double().eval()
         model = Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=False)).double().eval()
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
@@ -44,6 +54,12 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 def llama() -> PreTrainedModel:
     """The Llama one alone."""
     return _build("llama", seed=0)
+
+
+@pytest.fixture
+def qwen3() -> PreTrainedModel:
+    """A Qwen3, whose queries and keys are normalised."""
+    return _build("qwen3", seed=0)
 
 
 @pytest.fixture
