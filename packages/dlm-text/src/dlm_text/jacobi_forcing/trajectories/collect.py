@@ -39,7 +39,9 @@ class _Row:
         )
         self._accepted += draft[:right]
         self.draft = list(picks[right - 1 : len(draft) - 1])
-        self.states[-1].append([*self._accepted, *self.draft])
+        if len(draft) > 1:
+            # A draft of one token is certain before the pass: there was nothing to iterate.
+            self.states[-1].append([*self._accepted, *self.draft])
         if self.draft:
             return right, False
         self.clean.append(self._accepted)
@@ -70,7 +72,7 @@ def collect(
     A pass evaluates the draft of every row against the windowed cache. The draft's first token is certain; those that the
     model picks too are final, the next one is corrected, and the model's picks behind it are the new draft, until the
     whole block is final. State 0 is the draft as it was drawn (the published code overwrites it with the fixed point); the
-    last two states are equal, since the last pass only confirms.
+    last two states are equal where the last pass only confirmed guesses.
 
     Args:
         backbone: the model, in eval mode.
