@@ -108,8 +108,8 @@ def test_bench_takes_each_sides_fastest_dtype():
 
 
 def test_a_method_whose_distinct_3_fell_is_marked():
+    from ar_core.decoding.collapse import Collapse
     from ar_decode.bench import bench_table
-    from ar_decode.collapse import Collapse
 
     baseline = Collapse(0.8, 3, 1, 10)
     assert Collapse(0.71, 9, 0, 10).collapsed(baseline)

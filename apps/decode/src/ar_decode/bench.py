@@ -9,10 +9,10 @@ from typing import Any
 
 from ar_core.config import to_dict
 from ar_core.decoding import DecodeStats
+from ar_core.decoding.collapse import Collapse, collapse_columns
 from ar_core.verification import PassCost, first_difference
 from rich.table import Table
 
-from .collapse import Collapse, collapse_columns
 from .methods import Generation, Method
 from .prompts import Prompt
 from .session import Session

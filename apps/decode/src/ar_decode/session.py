@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
-from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.hf import HFBackbone, load_causal_lm, stop_ids
 from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
@@ -112,14 +112,11 @@ def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> 
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
     backbone = HFBackbone(loaded.model)
-    generation = getattr(loaded.model, "generation_config", None)
-    ends = [loaded.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)]
-    flat = [end for group in ends for end in (group if isinstance(group, list) else [group])]
     return Session(
         backbone,
         loaded.tokenizer,
         backbone.config,
         loaded.source,
         loaded.revision,
-        frozenset(end for end in flat if end is not None),
+        stop_ids(loaded.model, loaded.tokenizer),
     )

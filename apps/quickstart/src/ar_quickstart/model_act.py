@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from ar_core.decoding import Decoded, DecodeStats, StopRule, autoregressive
+from ar_core.decoding.collapse import Collapse, collapse_columns
 from ar_core.errors import CheckpointError
 from ar_core.hf import HFBackbone, LoadedModel, load_causal_lm
 from ar_core.sampling import Sampler
 from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, first_difference, speculative
-from ar_decode.collapse import Collapse, collapse_columns
 from ar_decode.prompts import Prompt, encode, read_jsonl
 from ar_decode.replay import Scene, replay_of
 

@@ -41,6 +41,8 @@ HOMES = {
     "autoregressive": "dlm-text",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
+    "jacobi_forcing": "dlm-text",
+    "jacobi_trajectories": "dlm-text",
 }
 
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
@@ -48,15 +50,16 @@ ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train, as a package announces it.
+    """A way to train, or to make data for training, as a package announces it.
 
     Attributes:
         name: what users type; also the file name of the recipe in ``package``.
         summary: one line for listings.
         package: dotted name of the importable folder that holds ``<name>.py`` and the ``*.yaml`` configs.
-        run_config: ``"module:Class"``, the dataclass of a whole run (fields ``model``, ``data``, ``method``,
-            ``train``).
-        build: ``"module:function"``, from such a config to an ``ar_core.training.Job``.
+        run_config: ``"module:Class"``, the dataclass of a whole run (fields ``model``, ``data``, ``method`` and
+            ``train``, or ``stage`` where data are made).
+        build: ``"module:function"``, from such a config to an ``ar_core.training.Job`` (or ``StageJob``).
+        makes: what a run leaves: a trained model, or chunks of data.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Recipe:
     package: str
     run_config: str
     build: str
+    makes: Literal["model", "data"] = "model"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from .build import build_source
 from .chat import chat_document
 from .config import TextDataConfig
 from .document import Document
+from .order import epoch_order
 from .packing import Row, pack, pack_reference, pack_whole, pad_to_blocks
+from .prompts import prompt_encoder
+from .records import Record, held_out, read_records
 from .sample import PADDING_DOCUMENT, Sample, SampleSource, stack_rows
 from .source import IGNORED, StoredSource, StreamedSource
 from .tasks import Task, find_task, task_names
@@ -13,6 +16,7 @@ __all__ = [
     "IGNORED",
     "PADDING_DOCUMENT",
     "Document",
+    "Record",
     "Row",
     "Sample",
     "SampleSource",
@@ -22,11 +26,15 @@ __all__ = [
     "TextDataConfig",
     "build_source",
     "chat_document",
+    "epoch_order",
     "find_task",
+    "held_out",
     "pack",
     "pack_reference",
     "pack_whole",
     "pad_to_blocks",
+    "prompt_encoder",
+    "read_records",
     "stack_rows",
     "task_names",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import DataError
 from .document import Document
 
-__all__ = ["chat_document"]
+__all__ = ["chat_document", "render_chat"]
 
 
 def chat_document(tokenizer: Any, messages: Any, place: str) -> Document:
@@ -54,7 +54,8 @@ def _check_messages(messages: Any, place: str) -> None:
         )
 
 
-def _render(tokenizer: Any, messages: list[dict], place: str, **options: Any) -> Any:
+def render_chat(tokenizer: Any, messages: list[dict], place: str, **options: Any) -> Any:
+    """``tokenizer.apply_chat_template``; what the template refuses is a DataError with the chat's place."""
     from jinja2.exceptions import TemplateError
 
     try:
@@ -66,7 +67,9 @@ def _render(tokenizer: Any, messages: list[dict], place: str, **options: Any) ->
 
 
 def _by_markers(tokenizer: Any, messages: list[dict], place: str) -> Document:
-    rendered = _render(tokenizer, messages, place, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+    rendered = render_chat(
+        tokenizer, messages, place, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
     ids, flags = list(rendered["input_ids"]), [bool(flag) for flag in rendered["assistant_masks"]]
     if not any(flags):
         raise DataError(
@@ -83,13 +86,13 @@ def _by_difference(tokenizer: Any, messages: list[dict], place: str) -> Document
         raise DataError(
             "a chat template without generation blocks needs a fast tokenizer, which tells where tokens begin"
         )
-    text = _render(tokenizer, messages, place, tokenize=False)
+    text = render_chat(tokenizer, messages, place, tokenize=False)
     spans = []
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before = _render(tokenizer, messages[:index], place, tokenize=False, add_generation_prompt=True)
-        after = _render(tokenizer, messages[: index + 1], place, tokenize=False)
+        before = render_chat(tokenizer, messages[:index], place, tokenize=False, add_generation_prompt=True)
+        after = render_chat(tokenizer, messages[: index + 1], place, tokenize=False)
         if not after.startswith(before) or not text.startswith(after):
             raise DataError(
                 f"{place}: the chat template cannot be split at message {index + 1}, because it renders the "

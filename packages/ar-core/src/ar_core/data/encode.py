@@ -9,7 +9,7 @@ from .config import RECORD_FIELDS, TextDataConfig
 from .document import Document
 from .records import Record
 
-__all__ = ["encoder"]
+__all__ = ["begin_ids", "encoder", "record_field", "record_text"]
 
 
 def encoder(config: TextDataConfig, tokenizer: Any) -> Callable[[Record], Document]:
@@ -24,11 +24,11 @@ def encoder(config: TextDataConfig, tokenizer: Any) -> Callable[[Record], Docume
     kind = "prompt" if config.kind == "task" else config.kind
     names = {name: config.fields.get(name, name) for name in RECORD_FIELDS[kind]}
     if kind == "chat":
-        return lambda record: chat_document(tokenizer, _field(record, names["messages"]), record.place)
+        return lambda record: chat_document(tokenizer, record_field(record, names["messages"]), record.place)
     if config.chat_template:
 
         def turns(record: Record) -> Document:
-            prompt, completion = (_text(record, names[name]) for name in ("prompt", "completion"))
+            prompt, completion = (record_text(record, names[name]) for name in ("prompt", "completion"))
             # Templates bring their own line ends, and a prompt that ends in one would then end in two.
             messages = [
                 {"role": "user", "content": prompt.rstrip("\n")},
@@ -37,24 +37,25 @@ def encoder(config: TextDataConfig, tokenizer: Any) -> Callable[[Record], Docume
             return chat_document(tokenizer, messages, record.place)
 
         return turns
-    begin = _begin(config, tokenizer)
+    begin = begin_ids(config, tokenizer)
     end = _end(config, tokenizer)
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def plain(record: Record) -> Document:
-        return Document.of([*begin, *ids(_text(record, names["text"])), *end], True)
+        return Document.of([*begin, *ids(record_text(record, names["text"])), *end], True)
 
     def completed(record: Record) -> Document:
-        prompt = [*begin, *ids(_text(record, names["prompt"]))]
-        completion = [*ids(_text(record, names["completion"])), *end]
+        prompt = [*begin, *ids(record_text(record, names["prompt"]))]
+        completion = [*ids(record_text(record, names["completion"])), *end]
         return Document.of(prompt + completion, [False] * len(prompt) + [True] * len(completion))
 
     return plain if kind == "text" else completed
 
 
-def _begin(config: TextDataConfig, tokenizer: Any) -> list[int]:
+def begin_ids(config: TextDataConfig, tokenizer: Any) -> list[int]:
+    """The ids that a document begins with: BOS or none."""
     bos = getattr(tokenizer, "bos_token_id", None)
     if bos is None:
         if config.prepend_bos:
@@ -74,15 +75,17 @@ def _end(config: TextDataConfig, tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id]
 
 
-def _field(record: Record, name: str) -> Any:
+def record_field(record: Record, name: str) -> Any:
+    """A field of a record; DataError names what is there instead."""
     if name not in record.data:
         have = ", ".join(map(str, record.data)) or "none"
         raise DataError(f"{record.place}: the field {name!r} is missing (there are: {have}); name it in `fields`")
     return record.data[name]
 
 
-def _text(record: Record, name: str) -> str:
-    value = _field(record, name)
+def record_text(record: Record, name: str) -> str:
+    """A field of a record that must be text and not empty."""
+    value = record_field(record, name)
     if not isinstance(value, str) or not value:
         raise DataError(f"{record.place}: the field {name!r} is {value!r:.60}; give a text that is not empty")
     return value

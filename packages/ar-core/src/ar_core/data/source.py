@@ -2,14 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..corruption import SampleRng
 from ..errors import DataError
+from .order import epoch_order
 from .packing import Row
 from .rows import NO_ROWS, RowStore
 from .sample import Sample
@@ -28,11 +27,6 @@ def _sample(index: int, row: Row) -> Sample:
         "labels": ids.masked_fill(~torch.from_numpy(row.supervised), IGNORED),
         "document": torch.from_numpy(row.document).long(),
     }
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, rows: int) -> Tensor:
-    return torch.randperm(rows, generator=SampleRng(seed, epoch).row(0, "order of rows"))
 
 
 class StoredSource:
@@ -56,7 +50,7 @@ class StoredSource:
         """Yield samples ``start``, ``start + 1``, ... without end: sample n is row ``order[epoch][n mod N]``."""
         for index in itertools.count(start):
             epoch, place = divmod(index, len(self.store))
-            yield _sample(index, self.store[int(_order(self.seed, epoch, len(self.store))[place])])
+            yield _sample(index, self.store[int(epoch_order(self.seed, epoch, len(self.store))[place])])
 
     def once(self) -> Iterator[Sample]:
         """Yield every row once, in the order of the data, for evaluation."""

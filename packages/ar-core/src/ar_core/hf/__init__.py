@@ -18,6 +18,7 @@ from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
+from ar_core.hf.stop_ids import stop_ids
 from ar_core.hf.supported import check_supported
 from ar_core.hf.untie import untie_embeddings
 
@@ -39,6 +40,7 @@ __all__ = [
     "load_tokenizer",
     "register",
     "save_pretrained",
+    "stop_ids",
     "untie_embeddings",
     "use_backend",
 ]

@@ -43,7 +43,12 @@ def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
 
 
 def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], source: Any) -> None:
-    """Raise if a checkpoint belongs to another run.
+    """Raise if what lies there belongs to another run.
+
+    Args:
+        saved: identity of the run that made it.
+        present: identity of this run.
+        source: what lies there, for the message.
 
     Raises:
         ResumeError: Names the first setting that differs, with both values.
@@ -52,8 +57,8 @@ def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], sourc
     for name in sorted(before.keys() | now.keys()):
         if before.get(name, "absent") != now.get(name, "absent"):
             raise ResumeError(
-                f"{name} was {before.get(name, 'absent')} in the checkpoint {source} and is {now.get(name, 'absent')} "
-                "now: continue with the setting it had, or choose another checkpoint_dir"
+                f"{name} was {before.get(name, 'absent')} in {source} and is {now.get(name, 'absent')} "
+                "now: continue with the setting it had, or choose another directory"
             )
 
 

@@ -15,10 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..config import FREE, apply_overrides, from_dict, load_yaml, to_dict
-from ..errors import ArError
+from ..errors import ArError, ConfigError
 from ..registry import Recipe, config_path, configs, resolve
 from .job import Job, TrainResult
 from .loop import train
+from .resume import Resume
+from .run_stage import run_stage
+from .stage import StageConfig, StageJob, StageResult
 
 __all__ = ["build_job", "read_run_config", "recipe_main", "run_recipe"]
 
@@ -33,7 +36,7 @@ def recipe_main(
     Args:
         recipe: The recipe.
         argv: The arguments; None takes those of the process.
-        driver: What runs the job; takes (job, config, resume=...).
+        driver: What trains the model; takes (job, config, resume=...). A recipe that makes data has none.
 
     Returns:
         The exit code: 0, 2 for input that cannot be used (printed as one sentence), 130 if Ctrl-C or a termination
@@ -56,7 +59,8 @@ def recipe_main(
         print(f"error: {error}" if rank == 0 else f"error on rank {rank}: {error}", file=sys.stderr)
         return 2
     if rank == 0:
-        print(_ending(result, config.train.checkpoint_dir))
+        stage = isinstance(result, StageResult)
+        print(_stage_ending(result, config.stage) if stage else _ending(result, config.train.checkpoint_dir))
     return INTERRUPTED if result.interrupted else 0
 
 
@@ -70,9 +74,9 @@ def read_run_config(recipe: Recipe, reference: str, overrides: Sequence[str] = (
     return from_dict(resolve(recipe.run_config), apply_overrides(data, overrides))
 
 
-def build_job(recipe: Recipe, config: Any) -> Job:
-    """Build models, data and objective of a run; model and method settings become part of the run's identity."""
-    job: Job = resolve(recipe.build)(config)
+def build_job(recipe: Recipe, config: Any) -> Any:
+    """Build the job of a run, a ``Job`` or a ``StageJob``; model and method settings become part of its identity."""
+    job: Job | StageJob = resolve(recipe.build)(config)
     sections = {name: getattr(config, name) for name in ("model", "method") if hasattr(config, name)}
     identity: dict[str, Any] = {name: _decisive(section) for name, section in sections.items()}
     return dataclasses.replace(job, identity={"recipe": recipe.name, **identity, **job.identity})
@@ -85,10 +89,21 @@ def _decisive(section: Any) -> dict[str, Any]:
 
 
 def run_recipe(
-    recipe: Recipe, config: Any, *, resume: str = "auto", driver: Callable[..., TrainResult] = train
-) -> TrainResult:
-    """Build the job of a run and hand it to the loop."""
-    return driver(build_job(recipe, config), config.train, resume=resume)
+    recipe: Recipe, config: Any, *, resume: Resume = "auto", driver: Callable[..., TrainResult] = train
+) -> Any:
+    """Build the job of a run and hand it to the loop, or make the data of a stage.
+
+    Returns:
+        A ``TrainResult``, or a ``StageResult`` from a recipe that makes data.
+
+    Raises:
+        ConfigError: another driver than the loop was given to a recipe that makes data.
+    """
+    if recipe.makes == "model":
+        return driver(build_job(recipe, config), config.train, resume=resume)
+    if driver is not train:
+        raise ConfigError(f"the recipe {recipe.name!r} makes data and trains nothing: start it with `ar-train run`")
+    return run_stage(build_job(recipe, config), config.stage, resume=resume)
 
 
 def _ending(result: TrainResult, directory: str | None) -> str:
@@ -104,3 +119,11 @@ def _ending(result: TrainResult, directory: str | None) -> str:
         f": {directory}" if directory is not None else " (nothing was written, since train.checkpoint_dir is not set)"
     )
     return f"finished at step {result.step}{loss}{where}"
+
+
+def _stage_ending(result: StageResult, config: StageConfig) -> str:
+    counts = "".join(f", {name} {count}" for name, count in result.counts.items())
+    done = f"{result.made} chunks made{counts}, {result.present} were there, shard {config.shard}"
+    if result.interrupted:
+        return f"stopped: {done}; the same command continues in {config.directory}"
+    return f"finished: {done}: {config.directory}"

@@ -50,7 +50,7 @@ def resume_run(
             raise ResumeError(f"{where} and resume is 'must': name the directory of the run to continue")
         return None
     snapshot = checkpoint.load(path)
-    require_same_run(snapshot.run, identity, path)
+    require_same_run(snapshot.run, identity, f"the checkpoint {path}")
     if snapshot.step > steps:
         raise ResumeError(
             f"the checkpoint {path} has done {snapshot.step} steps and the run has only {steps}: raise steps, "

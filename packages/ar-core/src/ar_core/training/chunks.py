@@ -1,0 +1,95 @@
+"""The folder of a stage: one file a chunk, and the record of what made them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import DataError, ResumeError
+from ..io import atomic_file, write_tensors
+from .identity import require_same_run
+from .stage import Chunk
+
+__all__ = ["chunk_path", "close_chunks", "finished_chunks", "open_chunks", "write_chunk"]
+
+_RECORD = "stage.json"
+
+
+def chunk_path(directory: Path, number: int) -> Path:
+    """The file of a chunk, numbered from 0."""
+    return directory / f"chunk-{number:06d}.safetensors"
+
+
+def write_chunk(directory: Path, number: int, chunk: Chunk) -> None:
+    """Write a chunk; its file appears whole or not at all.
+
+    Raises:
+        CheckpointError: the operating system refuses (disk full, no permission ...).
+    """
+    write_tensors(chunk_path(directory, number), chunk.tensors, {"counts": json.dumps(dict(chunk.counts))})
+
+
+def open_chunks(directory: Path, identity: Mapping[str, Any], resume: Literal["auto", "never", "must"]) -> None:
+    """Make the folder ready for chunks of this identity.
+
+    Raises:
+        ResumeError: the folder holds chunks of another stage; or it holds some and ``resume`` is ``never``, or none and
+            it is ``must``.
+        CheckpointError: it cannot be written.
+    """
+    record = directory / _RECORD
+    there = record.is_file()
+    if there and resume == "never" and any(directory.glob("chunk-*")):
+        raise ResumeError(
+            f"{directory} holds chunks and resume is 'never': choose another stage.directory, or continue with resume 'auto'"
+        )
+    if not there and resume == "must":
+        raise ResumeError(
+            f"{directory} holds no chunks and resume is 'must': name the directory of the run to continue"
+        )
+    present = json.loads(json.dumps(identity, default=str))
+    if there:
+        require_same_run(_read(directory)["identity"], present, directory)
+        return
+    _write(directory, {"identity": present, "chunks": None})
+
+
+def close_chunks(directory: Path, chunks: int) -> None:
+    """Record how many chunks the whole stage has, which whoever has read all items knows."""
+    _write(directory, {**_read(directory), "chunks": chunks})
+
+
+def finished_chunks(directory: Path) -> tuple[dict[str, Any], list[Path]]:
+    """The identity of a finished stage and its chunks in order, whichever runs made them.
+
+    Raises:
+        DataError: nothing is there, or chunks are missing.
+    """
+    if not (directory / _RECORD).is_file():
+        raise DataError(f"{str(directory)!r} is no folder that a data-making recipe wrote: run the recipe first")
+    record = _read(directory)
+    count = record["chunks"]
+    if count is None:
+        raise DataError(
+            f"the data in {str(directory)!r} are not finished: run the same command again, once for each shard"
+        )
+    paths = [chunk_path(directory, number) for number in range(count)]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{str(directory)!r} lacks {len(missing)} of {count} chunks, the first being {missing[0]}: run the remaining "
+            "shards, or copy their files here"
+        )
+    return record["identity"], paths
+
+
+def _read(directory: Path) -> dict[str, Any]:
+    try:
+        return json.loads((directory / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(directory / _RECORD)!r} cannot be read ({error}): delete the folder") from error
+
+
+def _write(directory: Path, record: Mapping[str, Any]) -> None:
+    with atomic_file(directory / _RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,104 @@
+"""Trajectories in the JSON Lines layouts of the published repository."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ar_core.data.records import FileRecords
+from ar_core.errors import DataError
+
+from .store import prompt_key
+from .trajectory import Trajectory
+
+__all__ = ["PublishedTrajectories", "read_packed", "read_states"]
+
+
+class PublishedTrajectories:
+    """A JSON Lines file of packed training sequences, or of trajectories, held in memory.
+
+    Packed sequences (`complete_training_sequence_ids`) hold one state a block, which any schedule then takes.
+
+    Args:
+        path: the file, `.gz` or not.
+
+    Raises:
+        DataError: the file is absent or damaged, or a record is of neither layout.
+    """
+
+    def __init__(self, path: Path) -> None:
+        records = FileRecords(path)
+        self.identity: Mapping[str, Any] = {"path": str(path), "sha256": records.fingerprint}
+        data = [record.data for record in records]
+        packed = bool(data) and "complete_training_sequence_ids" in data[0]
+        try:
+            self._trajectories = [read_packed(one) for one in data] if packed else read_states(data)
+        except KeyError as error:
+            raise DataError(
+                f"{str(path)!r}: a record lacks {error}; give packed sequences or trajectories in the published layout"
+            ) from error
+        if not self._trajectories:
+            raise DataError(f"{str(path)!r} holds no trajectory; give a file with one JSON object a line")
+        self.block_size = self._trajectories[0].block_size
+        self.keys = torch.tensor([prompt_key(one.prompt) for one in self._trajectories])
+
+    def __len__(self) -> int:
+        return len(self._trajectories)
+
+    def __getitem__(self, number: int) -> Trajectory:
+        return self._trajectories[number]
+
+
+def read_packed(record: Mapping[str, Any]) -> Trajectory:
+    """A packed training sequence, prompt and then noisy and clean block in turn, as a trajectory of one state a block.
+
+    Raises:
+        DataError: its length is not that of a prompt and pairs of blocks.
+    """
+    ids = torch.tensor(record["complete_training_sequence_ids"])
+    start, blocks = int(record["prompt_ids_len"]), len(record["traj_position_indices"])
+    if not blocks or (len(ids) - start) % (2 * blocks) or start < 1:
+        raise DataError(
+            f"the sequence {record.get('data_id')!r} has {len(ids)} tokens, {start} of them prompt, which do not divide into "
+            f"{blocks} pairs of blocks: correct the file"
+        )
+    noisy, clean = ids[start:].view(blocks, 2, -1).unbind(1)
+    return Trajectory(ids[:start], clean, tuple(noisy[:, None].unbind(0)))
+
+
+def read_states(records: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
+    """Records of one block each, in any order, as trajectories in the order of their names.
+
+    Raises:
+        DataError: blocks of a sample are missing or twice there, or a block does not follow the one before it.
+    """
+    samples: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for record in records:
+        name, block = str(record["data_id"]), int(str(record["diffusion_itr_id"]).removeprefix("itr_"))
+        blocks = samples.setdefault(name, {})
+        if block in blocks:
+            raise DataError(f"the sample {name!r} has block {block} twice: remove one record")
+        blocks[block] = record
+    return [_joined(name, samples[name]) for name in sorted(samples)]
+
+
+def _joined(name: str, blocks: Mapping[int, Mapping[str, Any]]) -> Trajectory:
+    missing = sorted(set(range(max(blocks) + 1)) - blocks.keys())
+    if missing:
+        raise DataError(f"the sample {name!r} lacks block {missing[0]}: add its record, or remove the sample")
+    states = tuple(torch.tensor(blocks[block]["answer_trajectory_ids"]) for block in sorted(blocks))
+    prompt = _prompt(blocks[0])
+    known = list(prompt)
+    for block, found in enumerate(states):
+        if _prompt(blocks[block]) != known:
+            raise DataError(
+                f"block {block} of the sample {name!r} does not follow the blocks before it: its prompt_ids are not theirs"
+            )
+        known += found[-1].tolist()
+    return Trajectory(torch.tensor(prompt), torch.stack([found[-1] for found in states]), states)
+
+
+def _prompt(record: Mapping[str, Any]) -> list[int]:
+    """Ids before the block; published records nest them one level deeper."""
+    ids = record["prompt_ids"]
+    return list(ids[0]) if ids and isinstance(ids[0], list) else list(ids)
