@@ -141,7 +141,7 @@ class Drafter:
         steps = min(self.steps, max(lengths))
         for step in range(1, steps + 1):
             hidden = self._run(passes, ids, last=step == steps)
-            read = (places - self.layout.shift)[..., None].expand(-1, -1, hidden.shape[-1])
+            read = (places - int(self.layout.shift))[..., None].expand(-1, -1, hidden.shape[-1])
             found = self.vocabulary.forbid(self.backbone.head(hidden.gather(1, read))).log_softmax(-1)
             log_probs = found if log_probs is None else torch.where(masked[..., None], found, log_probs)
             if step < steps:
