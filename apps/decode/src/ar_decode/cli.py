@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 
 import typer
 from ar_core.errors import ArError
+from ar_core.registry import Command
+from ar_core.registry import commands as announced
 
 from .commands import bench, text, trace, tune, verify
+from .commands.announced import announced_command
 
 __all__ = ["app", "main"]
 
@@ -29,6 +32,14 @@ _add(bench.bench, bench.EXAMPLES)
 _add(tune.tune, tune.EXAMPLES)
 _add(trace.trace, trace.EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
+
+
+def _announce(record: Command) -> None:
+    app.command(record.name, help=record.summary + ".")(announced_command(record))
+
+
+for _record in announced().values():
+    _announce(_record)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the installed packages offer: training recipes with their configs, and decoders. Imports no torch.
+"""What the installed packages offer: training recipes with their configs, decoders, and commands. Imports no torch.
 
 A package announces its methods by entry points, so that the command lines find them without knowing their names:
 
@@ -7,6 +7,9 @@ A package announces its methods by entry points, so that the command lines find 
 
     [project.entry-points."ar_core.decoders"]
     my_method = "my_package.my_method:DECODER"
+
+    [project.entry-points."ar_core.commands"]
+    fit-my-method = "my_package.my_method:FIT"
 
 The records hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
 """
@@ -23,8 +26,10 @@ from .config import did_you_mean, expand_path
 from .errors import ConfigError, MissingPackageError
 
 __all__ = [
+    "Command",
     "Decoder",
     "Recipe",
+    "commands",
     "config_path",
     "configs",
     "decoder",
@@ -39,6 +44,7 @@ __all__ = [
 # The package that holds a method, named when a method is asked for and its package is absent.
 HOMES = {
     "autoregressive": "dlm-text",
+    "diffuspec": "dlm-text",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
     "jacobi_forcing": "dlm-text",
@@ -92,6 +98,23 @@ class Decoder:
     kind: Literal["text", "image"] = "text"
 
 
+@dataclass(frozen=True)
+class Command:
+    """A step of decoding that is neither a run of training nor a decoder, as a subcommand of `ar-decode`.
+
+    Attributes:
+        name: what users type.
+        summary: one line for listings.
+        run: ``"module:function"``, from an instance of the options to the line that is printed at the end.
+        options: ``"module:Class"``, a frozen dataclass buildable by ``from_dict`` from ``key=value`` arguments.
+    """
+
+    name: str
+    summary: str
+    run: str
+    options: str
+
+
 def recipes() -> dict[str, Recipe]:
     """All recipes of all installed packages, by name, sorted."""
     return _announced("ar_core.recipes", Recipe)
@@ -100,6 +123,11 @@ def recipes() -> dict[str, Recipe]:
 def decoders() -> dict[str, Decoder]:
     """All decoders of all installed packages, by name, sorted."""
     return _announced("ar_core.decoders", Decoder)
+
+
+def commands() -> dict[str, Command]:
+    """All commands of all installed packages, by name, sorted."""
+    return _announced("ar_core.commands", Command)
 
 
 def recipe(name: str) -> Recipe:
@@ -178,7 +206,7 @@ def packaged_file(reference: str, suffix: str) -> Path | None:
 def resolve(reference: str) -> Any:
     """Import what ``"module:attribute"`` names, inside the allowed packages only.
 
-    The allowed packages are this workspace's and those that announce recipes, decoders or tasks. Both the named module
+    The allowed packages are this workspace's and those that announce recipes, decoders, commands or tasks. Both the named module
     and the module in which the object was defined must lie inside them, so a name that a module merely imported
     (``ar_core.training:Tensor``) is refused.
 
@@ -214,7 +242,7 @@ def resolve(reference: str) -> Any:
     return found
 
 
-def _announced(group: str, kind: type[Recipe] | type[Decoder]) -> dict[str, Any]:
+def _announced(group: str, kind: type[Recipe] | type[Decoder] | type[Command]) -> dict[str, Any]:
     found = {}
     for point in metadata.entry_points(group=group):
         record = point.load()
@@ -238,7 +266,7 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
 
 @cache
 def _allowed() -> tuple[str, ...]:
-    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.tasks")
+    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.commands", "ar_core.tasks")
     announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
     return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))
 

@@ -13,6 +13,7 @@ from ar_core.hf.agreement import check_agreement
 from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
+from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
 from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
@@ -35,6 +36,7 @@ __all__ = [
     "build_model",
     "check_agreement",
     "check_supported",
+    "custom_generate",
     "find_mask_token",
     "load_causal_lm",
     "load_tokenizer",

@@ -1,0 +1,19 @@
+"""DiffuSpec (arXiv 2510.02358): a diffusion language model drafts, an autoregressive one verifies. Imports no torch."""
+
+from ar_core.registry import Command, Decoder
+
+__all__ = ["DECODER", "FIT_PROXY"]
+
+DECODER = Decoder(
+    name="diffuspec",
+    summary="Lossless: paths through a diffusion model's lattice, verified in one pass; needs --set drafter=MODEL",
+    decode="dlm_text.diffuspec.decode:generate",
+    options="dlm_text.diffuspec.config:DiffuSpecConfig",
+)
+
+FIT_PROXY = Command(
+    name="fit-proxy",
+    summary="Fit the n-gram proxy of diffuspec on a JSONL of texts or token ids",
+    run="dlm_text.diffuspec.fit_proxy:fit_proxy",
+    options="dlm_text.diffuspec.fit_proxy:FitProxyConfig",
+)

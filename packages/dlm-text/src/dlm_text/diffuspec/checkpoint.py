@@ -1,0 +1,131 @@
+"""Drafter checkpoints of every layout, loaded strictly and without remote code."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from ar_core.config import expand_path
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.hf import HFBackbone, load_causal_lm, load_tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from dlm_text.fast_dllm_v2.checkpoint import decode_settings
+
+from .dream import DreamConfig, register_dream
+from .layout import DraftLayout
+from .llada import load_llada
+
+__all__ = ["DrafterCheckpoint", "LayoutName", "load_drafter"]
+
+LayoutName: TypeAlias = Literal["auto", "dream", "llada", "fast_dllm_v2", "efficient_dlm"]
+
+_FULL: dict[str, bool] = {"dream": True, "llada": False}
+"""Layouts with full attention, and whether their logits are shifted."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrafterCheckpoint:
+    """A drafter as it was loaded."""
+
+    backbone: HFBackbone
+    """The model."""
+    layout: DraftLayout
+    """How it reads and predicts."""
+    tokenizer: PreTrainedTokenizerBase | None
+    """Its tokenizer, if it came with one."""
+
+
+def load_drafter(
+    source: str,
+    layout: LayoutName = "auto",
+    *,
+    block_size: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> DrafterCheckpoint:
+    """Load a diffusion model to draft with.
+
+    The mask token is the config's `mask_token_id` (of Dream the generation config has none), or the one that published
+    Fast-dLLM v2 checkpoints have in their tokenizer.
+
+    Args:
+        source: a folder; or a hub id or GGUF file, but for LLaDA.
+        layout: `auto` reads it from the config: `model_type` "Dream" or "llada", or a `bd_size` (Fast-dLLM v2).
+        block_size: D of block-causal layouts; None takes the config's.
+        dtype: of the weights; None keeps the stored one.
+        device: where the model goes.
+
+    Raises:
+        ConfigError: the layout cannot be told, or a block size is missing or not used.
+        CheckpointError, UnsupportedModelError: as the loaders; or there is no mask token.
+    """
+    register_dream()
+    folder = expand_path(source)
+    kind = _model_type(folder)
+    if layout == "llada" or (layout == "auto" and kind == "llada"):
+        backbone = HFBackbone(load_llada(folder, dtype=dtype, device=device))
+        tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
+        layout = "llada"
+    else:
+        loaded = load_causal_lm(source, dtype=dtype, device=device)
+        backbone, tokenizer = HFBackbone(loaded.model), loaded.tokenizer
+    config = backbone.config
+    if layout == "auto":
+        layout = _told(config, source)
+    if layout in _FULL:
+        if block_size is not None:
+            raise ConfigError(
+                f"drafter_block_size is {block_size}, and the layout {layout!r} has no blocks; leave it out."
+            )
+        return DrafterCheckpoint(
+            backbone, DraftLayout(mask_id=_mask_id(config, source), shift=_FULL[layout]), tokenizer
+        )
+    own: int | None
+    if layout == "fast_dllm_v2":
+        settings = decode_settings(config, tokenizer, source)
+        mask_id, own = settings["mask_id"], settings["diffusion_block_size"]
+    else:
+        mask_id, own = _mask_id(config, source), getattr(config, "bd_size", None) or getattr(config, "block_size", None)
+    if block_size is None and own is None:
+        raise ConfigError(f"the drafter {source!r} does not say its block size; give drafter_block_size, such as 32.")
+    return DrafterCheckpoint(
+        backbone,
+        DraftLayout(
+            mask_id=mask_id,
+            shift=layout == "fast_dllm_v2",
+            attention="block_causal",
+            block_size=block_size or own,
+            grid="absolute" if layout == "fast_dllm_v2" else "prompt",
+        ),
+        tokenizer,
+    )
+
+
+def _model_type(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        # Whatever is wrong with it, the loader says it better.
+        return None
+
+
+def _told(config: Any, source: str) -> LayoutName:
+    if config.model_type == DreamConfig.model_type:
+        return "dream"
+    if getattr(config, "bd_size", None) is not None:
+        return "fast_dllm_v2"
+    raise ConfigError(
+        f"the config of the drafter {source!r} (model_type {config.model_type!r}) does not say how it was trained; give "
+        "drafter_layout: dream, llada, fast_dllm_v2 or efficient_dlm."
+    )
+
+
+def _mask_id(config: Any, source: str) -> int:
+    mask_id = getattr(config, "mask_token_id", None)
+    if mask_id is None:
+        raise CheckpointError(
+            f"the config of the drafter {source!r} has no mask_token_id; add it, since nothing can be drafted without a mask token."
+        )
+    return mask_id

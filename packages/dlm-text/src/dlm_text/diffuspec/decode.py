@@ -1,0 +1,195 @@
+"""Decoding with DiffuSpec: a diffusion model drafts, the model itself verifies, the output is its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
+from ar_core.hf import load_tokenizer
+from ar_core.sampling import Sampler
+from ar_core.verification import PassCost, measure_pass_costs, speculative
+
+from .adaptive_length import AdaptiveLength
+from .checkpoint import DrafterCheckpoint, load_drafter
+from .config import DiffuSpecConfig
+from .draft_length import DraftLength, FixedLength
+from .draft_stats import DraftStats
+from .drafter import Drafter
+from .goodput import Goodput
+from .proposer import DiffuSpecProposer, SearchSettings
+from .proxy import Proxy, load_proxy
+from .vocabulary import Vocabulary
+
+__all__ = ["DiffuSpecDecoded", "build_proposer", "generate", "measure_costs"]
+
+WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Pass widths that are timed."""
+
+
+@dataclass(frozen=True)
+class DiffuSpecDecoded(Decoded):
+    """Output of the loop and what its drafts cost.
+
+    `stats` counts the verifier's passes; its `seconds` include drafting and searching, so that its rate is the true one.
+    """
+
+    drafting: DraftStats = field(default_factory=DraftStats)
+    """Passes, tokens, acceptance and time of the drafter."""
+
+
+def generate(
+    backbone: Backbone,
+    prompts: Sequence[Sequence[int]],
+    config: DiffuSpecConfig,
+    *,
+    stop: StopRule,
+    sampler: Sampler | None = None,
+    seed: int | Sequence[int] = 0,
+    on_token: OnToken | None = None,
+    trace: bool = False,
+) -> DiffuSpecDecoded:
+    """Decode ragged prompts with a drafter named in the settings; it stays loaded for the next call with equal settings.
+
+    Args:
+        backbone: the verifier.
+        prompts: token ids of each row.
+        config: drafter, search and draft length.
+        stop: stop ids and strings, N.
+        sampler: default greedy; at a positive temperature the output is exactly distributed as the verifier's own, and with
+            the same seed the very same tokens.
+        seed: of the rows' random streams.
+        on_token: called with a row and its newly final tokens.
+        trace: record which pass fixed which token.
+
+    Raises:
+        ArError: as loading the drafter and the proxy, and :func:`ar_core.verification.speculative`.
+    """
+    proposer = build_proposer(backbone, config, stop_ids=stop.stop_ids)
+    decoded = speculative(
+        backbone,
+        prompts,
+        proposer,
+        stop=stop,
+        sampler=sampler or Sampler(),
+        seed=seed,
+        fallback=config.fallback,
+        pass_cost=config.pass_cost,
+        on_token=on_token,
+        trace=trace,
+    )
+    decoded.stats.seconds.update(proposer.stats.seconds)
+    return DiffuSpecDecoded(decoded.tokens, decoded.finish, decoded.stats, decoded.trace, proposer.stats)
+
+
+def build_proposer(
+    backbone: Backbone, config: DiffuSpecConfig, *, stop_ids: frozenset[int] = frozenset()
+) -> DiffuSpecProposer:
+    """A fresh proposer around the loaded drafter, for any loop that takes one.
+
+    Args:
+        backbone: the verifier.
+        config: the settings.
+        stop_ids: E.
+
+    Raises:
+        ArError: as :func:`load_drafter`, :meth:`Vocabulary.align` and :func:`load_proxy`.
+    """
+    device = str(backbone.device)
+    loaded = _loaded(config.drafter, config.drafter_layout, config.drafter_block_size, config.drafter_dtype, device)
+    vocabulary = _vocabulary(config.tokenizer, backbone.vocab_size, loaded, config.min_shared)
+    proxy = _proxy(config.proxy, backbone.vocab_size, min(stop_ids, default=None), device)
+    cache = config.drafter_cache
+    if cache == "auto":
+        cache = "block" if loaded.layout.attention == "block_causal" else "none"
+    drafter = Drafter(
+        loaded.backbone, loaded.layout, vocabulary, steps=config.steps, cache=cache, refresh=config.refresh
+    )
+    return DiffuSpecProposer(
+        drafter,
+        proxy,
+        _length(config, backbone, drafter),
+        stop_ids=stop_ids,
+        settings=SearchSettings(
+            drafter_weight=config.drafter_weight,
+            mass=config.mass,
+            max_candidates=config.max_candidates,
+            beam=config.beam,
+            eos_rule=config.eos_rule,
+            eos_probability=config.eos_probability,
+        ),
+    )
+
+
+def measure_costs(backbone: Backbone, drafter: Backbone) -> tuple[PassCost, PassCost]:
+    """Time passes of verifier and drafter, in turn, on their device: what `goodput` decides by.
+
+    Raises:
+        ConfigError: as :func:`ar_core.verification.measure_pass_costs`.
+    """
+    room = min(backbone.context_length, drafter.context_length)
+    widths = tuple(width for width in WIDTHS if width < room)
+    found = measure_pass_costs(
+        {"verifier": backbone, "drafter": drafter}, tokens=widths, context=min(128, room - max(widths))
+    )
+    return found["verifier"], found["drafter"]
+
+
+def _length(config: DiffuSpecConfig, backbone: Backbone, drafter: Drafter) -> DraftLength:
+    if config.length_policy == "fixed":
+        return FixedLength(config.draft_length)
+    if config.length_policy == "paper":
+        return AdaptiveLength(
+            minimum=config.shortest,
+            maximum=config.draft_length,
+            growth=config.growth,
+            smoothing=config.smoothing,
+            rounding=config.rounding,
+            bias_correction=config.bias_correction,
+        )
+    verifying, drafting = config.pass_cost, config.drafter_cost or config.pass_cost
+    if config.measure_costs:
+        models: Any = (backbone, drafter.backbone)
+        verifying, drafting = _measured(*models)
+
+    def draft_seconds(context: int, k: int) -> float:
+        return drafter.steps * drafting.time(drafter.pass_tokens(context, k))
+
+    return Goodput(
+        minimum=config.shortest,
+        maximum=config.draft_length,
+        draft_seconds=draft_seconds,
+        verify_seconds=lambda k: verifying.time(k + 1),
+    )
+
+
+@lru_cache(maxsize=1)
+def _measured(backbone: Any, drafter: Any) -> tuple[PassCost, PassCost]:
+    return measure_costs(backbone, drafter)
+
+
+@lru_cache(maxsize=1)
+def _loaded(source: str, layout: str, block_size: int | None, dtype: str, device: str) -> DrafterCheckpoint:
+    kept = None if dtype == "stored" else getattr(torch, dtype)
+    return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4)
+def _proxy(name: str, vocab_size: int, end_id: int | None, device: str) -> Proxy:
+    return load_proxy(name, vocab_size, end_id=end_id, device=device)
+
+
+@lru_cache(maxsize=1)
+def _vocabulary(tokenizer: str | None, size: int, loaded: DrafterCheckpoint, min_shared: float) -> Vocabulary:
+    forbidden = {loaded.layout.mask_id}
+    if tokenizer is None or loaded.tokenizer is None:
+        return Vocabulary.same(size, loaded.backbone.vocab_size, forbidden=forbidden)
+    return Vocabulary.align(
+        load_tokenizer(tokenizer),
+        loaded.tokenizer,
+        size,
+        loaded.backbone.vocab_size,
+        forbidden=forbidden,
+        min_shared=min_shared,
+    )

@@ -1,0 +1,63 @@
+"""How a diffusion drafter reads its context and where its predictions stand."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.errors import ConfigError
+
+__all__ = ["DraftLayout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftLayout:
+    """What drafters differ in, as data.
+
+    | knob | Dream | LLaDA | Fast-dLLM v2 | Efficient-DLM |
+    |---|---|---|---|---|
+    | `shift` | True | False | True | False |
+    | `attention` | bidirectional | bidirectional | block_causal | block_causal |
+    | `grid` | – | – | absolute | prompt |
+
+    Raises:
+        ConfigError: a block-causal drafter without a block size.
+    """
+
+    mask_id: int
+    """M, in the drafter's ids."""
+    shift: bool
+    """True: the logits at position i-1 predict token i, as in the autoregressive model that it was made from."""
+    attention: Literal["bidirectional", "block_causal"] = "bidirectional"
+    """Who sees whom: everybody, or blocks up to one's own."""
+    block_size: int | None = None
+    """D of block-causal drafters."""
+    grid: Literal["absolute", "prompt"] = "absolute"
+    """Where blocks begin: at multiples of D, or at the end of the prompt, which is then one block of its own."""
+
+    def __post_init__(self) -> None:
+        if self.attention == "block_causal" and (self.block_size is None or self.block_size < 1):
+            raise ConfigError(
+                f"a block-causal drafter was given the block size {self.block_size}; give the size it was trained with."
+            )
+
+    def origin(self, prompt_length: int) -> int:
+        """Where blocks are counted from."""
+        return prompt_length if self.grid == "prompt" else 0
+
+    def block_end(self, end: int, prompt_length: int) -> int:
+        """The end of the block in which position `end - 1` lies; `end` itself where there are no blocks."""
+        if self.block_size is None or self.attention == "bidirectional":
+            return end
+        origin = self.origin(prompt_length)
+        return origin + -(-(end - origin) // self.block_size) * self.block_size
+
+    def complete(self, length: int, prompt_length: int) -> int:
+        """Leading positions of `length` committed ones that no later token can change, and no later row is read from.
+
+        The blocks behind which everything stands; of shifted drafters, the last committed position is left out, since the
+        first draft token is predicted there.
+        """
+        if self.block_size is None:
+            return 0
+        origin = self.origin(prompt_length)
+        blocks = (length - self.shift - origin) // self.block_size
+        return origin + blocks * self.block_size if blocks >= 0 else 0

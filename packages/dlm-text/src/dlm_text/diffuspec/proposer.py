@@ -1,0 +1,141 @@
+"""DiffuSpec as a proposer of the lossless loop: lattice, pruning, path search, draft length."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .draft_length import DraftLength
+from .draft_stats import DraftStats, mark, seconds_between
+from .drafter import Drafter
+from .path_search import search
+from .proxy import Proxy
+from .pruning import EosRule, prune
+
+__all__ = ["DiffuSpecProposer", "SearchSettings"]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Constants of pruning and path search (paper: 0.5, 0.8, 15, 3)."""
+
+    drafter_weight: float = 0.5
+    """λ."""
+    mass: float = 0.8
+    """τ."""
+    max_candidates: int = 15
+    """M_max."""
+    beam: int = 3
+    """B."""
+    eos_rule: EosRule = "argmax"
+    """Where a stop id may end a path; see :func:`prune`."""
+    eos_probability: float = 0.5
+    """Of the rule `prob`."""
+
+
+@dataclass(frozen=True)
+class _Pending:
+    draft: list[int]
+    generated: int
+
+
+class DiffuSpecProposer:
+    """Drafts the best path through a diffusion model's lattice (arXiv 2510.02358); see :class:`ar_core.verification.Proposer`.
+
+    The draft is a function of the context, so that comparing it with the verifier's draws is exactly lossless sampling
+    (`delta` rule); the paper's acceptance by a left-to-right drafter probability is not, for a path that was searched.
+
+    Args:
+        drafter: gives the lattice.
+        proxy: ℓ^ng.
+        length: chooses k.
+        stop_ids: E, the verifier's ids.
+        settings: of pruning and search.
+    """
+
+    wants_hidden = False
+
+    def __init__(
+        self,
+        drafter: Drafter,
+        proxy: Proxy,
+        length: DraftLength,
+        *,
+        stop_ids: Iterable[int] = (),
+        settings: SearchSettings | None = None,
+    ) -> None:
+        self.drafter, self.proxy, self.length = drafter, proxy, length
+        self.stop_ids = frozenset(stop_ids)
+        self.settings = settings or SearchSettings()
+        self.stats = DraftStats()
+        """Of the running batch."""
+        self._pending: dict[int, _Pending] = {}
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Start a batch; nothing carries over."""
+        self.drafter.begin(prompts)
+        self.length.begin(len(prompts))
+        self.stats = DraftStats()
+        self._pending = {}
+
+    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[list[int]]:
+        """Draft a path for every row whose k is not 0; one read on the host."""
+        wanted = [
+            min(self.length.next(row, len(context)), limit, self.drafter.room(len(context)))
+            for row, context, limit in zip(rows, contexts, limits, strict=True)
+        ]
+        chosen = [slot for slot, k in enumerate(wanted) if k > 0]
+        drafts: list[list[int]] = [[] for _ in rows]
+        if not chosen:
+            return drafts
+        found = self._paths(
+            [rows[slot] for slot in chosen], [contexts[slot] for slot in chosen], [wanted[slot] for slot in chosen]
+        )
+        for slot, (draft, generated) in zip(chosen, found, strict=True):
+            drafts[slot] = draft
+            self._pending[rows[slot]] = _Pending(draft, generated)
+        return drafts
+
+    def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
+        """Count what the draft was worth, and let the length policy know."""
+        del hidden
+        pending = self._pending.pop(row, None)
+        if pending is None:
+            return
+        # The loop may have verified less than was drafted; what it settled says how much.
+        judged = min(len(accepted) + len(rest) - 1, len(pending.draft))
+        right = next(
+            (i for i, (a, b) in enumerate(zip(pending.draft, accepted)) if a != b),
+            min(len(pending.draft), len(accepted)),
+        )
+        if judged > 0:
+            self.stats.record(judged, right)
+            self.length.update(row, generated=pending.generated, judged=judged, accepted=right)
+
+    def _paths(
+        self, rows: Sequence[int], contexts: Sequence[Sequence[int]], lengths: Sequence[int]
+    ) -> list[tuple[list[int], int]]:
+        """The best path and L^gen of each row."""
+        device, settings = self.drafter.backbone.device, self.settings
+        begun = mark(device)
+        log_probs = self.drafter.lattice(rows, contexts, lengths)
+        drafted = mark(device)
+        candidates = prune(
+            log_probs,
+            lengths,
+            self.stop_ids,
+            mass=settings.mass,
+            max_candidates=settings.max_candidates,
+            eos_rule=settings.eos_rule,
+            eos_probability=settings.eos_probability,
+        )
+        paths = search(candidates, self.proxy, contexts, beam=settings.beam, drafter_weight=settings.drafter_weight)
+        numbers = torch.cat([paths.tokens, paths.lengths[:, None], candidates.generated[:, None]], 1).tolist()
+        done = mark(device)
+        if device.type == "cuda":
+            done.synchronize()
+        self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]
+        self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]
+        self.stats.forwards, self.stats.tokens = self.drafter.forwards, self.drafter.tokens
+        return [(row[: row[-2]], row[-1]) for row in numbers]
