@@ -85,6 +85,16 @@ class Draft:
         """Whether every token follows the one before it."""
         return self.parents is None or all(parent == node - 1 for node, parent in enumerate(self.parents))
 
+    def chains(self) -> list[list[int]]:
+        """The tokens of every path to a leaf, in the order of the leaves."""
+        if self.parents is None:
+            return [list(self.tokens)] if len(self.tokens) else []
+        paths: list[list[int]] = []
+        for token, parent in zip(self.tokens, self.parents, strict=True):
+            paths.append([*(paths[parent] if parent >= 0 else []), token])
+        inner = set(self.parents)
+        return [path for node, path in enumerate(paths) if node not in inner]
+
     def depths(self) -> list[int]:
         """How many tokens behind the newest committed one each stands, from 1."""
         if self.parents is None:

@@ -8,6 +8,7 @@ from random import Random
 from torch import Tensor
 
 from ar_core.errors import ConfigError
+from ar_core.verification.draft import Draft
 from ar_core.verification.first_guess import FirstGuess, first_guess, guess_stream
 
 __all__ = ["MultiBlock"]
@@ -22,12 +23,14 @@ class _Window:
         left: places of the active block behind the row's newest token.
         guesses: for these places, then for n of each block ahead; of "carry" perhaps one for the place behind them all.
         frozen: of each block ahead, how many leading guesses stay until it becomes the active one.
+        promoted: whether the active block has been promoted and not yet drafted.
     """
 
     stream: Random
     left: int = 0
     guesses: list[int] = field(default_factory=list)
     frozen: list[int] = field(default_factory=list)
+    promoted: bool = False
 
 
 class MultiBlock:
@@ -38,7 +41,8 @@ class MultiBlock:
     passes: while its guesses agree with the verifier they are frozen, behind them they are replaced by the verifier's. When
     the active block is complete, the next one is promoted: its guesses, frozen or not, are the draft that is verified
     next. Because all blocks lie behind each other in one causal window, a pass that accepts the rest of the active
-    block goes on accepting in the next.
+    block goes on accepting in the next. The first draft of a promoted block has a branch with what the block would have
+    started from without having been ahead, so that a lucky start is not lost.
 
     With K = 1 this is plain Jacobi decoding over blocks. The published code ends its call as soon as the first block
     is done and so never uses a second one; here the promoted blocks are counted.
@@ -88,7 +92,7 @@ class MultiBlock:
         self.promoted = 0
         self._windows = [_Window(guess_stream(self._seed, prompt)) for prompt in prompts]
 
-    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[list[int]]:
+    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
         """See :class:`Proposer`; the rest of the active block and all blocks ahead of it."""
         drafts = []
         for row, context, limit in zip(rows, contexts, limits, strict=True):
@@ -97,7 +101,12 @@ class MultiBlock:
             new = places - len(window.guesses)
             if new > 0:
                 window.guesses += self._init.fill(context, window.guesses, new, self._vocab_size, window.stream)
-            drafts.append(window.guesses[: min(limit, places)])
+            chains = [window.guesses[: min(limit, places)]]
+            if window.promoted:
+                fresh = self._init.fill(context, [], window.left, self._vocab_size, window.stream)
+                chains.append(fresh[:limit])
+                window.promoted = False
+            drafts.append(Draft.of_chains(chains))
         return drafts
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
@@ -109,9 +118,10 @@ class MultiBlock:
         while window.left < 0 and window.frozen:
             window.left += n
             window.frozen.pop(0)
+            window.promoted = True
             self.promoted += 1
         if window.left < 0:
-            window.left = n - 1
+            window.left, window.promoted = n - 1, False
         settled = window.frozen[-1] if window.frozen else n - window.left
         if len(window.frozen) + 1 < self.blocks and settled >= self._threshold:
             window.frozen.append(0)

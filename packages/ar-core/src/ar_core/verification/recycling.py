@@ -23,7 +23,7 @@ class Recycling:
     entry only, at no single candidate, and never at the newest entry.
 
     Args:
-        guesser: whose chains are completed; it also learns what every pass settles.
+        guesser: whose drafts are added to; it also learns what every pass settles.
         pool: G ≥ 1, entries kept, and candidates tried in a pass.
 
     Raises:
@@ -49,13 +49,14 @@ class Recycling:
         self.guesser.begin(prompts)
 
     def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
-        """See :class:`Proposer`; the guesser's chain first, then what the pool adds to it."""
-        chains = self.guesser.propose(rows, contexts, limits)
+        """See :class:`Proposer`; the guesser's draft first, then what the pool adds to it."""
+        proposed = self.guesser.propose(rows, contexts, limits)
         drafts = []
-        for row, context, chain in zip(rows, contexts, chains, strict=True):
-            own = list(Draft.of(chain).tokens)
+        for row, context, given in zip(rows, contexts, proposed, strict=True):
+            guessed = Draft.of(given)
+            own = [guessed.tokens[node] for node in guessed.behind(-1)]
             self._asked[row] = own
-            drafts.append(Draft.of_chains([own, *self._candidates(row, context[-1], own)]))
+            drafts.append(Draft.of_chains([own, *guessed.chains(), *self._candidates(row, context[-1], own)]))
         return drafts
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
