@@ -39,7 +39,12 @@ ModelArgument = Annotated[
 ]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", "-m", metavar="NAME", help="ar, lookup, jacobi, fast_dllm_v2, or another installed one."),
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="NAME",
+        help="ar, lookup, jacobi, fast_dllm_v2, efficient_dlm, or another installed one.",
+    ),
 ]
 BlockSizeOption = Annotated[
     int | None, typer.Option("--block-size", metavar="D", help="Tokens of a block; default: the checkpoint's own.")

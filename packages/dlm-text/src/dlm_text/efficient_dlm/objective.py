@@ -103,7 +103,7 @@ class EfficientDLMObjective:
             levels = None if self.sampler else [1 / stack_rows([draw.level for draw in draws], fill=1)]
             targets = select_targets(layout, [hidden], labels, shift=config.token_shift, weights=levels)
             predictable = (labels != IGNORED) & ~(layout.starts & config.token_shift)
-            counts = {
+            counts: dict[str, Tensor | int] = {
                 "masked": len(targets),
                 "supervised": predictable.sum(),
                 "tokens": (documents != PADDING_DOCUMENT).sum(),
