@@ -14,12 +14,14 @@ FRESH = [
     (recipe, name) for recipe, name in SHIPPED if "scratch" in load_yaml(configs(recipes()[recipe])[name])["model"]
 ]
 
+TRAINING = [(recipe, name) for recipe, name in SHIPPED if recipes()[recipe].makes == "model"]
+MAKING = [(recipe, name) for recipe, name in SHIPPED if recipes()[recipe].makes == "data"]
+
 # Every model becomes this one and all data become this task; method and optimiser stay as they are shipped.
 SHRUNK = [
     "model.path=null",
     "model.scratch={hidden: 16, layers: 1, heads: 2, kv_heads: 1, intermediate: 32, context: 128}",
     "data={kind: task, task: arithmetic, count: 20, seq_len: 64, packing: whole}",
-    "method.mask_token=<mask>",
     "train.steps=2",
     "train.batch_size=2",
     "train.micro_batch_size=1",
@@ -29,6 +31,17 @@ SHRUNK = [
     "train.eval_every=2",
     "evaluation={rows: 2}",
 ]
+# What a recipe needs besides; Jacobi Forcing makes its trajectories of the same data, and its loss is a sum of two.
+OWN = {
+    "fast_dllm_v2": ["method.mask_token=<mask>"],
+    "jacobi_forcing": ["trajectories=null", "method.block_size=4", "method.ar_weight=0.5"],
+    "jacobi_trajectories": [
+        *SHRUNK[:3],
+        "method.prompt_length=null",
+        "method.max_new_tokens=32",
+        "stage.chunk_size=10",
+    ],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -70,17 +83,24 @@ def test_fresh_models_build_on_the_meta_device(recipe, name) -> None:
     assert sum(parameter.numel() for parameter in parameters) <= 3_000_000
 
 
-@pytest.mark.parametrize(("recipe", "name"), SHIPPED)
+@pytest.mark.parametrize(("recipe", "name"), TRAINING)
 def test_two_steps(recipe, name) -> None:
     from ar_core.training import run_recipe
 
-    shrunk = SHRUNK if recipe != "autoregressive" else [entry for entry in SHRUNK if "mask_token" not in entry]
-    result = run_recipe(recipes()[recipe], _load(recipe, name, shrunk))
+    result = run_recipe(recipes()[recipe], _load(recipe, name, [*SHRUNK, *OWN.get(recipe, [])]))
     assert result.step == 2
     assert len(result.losses) == 2
     # Untrained: about the entropy of a uniform choice among fewer than 100 tokens.
     assert all(2 < loss < 7 for loss in result.losses)
     assert result.evaluation
+
+
+@pytest.mark.parametrize(("recipe", "name"), MAKING)
+def test_two_chunks(recipe, name, tmp_path) -> None:
+    from ar_core.training import finished_chunks, run_recipe
+
+    result = run_recipe(recipes()[recipe], _load(recipe, name, [*OWN[recipe], f"stage.directory={tmp_path}"]))
+    assert result.made == len(finished_chunks(tmp_path)[1]) == 2
 
 
 @pytest.mark.parametrize("recipe", list(recipes()))

@@ -1,0 +1,72 @@
+"""Cross-entropy against another position's prediction: value, gradient, chunks."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from ar_core.training import summed_soft_cross_entropy
+
+VOCAB = 11
+
+
+@pytest.fixture
+def case():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 9, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    head = torch.nn.Linear(6, VOCAB, bias=False).double()
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(VOCAB, 6, generator=generator))
+    student, teacher = torch.tensor([0, 3, 3, 17, 8]), torch.tensor([1, 0, 16, 4, 4])
+    weights = torch.rand(5, generator=generator)
+    return hidden, head, student, teacher, weights
+
+
+def plain(hidden, head, student, teacher, weights, temperature):
+    """The formula over full probability vectors, and the entropies."""
+    logits = head(hidden.flatten(0, 1)) / temperature
+    wanted = logits[teacher].softmax(-1).detach()
+    cross = F.cross_entropy(logits[student], wanted, reduction="none")
+    entropy = -(wanted * wanted.log()).sum(-1)
+    return (weights * cross).sum(), (weights * (cross - entropy)).sum()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+@pytest.mark.parametrize("max_logits", [2**26, 1, 2 * 2 * VOCAB])
+def test_value_and_gradient_of_the_formula_in_any_chunks(case, temperature, max_logits) -> None:
+    hidden, head, *rest = case
+    found = summed_soft_cross_entropy(
+        hidden, *rest, head, vocab_size=VOCAB, temperature=temperature, max_logits=max_logits
+    )
+    wanted = plain(hidden, head, *rest, temperature)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    got = torch.autograd.grad(found[0], [hidden, head.weight])
+    expected = torch.autograd.grad(wanted[0], [hidden, head.weight])
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert not got[0].flatten(0, 1)[1].any(), "a place that only teaches gets no gradient"
+    assert not found[1].requires_grad
+
+
+def test_equal_predictions_leave_the_entropy(case) -> None:
+    """Jacobi Forcing, oracle 12: H is the teacher's entropy and KL is 0."""
+    hidden, head, student, _, weights = case
+    cross, divergence = summed_soft_cross_entropy(hidden, student, student, weights, head, vocab_size=VOCAB)
+    probabilities = head(hidden.flatten(0, 1)[student]).softmax(-1)
+    entropy = -(probabilities * probabilities.log()).sum(-1)
+    assert cross.item() == pytest.approx((weights * entropy).sum().item(), abs=1e-6)
+    assert divergence.item() == pytest.approx(0, abs=1e-6)
+    assert torch.autograd.grad(cross, hidden)[0].abs().max() < 1e-12
+
+
+def test_no_pairs_are_zero_and_part_of_the_graph(case) -> None:
+    hidden, head, student, teacher, weights = case
+    cross, divergence = summed_soft_cross_entropy(hidden, student[:0], teacher[:0], weights[:0], head, vocab_size=VOCAB)
+    assert cross.item() == divergence.item() == 0
+    cross.backward()
+    assert not hidden.grad.any()
+
+
+def test_half_precision_is_summed_in_float32(case) -> None:
+    hidden, head, *rest = case
+    cross, _ = summed_soft_cross_entropy(hidden.bfloat16(), *rest, head.bfloat16(), vocab_size=VOCAB)
+    assert cross.dtype == torch.float32
