@@ -33,6 +33,7 @@ SHRUNK = [
 ]
 # What a recipe needs besides; Jacobi Forcing makes its trajectories of the same data, and its loss is a sum of two.
 OWN = {
+    "efficient_dlm": ["method.mask_token=<mask>"],
     "fast_dllm_v2": ["method.mask_token=<mask>"],
     "jacobi_forcing": ["trajectories=null", "method.block_size=4", "method.ar_weight=0.5"],
     "jacobi_trajectories": [
