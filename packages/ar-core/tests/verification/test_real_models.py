@@ -6,12 +6,17 @@ import pytest
 import torch
 from ar_core.decoding import StopRule, autoregressive
 from ar_core.sampling import Sampler
-from ar_core.verification import Jacobi, NgramLookup, first_difference, speculative
+from ar_core.verification import Jacobi, MultiBlock, NgramLookup, Recycling, first_difference, speculative
 
 pytest.importorskip("transformers")
 
 NEAR_TIE = 1e-3
-PROPOSERS = {"lookup": NgramLookup, "jacobi": Jacobi}
+PROPOSERS = {
+    "lookup": NgramLookup,
+    "jacobi": Jacobi,
+    "recycling": lambda: Recycling(Jacobi()),
+    "multiblock": lambda: Recycling(MultiBlock(block_length=8, spawn_ratio=0.5)),
+}
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2"])

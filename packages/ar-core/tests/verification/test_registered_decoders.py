@@ -14,6 +14,11 @@ from ar_core.sampling import Sampler
         ("ar", {}),
         ("lookup", {}),
         ("lookup", {"draft_length": 3, "fallback": False}),
+        ("jacobi", {"window": "block", "init": "random_vocab", "fallback": False}),
+        ("recycling", {"fallback": False}),
+        ("recycling", {"window": "block", "init": "prompt_sample", "pool": 8}),
+        ("multiblock", {"block_length": 4, "spawn_ratio": 0.5, "fallback": False}),
+        ("multiblock", {"block_length": 4, "blocks": 3, "pool": 4, "fallback": False}),
         ("jacobi", {"pass_cost": {"tokens": [1, 8], "seconds": [1.0, 1.1]}}),
     ],
 )
@@ -36,5 +41,11 @@ def test_equal_calls_count_equal_passes(table_model, prompts):
 def test_options_are_checked_when_they_are_built():
     with pytest.raises(ConfigError, match="draft_length=0"):
         from_dict(resolve(decoder("jacobi").options), {"draft_length": 0})
+    with pytest.raises(ConfigError, match="init='carrots', but guesses start as one of carry, prompt_sample"):
+        from_dict(resolve(decoder("jacobi").options), {"init": "carrots"})
+    with pytest.raises(ConfigError, match="a pool of 0, but it keeps at least 1 entry"):
+        from_dict(resolve(decoder("recycling").options), {"pool": 0})
+    with pytest.raises(ConfigError, match="spawn_ratio=1.5, but a block has at least 1 token"):
+        from_dict(resolve(decoder("multiblock").options), {"spawn_ratio": 1.5})
     with pytest.raises(ConfigError, match="positive time for each"):
         from_dict(resolve(decoder("lookup").options), {"pass_cost": {"tokens": [1], "seconds": [0.0]}})
