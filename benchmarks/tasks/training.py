@@ -7,7 +7,7 @@ from ar_core.errors import CheckpointError
 
 from benchmarks.recipes import FINAL, run_to_end
 
-__all__ = ["SeedModels", "train_seed", "trained_models"]
+__all__ = ["SeedModels", "conversion_name", "train_seed", "trained_models"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SeedModels:
 
 
 def train_seed(
-    seed: int, runs: Path, *, method: str = "fast_dllm_v2", overrides: tuple[str, ...] = ()
+    seed: int, runs: Path, *, method: str = "fast_dllm_v2", variant: str = "", overrides: tuple[str, ...] = ()
 ) -> SeedModels | None:
     """Train the models of one seed; continues what was interrupted and skips what is done.
 
@@ -34,7 +34,8 @@ def train_seed(
         seed: of weights, order, corruption and problems.
         runs: folder of all runs.
         method: recipe of the conversion; its config ``task`` is used.
-        overrides: ``key=value`` for the conversion, for smaller budgets.
+        variant: name of a conversion with other overrides, kept beside the plain one; base and control are shared.
+        overrides: ``key=value`` for the conversion; those outside ``method`` hold for the control too, for smaller budgets.
 
     Returns:
         The folders, or ``None`` if a signal stopped one of the runs.
@@ -46,21 +47,27 @@ def train_seed(
         return None
     # Other problems than those of the base, the same for conversion and control.
     further = [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
-    converted = run_to_end(method, "task", home / method, further)
+    converted = run_to_end(method, "task", home / conversion_name(method, variant), further)
     if converted is None:
         return None
-    control = run_to_end("autoregressive", "task_control", home / "control", further)
+    shared = [entry for entry in further if not entry.startswith("method.")]
+    control = run_to_end("autoregressive", "task_control", home / "control", shared)
     return SeedModels(base, converted, control) if control is not None else None
 
 
-def trained_models(seed: int, runs: Path, *, method: str = "fast_dllm_v2") -> SeedModels:
+def conversion_name(method: str, variant: str = "") -> str:
+    """What the folder and the results of a conversion are called."""
+    return f"{method}-{variant}" if variant else method
+
+
+def trained_models(seed: int, runs: Path, *, method: str = "fast_dllm_v2", variant: str = "") -> SeedModels:
     """The folders of a seed that has been trained.
 
     Raises:
         CheckpointError: one of them is not there.
     """
     home = runs / f"seed{seed}"
-    models = SeedModels(*(home / name / FINAL for name in ("base", method, "control")))
+    models = SeedModels(*(home / name / FINAL for name in ("base", conversion_name(method, variant), "control")))
     for folder in (models.base, models.converted, models.control):
         if not folder.is_dir():
             raise CheckpointError(f"{str(folder)!r} is not there: train seed {seed} first")
