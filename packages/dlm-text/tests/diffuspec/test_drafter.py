@@ -124,6 +124,19 @@ def test_a_cache_grows_when_it_is_full(make_drafter, monkeypatch):
         assert torch.allclose(ours, theirs, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"cache": "prefix"}, {"cache": "block", "attention": "block_causal", "block_size": 4}]
+)
+@pytest.mark.parametrize("shift", [True, False])
+def test_the_same_context_may_be_asked_for_twice(make_drafter, settings, shift):
+    """Also where it ends with a block, as a longer draft may be wanted."""
+    drafter = make_drafter(shift=shift, **settings)
+    context = [3, 1, 4, 1, 5, 9, 2, 6]
+    drafter.begin([context])
+    first = drafter.lattice([0], [context], [3])
+    assert torch.allclose(drafter.lattice([0], [context], [3]), first, atol=1e-9)
+
+
 def test_steps_reveal_the_most_confident_positions_first(make_drafter, drafter_model):
     context, k = CONTEXTS[0], 5
     drafter = make_drafter(steps=3)

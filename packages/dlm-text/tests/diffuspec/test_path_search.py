@@ -166,6 +166,14 @@ def test_a_tree_holds_the_best_prefixes(proxy, nodes):
         assert prefixes == by_queue(log_probs[row], proxy, CONTEXTS[row], allowed(found, row), nodes, 0.6)
 
 
+def test_probabilities_of_one_that_are_rounded_up_still_make_a_tree():
+    log_probs = torch.full((1, 3, V), -20.0)
+    log_probs[..., 5] = 1e-6
+    found = prune(log_probs, [3], (), mass=0.8, max_candidates=3)
+    certain = UniformProxy(1)
+    assert build_trees(found, certain, [[0]], nodes=3, drafter_weight=1.0) == [([5, 5, 5], [-1, 0, 1])]
+
+
 def test_nothing_grows_behind_a_stop_in_a_tree(proxy):
     log_probs, _ = candidates(8, positions=5)
     found = prune(log_probs, [5, 5], {2, 4}, mass=1.0, max_candidates=5, eos_rule="paper")

@@ -48,6 +48,12 @@ def test_equal_probabilities_keep_the_lower_ids():
     assert sets(found) == [[0, 1]]
 
 
+def test_a_mass_that_is_reached_exactly_is_enough():
+    log_probs = torch.tensor([[[0.5, 0.25, 0.25]]], dtype=torch.float64).log()
+    assert float(log_probs[0, 0, 0].exp()) == 0.5
+    assert sets(prune(log_probs, [1], (), mass=0.5, max_candidates=3)) == [[0]]
+
+
 def test_forbidden_ids_are_no_candidates_at_any_mass():
     """Oracle 14."""
     log_probs = torch.full((1, 1, V), -torch.inf)

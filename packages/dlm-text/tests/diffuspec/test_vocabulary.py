@@ -46,7 +46,9 @@ def test_too_different_tokenizers_are_refused():
 
 
 def test_equal_vocabularies_pass_through():
-    found = Vocabulary.same(6, 6, forbidden={5})
+    found = Vocabulary.same(6, 6, forbidden={5}, filler=2)
+    # A verifier that has the mask token itself does not show it as one to be filled in.
+    assert found.encode([4, 5]) == [4, 2]
     log_probs = found.forbid(torch.randn(2, 3, 6)).log_softmax(-1)
     assert found.translate(log_probs) is log_probs
     assert torch.isinf(log_probs[..., 5]).all()

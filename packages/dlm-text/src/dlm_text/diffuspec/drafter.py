@@ -173,7 +173,8 @@ class Drafter:
         row, committed = self._rows[number], len(context)
         end = min(self.layout.block_end(committed + length, row.prompt_length), self.backbone.context_length)
         if self.cache == "prefix":
-            start = row.stored if row.rounds % self.refresh else 0
+            # The last committed token is always fed: the first draft token of shifted drafters is predicted there.
+            start = min(row.stored, committed - 1) if row.rounds % self.refresh else 0
             return _Pass(number, start, end, keep=committed - start)
         if self.cache == "block":
             kept = self.layout.complete(committed, row.prompt_length)
