@@ -1,4 +1,4 @@
-"""What the installed packages offer: training recipes with their configs, and decoders. Imports no torch.
+"""What the installed packages offer: training recipes with their configs, decoders, evaluations. Imports no torch.
 
 A package announces its methods by entry points, so that the command lines find them without knowing their names:
 
@@ -7,6 +7,9 @@ A package announces its methods by entry points, so that the command lines find 
 
     [project.entry-points."ar_core.decoders"]
     my_method = "my_package.my_method:DECODER"
+
+    [project.entry-points."ar_core.evaluations"]
+    my_benchmark = "my_package.evaluation:MY_BENCHMARK"
 
 The records hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
 """
@@ -24,11 +27,15 @@ from .errors import ConfigError, MissingPackageError
 
 __all__ = [
     "Decoder",
+    "Evaluation",
+    "HubSet",
     "Recipe",
     "config_path",
     "configs",
     "decoder",
     "decoders",
+    "evaluation",
+    "evaluations",
     "packaged_file",
     "recipe",
     "recipe_file",
@@ -40,6 +47,7 @@ __all__ = [
 HOMES = {
     "autoregressive": "dlm-text",
     "fast_dllm_v2": "dlm-text",
+    **dict.fromkeys(("gsm8k", "humaneval", "mbpp", "spec_bench", "multiple_choice", "perplexity"), "dlm-text"),
 }
 
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
@@ -87,6 +95,42 @@ class Decoder:
     kind: Literal["text", "image"] = "text"
 
 
+@dataclass(frozen=True)
+class HubSet:
+    """A split of a data set on the Hugging Face hub."""
+
+    path: str
+    config: str | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A way to measure quality, as a package announces it.
+
+    Attributes:
+        name: what users type.
+        summary: one line for listings.
+        build: ``"module:function"`` with the signature ``(records, *, protocol, examples) -> Benchmark`` (or
+            ``LikelihoodBenchmark``), see ``ar_core.evaluation``; ``records`` and ``examples`` (few-shot; empty if none were
+            given) are lists of ``ar_core.data.records.Record``.
+        protocols: how prompts can be put, the default first.
+        needs_examples: those protocols that take few-shot examples from a file or split of their own.
+        data: its set on the hub; None where only local files are read.
+        examples: the hub set of its few-shot examples.
+        generated: the problems come from a seed; there are no records to read.
+    """
+
+    name: str
+    summary: str
+    build: str
+    protocols: tuple[str, ...]
+    needs_examples: tuple[str, ...] = ()
+    data: HubSet | None = None
+    examples: HubSet | None = None
+    generated: bool = False
+
+
 def recipes() -> dict[str, Recipe]:
     """All recipes of all installed packages, by name, sorted."""
     return _announced("ar_core.recipes", Recipe)
@@ -95,6 +139,11 @@ def recipes() -> dict[str, Recipe]:
 def decoders() -> dict[str, Decoder]:
     """All decoders of all installed packages, by name, sorted."""
     return _announced("ar_core.decoders", Decoder)
+
+
+def evaluations() -> dict[str, Evaluation]:
+    """All evaluations of all installed packages, by name, sorted."""
+    return _announced("ar_core.evaluations", Evaluation)
 
 
 def recipe(name: str) -> Recipe:
@@ -110,6 +159,11 @@ def recipe(name: str) -> Recipe:
 def decoder(name: str) -> Decoder:
     """The decoder of that name; raises as :func:`recipe` does."""
     return _named("decoder", name, decoders())
+
+
+def evaluation(name: str) -> Evaluation:
+    """The evaluation of that name; raises as :func:`recipe` does."""
+    return _named("evaluation", name, evaluations())
 
 
 def configs(recipe: Recipe) -> dict[str, Path]:
@@ -173,7 +227,7 @@ def packaged_file(reference: str, suffix: str) -> Path | None:
 def resolve(reference: str) -> Any:
     """Import what ``"module:attribute"`` names, inside the allowed packages only.
 
-    The allowed packages are this workspace's and those that announce recipes, decoders or tasks. Both the named module
+    The allowed packages are this workspace's and those that announce recipes, decoders, evaluations or tasks. Both the named module
     and the module in which the object was defined must lie inside them, so a name that a module merely imported
     (``ar_core.training:Tensor``) is refused.
 
@@ -209,7 +263,7 @@ def resolve(reference: str) -> Any:
     return found
 
 
-def _announced(group: str, kind: type[Recipe] | type[Decoder]) -> dict[str, Any]:
+def _announced(group: str, kind: type[Recipe] | type[Decoder] | type[Evaluation]) -> dict[str, Any]:
     found = {}
     for point in metadata.entry_points(group=group):
         record = point.load()
@@ -233,7 +287,7 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
 
 @cache
 def _allowed() -> tuple[str, ...]:
-    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.tasks")
+    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.evaluations", "ar_core.tasks")
     announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
     return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))
 
