@@ -47,7 +47,9 @@ __all__ = [
 HOMES = {
     "autoregressive": "dlm-text",
     "fast_dllm_v2": "dlm-text",
-    **dict.fromkeys(("gsm8k", "humaneval", "mbpp", "spec_bench", "multiple_choice", "perplexity"), "dlm-text"),
+    **dict.fromkeys(
+        ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
+    ),
 }
 
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")

@@ -184,7 +184,7 @@ def first_token_log_likelihood(
 
     Published evaluation code of arXiv 2509.26328: mask the first token of the continuation only, put the end-of-sequence token
     behind it, fill up with M to a multiple of D (a whole block if it is one already), and read the logits that predict the
-    masked position in one block-causal pass. It is a score for answers of one token (A, B, C, D), no likelihood of longer
+    masked position in one block-causal pass. (No token before it sees that whole block, so it is left out here.) It is a score for answers of one token (A, B, C, D), no likelihood of longer
     ones: what follows the masked token in its block is seen.
 
     Args:
@@ -199,7 +199,7 @@ def first_token_log_likelihood(
     """
     size = policy.block_size
     ids = [*context, policy.mask_id, *continuation[1:], end_id]
-    ids += [policy.mask_id] * (size - len(ids) % size)
+    ids += [policy.mask_id] * (-len(ids) % size)
     check_sequence(backbone, context, continuation, len(ids))
     positions = torch.arange(len(ids), device=backbone.device)
     mask = Mask.self_attention(block_causal(), Tokens(block=positions // size))
