@@ -88,6 +88,7 @@ class Decoder:
             has a static method ``of_checkpoint(config, tokenizer) -> dict``, that gives the settings which a checkpoint
             decides itself; a user's settings go before them.
         kind: what comes out.
+        lossless: the output is that of one token per pass with the same model, seed and sampling.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Decoder:
     decode: str
     options: str
     kind: Literal["text", "image"] = "text"
+    lossless: bool = False
 
 
 @dataclass(frozen=True)
