@@ -9,7 +9,7 @@ from ar_core.errors import ArError
 from ar_core.registry import Command
 from ar_core.registry import commands as announced
 
-from .commands import bench, text, trace, tune, verify
+from .commands import bench, evaluate, text, trace, tune, verify
 from .commands.announced import announced_command
 
 __all__ = ["app", "main"]
@@ -23,12 +23,13 @@ app = typer.Typer(
 )
 
 
-def _add(command: Callable[..., None], examples: Sequence[str]) -> None:
-    app.command(epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
+def _add(command: Callable[..., None], examples: Sequence[str], name: str | None = None) -> None:
+    app.command(name, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
 
 
 _add(text.text, text.EXAMPLES)
 _add(bench.bench, bench.EXAMPLES)
+_add(evaluate.evaluate, evaluate.EXAMPLES, "eval")
 _add(tune.tune, tune.EXAMPLES)
 _add(trace.trace, trace.EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)

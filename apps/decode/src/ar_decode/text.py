@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ar_core.decoding import Decoded, DecodeStats
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .fitting import check_fit
 from .methods import Generation, Method
 from .output import GrowingFile
+from .progress import job_progress
 from .prompts import Prompt, read_jsonl
 from .session import Session
 
@@ -133,7 +132,7 @@ def decode_file(
     ids = [session.encode(prompt, chat=use_chat) for prompt in prompts]
     check_fit(session, method, generation.max_new_tokens, prompts, ids)
     stats = DecodeStats()
-    with GrowingFile(target) if target is not None else nullcontext() as file, _progress() as progress:
+    with GrowingFile(target) if target is not None else nullcontext() as file, job_progress() as progress:
         task = progress.add_task(method.name, total=len(prompts))
         for start, rows in _batches(ids, batch_size):
             decoded = method.decode(session, rows, generation, first_index=start)
@@ -173,16 +172,3 @@ def _record(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> di
 def _batches(ids: list[list[int]], size: int) -> Iterator[tuple[int, list[list[int]]]]:
     for start in range(0, len(ids), size):
         yield start, ids[start : start + size]
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        # Without a terminal a bar is noise between the lines of a log.
-        disable=not console.is_terminal,
-    )

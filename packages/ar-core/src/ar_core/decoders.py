@@ -16,6 +16,7 @@ LOOKUP = Decoder(
     summary="Lossless: drafts copied from the context (prompt lookup), verified in the same pass",
     decode="ar_core.verification.decode:decode",
     options="ar_core.verification.decode:LookupOptions",
+    lossless=True,
 )
 
 JACOBI = Decoder(
@@ -23,6 +24,7 @@ JACOBI = Decoder(
     summary="Lossless: a guessed block iterated to the fixed point that plain decoding would reach",
     decode="ar_core.verification.decode:decode",
     options="ar_core.verification.decode:JacobiOptions",
+    lossless=True,
 )
 
 RECYCLING = Decoder(

@@ -1,4 +1,4 @@
-"""What the installed packages offer: training recipes with their configs, decoders, and commands. Imports no torch.
+"""What the installed packages offer: training recipes with their configs, decoders, evaluations, commands. Imports no torch.
 
 A package announces its methods by entry points, so that the command lines find them without knowing their names:
 
@@ -7,6 +7,9 @@ A package announces its methods by entry points, so that the command lines find 
 
     [project.entry-points."ar_core.decoders"]
     my_method = "my_package.my_method:DECODER"
+
+    [project.entry-points."ar_core.evaluations"]
+    my_benchmark = "my_package.evaluation:MY_BENCHMARK"
 
     [project.entry-points."ar_core.commands"]
     fit-my-method = "my_package.my_method:FIT"
@@ -28,12 +31,16 @@ from .errors import ConfigError, MissingPackageError
 __all__ = [
     "Command",
     "Decoder",
+    "Evaluation",
+    "HubSet",
     "Recipe",
     "commands",
     "config_path",
     "configs",
     "decoder",
     "decoders",
+    "evaluation",
+    "evaluations",
     "packaged_file",
     "recipe",
     "recipe_file",
@@ -49,6 +56,9 @@ HOMES = {
     "fast_dllm_v2": "dlm-text",
     "jacobi_forcing": "dlm-text",
     "jacobi_trajectories": "dlm-text",
+    **dict.fromkeys(
+        ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
+    ),
 }
 
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
@@ -89,6 +99,7 @@ class Decoder:
             has a static method ``of_checkpoint(config, tokenizer) -> dict``, that gives the settings which a checkpoint
             decides itself; a user's settings go before them.
         kind: what comes out.
+        lossless: the output is that of one token per pass with the same model, seed and sampling.
     """
 
     name: str
@@ -96,6 +107,43 @@ class Decoder:
     decode: str
     options: str
     kind: Literal["text", "image"] = "text"
+    lossless: bool = False
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """A split of a data set on the Hugging Face hub."""
+
+    path: str
+    config: str | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A way to measure quality, as a package announces it.
+
+    Attributes:
+        name: what users type.
+        summary: one line for listings.
+        build: ``"module:function"`` with the signature ``(records, *, protocol, examples) -> Benchmark`` (or
+            ``LikelihoodBenchmark``), see ``ar_core.evaluation``; ``records`` and ``examples`` (few-shot; empty if none were
+            given) are lists of ``ar_core.data.records.Record``.
+        protocols: how prompts can be put, the default first.
+        needs_examples: those protocols that take few-shot examples from a file or split of their own.
+        data: its set on the hub; None where only local files are read.
+        examples: the hub set of its few-shot examples.
+        generated: the problems come from a seed; there are no records to read.
+    """
+
+    name: str
+    summary: str
+    build: str
+    protocols: tuple[str, ...]
+    needs_examples: tuple[str, ...] = ()
+    data: HubSet | None = None
+    examples: HubSet | None = None
+    generated: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +178,11 @@ def commands() -> dict[str, Command]:
     return _announced("ar_core.commands", Command)
 
 
+def evaluations() -> dict[str, Evaluation]:
+    """All evaluations of all installed packages, by name, sorted."""
+    return _announced("ar_core.evaluations", Evaluation)
+
+
 def recipe(name: str) -> Recipe:
     """The recipe of that name.
 
@@ -143,6 +196,11 @@ def recipe(name: str) -> Recipe:
 def decoder(name: str) -> Decoder:
     """The decoder of that name; raises as :func:`recipe` does."""
     return _named("decoder", name, decoders())
+
+
+def evaluation(name: str) -> Evaluation:
+    """The evaluation of that name; raises as :func:`recipe` does."""
+    return _named("evaluation", name, evaluations())
 
 
 def configs(recipe: Recipe) -> dict[str, Path]:
@@ -206,7 +264,7 @@ def packaged_file(reference: str, suffix: str) -> Path | None:
 def resolve(reference: str) -> Any:
     """Import what ``"module:attribute"`` names, inside the allowed packages only.
 
-    The allowed packages are this workspace's and those that announce recipes, decoders, commands or tasks. Both the named module
+    The allowed packages are this workspace's and those that announce recipes, decoders, evaluations, commands or tasks. Both the named module
     and the module in which the object was defined must lie inside them, so a name that a module merely imported
     (``ar_core.training:Tensor``) is refused.
 
@@ -242,7 +300,7 @@ def resolve(reference: str) -> Any:
     return found
 
 
-def _announced(group: str, kind: type[Recipe] | type[Decoder] | type[Command]) -> dict[str, Any]:
+def _announced(group: str, kind: type[Recipe] | type[Decoder] | type[Evaluation] | type[Command]) -> dict[str, Any]:
     found = {}
     for point in metadata.entry_points(group=group):
         record = point.load()
@@ -266,7 +324,7 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
 
 @cache
 def _allowed() -> tuple[str, ...]:
-    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.commands", "ar_core.tasks")
+    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.evaluations", "ar_core.commands", "ar_core.tasks")
     announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
     return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))
 

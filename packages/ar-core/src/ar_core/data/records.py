@@ -16,7 +16,7 @@ from ..errors import DataError, MissingPackageError
 from .config import TextDataConfig
 from .tasks import Task, find_task
 
-__all__ = ["FileRecords", "HubRecords", "Record", "Records", "TaskRecords", "held_out", "read_records"]
+__all__ = ["FileRecords", "HubRecords", "Record", "Records", "TaskRecords", "held_out", "open_records", "read_records"]
 
 Split = Literal["train", "held_out"]
 
@@ -161,11 +161,21 @@ def read_records(config: TextDataConfig, split: Split) -> Records:
         assert config.task is not None
         return TaskRecords(find_task(config.task), split, config.task_seed, config.count)
     assert config.path is not None
-    path = expand_path(config.path)
-    looks_local = path.suffix in (".jsonl", ".json", ".gz", ".txt") or path.is_absolute() or config.path.startswith(".")
-    if path.is_file() or (looks_local and not path.is_dir()):
-        return FileRecords(path)
-    return HubRecords(str(path), config.hub_name, config.hub_split, config.streaming)
+    return open_records(config.path, config.hub_name, config.hub_split, config.streaming)
+
+
+def open_records(path: str, name: str | None, split: str, streaming: bool = False) -> Records:
+    """The records of a JSON Lines file, or of a split of a hub data set (or a local folder in its layout).
+
+    Raises:
+        DataError: the path is neither a file nor a hub data set.
+        MissingPackageError: a hub set without the package ``datasets``.
+    """
+    local = expand_path(path)
+    looks_local = local.suffix in (".jsonl", ".json", ".gz", ".txt") or local.is_absolute() or path.startswith(".")
+    if local.is_file() or (looks_local and not local.is_dir()):
+        return FileRecords(local)
+    return HubRecords(str(local), name, split, streaming)
 
 
 def held_out(data: dict[str, Any], share: float) -> bool:

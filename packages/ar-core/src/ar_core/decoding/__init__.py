@@ -4,6 +4,7 @@ from ar_core.decoding.autoregressive import autoregressive
 from ar_core.decoding.backbone import Backbone
 from ar_core.decoding.causal_pass import causal_pass, uncached_pass
 from ar_core.decoding.decoded import Decoded, OnToken
+from ar_core.decoding.likelihood import LogLikelihood, causal_log_likelihood
 from ar_core.decoding.numerics import check_sound, sound_or_negative
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
@@ -16,11 +17,13 @@ __all__ = [
     "DecodeStats",
     "Decoded",
     "Finish",
+    "LogLikelihood",
     "OnToken",
     "StopRule",
     "TokenStream",
     "Trace",
     "autoregressive",
+    "causal_log_likelihood",
     "causal_pass",
     "check_prompts",
     "check_sound",

@@ -114,3 +114,15 @@ class DecodeStats:
             "tokens_per_forward": self.tokens_per_forward,
             "tokens_per_second": self.tokens_per_second,
         }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DecodeStats:
+        """What `to_dict` gave, back; derived rates are computed anew."""
+        return cls(
+            forwards=Counter(data["forwards"]),
+            row_forwards=Counter(data["row_forwards"]),
+            seconds=Counter(data["seconds"]),
+            generated=list(data["generated"]),
+            accepted=Counter({int(n): times for n, times in data["accepted"].items()}),
+            widths=Counter({int(n): times for n, times in data["widths"].items()}),
+        )

@@ -1,0 +1,125 @@
+"""Lossless decoders on Spec-Bench: equal to AR greedy, and how many tokens a pass.
+
+AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure    60 prompts x 128 tokens; continues where it stopped
+python -m benchmarks.lossless plot                                  table and figure again from the results
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lossless", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("measure", "plot"))
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="as ar-decode takes it")
+    parser.add_argument("--data", type=Path, help="Spec-Bench file (default: $AR_DATA_DIR/text/spec_bench.jsonl)")
+    parser.add_argument("--per-category", type=int, default=10, help="the first N prompts of each kind that fit")
+    parser.add_argument("--prompts", type=int, help="only the first N of those")
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--arm", action="append", default=[], help="a decoder with settings, 'lookup draft_length=10'")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a decoder that is left out")
+    parser.add_argument("--assistant-layers", type=int, default=10, help="layers of Hugging Face's assistant")
+    parser.add_argument("--dtype", default="float32", help="float32: outputs are compared token by token")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--notes", type=Path, help="journal (default: runs/lossless/NAME.jsonl)")
+    parser.add_argument(
+        "--output", type=Path, help="results without suffix (default: benchmarks/results/lossless_MODEL)"
+    )
+    arguments = parser.parse_args()
+    try:
+        return {"measure": _measure, "plot": _plot}[arguments.command](arguments)
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: finished answers are kept; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    import torch
+    from ar_core.evaluation import evaluation_records
+    from ar_core.registry import evaluation, resolve
+    from ar_decode.evaluation import EvalArm
+    from ar_decode.evaluation_task import select
+    from ar_decode.progress import job_progress
+    from ar_decode.session import load_session
+
+    from .arms import default_arms, registered_arm
+    from .huggingface import huggingface_arms
+    from .measuring import measure
+
+    torch.set_num_threads(arguments.threads)
+    record = evaluation("spec_bench")
+    benchmark = resolve(record.build)(
+        evaluation_records(str(_data(arguments.data)), None, record.name), protocol="first_turn", examples=[]
+    )
+    session = load_session(arguments.model, dtype=arguments.dtype)
+    given = [registered_arm(session, asked) for asked in arguments.arm]
+    registered = [*default_arms(session, [*arguments.without, *(arm.method.name for arm in given)]), *given]
+    problems = select(
+        [EvalArm(arm.label, session, arm.method) for arm in registered],
+        benchmark.problems,
+        arguments.max_new_tokens,
+        limit=None,
+        per_category=arguments.per_category,
+        chat=None,
+    )[: arguments.prompts]
+    arms = [*registered, *huggingface_arms(session, assistant_layers=arguments.assistant_layers)]
+    output = _output(arguments)
+    notes = arguments.notes or Path("runs") / "lossless" / f"{output.name}.jsonl"
+    with job_progress() as bar:
+        task = bar.add_task("lossless", total=len(arms) * len(problems))
+        results = measure(
+            session,
+            arms,
+            problems,
+            notes,
+            max_new_tokens=arguments.max_new_tokens,
+            progress=lambda: bar.advance(task),
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return _plot(arguments)
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from .plotting import figure, markdown_table
+
+    output = _output(arguments)
+    file = output.with_suffix(".json")
+    if not file.is_file():
+        raise DataError(f"{str(file)!r} is not there: measure first")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    output.with_suffix(".md").write_text(markdown_table(results), encoding="utf-8")
+    output.with_suffix(".svg").write_text(figure(results) + "\n", encoding="utf-8")
+    print(markdown_table(results), end="")
+    return 0
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    name = Path(arguments.model).name.removesuffix(".gguf").replace("-", "_")
+    return arguments.output or RESULTS / f"lossless_{name}"
+
+
+def _data(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    folder = os.environ.get("AR_DATA_DIR")
+    if folder is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds text/spec_bench.jsonl, or --data FILE")
+    return Path(folder) / "text" / "spec_bench.jsonl"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
