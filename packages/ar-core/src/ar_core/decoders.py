@@ -32,6 +32,7 @@ RECYCLING = Decoder(
     summary="Lossless: Jacobi iteration that tries rejected n-grams again, as branches of one draft tree",
     decode="ar_core.verification.decode:decode",
     options="ar_core.verification.decode:RecyclingOptions",
+    lossless=True,
 )
 
 MULTIBLOCK = Decoder(
@@ -39,4 +40,5 @@ MULTIBLOCK = Decoder(
     summary="Lossless: Jacobi iteration over several blocks at once, each promoted when the one before it is done",
     decode="ar_core.verification.decode:decode",
     options="ar_core.verification.decode:MultiBlockOptions",
+    lossless=True,
 )
