@@ -46,6 +46,7 @@ def run(backbone, config, n=24, **more):
         {"drafter_layout": "efficient_dlm", "proxy": "uniform", "steps": 2, "min_draft_length": 3},
         {"length_policy": "goodput", "drafter_cost": {"tokens": [1], "seconds": [0.01]}, "draft_length": 6},
         {"fallback": True, "eos_rule": "paper", "rounding": "floor", "bias_correction": True},
+        {"tree_nodes": 10, "fallback": True},
     ],
 )
 def test_the_registered_decoder_is_lossless(verifier, greedy, source, settings):

@@ -34,6 +34,8 @@ SETTINGS = [
         Goodput(minimum=1, maximum=6, draft_seconds=lambda j, k: 0.01 * k, verify_seconds=lambda k: 1 + 0.1 * k),
         {"drafter_weight": 0.0},
     ),
+    ({}, FixedLength(5), {"tree_nodes": 9}),
+    ({"shift": False}, AdaptiveLength(minimum=2, maximum=8, growth=2), {"tree_nodes": 1}),
 ]
 
 
@@ -95,6 +97,40 @@ def test_an_adversarial_drafter_gives_one_token_a_round(verifier, greedy):
     assert got.tokens == outputs
     assert got.stats.nfe == 12
     assert proposer.stats.accepted == 0
+
+
+def test_a_tree_holds_what_the_best_path_misses(verifier, greedy):
+    """The right token is always the drafter's second choice: no path is right, every tree of depth 2 is."""
+    n = 12
+    outputs = greedy(n + 1, frozenset())
+
+    def second(row, context, k):
+        at = len(context) - len(PROMPTS[row])
+        logits = torch.zeros(k, V)
+        for place, token in enumerate(outputs[row][at : at + k]):
+            logits[place, token], logits[place, (token + 1) % V] = 19.9, 20.0
+        return logits
+
+    def passes(nodes):
+        settings = SearchSettings(tree_nodes=nodes)
+        proposer = DiffuSpecProposer(LatticeDrafter(second), UniformProxy(V), FixedLength(2), settings=settings)
+        got = decode(verifier, proposer, n + 1, stop_ids=frozenset())
+        assert got.tokens == outputs
+        return got.stats.nfe - got.stats.forwards["prefill"], proposer.stats
+
+    assert passes(None)[0] == n
+    assert passes(6)[0] == n // 3
+    assert passes(6)[1].accepted == 2 * n // 3 * len(PROMPTS)
+
+
+def test_sampling_with_trees_gives_the_tokens_of_the_seed(verifier, make_drafter):
+    sampler, stop = Sampler(temperature=0.8, top_p=0.95), StopRule(STOPS, 24)
+    expected = autoregressive(verifier, PROMPTS, stop=stop, sampler=sampler, seed=3)
+    proposer = DiffuSpecProposer(
+        make_drafter(), PromptProxy(V), FixedLength(5), stop_ids=STOPS, settings=SearchSettings(tree_nodes=12)
+    )
+    assert decode(verifier, proposer, sampler=sampler, seed=3).tokens == expected.tokens
+    assert proposer.stats.accepted > 0
 
 
 def test_the_verifiers_cache_is_exact_and_one_short_of_what_is_committed(verifier, make_drafter, monkeypatch):
@@ -280,7 +316,7 @@ def test_masks_are_never_drafted(verifier, make_drafter, monkeypatch):
 
     def watched(rows, contexts, limits):
         drafts = propose(rows, contexts, limits)
-        seen.extend(token for draft in drafts for token in draft)
+        seen.extend(token for draft in drafts for token in draft.tokens)
         return drafts
 
     monkeypatch.setattr(proposer, "propose", watched)

@@ -9,6 +9,7 @@ DECODER = Decoder(
     summary="Lossless: paths through a diffusion model's lattice, verified in one pass; needs --set drafter=MODEL",
     decode="dlm_text.diffuspec.decode:generate",
     options="dlm_text.diffuspec.config:DiffuSpecConfig",
+    lossless=True,
 )
 
 FIT_PROXY = Command(

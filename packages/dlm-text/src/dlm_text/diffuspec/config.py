@@ -66,6 +66,10 @@ class DiffuSpecConfig:
     beam: int = 3
     """B: width of the path search."""
 
+    tree_nodes: int | None = None
+    """N: verify the N best beginnings of paths as one tree (DDTree, arXiv 2604.12989) in place of the best path, as
+    published (None)."""
+
     eos_rule: Literal["argmax", "paper", "prob"] = "argmax"
     """Where a stop id may end a draft: where it is the drafter's first choice; wherever it is among the top M_max
     (published, cuts drafts short); or where it has at least `eos_probability`."""
@@ -128,6 +132,8 @@ class DiffuSpecConfig:
                 f"min_draft_length is {self.min_draft_length} and draft_length {self.draft_length}: give 1 ≤ min_draft_length "
                 "≤ draft_length"
             )
+        if self.tree_nodes is not None and self.tree_nodes < 1:
+            raise ConfigError(f"tree_nodes is {self.tree_nodes}, but a tree has at least 1 token: raise it, or give null")
         if not self.drafter:
             raise ConfigError("drafter is empty: give the folder or hub id of a diffusion model")
 

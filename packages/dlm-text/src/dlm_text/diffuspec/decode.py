@@ -79,7 +79,10 @@ def generate(
         on_token=on_token,
         trace=trace,
     )
-    decoded.stats.seconds.update(proposer.stats.seconds)
+    # The loop timed the proposer as a whole.
+    search = proposer.stats.seconds["search"]
+    decoded.stats.seconds["search"] += search
+    decoded.stats.seconds["draft"] -= search
     return DiffuSpecDecoded(decoded.tokens, decoded.finish, decoded.stats, decoded.trace, proposer.stats)
 
 
@@ -118,6 +121,7 @@ def build_proposer(
             beam=config.beam,
             eos_rule=config.eos_rule,
             eos_probability=config.eos_probability,
+            tree_nodes=config.tree_nodes,
         ),
     )
 

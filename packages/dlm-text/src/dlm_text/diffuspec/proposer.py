@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from ar_core.verification import Draft
 from torch import Tensor
 
 from .draft_length import DraftLength
@@ -11,7 +12,8 @@ from .draft_stats import DraftStats, mark, seconds_between
 from .drafter import Drafter
 from .path_search import search
 from .proxy import Proxy
-from .pruning import EosRule, prune
+from .pruning import Candidates, EosRule, prune
+from .tree import build_trees
 
 __all__ = ["DiffuSpecProposer", "SearchSettings"]
 
@@ -32,16 +34,20 @@ class SearchSettings:
     """Where a stop id may end a path; see :func:`prune`."""
     eos_probability: float = 0.5
     """Of the rule `prob`."""
+    tree_nodes: int | None = None
+    """N: verify a tree of so many tokens; None: the best path."""
 
 
 @dataclass(frozen=True)
 class _Pending:
-    draft: list[int]
+    draft: Draft
     generated: int
 
 
 class DiffuSpecProposer:
-    """Drafts the best path through a diffusion model's lattice (arXiv 2510.02358); see :class:`ar_core.verification.Proposer`.
+    """Drafts the best path through a diffusion model's lattice (arXiv 2510.02358), or a tree of its best beginnings.
+
+    See :class:`ar_core.verification.Proposer`.
 
     The draft is a function of the context, so that comparing it with the verifier's draws is exactly lossless sampling
     (`delta` rule); the paper's acceptance by a left-to-right drafter probability is not, for a path that was searched.
@@ -79,17 +85,17 @@ class DiffuSpecProposer:
         self.stats = DraftStats()
         self._pending = {}
 
-    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[list[int]]:
-        """Draft a path for every row whose k is not 0; one read on the host."""
+    def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
+        """Draft for every row whose k is not 0; one read on the host for paths, two for trees."""
         wanted = [
             min(self.length.next(row, len(context)), limit, self.drafter.room(len(context)))
             for row, context, limit in zip(rows, contexts, limits, strict=True)
         ]
         chosen = [slot for slot, k in enumerate(wanted) if k > 0]
-        drafts: list[list[int]] = [[] for _ in rows]
+        drafts = [Draft(()) for _ in rows]
         if not chosen:
             return drafts
-        found = self._paths(
+        found = self._search(
             [rows[slot] for slot in chosen], [contexts[slot] for slot in chosen], [wanted[slot] for slot in chosen]
         )
         for slot, (draft, generated) in zip(chosen, found, strict=True):
@@ -104,19 +110,16 @@ class DiffuSpecProposer:
         if pending is None:
             return
         # The loop may have verified less than was drafted; what it settled says how much.
-        judged = min(len(accepted) + len(rest) - 1, len(pending.draft))
-        right = next(
-            (i for i, (a, b) in enumerate(zip(pending.draft, accepted)) if a != b),
-            min(len(pending.draft), len(accepted)),
-        )
+        judged = min(len(accepted) + len(rest) - 1, max(pending.draft.depths(), default=0))
+        right = _agreed(pending.draft, accepted)
         if judged > 0:
             self.stats.record(judged, right)
             self.length.update(row, generated=pending.generated, judged=judged, accepted=right)
 
-    def _paths(
+    def _search(
         self, rows: Sequence[int], contexts: Sequence[Sequence[int]], lengths: Sequence[int]
-    ) -> list[tuple[list[int], int]]:
-        """The best path and L^gen of each row."""
+    ) -> list[tuple[Draft, int]]:
+        """The draft and L^gen of each row."""
         device, settings = self.drafter.backbone.device, self.settings
         begun = mark(device)
         log_probs = self.drafter.lattice(rows, contexts, lengths)
@@ -130,12 +133,38 @@ class DiffuSpecProposer:
             eos_rule=settings.eos_rule,
             eos_probability=settings.eos_probability,
         )
-        paths = search(candidates, self.proxy, contexts, beam=settings.beam, drafter_weight=settings.drafter_weight)
-        numbers = torch.cat([paths.tokens, paths.lengths[:, None], candidates.generated[:, None]], 1).tolist()
+        found = self._paths(candidates, contexts) if settings.tree_nodes is None else self._trees(candidates, contexts)
         done = mark(device)
         if device.type == "cuda":
             done.synchronize()
         self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]
         self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]
         self.stats.forwards, self.stats.tokens = self.drafter.forwards, self.drafter.tokens
-        return [(row[: row[-2]], row[-1]) for row in numbers]
+        return found
+
+    def _paths(self, candidates: Candidates, contexts: Sequence[Sequence[int]]) -> list[tuple[Draft, int]]:
+        settings = self.settings
+        paths = search(candidates, self.proxy, contexts, beam=settings.beam, drafter_weight=settings.drafter_weight)
+        numbers = torch.cat([paths.tokens, paths.lengths[:, None], candidates.generated[:, None]], 1).tolist()
+        return [(Draft(row[: row[-2]]), row[-1]) for row in numbers]
+
+    def _trees(self, candidates: Candidates, contexts: Sequence[Sequence[int]]) -> list[tuple[Draft, int]]:
+        settings = self.settings
+        assert settings.tree_nodes is not None
+        trees = build_trees(
+            candidates, self.proxy, contexts, nodes=settings.tree_nodes, drafter_weight=settings.drafter_weight
+        )
+        generated = candidates.generated.tolist()
+        return [(Draft(tokens, parents), most) for (tokens, parents), most in zip(trees, generated, strict=True)]
+
+
+def _agreed(draft: Draft, accepted: Sequence[int]) -> int:
+    """How many of the accepted tokens the draft holds, from its root on."""
+    parents = range(-1, len(draft) - 1) if draft.parents is None else draft.parents
+    children = {(parent, token): node for node, (parent, token) in enumerate(zip(parents, draft.tokens, strict=True))}
+    node: int | None = -1
+    for count, token in enumerate(accepted):
+        node = children.get((node, token))
+        if node is None:
+            return count
+    return len(accepted)

@@ -1,5 +1,6 @@
 """Decoding with Efficient-DLM (arXiv 2512.14067): blocks from the prompt's end on, tokens of a block in parallel."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -178,4 +179,5 @@ def generate(
         on_token=on_token,
         trace=trace,
     )
-    return replace(decoded, stats=decoded.stats + proposer.stats)
+    # The loop has timed the proposer already.
+    return replace(decoded, stats=decoded.stats + replace(proposer.stats, seconds=Counter()))
