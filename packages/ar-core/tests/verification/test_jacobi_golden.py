@@ -85,29 +85,35 @@ def test_recycling_needs_no_more_passes_than_jacobi_alone(recorded):
         assert recycled <= alone
 
 
-def test_two_blocks_need_no_more_passes_than_one_from_the_same_drafts(recorded):
-    """Block n = 16, r = 0: for each prompt of the briefly trained model; promotion is real."""
+def test_two_blocks_need_fewer_passes_than_one_from_the_same_drafts(recorded):
+    """On the briefly trained model: fewer in all and for most prompts, promotion being real.
+
+    No order holds for every single prompt: the iteration is not monotone in its guesses, and a draft that is wrong
+    may reach the fixed point sooner than a better one.
+    """
     backbone, cases = recorded
-    stop, fewer = StopRule(frozenset(), 64), 0
-    prompts = prompts_of(cases)
-    for prompt in prompts:
+    stop, passes = StopRule(frozenset(), 64), []
+    for prompt in prompts_of(cases):
 
         def fill(known, before, count, vocab_size, stream, prompt=prompt):
             at = len(known) + len(before)
             return [prompt[(at + place) * 7 % len(prompt)] for place in range(count)]
 
         expected = autoregressive(backbone, [prompt], stop=stop, sampler=Sampler()).tokens
-        passes = []
-        for blocks in (1, 2):
-            proposer = MultiBlock(block_length=16, blocks=blocks, spawn_ratio=0.0, init=FirstGuess("by place", fill))
-            got = speculative(backbone, [prompt], proposer, stop=stop, sampler=Sampler(), fallback=False)
-            assert got.tokens == expected
-            assert (proposer.promoted > 0) == (blocks > 1)
-            passes.append(got.stats.nfe)
-        print(f"one block {passes[0]} passes, two {passes[1]}")
-        assert passes[1] <= passes[0]
-        fewer += passes[1] < passes[0]
-    assert fewer >= len(prompts) / 2
+        for n in (4, 8, 16):
+            pair = []
+            for blocks in (1, 2):
+                init = FirstGuess("by place", fill)
+                proposer = MultiBlock(block_length=n, blocks=blocks, spawn_ratio=0.5, init=init)
+                got = speculative(backbone, [prompt], proposer, stop=stop, sampler=Sampler(), fallback=False)
+                assert got.tokens == expected
+                assert (proposer.promoted > 0) == (blocks > 1)
+                pair.append(got.stats.nfe)
+            print(f"n = {n}: one block {pair[0]} passes, two {pair[1]}")
+            passes.append(pair)
+    assert sum(two for _, two in passes) < sum(one for one, _ in passes)
+    assert sum(two < one for one, two in passes) > len(passes) / 2
+    assert sum(two > one for one, two in passes) <= len(passes) / 5
 
 
 def test_cached_float32_tokens_equal_float64_where_margins_are_safe(recorded):
