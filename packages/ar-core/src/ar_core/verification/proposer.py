@@ -50,7 +50,8 @@ class Proposer(Protocol):
 
         Args:
             row: index of the row.
-            accepted: the tokens that are now final, in order (accepted draft tokens and the verifier's own one).
+            accepted: the tokens that are now final, in order (accepted draft tokens and the verifier's own one). If the row
+                has ended, only those that stay in its output, perhaps none.
             rest: the verifier's picks at the positions behind ``accepted``, made with rejected draft tokens in
                 the context: guesses, not results. In a tree, those along the main continuation (first child after first
                 child) of the last accepted token. Empty when a draft was accepted to its end, and after the prefill.

@@ -62,7 +62,7 @@ class Recycling:
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
         """Pool what was rejected and what the verifier would have had in its place."""
         right = len(accepted) - 1
-        if rest:
+        if accepted and rest:
             self._push(row, (*accepted[:right], *self._asked[row][right : right + len(rest)]))
             self._push(row, (accepted[right], *rest))
         self.guesser.observe(row, accepted, rest, hidden)
