@@ -1,8 +1,11 @@
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from ar_core.decoding import Trace
 from ar_core.errors import CheckpointError
 
 ROOT = Path(__file__).parents[1]
@@ -59,3 +62,73 @@ def test_committed_results_say_where_they_come_from(file):
     for row in results["rows"]:
         assert {"accuracy", "tokens_per_forward", "speed", "forwards"} <= set(row)
         assert row["problems"] == results["data"]["problems"]
+
+
+def test_a_variant_has_a_folder_of_its_own_and_leaves_the_control_alone(module, tmp_path, monkeypatch):
+    asked = []
+
+    def run(name, config, folder, overrides):
+        asked.append(
+            (name, folder.name, [entry for entry in overrides if entry.startswith(("method.", "train.steps"))])
+        )
+        return folder / "final"
+
+    monkeypatch.setattr(module("training"), "run_to_end", run)
+    models = module("training").train_seed(
+        0,
+        tmp_path,
+        method="efficient_dlm",
+        variant="uniform",
+        overrides=("method.half_life_ratio=null", "train.steps=5"),
+    )
+    assert models.converted == tmp_path / "seed0" / "efficient_dlm-uniform" / "final"
+    assert asked[1:] == [
+        ("efficient_dlm", "efficient_dlm-uniform", ["method.half_life_ratio=null", "train.steps=5"]),
+        ("autoregressive", "control", ["train.steps=5"]),
+    ]
+
+
+def test_masked_positions_are_counted_pass_by_pass(module):
+    trace = Trace()
+    trace.add(0, "denoise", 0, [2], [7], [0.9])
+    trace.add(1, "denoise", 0, [0, 1], [7, 7], [0.9, 0.9])
+    trace.add(2, "denoise", 0, [3], [7], [0.9])
+    trace.add(3, "denoise", 0, [5], [7], [0.9])
+    counted = module("conversion").MaskedPositions(4)
+    counted.add(trace)
+    assert counted.passes == 4
+    assert counted.shares == [3 / 4, 3 / 4, 2 / 4, 4 / 4]
+
+
+def test_masks_of_training_follow_the_half_life(module):
+    uniform = module("conversion").masked_in_training(8, None)
+    late = module("conversion").masked_in_training(8, 0.1)
+    assert max(uniform) - min(uniform) < 0.02
+    assert late == sorted(late)
+    assert late[-1] - late[0] > 0.3
+
+
+def test_weight_change_is_relative_and_by_layer(module):
+    def model(*scales):
+        layers = torch.nn.ModuleList(torch.nn.Linear(3, 3) for _ in scales)
+        for layer, scale in zip(layers, scales):
+            torch.nn.init.constant_(layer.weight, scale)
+        return SimpleNamespace(model=SimpleNamespace(layers=layers))
+
+    change = module("conversion").weight_change(model(1.0, 2.0), model(1.5, 2.0))
+    assert change == pytest.approx([0.5, 0.0])
+
+
+def test_comparison_has_a_row_per_variant(module):
+    def measured(seed, variant, decoding):
+        row = {"name": "D=2 separate threshold 0.9", "accuracy": 0.5 + seed / 2, "tokens_per_forward": 2.0}
+        return {
+            "seed": seed, "variant": variant, "trained_block_size": 2, "rows": [row], "weight_change": [0.1, 0.3],
+            "masked_decoding": decoding, "masked_training": [0.25, 0.75],
+        }  # fmt: skip
+
+    table = module("comparison").comparison_table(
+        [measured(0, "", [0.5, 1.5]), measured(1, "", [0.5, 1.5]), measured(0, "uniform", [1.0, 1.0])]
+    )
+    assert "| as configured | 2 | 75.0 % | 2.00 | 0.100, 0.300 | 0.000 |" in table
+    assert "| uniform | 1 | 50.0 % | 2.00 | 0.100, 0.300 | 0.500 |" in table

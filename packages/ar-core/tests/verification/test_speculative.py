@@ -286,3 +286,27 @@ def test_useful_drafts_are_not_given_up(table_model, scripted, truths, prompts):
         table_model(), prompts, scripted(truths(50), 1, 7, 11), stop=limit(50), sampler=GREEDY, pass_cost=FREE
     )
     assert free.stats.forwards["step"] <= 1
+
+
+def test_a_proposer_may_read_the_cache_and_write_behind_it(table_model, scripted, prompts, truths) -> None:
+    """Its rows are those of the call, each one token short of its context; what a draft pass leaves there is overwritten."""
+
+    class Reader(scripted):
+        def share(self, cache):
+            self.cache, self.passes = cache, 0
+
+        def propose(self, rows, contexts, limits):
+            assert self.cache.lengths == [len(context) - 1 for context in contexts]
+            self.cache.window(1)
+            wrong = torch.full((len(rows), 1, 1, 1), 1e6, dtype=torch.float64)
+            self.cache.update(0, wrong, wrong)
+            self.cache.keep(0)
+            self.passes += 1
+            return super().propose(rows, contexts, limits)
+
+    proposer = Reader(truths(12), 2, 4, 11)
+    stop = StopRule(frozenset({5}), 12)
+    decoded = speculative(table_model(), prompts, proposer, stop=stop, sampler=Sampler(), fallback=False)
+    assert decoded.tokens == autoregressive(table_model(), prompts, stop=stop, sampler=Sampler()).tokens
+    assert len({len(tokens) for tokens in decoded.tokens}) > 1
+    assert proposer.passes > 1

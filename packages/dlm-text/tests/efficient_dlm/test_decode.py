@@ -218,16 +218,34 @@ def test_autoregressive_mode_is_the_causal_model(backbone: HFBackbone) -> None:
 
 
 class Spy(SelfSpeculation):
-    """Remembers the contexts of its first row and the drafts made of them."""
+    """Remembers the context of every row and the drafts made of it."""
 
     def begin(self, prompts):
         super().begin(prompts)
-        self.seen: list[tuple[list[int], list[int]]] = []
+        self.seen: dict[int, list[tuple[list[int], list[int]]]] = {row: [] for row in range(len(prompts))}
 
     def propose(self, rows, contexts, limits):
         drafts = super().propose(rows, contexts, limits)
-        self.seen.append((list(contexts[0]), drafts[0]))
+        for row, context, draft in zip(rows, contexts, drafts, strict=True):
+            self.seen[row].append((list(context), draft))
         return drafts
+
+
+def test_drafts_do_not_depend_on_batch_mates(backbone: HFBackbone) -> None:
+    """What a row is drafted in a ragged batch is what it is drafted alone, round by round."""
+
+    def drafts(rows: list[list[int]]) -> list[list[tuple[list[int], list[int]]]]:
+        proposer = Spy(backbone, mask_id=MASK, block_size=4)
+        speculative(backbone, rows, proposer, stop=StopRule(frozenset(), 12), sampler=Sampler(), fallback=False)
+        return [proposer.seen[row] for row in range(len(rows))]
+
+    together = drafts(prompts())
+    for row, prompt in enumerate(prompts()):
+        (alone,) = drafts([prompt])
+        # Near its end a row is drafted as much as the longest one of its batch, and cut: the passes differ there.
+        full = [round_ for round_ in alone if len(round_[1]) == 3]
+        assert len(full) >= 2
+        assert together[row][: len(full)] == full
 
 
 def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBackbone) -> None:
@@ -235,7 +253,7 @@ def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBack
     for prompt in prompts((1, 7, 20)):
         proposer = Spy(backbone, mask_id=MASK, block_size=4)
         speculative(backbone, [prompt], proposer, stop=StopRule(frozenset(), 9), sampler=Sampler(), fallback=False)
-        context, draft = proposer.seen[0]
+        context, draft = proposer.seen[0][0]
         assert len(context) == len(prompt) + 1
         assert len(draft) == 3
         begin, end = len(context) - 1, len(context) + 3
