@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import typer
 from ar_core.errors import ArError
-from ar_core.registry import Command
 from ar_core.registry import commands as announced
 
 from .commands import bench, evaluate, text, trace, tune, verify
@@ -23,8 +22,10 @@ app = typer.Typer(
 )
 
 
-def _add(command: Callable[..., None], examples: Sequence[str], name: str | None = None) -> None:
-    app.command(name, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
+def _add(
+    command: Callable[..., None], examples: Sequence[str], name: str | None = None, summary: str | None = None
+) -> None:
+    app.command(name, help=summary, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
 
 
 _add(text.text, text.EXAMPLES)
@@ -35,12 +36,8 @@ _add(trace.trace, trace.EXAMPLES)
 _add(verify.verify, verify.EXAMPLES)
 
 
-def _announce(record: Command) -> None:
-    app.command(record.name, help=record.summary + ".")(announced_command(record))
-
-
 for _record in announced().values():
-    _announce(_record)
+    _add(announced_command(_record), _record.examples, _record.name, f"{_record.summary}.")
 
 
 def main() -> None:

@@ -155,12 +155,14 @@ class Command:
         summary: one line for listings.
         run: ``"module:function"``, from an instance of the options to the line that is printed at the end.
         options: ``"module:Class"``, a frozen dataclass buildable by ``from_dict`` from ``key=value`` arguments.
+        examples: command lines for its help.
     """
 
     name: str
     summary: str
     run: str
     options: str
+    examples: tuple[str, ...] = ()
 
 
 def recipes() -> dict[str, Recipe]:

@@ -11,9 +11,10 @@ from ar_core.registry import Decoder, Recipe, config_path, configs, recipe_file,
 
 PACKAGE = {
     "toy_method/__init__.py": (
-        "from ar_core.registry import Decoder, Recipe\n"
+        "from ar_core.registry import Command, Decoder, Recipe\n"
         "RECIPE = Recipe('toy', 'A toy', 'toy_method.recipes', 'toy_method.run:Run', 'toy_method.run:build')\n"
         "DECODER = Decoder('toy', 'A toy', 'toy_method.run:decode', 'toy_method.run:Run')\n"
+        "COMMAND = Command('toy-fit', 'Fits', 'toy_method.run:build', 'toy_method.run:Run')\n"
         "NAMELESS = 3\n"
     ),
     "toy_method/run.py": "from fractions import Fraction\nclass Run: pass\ndef build(config): return None\nVALUE = 3\n",
@@ -43,6 +44,7 @@ def _install(root: Path, monkeypatch, entry_points: str) -> None:
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     points = "[ar_core.recipes]\ntoy = toy_method:RECIPE\n[ar_core.decoders]\ntoy = toy_method:DECODER\n"
+    points += "[ar_core.commands]\ntoy-fit = toy_method:COMMAND\n"
     _install(tmp_path, monkeypatch, points)
     yield tmp_path
     registry._allowed.cache_clear()
@@ -54,6 +56,7 @@ def test_an_installed_package_is_found(toy) -> None:
     assert isinstance(registry.recipes()["toy"], Recipe)
     assert isinstance(registry.decoders()["toy"], Decoder)
     assert registry.recipe("toy").summary == "A toy"
+    assert registry.commands()["toy-fit"].summary == "Fits"
     assert registry.decoder("toy").kind == "text"
     assert list(registry.recipes()) == sorted(registry.recipes())
 

@@ -1,5 +1,6 @@
 """Oracles 1, 2, 3, 4, 10 (delta), 13, 15: whatever the drafter, the verifier's own output."""
 
+from functools import cache
 from itertools import pairwise, product
 
 import pytest
@@ -206,7 +207,7 @@ def test_context_limits_of_both_models(verifier, make_drafter, greedy):
 class TestSampling:
     """Oracle 10, the delta rule: the joint of three tokens over six ids is the verifier's, and a biased rule is found out."""
 
-    vocabulary, draws = 6, 20_000
+    draws = 8_000
     sampler = Sampler(temperature=0.9, top_p=0.95)
     prompt = (2, 5)
 
@@ -250,14 +251,25 @@ class TestSampling:
         return found
 
     def lattice(self, row, context, k):
-        generator = torch.Generator().manual_seed(sum(context))
-        return torch.randn(k, 6, generator=generator)
+        return self.noise(sum(context))[:k]
 
-    def total_variation(self, outputs, joint):
+    @staticmethod
+    @cache
+    def noise(seed):
+        return torch.randn(3, 6, generator=torch.Generator().manual_seed(seed))
+
+    def p_value(self, outputs, joint):
+        """Of Pearson's chi-square; outcomes expected fewer than 5 times are pooled."""
         counts = dict.fromkeys(joint, 0)
         for tokens in outputs:
             counts[tuple(tokens[1:4])] += 1
-        return sum(abs(counts[t] / len(outputs) - p) for t, p in joint.items()) / 2
+        assert all(count == 0 for tokens, count in counts.items() if joint[tokens] == 0)
+        rare = [t for t, p in joint.items() if p * len(outputs) < 5]
+        cells = [(counts[t], p * len(outputs)) for t, p in joint.items() if p * len(outputs) >= 5]
+        cells.append((sum(counts[t] for t in rare), sum(joint[t] for t in rare) * len(outputs)))
+        statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells if expected > 0)
+        freedom = torch.tensor((len(cells) - 1) / 2, dtype=torch.float64)
+        return float(torch.special.gammaincc(freedom, torch.tensor(statistic / 2, dtype=torch.float64)))
 
     def test_delta(self, model):
         proposer = DiffuSpecProposer(LatticeDrafter(self.lattice), UniformProxy(6), FixedLength(3))
@@ -274,9 +286,8 @@ class TestSampling:
         assert sum(joint.values()) == pytest.approx(1)
         # Some drafts were accepted and some not, else nothing was tested.
         assert 0.05 < proposer.stats.right_at[1] / proposer.stats.judged_at[1] < 0.95
-        # About sqrt(cells / draws) of noise is left at this number of draws.
-        assert self.total_variation(got.tokens, joint) < 0.045
-        assert self.total_variation(self.paper(model, 4000), joint) > 0.1
+        assert self.p_value(got.tokens, joint) > 1e-3
+        assert self.p_value(self.paper(model, 4000), joint) < 1e-6
 
     def paper(self, model, draws):
         """The paper's rule, min(1, p / q) with q the drafter's probability, for a draft that was searched and not drawn."""

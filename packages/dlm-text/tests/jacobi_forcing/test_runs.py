@@ -154,14 +154,15 @@ def test_greedy_decoding_is_autoregressive_decoding(model) -> None:
     stop = StopRule(frozenset(), 20)
     backbone = HFBackbone(model)
     wanted = autoregressive(backbone, prompts, stop=stop, sampler=Sampler()).tokens
-    for size in (2, 5, 16):
-        found = generate(backbone, prompts, JacobiForcingDecodeConfig(block_size=size), stop=stop)
+    for size, blocks, pool in ((2, 1, 0), (5, 2, 4), (16, 1, 4), (64, 2, 0)):
+        config = JacobiForcingDecodeConfig(block_length=size, blocks=blocks, pool=pool)
+        found = generate(backbone, prompts, config, stop=stop)
         assert found.tokens == wanted
         assert found.stats.widths.total() < 20
-    with pytest.raises(ConfigError, match="block_size is 1"):
-        JacobiForcingDecodeConfig(block_size=1)
+    with pytest.raises(ConfigError, match="block_length=0"):
+        JacobiForcingDecodeConfig(block_length=0)
     record = decoder("jacobi_forcing")
-    options = from_dict(resolve(record.options), {"block_size": 4})
+    options = from_dict(resolve(record.options), {"block_length": 4})
     assert resolve(record.decode)(backbone, prompts, options, stop=stop, sampler=Sampler()).tokens == wanted
 
 

@@ -17,4 +17,9 @@ FIT_PROXY = Command(
     summary="Fit the n-gram proxy of diffuspec on a JSONL of texts or token ids",
     run="dlm_text.diffuspec.fit_proxy:fit_proxy",
     options="dlm_text.diffuspec.fit_proxy:FitProxyConfig",
+    examples=(
+        "ar-decode fit-proxy corpus=train.jsonl.gz model=./model output=proxy.safetensors",
+        "ar-decode fit-proxy corpus=gsm8k.jsonl model=./model output=p.safetensors fields=\\[question,answer] order=4",
+        "ar-decode fit-proxy corpus=ids.jsonl vocab_size=152064 output=proxy.safetensors",
+    ),
 )

@@ -23,7 +23,8 @@ TRAJECTORIES = Recipe(
 
 DECODER = Decoder(
     name="jacobi_forcing",
-    summary="Lossless: Jacobi iteration over a window of n guesses, for models trained for it",
+    summary="Lossless: Jacobi iteration over blocks of n guesses, several in flight, for models trained for it",
     decode="dlm_text.jacobi_forcing.decode:generate",
     options="dlm_text.jacobi_forcing.decode:JacobiForcingDecodeConfig",
+    lossless=True,
 )

@@ -1,44 +1,36 @@
-"""Decoding with a model that Jacobi Forcing trained (arXiv 2512.14681, section 4): lossless Jacobi iteration."""
+"""Decoding with a model that Jacobi Forcing trained (arXiv 2512.14681, section 4): lossless multi-block Jacobi iteration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
-from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
-from ar_core.verification import TYPICAL_PASS_COST, Jacobi, PassCost, speculative
+from ar_core.verification.decode import MultiBlockOptions, decode
 
 __all__ = ["JacobiForcingDecodeConfig", "generate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JacobiForcingDecodeConfig:
-    """How a checkpoint generates; any causal model will do, a trained one needs fewer passes.
+class JacobiForcingDecodeConfig(MultiBlockOptions):
+    """How a checkpoint generates, with the paper's settings for a 7B model on an H200 as defaults.
+
+    Any causal model will do, a trained one needs fewer passes; n may differ from that of training. Plain Jacobi decoding is
+    `blocks=1, pool=0`; the paper runs it with n = 128.
 
     Raises:
         ConfigError: a value is out of range.
     """
 
-    block_size: int = 64
-    """n: tokens of a pass, the newest one and n - 1 guesses. Paper: 64, and 128 without recycling; it may differ from that
-    of training. The window slides with every accepted prefix, the paper's "running window"."""
-
+    block_length: int = 64
+    """n: tokens of a block. Paper: 64, and 128 without recycling and further blocks."""
+    blocks: int = 2
+    """K: blocks in flight. Paper: 2."""
+    spawn_ratio: float = 0.85
+    """r. Paper: 0.85."""
+    pool: int = 4
+    """G: rejected sequences kept, and candidates tried in a pass; 0 recycles nothing. Paper: 4."""
     fallback: bool = False
     """Guess less, down to nothing, where guessing does not pay on this device; changes counters, never the output."""
-
-    pass_cost: PassCost = TYPICAL_PASS_COST
-    """What passes of several tokens cost on this device, for `fallback`; `ar-decode tune` measures it."""
-
-    def __post_init__(self) -> None:
-        if self.block_size < 2:
-            raise ConfigError(
-                f"block_size is {self.block_size}, but a window of Jacobi decoding has at least 2 tokens: raise it, or decode "
-                "with the method 'ar'"
-            )
-
-    def proposer(self) -> Jacobi:
-        """A fresh proposer."""
-        return Jacobi(draft_length=self.block_size - 1)
 
 
 def generate(
@@ -64,15 +56,13 @@ def generate(
         on_token: called with a row and its newly final tokens, in order.
         trace: record which pass fixed which token.
     """
-    return speculative(
+    return decode(
         backbone,
         prompts,
-        config.proposer(),
+        config,
         stop=stop,
         sampler=sampler if sampler is not None else Sampler(),
         seed=seed,
-        fallback=config.fallback,
-        pass_cost=config.pass_cost,
         on_token=on_token,
         trace=trace,
     )

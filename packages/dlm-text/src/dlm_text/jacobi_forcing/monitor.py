@@ -38,7 +38,7 @@ class Monitor:
     ) -> None:
         chosen = list(trajectories)
         self._prompts = [one.prompt.tolist() for one in chosen]
-        self._options = JacobiForcingDecodeConfig(block_size=block_size)
+        self._options = JacobiForcingDecodeConfig(block_length=block_size, blocks=1, pool=0)
         self._stop = StopRule(frozenset(stop_ids), max_new_tokens)
         self._batch_size = batch_size
         texts = [_until(one.clean.flatten().tolist(), stop_ids)[:max_new_tokens] for one in chosen]
