@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("text", "bench", "tune", "trace", "verify")
+COMMANDS = ("text", "bench", "eval", "tune", "trace", "verify")
 
 
 def heavy_modules(code: str) -> str:
