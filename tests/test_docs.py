@@ -25,6 +25,8 @@ def rendered(benchmark_module) -> dict[str, str]:
             f"{file.stem}_losses": language.losses_table(results),
             f"{file.stem}_rows": language.rows_table(results),
         }
+    for file in RESULTS.glob("lossless_*.json"):
+        tables[file.stem] = benchmark_module("lossless.plotting").markdown_table(json.loads(file.read_text()))
     for file in RESULTS.glob("attention_step.json"):
         tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables

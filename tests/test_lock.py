@@ -44,6 +44,10 @@ def test_no_extra_changes_the_locked_torch(extra):
     assert exported_torch("ar-core", extra) == exported_torch("ar-core")
 
 
+def test_the_evaluation_harness_changes_no_locked_torch():
+    assert exported_torch("ar-decode", "eval") == exported_torch("ar-core")
+
+
 def test_the_pins_that_torchtune_needs_are_held():
     (torchao,), (peft,) = versions("torchao"), versions("peft")
     assert tuple(map(int, torchao.split(".")[:2])) < (0, 16)

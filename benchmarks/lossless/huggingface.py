@@ -80,10 +80,10 @@ class HuggingFaceArm:
         ended = bool(tokens) and tokens[-1] in self._stops
         kept = tokens[:-1] if ended else tokens
         stats = DecodeStats(generated=[len(kept)])
-        stats.forwards.update({phase: n for phase, n in calls.items() if phase == "verify"})
-        stats.row_forwards.update(stats.forwards)
+        stats.forwards.update({phase: n for phase, n in calls.items() if n})
+        # Rates are per pass of the verifier, as they are for our decoders.
+        stats.row_forwards["verify"] = calls["verify"]
         stats.seconds["verify"] = seconds  # type: ignore[assignment]
-        self.drafted = calls["draft"]
         return Answer(kept, "stop_id" if ended else "length", seconds, stats)
 
 

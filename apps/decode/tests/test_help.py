@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("text", "bench", "tune", "trace", "verify", "fit-proxy")
+COMMANDS = ("text", "bench", "eval", "tune", "trace", "verify", "fit-proxy")
 
 
 def heavy_modules(code: str) -> str:

@@ -90,12 +90,12 @@ def select(
         prompts, ids = [prompt for prompt, _ in kept], [one for _, one in kept]
         chosen = [by_id[prompt.id] for prompt in prompts]
     for arm in arms:
-        check_fit(arm.session, arm.method, max_new_tokens, prompts, ids)
         if arm.session is not session and arm.session.encode(prompts[0], chat=chat) != ids[0]:
             raise DataError(
                 f"the models {arm.session.source!r} and {session.source!r} write {prompts[0].label} with different tokens; give a "
                 "--baseline with the same tokenizer and chat template."
             )
+        check_fit(arm.session, arm.method, max_new_tokens, prompts, ids)
     return list(zip(chosen, ids, strict=True))
 
 

@@ -90,7 +90,7 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
         raise DataError(
             "a chat was asked for, but this model's tokenizer has no chat template; use an instruction-tuned model, or plain "
-            "text without --chat."
+            "text without --chat (or with --no-chat)."
         )
     messages = prompt.messages
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)

@@ -321,7 +321,8 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
     home = HOMES.get(name)
     if home is not None and importlib.util.find_spec(home.replace("-", "_")) is None:
         raise MissingPackageError(f"the {what} {name!r} is in the package {home}; install it with `pip install {home}`")
-    raise ConfigError(f"no installed package has a {what} {name!r}; {did_you_mean(name, found)}")
+    article = "an" if what[0] in "aeiou" else "a"
+    raise ConfigError(f"no installed package has {article} {what} {name!r}; {did_you_mean(name, found)}")
 
 
 @cache

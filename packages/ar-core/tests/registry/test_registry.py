@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 from ar_core import registry
 from ar_core.errors import ConfigError, MissingPackageError
-from ar_core.registry import Decoder, Recipe, config_path, configs, recipe_file, resolve
+from ar_core.registry import (
+    Decoder,
+    Recipe,
+    config_path,
+    configs,
+    decoders,
+    evaluation,
+    evaluations,
+    recipe_file,
+    resolve,
+)
 
 PACKAGE = {
     "toy_method/__init__.py": (
@@ -156,3 +166,19 @@ def test_resolve_refuses(toy, reference, message) -> None:
 def test_resolve_does_not_hide_an_import_error_inside_the_module(toy) -> None:
     with pytest.raises(ModuleNotFoundError, match="a_package_that_does_not_exist"):
         resolve("toy_method.broken:x")
+
+
+def test_evaluations_are_found_and_a_wrong_name_gets_the_nearest():
+    assert {"gsm8k", "humaneval", "mbpp", "spec_bench"} <= set(evaluations())
+    for name, record in evaluations().items():
+        assert record.name == name
+        assert set(record.needs_examples) <= set(record.protocols)
+        assert callable(resolve(record.build))
+    with pytest.raises(ConfigError, match="an evaluation 'humanevl'; did you mean 'humaneval'"):
+        evaluation("humanevl")
+
+
+def test_decoders_that_call_themselves_lossless_say_so_to_programs():
+    told = {name for name, record in decoders().items() if record.summary.startswith("Lossless")}
+    assert told
+    assert told == {name for name, record in decoders().items() if record.lossless}

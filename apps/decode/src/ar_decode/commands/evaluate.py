@@ -153,11 +153,8 @@ def evaluate(
         per_category=per_category,
         chat=chat,
     )
-    estimators = (
-        {}
-        if generates
-        else {arm.label: check_estimator(arm.method, likelihood) if arm.method.policy else "causal" for arm in arms}
-    )
+    asked = {arm.label: "causal" if arm.method.name == "ar" else likelihood for arm in arms}
+    estimators = {} if generates else {arm.label: check_estimator(arm.method, asked[arm.label]) for arm in arms}
     job: dict[str, Any] = {
         "task": task,
         "protocol": dict(benchmark.describe()),

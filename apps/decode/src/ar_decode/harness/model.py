@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ConfigError, DataError
 from lm_eval.api.instance import Instance
@@ -14,6 +15,8 @@ from ..likelihood import check_estimator, encode_pair, log_likelihood
 from ..methods import Generation, load_method
 
 __all__ = ["ArDecodeLM"]
+
+_DEFAULT_DEVICE = "cuda:0"
 
 
 class ArDecodeLM(LM):
@@ -32,7 +35,7 @@ class ArDecodeLM(LM):
         max_gen_toks: longest output where a task gives none.
         batch_size: prompts decoded together; lm-eval's ``--batch_size``.
         dtype: as ``--dtype`` of ``ar-decode``.
-        device: ``cpu``, ``cuda`` ...; lm-eval's ``--device``.
+        device: ``cpu``, ``cuda`` ...; lm-eval's ``--device``. Its default, ``cuda:0``, means the CPU where there is none.
         profile: file of ``ar-decode tune``.
         settings: settings of the method, by its own names (``threshold=0.9``, ``block_size=8`` ...).
 
@@ -64,9 +67,12 @@ class ArDecodeLM(LM):
             raise ConfigError(
                 f"the batch size {batch_size!r} is no number; give how many prompts are decoded together."
             ) from error
+        # lm-eval hands its own default on as if it had been given.
+        if device in (None, _DEFAULT_DEVICE) and not torch.cuda.is_available():
+            device = "cpu"
         where = None if profile is None else Path(profile)
         self.session, self.method = load_method(
-            pretrained, method, settings, where, dtype=dtype, device=device or "cpu"
+            pretrained, method, settings, where, dtype=dtype, device=device or _DEFAULT_DEVICE
         )
         self.estimator = check_estimator(self.method, likelihood)
         self._samples, self._seed, self._max_new_tokens = samples, seed, max_gen_toks
