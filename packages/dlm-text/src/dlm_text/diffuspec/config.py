@@ -133,7 +133,9 @@ class DiffuSpecConfig:
                 "≤ draft_length"
             )
         if self.tree_nodes is not None and self.tree_nodes < 1:
-            raise ConfigError(f"tree_nodes is {self.tree_nodes}, but a tree has at least 1 token: raise it, or give null")
+            raise ConfigError(
+                f"tree_nodes is {self.tree_nodes}, but a tree has at least 1 token: raise it, or give null"
+            )
         if not self.drafter:
             raise ConfigError("drafter is empty: give the folder or hub id of a diffusion model")
 
