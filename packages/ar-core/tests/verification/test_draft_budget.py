@@ -2,7 +2,7 @@
 
 import pytest
 from ar_core.errors import ConfigError
-from ar_core.verification import TYPICAL_PASS_COST, DraftBudget, PassCost
+from ar_core.verification import TYPICAL_PASS_COST, Draft, DraftBudget, PassCost
 
 FREE = PassCost((1, 32), (1.0, 1.0))
 PROPORTIONAL = PassCost((1, 2), (1.0, 2.0))
@@ -55,3 +55,13 @@ def test_passes_without_a_draft_do_not_count_towards_a_probe():
     for _ in range(40):
         assert budget.limit([0], [[]]) == 0
     assert [budget.limit([0], [[1]]) for _ in range(16)] == [0] * 15 + [1]
+
+
+def test_a_tree_is_limited_in_depth_and_pays_for_all_its_tokens():
+    """Three levels of 1, 9 and 1 tokens: at a cost of one third a token the second level is too dear, and so is the third."""
+    tree = Draft([1, *range(9), 5], [-1, *[0] * 9, 1])
+    third = PassCost((1, 4), (1.0, 2.0))
+    assert DraftBudget(third, 1).limit([0], [Draft([1, 2, 3])]) == 3
+    assert DraftBudget(third, 1).limit([0], [tree]) == 1
+    assert DraftBudget(FREE, 1).limit([0], [tree]) == 3
+    assert DraftBudget(PROPORTIONAL, 1).limit([0], [tree]) == 0

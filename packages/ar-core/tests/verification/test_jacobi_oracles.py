@@ -102,25 +102,37 @@ def test_blocks_ahead_with_right_guesses_are_promoted_and_save_passes(table_mode
         assert max(got.stats.accepted) > n
 
 
-def test_a_promoted_block_keeps_its_guesses_and_tries_its_fresh_start_too():
+def test_agreed_guesses_of_a_block_ahead_stay_until_it_is_promoted_with_a_fresh_start_beside_it():
     proposer = MultiBlock(block_length=3, blocks=2, spawn_ratio=1 / 3, init="repeat_last")
     proposer.begin([[9]])
     proposer.observe(0, [5], [])
     # One token of three is known: the second block has been started.
     assert list(proposer.propose([0], [[9, 5]], [20])[0].tokens) == [5, 5, 5, 5, 5]
-    # Wrong at once; the verifier says 6, then 1 1 5 5 3: the guesses of the block ahead agree in its second token, but not
-    # in its first.
-    proposer.observe(0, [6], [1, 1, 5, 5, 3])
-    assert list(proposer.propose([0], [[9, 5, 6]], [20])[0].tokens) == [1, 1, 5, 5]
-    # Its first token agrees now, the second does not: the first one is frozen.
-    proposer.observe(0, [1], [1, 7, 8])
-    assert list(proposer.propose([0], [[9, 5, 6, 1]], [20])[0].tokens) == [1, 7, 8]
+    # The active block is wrong at once; of the block ahead two guesses agree with the verifier, the third becomes 3.
+    proposer.observe(0, [6], [1, 5, 5, 3, 2])
+    assert list(proposer.propose([0], [[9, 5, 6]], [20])[0].tokens) == [1, 5, 5, 3]
+    # Now the verifier would change all three: the two that had agreed stay.
+    proposer.observe(0, [2], [8, 8, 7, 4])
+    assert list(proposer.propose([0], [[9, 5, 6, 2]], [20])[0].tokens) == [5, 5, 7]
     assert proposer.promoted == 0
-    proposer.observe(0, [1], [7, 2])
+    # The block is done; the verifier's token is the first of the next block.
+    proposer.observe(0, [4], [6, 1, 1])
     assert proposer.promoted == 1
-    draft = proposer.propose([0], [[9, 5, 6, 1, 1]], [20])[0]
-    assert draft.chains()[0][:2] == [7, 2]
-    assert [1, 1] in draft.chains()
+    draft = proposer.propose([0], [[9, 5, 6, 2, 4]], [20])[0]
+    # Its second guess, still the one that had agreed, the verifier's third, a new block behind; then the fresh start.
+    assert draft.chains() == [[5, 1, 1, 1, 1], [4, 4]]
+
+
+def test_of_three_blocks_only_the_next_is_promoted():
+    proposer = MultiBlock(block_length=2, blocks=3, spawn_ratio=0.0, init="repeat_last")
+    proposer.begin([[9]])
+    context = [9]
+    for gained, length in ((5, 1 + 2), (5, 0 + 4), (6, 1 + 4)):
+        context.append(gained)
+        proposer.observe(0, [gained], [1] * 3 if len(context) > 2 else [])
+        draft = proposer.propose([0], [context], [20])[0]
+        assert max(draft.depths()) == length
+    assert proposer.promoted == 1
 
 
 def test_recycled_branches_share_beginnings_and_follow_the_guesses(table_model):
@@ -198,7 +210,8 @@ def test_cached_logits_are_those_of_an_uncached_pass(backend):
     got = run(backbone, prompts, Curious(MultiBlock(block_length=4, spawn_ratio=0.25)), stop=stop)
     assert max(got.stats.accepted) > 1
     for row, prompt in enumerate(prompts):
-        cached = backbone.head(torch.cat(states[row]))
-        full = backbone.head(uncached_pass(backbone, [*prompt, *got.tokens[row][:-1]]))
+        with torch.no_grad():
+            cached = backbone.head(torch.cat(states[row]))
+            full = backbone.head(uncached_pass(backbone, [*prompt, *got.tokens[row][:-1]]))
         scale = full.abs().max()
         assert (cached - full).abs().max() <= 1e-5 * scale
