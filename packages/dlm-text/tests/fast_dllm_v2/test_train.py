@@ -271,7 +271,7 @@ def test_masked_and_causal_losses_are_over_the_same_tokens(
         counts.append(sum(objective.prepare([sample], SampleRng(0)).weights.popitem()[1] for sample in samples))
         return dict.fromkeys(objective.coefficients, 0.0)
 
-    monkeypatch.setattr("dlm_text.fast_dllm_v2.train.mean_loss", counted)
+    monkeypatch.setattr("dlm_text.held_out.mean_loss", counted)
     monkeypatch.setattr("dlm_text.autoregressive.train.mean_loss", counted)
     config = FastDLLMv2Config(
         diffusion_block_size=4, sub_block_size=2, document_mask=apart[0], document_positions=apart[1],
