@@ -179,27 +179,30 @@ def test_autoregressive_loss_is_that_of_transformers(model, make_trajectory) -> 
 def test_nothing_behind_the_end_matters(model, make_trajectory, guess: int) -> None:
     """Oracle 15: any change behind the first end token, in the text and in all states, changes neither loss.
 
-    Guesses behind the end that are right (17) or wrong (19) would change the noise ratios, and with them the states chosen.
+    The third block asks for a ratio of 2/5. Its second state is right up to the end token; if its last token counted, a right
+    guess there (17) would make its ratio 0 instead of 1/4, and the first state, of 3/4, would be nearer.
     """
     (sample,) = samples(make_trajectory, (5, 4))
     trajectory = sample["trajectory"]
-    trajectory.clean[1, 1] = STOP
-    obj = objective(schedule={"window": 3})
+    trajectory.clean[2, 2] = STOP
+    states = [*trajectory.states]
+    states[2] = states[2][[1, 3]].clone()
+    states[2][1, 2] = STOP
+    obj = objective(schedule={"window": 6})
+
+    def losses(clean: torch.Tensor) -> dict[str, float]:
+        changed = Trajectory(trajectory.prompt, clean, tuple(state.clone() for state in states))
+        return {name: term.item() for name, term in means(model, obj, [{"index": 0, "trajectory": changed}]).items()}
+
     with torch.no_grad():
-        before = means(model, obj, [sample])
+        before = losses(trajectory.clean)
         changed = trajectory.clean.clone()
-        changed[1, 2:] = 17
-        changed[2:] = 18
-        states = [s.clone() for s in trajectory.states]
-        states[1][:, 2:] = guess
-        states[2], states[3] = states[2] * 0 + 20, states[3] * 0 + STOP
-        other = {"index": 0, "trajectory": Trajectory(trajectory.prompt, changed, tuple(states))}
-        after = means(model, obj, [other])
-        assert {name: value.item() for name, value in after.items()} == {n: v.item() for n, v in before.items()}
-        # The same changes before the end do matter.
-        states[1][:, :2] = 19
-        moved = means(model, obj, [{"index": 0, "trajectory": Trajectory(trajectory.prompt, changed, tuple(states))}])
-    assert moved["consistency"].item() != before["consistency"].item()
+        changed[2, 3], changed[3] = 17, 18
+        states[2][:, 3] = guess
+        states[3] = states[3] * 0 + STOP
+        assert losses(changed) == before
+        states[2][:, 1] = 20
+        assert losses(changed) != before, "before the end, guesses matter"
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
