@@ -30,6 +30,7 @@ def test_the_check_can_fail():
         "ar_core.corruption",
         "ar_core.sampling",
         "ar_core.decoding",
+        "ar_core.evaluation",
         "ar_core.block_diffusion",
         "ar_core.verification",
         "ar_core.training",

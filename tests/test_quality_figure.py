@@ -58,8 +58,8 @@ def test_seeds_of_the_task_benchmark_are_averaged(quality):
     assert names[:2] == ["AR base", "AR control"]
     assert "fast_dllm_v2 D=8 fused" in names
     curve = found[names.index("fast_dllm_v2 D=8 fused")]
-    assert len(curve.points) == 6
     rows = [json.loads(path.read_text())["rows"] for path in paths]
+    assert len(curve.points) == len([row for row in rows[0] if row["name"].startswith("D=8 fused threshold")]) > 2
     same = [row["accuracy"] for seed in rows for row in seed if row["name"] == "D=8 fused threshold 0.9"]
     assert any(y == pytest.approx(sum(same) / len(same)) for _, y in curve.points)
 

@@ -14,8 +14,7 @@ from ar_core.corruption import SampleRng
 from ar_core.decoding import Backbone, LogLikelihood
 from ar_core.decoding.likelihood import check_sequence
 from ar_core.errors import ConfigError
-from ar_core.masks import Mask, Tokens, block_causal
-from ar_core.masks import block_diffusion as block_diffusion_rule
+from ar_core.masks import Mask, Tokens, block_causal, block_diffusion
 
 from .policy import BlockPolicy
 
@@ -87,9 +86,8 @@ class _Scored:
         blocks = torch.div(positions - self.start, self.policy.block_size, rounding_mode="floor")
         if self.policy.context == "bidirectional":
             blocks = blocks.clamp(min=-1)
-        clean = "token" if self.policy.context == "causal" else "block"
-        tokens = Tokens(stream=stream, block=blocks, position=positions)
-        return Mask.self_attention(block_diffusion_rule(clean=clean), tokens)
+        rule = block_diffusion(clean="token" if self.policy.context == "causal" else "block")
+        return Mask.self_attention(rule, Tokens(stream=stream, block=blocks, position=positions))
 
 
 @torch.no_grad()

@@ -97,10 +97,11 @@ class Journal:
     def _check(self, found: Any, header: Mapping[str, Any]) -> None:
         if found == header:
             return
-        old = found.get("job") if isinstance(found, dict) else None
-        new = header["job"]
-        names = sorted(old.keys() | new.keys()) if isinstance(old, dict) else []
-        name = next((name for name in names if old.get(name) != new.get(name)), None)
+        old, new = found.get("job") if isinstance(found, dict) else None, header["job"]
+        name = None
+        if isinstance(old, dict):
+            names = sorted(old.keys() | new.keys())
+            name = next((name for name in names if old.get(name) != new.get(name)), None)
         what = "is no journal of this job" if name is None else f"has another {name} than is asked for now"
         raise ResumeError(
             f"{str(self.path)!r} {what}; give the settings it was begun with, another --output, or --force to begin anew."

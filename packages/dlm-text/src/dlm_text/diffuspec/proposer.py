@@ -162,9 +162,9 @@ def _agreed(draft: Draft, accepted: Sequence[int]) -> int:
     """How many of the accepted tokens the draft holds, from its root on."""
     parents = range(-1, len(draft) - 1) if draft.parents is None else draft.parents
     children = {(parent, token): node for node, (parent, token) in enumerate(zip(parents, draft.tokens, strict=True))}
-    node: int | None = -1
+    node = -1
     for count, token in enumerate(accepted):
-        node = children.get((node, token))
-        if node is None:
+        if (node, token) not in children:
             return count
+        node = children[node, token]
     return len(accepted)
