@@ -35,7 +35,8 @@ def evaluation_table(report: Mapping[str, Any]) -> Table:
         "passes that fix 1, 2, 3 ... tokens or more": [_positions(row) for row in rows],
         "distinct-3": [_collapse(row) for row in rows],
     }
-    names = dict.fromkeys(name for row in rows for name in row.get("seconds_by_phase", {}))
+    phases = dict.fromkeys(name for row in rows for name in row.get("seconds_by_phase", {}))
+    names = sorted(phases, key=lambda name: name == "outside")
     lines |= {f"time: {name}": [_share(row, name) for row in rows] for name in names}
     for name, cells in lines.items():
         if any(cells):
