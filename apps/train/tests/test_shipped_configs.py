@@ -33,7 +33,12 @@ SHRUNK = [
 ]
 # What a recipe needs besides; Jacobi Forcing makes its trajectories of the same data, and its loss is a sum of two.
 OWN = {
-    "efficient_dlm": ["method.mask_token=<mask>"],
+    # Per supervised token the loss is a cross-entropy on average over noise levels, of which short rows have to hold several.
+    "efficient_dlm": [
+        "method.mask_token=<mask>",
+        "method.normalisation=supervised",
+        "method.diffusion_block_size=4",
+    ],
     "fast_dllm_v2": ["method.mask_token=<mask>"],
     "jacobi_forcing": ["trajectories=null", "method.block_size=4", "method.ar_weight=0.5"],
     "jacobi_trajectories": [

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_core.decoding import DecodeStats
+from ar_core.decoding.collapse import collapse_columns
 from ar_core.evaluation import Benchmark, EvalProblem, Journal, LikelihoodBenchmark, Tally, accuracy_under_parallelism
 
-from .collapse import collapse_columns
 from .likelihood import encode_pair, log_likelihood
 from .methods import Generation, Method
 from .session import Session
