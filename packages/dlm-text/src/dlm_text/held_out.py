@@ -1,6 +1,6 @@
 """Held-out rows and the masked losses on them, for methods that train by masking."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -8,11 +8,12 @@ from ar_core.corruption import FixedRate, MaskSampler
 from ar_core.data import Sample, StoredSource, StreamedSource
 from ar_core.errors import ConfigError
 from ar_core.training import Objective, mean_loss
+from ar_core.training.device import choose_device
 from torch import nn
 
 from dlm_text.autoregressive.train import EvaluationConfig as HeldOutConfig
 
-__all__ = ["EvaluationConfig", "held_out_samples", "masked_losses"]
+__all__ = ["EvaluationConfig", "beside_base", "held_out_samples", "masked_losses"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,22 @@ def masked_losses(
         found = mean_loss(objective(FixedRate(rate)), {"model": model}, samples, batch_size=evaluation.batch_size)
         losses[f"masked_ce_{100 * rate:g}"] = found[term]
     return losses
+
+
+def beside_base(
+    model: nn.Module, device: str, causal: Callable[[], float], losses: Callable[[], Mapping[str, float]]
+) -> Callable[[], Mapping[str, float]]:
+    """A job's evaluation: `losses`, and as `causal_ce_base` the base's causal loss.
+
+    The latter is taken now, before a step or a resume changes the weights.
+
+    Args:
+        model: what is trained; goes to the device.
+        device: of training.
+        causal: measures the causal loss of the model as it is.
+        losses: what is measured each time.
+    """
+    model.to(choose_device(device)).eval()
+    base = causal()
+    model.train()
+    return lambda: {**losses(), "causal_ce_base": base}

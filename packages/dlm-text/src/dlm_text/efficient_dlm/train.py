@@ -1,6 +1,5 @@
 """From a run's config to a training job, and what is measured on the way."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +9,11 @@ from ar_core.corruption import MaskSampler
 from ar_core.data import IGNORED, Sample, TextDataConfig, build_source
 from ar_core.hf import ModelConfig, untie_embeddings
 from ar_core.training import Job, TrainConfig
-from ar_core.training.device import choose_device
 from torch import nn
 
 from dlm_text.autoregressive.config import AutoregressiveConfig
 from dlm_text.autoregressive.train import causal_loss
-from dlm_text.held_out import EvaluationConfig, held_out_samples, masked_losses
+from dlm_text.held_out import EvaluationConfig, beside_base, held_out_samples, masked_losses
 from dlm_text.mask_token import mask_token_id
 from dlm_text.sequence_length import check_sequence_length
 from dlm_text.text_model import build_text_model
@@ -81,7 +79,12 @@ def build(run: EfficientDLMRun) -> Job:
     evaluate = None
     if run.train.eval_every is not None:
         samples = held_out_samples(source_of(split="held_out"), run.evaluation.rows)
-        evaluate = _evaluation(run, model, samples, mask_id)
+        evaluate = beside_base(
+            model,
+            run.train.device,
+            lambda: _causal_loss(model, _with_predecessor(samples, run.method), run.method, run.evaluation.batch_size),
+            lambda: held_out_losses(model, samples, run.method, mask_id, run.evaluation),
+        )
     return Job(
         objective=EfficientDLMObjective(run.method, mask_id),
         models={"model": model},
@@ -130,21 +133,6 @@ def _causal_loss(model: nn.Module, samples: list[Sample], config: EfficientDLMCo
     """Next-token loss over rows as they are trained on."""
     settings = AutoregressiveConfig(config.document_mask, config.document_mask, config.max_logits)
     return causal_loss(model, samples, settings, batch_size=batch_size)
-
-
-def _evaluation(
-    run: EfficientDLMRun, model: nn.Module, samples: list[Sample], mask_id: int
-) -> Callable[[], Mapping[str, float]]:
-    """The job's evaluation; the base's causal loss is taken now, before a step or a resume changes the weights."""
-    model.to(choose_device(run.train.device)).eval()
-    base = _causal_loss(model, _with_predecessor(samples, run.method), run.method, run.evaluation.batch_size)
-    model.train()
-
-    def evaluate() -> Mapping[str, float]:
-        losses = held_out_losses(model, samples, run.method, mask_id, run.evaluation)
-        return {**losses, "causal_ce_base": base}
-
-    return evaluate
 
 
 def _with_predecessor(samples: list[Sample], config: EfficientDLMConfig) -> list[Sample]:
