@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError, ConfigError, DataError
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -49,7 +49,7 @@ def main() -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     import torch
     from ar_core.evaluation import evaluation_records
-    from ar_core.registry import evaluation, resolve
+    from ar_core.registry import decoders, evaluation, resolve
     from ar_decode.evaluation import EvalArm
     from ar_decode.evaluation_task import select
     from ar_decode.progress import job_progress
@@ -75,7 +75,11 @@ def _measure(arguments: argparse.Namespace) -> int:
         per_category=arguments.per_category,
         chat=None,
     )[: arguments.prompts]
-    arms = [*registered, *huggingface_arms(session, assistant_layers=arguments.assistant_layers)]
+    others = huggingface_arms(session, assistant_layers=arguments.assistant_layers)
+    known = {name for name, method in decoders().items() if method.lossless} | {arm.label for arm in others}
+    if unknown := sorted(set(arguments.without) - known):
+        raise ConfigError(f"--without {unknown[0]!r} names no decoder that would be measured: give one of {sorted(known)}")
+    arms = [*registered, *(arm for arm in others if arm.label not in arguments.without)]
     output = _output(arguments)
     notes = arguments.notes or Path("runs") / "lossless" / f"{output.name}.jsonl"
     with job_progress() as bar:
