@@ -73,6 +73,17 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
         Journal(path, JOB, KEY)
 
 
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path):
+    path = tmp_path / "job.jsonl"
+    with Journal(path, JOB, KEY) as journal:
+        journal.add({"arm": "ar", "id": "1"})
+        with pytest.raises(ResumeError, match="another process writes"):
+            Journal(path, JOB, KEY)
+        journal.add({"arm": "ar", "id": "2"})
+    with Journal(path, JOB, KEY) as journal:
+        assert len(journal) == 2
+
+
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be written"):
         Journal(tmp_path, JOB, KEY)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import CheckpointError, ResumeError
+from ..io import lock_file
 
 __all__ = ["Journal"]
 
@@ -24,7 +25,7 @@ class Journal:
         key: names of the fields that tell pieces apart.
 
     Raises:
-        ResumeError: the file belongs to another job, or is none of ours.
+        ResumeError: the file belongs to another job, is none of ours, or another process writes it.
         CheckpointError: the operating system refuses.
     """
 
@@ -35,10 +36,18 @@ class Journal:
         header = {"job": json.loads(json.dumps(job))}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            kept = self._read(header)
-            self._file = path.open("r+b" if kept else "wb")
-            self._file.truncate(kept)
-            self._file.seek(kept)
+            # Appending neither empties a file of another kind nor one that another process writes.
+            self._file = path.open("ab")
+            try:
+                if not lock_file(self._file, wait=False):
+                    raise ResumeError(
+                        f"another process writes {str(path)!r}; wait for it, stop it, or give another place."
+                    )
+                kept = self._read(header)
+                self._file.truncate(kept)
+            except BaseException:
+                self._file.close()
+                raise
         except OSError as error:
             raise self._refused(error) from error
         if not kept:
@@ -74,8 +83,6 @@ class Journal:
 
     def _read(self, header: Mapping[str, Any]) -> int:
         """Take up what the file holds; the number of bytes that whole lines take."""
-        if not self.path.exists():
-            return 0
         kept = 0
         for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):

@@ -14,12 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from ar_core.errors import CheckpointError
 from ar_core.hf.quiet import quiet
-from ar_core.io import atomic_directory
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from ar_core.io import atomic_directory, lock_file
 
 __all__ = ["cache_folder", "converted_gguf"]
 
@@ -77,9 +72,8 @@ def _complete(folder: Path) -> bool:
 def _one_process(lock: Path) -> Iterator[None]:
     """Let processes convert one after the other, so that the second finds what the first wrote."""
     with lock.open("w") as file:
-        # Released with the file. Where there is no such lock, both convert, and the later one's folder stays.
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # Where there is no such lock, both convert, and the later one's folder stays.
+        lock_file(file, wait=True)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from .atomic import atomic_directory, atomic_file, sync, sync_tree
 from .key_map import KeyMap
+from .lock import lock_file
 from .pickles import read_pickle
 from .safetensors_file import read_header, read_tensors, save_tensors, write_tensors
 from .sharded import read_checkpoint
@@ -12,6 +13,7 @@ __all__ = [
     "atomic_directory",
     "atomic_file",
     "load_strict",
+    "lock_file",
     "read_checkpoint",
     "read_header",
     "read_pickle",

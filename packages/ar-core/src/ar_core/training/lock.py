@@ -1,11 +1,11 @@
 """One process at a time in a checkpoint directory."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ResumeError
+from ..io import lock_file
 
 __all__ = ["directory_lock"]
 
@@ -19,10 +19,8 @@ def directory_lock(directory: Path) -> Iterator[None]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_file(file, wait=False):
             raise ResumeError(
                 f"another process is training in {directory}: wait for it, stop it, or choose another checkpoint_dir"
-            ) from error
+            )
         yield
