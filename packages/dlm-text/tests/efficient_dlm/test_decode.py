@@ -341,6 +341,24 @@ def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBack
         assert logits.argmax(-1).tolist() == draft
 
 
+def test_the_mask_token_is_never_drafted(backbone: HFBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However sure of it the model is: the verifier refuses it, and the draft would end there."""
+    original = backbone.head
+    monkeypatch.setattr(backbone, "head", lambda hidden: original(hidden) + 99.0 * (torch.arange(131) == MASK))
+    proposer = Spy(backbone, mask_id=MASK, block_size=4)
+    speculative(
+        backbone,
+        prompts(),
+        proposer,
+        stop=StopRule(frozenset(), 9),
+        sampler=Sampler(banned_ids=(MASK,)),
+        fallback=False,
+    )
+    drafts = [draft for rounds in proposer.seen.values() for _, draft in rounds]
+    assert len(drafts) > 8
+    assert not any(MASK in draft for draft in drafts)
+
+
 def test_self_speculation_drafts_as_the_model_was_trained(
     backbone: HFBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
