@@ -193,6 +193,19 @@ def test_untied_heads_are_trained_and_saved_apart(tmp_path: Path, layout: str) -
     save_checkpoint(model, tmp_path / "a", TRAINED, layout=layout)
     state = load_checkpoint(tmp_path / "a").model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    # Engines that believe the config alone would tie them again.
+    assert saved_config(tmp_path / "a")["tie_word_embeddings"] is False
+
+
+def test_nothing_ties_an_untied_head_again() -> None:
+    """Neither what transformers derives from the config nor what it has kept of it."""
+    for tie in ({}, {"recompute_mapping": False}):
+        model = FAMILIES["qwen3"](True)
+        untie_embeddings(model)
+        model.tie_weights(**tie)
+        assert model.lm_head.weight is not model.model.embed_tokens.weight
+        model.resize_token_embeddings(44, mean_resizing=False)
+        assert model.lm_head.weight is not model.model.embed_tokens.weight
 
 
 def test_the_base_in_autoregressive_mode_is_qwen3(tmp_path: Path) -> None:
