@@ -80,7 +80,7 @@ def measure_seed(
     if own.get("context") == "causal":
         for mode in ("autoregressive", "self_speculation"):
             rows[f"hybrid, {mode}"] = {"mode": mode}
-            arms[f"hybrid, {mode}"] = arm(parallel, tokenizer, method, **own, mode=mode)
+            arms[f"hybrid, {mode}"] = arm(parallel, tokenizer, method, **{**own, "mode": mode})
     # One problem more that is not counted: the first passes of a process are slow.
     evaluate(arms, held_out("mixed", 1, HELD_OUT_SEED + 1), tokenizer)
     with Progress() as bar:

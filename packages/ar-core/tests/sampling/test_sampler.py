@@ -47,6 +47,30 @@ def test_banned_ids_are_never_chosen_and_not_in_the_confidence():
     assert logits[0, 0] == 9.0
 
 
+@pytest.mark.parametrize("banned", [33, -1])
+def test_banned_ids_that_the_model_has_not_are_refused(banned: int):
+    sampler = Sampler(banned_ids=(2, banned))
+    for act in (sampler.pick, sampler.choose, sampler.filtered):
+        with pytest.raises(
+            ConfigError, match=f"ids 2, {banned} are not to be generated, and the model has ids 0 to 32"
+        ):
+            act(logits_of(1, 33))
+
+
+def test_raw_confidence_is_of_the_plain_softmax():
+    logits = logits_of(6, 33)
+    sampler = Sampler(0.5, top_k=4, banned_ids=(7,))
+    tokens, confidence = sampler.pick(logits, row_generators(0, 6), raw_confidence=True)
+    same, drawn = sampler.pick(logits, row_generators(0, 6))
+    assert torch.equal(tokens, same)
+    logits[:, 7] = -math.inf
+    torch.testing.assert_close(confidence, logits.softmax(-1).gather(1, tokens[:, None])[:, 0])
+    assert (drawn - confidence).abs().min() > 1e-3
+    greedy, sure = Sampler(banned_ids=(7,)).pick(logits, raw_confidence=True)
+    assert torch.equal(greedy, logits.argmax(-1))
+    torch.testing.assert_close(sure, logits.softmax(-1).amax(-1))
+
+
 @pytest.mark.parametrize("sampler", [Sampler(temperature=0.7), Sampler(1.3, top_k=9, top_p=0.8, min_p=0.02)])
 def test_draws_follow_the_filtered_distribution(sampler):
     """20,000 draws: chi-square below its 0.999 quantile; nothing outside the support."""

@@ -193,6 +193,19 @@ def test_untied_heads_are_trained_and_saved_apart(tmp_path: Path, layout: str) -
     save_checkpoint(model, tmp_path / "a", TRAINED, layout=layout)
     state = load_checkpoint(tmp_path / "a").model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    # Engines that believe the config alone would tie them again.
+    assert saved_config(tmp_path / "a")["tie_word_embeddings"] is False
+
+
+def test_nothing_ties_an_untied_head_again() -> None:
+    """Neither what transformers derives from the config nor what it has kept of it."""
+    for tie in ({}, {"recompute_mapping": False}):
+        model = FAMILIES["qwen3"](True)
+        untie_embeddings(model)
+        model.tie_weights(**tie)
+        assert model.lm_head.weight is not model.model.embed_tokens.weight
+        model.resize_token_embeddings(44, mean_resizing=False)
+        assert model.lm_head.weight is not model.model.embed_tokens.weight
 
 
 def test_the_base_in_autoregressive_mode_is_qwen3(tmp_path: Path) -> None:
@@ -238,6 +251,60 @@ def test_the_names_of_nemotron_labs_diffusion(tmp_path: Path) -> None:
     with torch.no_grad():
         got = backbone.head(backbone.hidden(ids, positions=index.expand_as(ids), mask=mask))
         torch.testing.assert_close(got, reference(ids).logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "clean"),
+    [({"ar_loss_weight": 1.0, "dlm_loss_weight": 0.3}, "token"), ({"ar_loss_weight": 0.0}, "block"), ({}, "block")],
+    ids=str,
+)
+def test_the_mode_of_inference_is_not_how_a_model_was_trained(tmp_path: Path, said: dict, clean: str) -> None:
+    """`bidirectional` in a published file, whatever its family: trained in blocks, and a hybrid if it had an AR loss."""
+    published_folder(tmp_path / "a", architectures=["SomeDiffusionModel"], **said)
+    loaded = load_checkpoint(tmp_path / "a")
+    assert (loaded.conversion.attention_pattern, loaded.conversion.clean) == ("block_clean", clean)
+    save_checkpoint(loaded.model, tmp_path / "b", loaded.conversion)
+    assert load_checkpoint(tmp_path / "b").conversion == loaded.conversion
+
+
+@pytest.mark.parametrize("layout", ["plain", "published"])
+@pytest.mark.parametrize("first", ["plain", "published"])
+def test_a_model_that_is_trained_on_says_how_last(tmp_path: Path, first: str, layout: str) -> None:
+    """What the file it began from says of its training does not outlive it."""
+    save_checkpoint(FAMILIES["qwen3"](False), tmp_path / "a", TRAINED, layout=first)
+    hybrid = Conversion(37, 16, clean="token", half_life_ratio=0.25)
+    save_checkpoint(load_checkpoint(tmp_path / "a").model, tmp_path / "b", hybrid, layout=layout)
+    assert load_checkpoint(tmp_path / "b").conversion == hybrid
+
+
+def test_stop_ids_of_published_folders_are_read(tmp_path: Path) -> None:
+    """They stand in generation_config.json, often more than one."""
+    published_folder(tmp_path / "a", eos_token_id=3)
+    (tmp_path / "a" / "generation_config.json").write_text(json.dumps({"eos_token_id": [3, 5], "pad_token_id": 6}))
+    first = load_checkpoint(tmp_path / "a")
+    save_checkpoint(first.model, tmp_path / "b", first.conversion)
+    save_checkpoint(first.model, tmp_path / "c", first.conversion, layout="published")
+    models = [first.model, *(load_checkpoint(tmp_path / name).model for name in "bc")]
+    for model in [*models, AutoModelForCausalLM.from_pretrained(tmp_path / "b")]:
+        assert (model.generation_config.eos_token_id, model.generation_config.pad_token_id) == ([3, 5], 6)
+    (tmp_path / "a" / "generation_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path / "a")
+
+
+def test_published_shards_are_read_as_one(tmp_path: Path) -> None:
+    """The published checkpoints come in several files."""
+    tensors = published_folder(tmp_path / "a")
+    names = sorted(tensors)
+    files = {name: f"model-{1 + i % 2:05d}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(files.values()):
+        held = {name: tensors[name] for name in names if files[name] == file}
+        save_file(held, tmp_path / "a" / file, metadata={"format": "pt"})
+    (tmp_path / "a" / "model.safetensors").unlink()
+    (tmp_path / "a" / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    state = load_checkpoint(tmp_path / "a").model.state_dict()
+    assert state.keys() == FAMILIES["qwen3"](False).state_dict().keys()
+    assert all(torch.equal(value, tensors[name]) for name, value in renamed(state).items())
 
 
 @pytest.mark.parametrize(
@@ -335,6 +402,10 @@ def test_adapters_are_merged_into_the_published_layout(tmp_path: Path) -> None:
         ({"attention_pattern": "bidirectional"}, {"context": "bidirectional"}),
         ({"attention_pattern": "block_noisy"}, {"context": "block_causal"}),
         ({"token_shift": True}, {"token_shift": True, "first_token": "commit"}),
+        (
+            {"attention_pattern": "autoregressive", "diffusion_weight": 0.0, "ar_weight": 1.0},
+            {"context": "causal", "mode": "autoregressive"},
+        ),
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ from ar_core.sampling import Sampler
 from ar_core.verification import speculative
 from dlm_text.efficient_dlm.decode import EfficientDLMDecodeConfig, generate
 from dlm_text.efficient_dlm.self_speculation import SelfSpeculation
+from torch import Tensor
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 SIZES = {
@@ -62,24 +63,34 @@ def recompute(
     size, start = config.diffusion_block_size, len(prompt)
     first = start if config.grid == "prompt" else start // size * size
     ids, passes = list(prompt), 0
+
+    def predicted(begin: int, end: int) -> tuple[Tensor, Tensor]:
+        """Confidence and token for positions 0 to `end`, of which those from `begin` on are the current block."""
+        index = torch.arange(end)
+        block = torch.div(index - first, size, rounding_mode="floor")
+        if config.context == "causal":
+            # Finished tokens see what is before them, the current block sees everything.
+            position = torch.where(index < begin, index, end - 1)
+            mask = Mask(causal(), Tokens(position=position), Tokens(position=index))
+        else:
+            rows = block.clamp(min=-1) if config.context == "bidirectional" else block
+            mask = Mask.self_attention(block_causal(), Tokens(block=rows))
+        logits = backbone.head(backbone.hidden(torch.tensor([ids[:end]]), positions=index[None], mask=mask))[0]
+        logits[:, MASK] = -torch.inf
+        return logits.softmax(-1).max(-1)
+
     for begin in range(first, start + n, size):
         end = min(begin + size, start + n)
         masked = [i for i in range(begin, end) if i >= len(ids)]
         ids += [MASK] * (begin + size - len(ids))
+        if config.first_token == "commit" and masked[0] == begin:
+            ids[begin] = int(predicted(begin, begin)[1][-1])
+            masked.remove(begin)
         number = 0
         while masked:
-            index = torch.arange(begin + size)
-            block = torch.div(index - first, size, rounding_mode="floor")
-            if config.context == "causal":
-                # Finished tokens see what is before them, the current block sees everything.
-                position = torch.where(index < begin, index, begin + size - 1)
-                mask = Mask(causal(), Tokens(position=position), Tokens(position=index))
-            else:
-                rows = block.clamp(min=-1) if config.context == "bidirectional" else block
-                mask = Mask.self_attention(block_causal(), Tokens(block=rows))
-            logits = backbone.head(backbone.hidden(torch.tensor([ids]), positions=index[None], mask=mask))[0]
-            logits[:, MASK] = -torch.inf
-            confidence, token = logits.softmax(-1).max(-1)
+            confidence, token = predicted(begin, begin + size)
+            if config.token_shift:
+                confidence, token = confidence.roll(1), token.roll(1)
             ranked = sorted(masked, key=lambda i: -float(confidence[i]))
             whole, rest = divmod(size, config.steps) if config.steps else (1, 0)
             least = max(1, whole + (number < rest))
@@ -105,6 +116,35 @@ def test_cached_equals_recomputed(backbone: HFBackbone, context: str, grid: str,
         decoded = generate(backbone, [prompt], config, stop=StopRule(frozenset(), 13))
         assert decoded.tokens[0] == expected
         assert decoded.stats.forwards["denoise"] == passes
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"first_token": "commit", "context": "causal"},
+        *({"first_token": "commit", "token_shift": True, "context": context} for context in CONTEXTS),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("grid", ["prompt", "absolute"])
+def test_first_tokens_of_the_pass_before(backbone: HFBackbone, changed: dict, grid: str) -> None:
+    """The first token of a block is the next-token prediction behind the finished tokens; the rest is denoised, at i or i-1."""
+    config = settings(grid=grid, **changed)
+    for prompt in prompts((3, 8)):
+        expected, passes = recompute(backbone, prompt, config, 18)
+        decoded = generate(backbone, [prompt], config, stop=StopRule(frozenset(), 18))
+        assert decoded.tokens[0] == expected
+        assert decoded.stats.forwards["denoise"] == passes
+        plain = settings(grid=grid, context=config.context)
+        assert generate(backbone, [prompt], plain, stop=StopRule(frozenset(), 18)).tokens[0] != expected
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_hybrids_in_blocks_of_one_are_autoregressive(backbone: HFBackbone, shift: bool) -> None:
+    """With first tokens from the commit pass nothing is left to denoise."""
+    config = settings(diffusion_block_size=1, context="causal", first_token="commit", token_shift=shift)
+    stop = StopRule(frozenset(range(0, 120, 19)), 17)
+    assert generate(backbone, prompts(), config, stop=stop).tokens == plain_ar(backbone, stop).tokens
 
 
 @pytest.mark.parametrize("context", ["block_causal", "causal"])
@@ -177,10 +217,40 @@ def test_ragged_batch_equals_rows_alone(backbone: HFBackbone, changed: dict) -> 
         assert len(tokens) == 20 or finish == "stop_id"
 
 
-@pytest.mark.parametrize("size", [1, 4, 64])
-def test_block_size_can_change_at_decoding(backbone: HFBackbone, size: int) -> None:
-    decoded = generate(backbone, prompts(), settings(diffusion_block_size=size), stop=StopRule(frozenset(), 19))
-    assert [len(tokens) for tokens in decoded.tokens] == [19] * 4
+@pytest.mark.parametrize("size", [1, 4, 5, 64])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_block_size_can_change_at_decoding(backbone: HFBackbone, size: int, context: str) -> None:
+    """Blocks of another size than in training, longer than the output as well: grid, masks and commits follow it."""
+    config = settings(diffusion_block_size=size, context=context)
+    decoded = generate(backbone, prompts(), config, stop=StopRule(frozenset(), 19))
+    assert decoded.tokens == [recompute(backbone, prompt, config, 19)[0] for prompt in prompts()]
+
+
+@torch.no_grad()
+def test_confidence_does_not_depend_on_the_temperature(backbone: HFBackbone) -> None:
+    """Released code: tokens are drawn at the temperature, and accepted by their probability at temperature 1."""
+    sampler, stop = Sampler(temperature=0.5), StopRule(frozenset(), 8)
+    (prompt,) = prompts((5,))
+    decoded = generate(backbone, [prompt], settings(threshold=1.0), stop=stop, sampler=sampler, seed=1, trace=True)
+    ids = torch.tensor([prompt + [MASK] * 8])
+    index = torch.arange(13)
+    mask = Mask.self_attention(block_causal(), Tokens(block=(index >= 5).long()))
+    logits = backbone.head(backbone.hidden(ids, positions=index[None], mask=mask))[0, 5:]
+    logits[:, MASK] = -torch.inf
+    (first,) = [entry for entry in decoded.trace.to_list() if entry["phase"] == "denoise"][:1]
+    (position,), (token,), (confidence,) = first["positions"], first["tokens"], first["confidences"]
+    raw, drawn = (float((logits[position] / t).softmax(-1)[token]) for t in (1.0, 0.5))
+    assert confidence == pytest.approx(raw, abs=1e-6)
+    assert abs(raw - drawn) > 0.05
+
+
+@pytest.mark.parametrize("changed", [{"mode": "autoregressive"}, {"mode": "self_speculation"}], ids=str)
+def test_modes_of_one_token_have_no_blocks(changed: dict) -> None:
+    """What is scored or sized by a method's blocks (likelihoods, room in the context) must not find any."""
+    assert settings().policy().block_size == 8
+    config = settings(context="causal", **changed)
+    assert config.policy() is None
+    assert config.draft_length == (7 if config.mode == "self_speculation" else 0)
 
 
 def plain_ar(backbone: HFBackbone, stop: StopRule, sampler: Sampler = Sampler(), seed: int = 0) -> Decoded:  # noqa: B008
@@ -248,10 +318,14 @@ def test_drafts_do_not_depend_on_batch_mates(backbone: HFBackbone) -> None:
         assert together[row][: len(full)] == full
 
 
-def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBackbone) -> None:
-    """The first draft behind a prompt: [last token, M, M, M] that sees the causal past, recomputed without a cache."""
+@pytest.mark.parametrize("shift", [False, True])
+def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBackbone, shift: bool) -> None:
+    """The first draft behind a prompt: [last token, M, M, M] that sees the causal past, recomputed without a cache.
+
+    With a token shift, the draft begins with what the last token's own row says.
+    """
     for prompt in prompts((1, 7, 20)):
-        proposer = Spy(backbone, mask_id=MASK, block_size=4)
+        proposer = Spy(backbone, mask_id=MASK, block_size=4, shift=shift)
         speculative(backbone, [prompt], proposer, stop=StopRule(frozenset(), 9), sampler=Sampler(), fallback=False)
         context, draft = proposer.seen[0][0]
         assert len(context) == len(prompt) + 1
@@ -262,9 +336,43 @@ def test_drafts_are_one_diffusion_pass_over_the_rest_of_a_block(backbone: HFBack
         mask = Mask(causal(), Tokens(position=position), Tokens(position=index))
         with torch.no_grad():
             hidden = backbone.hidden(torch.tensor([context + [MASK] * 3]), positions=index[None], mask=mask)
-            logits = backbone.head(hidden)[0, begin + 1 :]
+            logits = backbone.head(hidden)[0, begin : end - 1] if shift else backbone.head(hidden)[0, begin + 1 :]
         logits[:, MASK] = -torch.inf
         assert logits.argmax(-1).tolist() == draft
+
+
+def test_the_mask_token_is_never_drafted(backbone: HFBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However sure of it the model is: the verifier refuses it, and the draft would end there."""
+    original = backbone.head
+    monkeypatch.setattr(backbone, "head", lambda hidden: original(hidden) + 99.0 * (torch.arange(131) == MASK))
+    proposer = Spy(backbone, mask_id=MASK, block_size=4)
+    speculative(
+        backbone,
+        prompts(),
+        proposer,
+        stop=StopRule(frozenset(), 9),
+        sampler=Sampler(banned_ids=(MASK,)),
+        fallback=False,
+    )
+    drafts = [draft for rounds in proposer.seen.values() for _, draft in rounds]
+    assert len(drafts) > 8
+    assert not any(MASK in draft for draft in drafts)
+
+
+def test_self_speculation_drafts_as_the_model_was_trained(
+    backbone: HFBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    original = SelfSpeculation.__init__
+    monkeypatch.setattr(
+        SelfSpeculation, "__init__", lambda self, *a, **k: made.append(k["shift"]) or original(self, *a, **k)
+    )
+    for shift in (False, True):
+        first = "commit" if shift else "denoise"
+        config = settings(mode="self_speculation", context="causal", token_shift=shift, first_token=first)
+        stop = StopRule(frozenset(), 9)
+        assert generate(backbone, prompts(), config, stop=stop).tokens == plain_ar(backbone, stop).tokens
+    assert made == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +392,11 @@ def test_bad_settings_are_refused(values: dict, message: str) -> None:
 
 
 def test_mask_ids_outside_the_vocabulary_are_refused(backbone: HFBackbone) -> None:
-    for mode, context in (("diffusion", "block_causal"), ("self_speculation", "causal")):
+    for mode, context, said in (
+        ("diffusion", "block_causal", "mask id is 131, and"),
+        ("self_speculation", "causal", "mask_id is 131, and"),
+        ("autoregressive", "causal", "ids 131 are not to be generated, and"),
+    ):
         config = settings(mask_id=131, mode=mode, context=context)
-        with pytest.raises(ConfigError, match=r"mask.id is 131, and the model has ids 0 to 130"):
+        with pytest.raises(ConfigError, match=f"{said} the model has ids 0 to 130"):
             generate(backbone, prompts(), config, stop=StopRule(frozenset(), 4))

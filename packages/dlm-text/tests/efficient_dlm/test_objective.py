@@ -239,6 +239,20 @@ def test_shifted_loss_is_that_of_a_model_rolled_by_one(qwen3, make_sample, mask_
     assert shifted.prepare([sample], RNG).weights["masked"] == kept.sum()
 
 
+@pytest.mark.parametrize("normalisation", ["masked", "supervised", "tokens"])
+def test_shifted_counts_leave_out_what_has_no_predecessor(make_sample, mask_id: int, normalisation: str) -> None:
+    """The first token of each document, under `dream`; the number of all tokens stays."""
+    samples = [make_sample(i, 7, 12, prompt=0) for i in range(4)]
+    plain, shifted = (
+        objective(mask_id, token_shift=shift, normalisation=normalisation).prepare(samples, RNG)
+        for shift in (False, True)
+    )
+    hidden = plain.tensors["ids"][:, :19] == mask_id
+    left_out = {"masked": hidden[:, [0, 7]].sum().item(), "supervised": 8, "tokens": 0}
+    assert hidden[:, [0, 7]].any()
+    assert plain.weights["masked"] - shifted.weights["masked"] == left_out[normalisation]
+
+
 def _roll_streams(count: int):
     def roll(module, inputs, output):
         parts = output.last_hidden_state.chunk(count, dim=1)
@@ -248,11 +262,12 @@ def _roll_streams(count: int):
     return roll
 
 
+@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("options", PATTERNS, ids=str)
-def test_splitting_a_batch_changes_nothing(qwen3, make_sample, mask_id: int, options: dict) -> None:
+def test_splitting_a_batch_changes_nothing(qwen3, make_sample, mask_id: int, options: dict, apart: bool) -> None:
     """Oracle 17 and accumulation: the same noise, loss and gradient in one batch, in two, and one by one, ragged rows."""
     batch = [make_sample(i, 5 + i, 9 - i) for i in range(3)] + [make_sample(7, 21)]
-    obj = objective(mask_id, **options)
+    obj = objective(mask_id, document_mask=apart, **options)
     whole = step(qwen3, obj, batch)
     assert_same_step(step(qwen3, obj, batch[:1], batch[1:]), whole)
     assert_same_step(step(qwen3, obj, *[[sample] for sample in batch]), whole)
@@ -267,6 +282,8 @@ def test_noise_belongs_to_the_sample(make_sample, mask_id: int, apart: bool) -> 
     assert torch.equal(first[3:], again)
     other = objective(mask_id, document_mask=apart).prepare(samples, SampleRng(seed=6)).tensors["ids"]
     assert not torch.equal(first, other)
+    hidden = (first[:, :30] == mask_id).tolist()
+    assert all(hidden[i] != hidden[j] for i in range(6) for j in range(i))
 
 
 @pytest.mark.parametrize("options", PATTERNS, ids=str)

@@ -34,7 +34,7 @@ def run_pass(
         rows: the rows, in the order of `moves`.
         moves: row of the cache -> move. Lengths may differ in prefill only: shorter rows are filled up on the right,
             which is later overwritten and belongs to blocks that no real token of the pass sees.
-        policy: visibility and alignment of the logits.
+        policy: visibility, alignment of the logits, which confidence.
         sampler: draws; row by row, left to right.
 
     Returns:
@@ -69,7 +69,7 @@ def run_pass(
         return [], []
     logits = backbone.head(hidden.flatten(0, 1).index_select(0, index))
     generators = None if sampler.greedy else [row.generator for row, move in zip(rows, asked) for _ in move.targets]
-    picked, confidence = sampler.pick(logits, generators)
+    picked, confidence = sampler.pick(logits, generators, raw_confidence=policy.confidence == "raw")
     picked = sound_or_negative(picked, logits)
     if picked.device.type != "cpu":
         # One transfer for both: the bits of the confidences travel as integers.

@@ -11,6 +11,7 @@ Grid = Literal["absolute", "prompt"]
 FirstToken = Literal["commit", "denoise"]
 Context = Literal["block_causal", "bidirectional", "causal"]
 Commit = Literal["separate", "fused"]
+Confidence = Literal["drawn", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class BlockPolicy:
     | `shift` | True | False | False |
     | `first_token` | commit | denoise | denoise |
     | `steps` | None | None with a threshold, else given | given |
+    | `confidence` | drawn | raw | drawn or raw |
 
     Fast-dLLM v2: arXiv 2509.26328; Efficient-DLM: arXiv 2512.14067; DiffusionVL: arXiv 2512.15713.
     """
@@ -42,6 +44,9 @@ class BlockPolicy:
     floor of `steps`; minus infinity: the whole window."""
     strict: bool = False
     """Parity: accept on confidence > tau rather than >=, as published for Fast-dLLM v2 and DiffusionVL."""
+    confidence: Confidence = "drawn"
+    """At a positive temperature, a token's probability in the distribution that it was drawn from, or in the softmax at
+    temperature 1 without filters. The same at temperature 0; M has no share in either."""
     steps: int | None = None
     """Passes that a block is spread over: pass i accepts at least D // steps (+ 1 while i < D mod steps) of the most
     confident positions. None: at least the single most confident one."""
@@ -73,6 +78,7 @@ class BlockPolicy:
             ("context", self.context, get_args(Context)),
             ("first_token", self.first_token, get_args(FirstToken)),
             ("commit", self.commit, get_args(Commit)),
+            ("confidence", self.confidence, get_args(Confidence)),
         ):
             if value not in choices:
                 raise ConfigError(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from ar_core.errors import CheckpointError
@@ -92,11 +99,12 @@ def _load(
     config.__dict__.pop("auto_map", None)
     renamed = published_keys(config)
     loader: Any = AutoModelForCausalLM
-    tensors = None
+    folder = tensors = None
     if renamed is not None:
         # Auto classes read files themselves, under the names that those have.
         loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        tensors = renamed.to_ours(read_checkpoint(where if isinstance(where, Path) else _downloaded(where)))
+        folder = where if isinstance(where, Path) else _downloaded(where)
+        tensors = renamed.to_ours(read_checkpoint(folder))
     try:
         # Keys that a checkpoint lacks are filled from the global generator before they are reported.
         with quiet(), torch.random.fork_rng(devices=[]):
@@ -110,6 +118,9 @@ def _load(
                 ignore_mismatched_sizes=True,
                 trust_remote_code=False,
             )
+            if folder is not None and (folder / "generation_config.json").is_file():
+                # Read with the weights otherwise; it may hold more stop ids than the tokenizer.
+                found[0].generation_config = GenerationConfig.from_pretrained(folder)
     except Exception as error:
         raise CheckpointError(
             f"The checkpoint {source!r} cannot be read ({_first_line(error)}); give a complete model in Hugging Face "

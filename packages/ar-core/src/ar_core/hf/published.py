@@ -3,6 +3,7 @@
 from typing import Any
 
 import transformers
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from ar_core.errors import UnsupportedModelError
@@ -14,6 +15,7 @@ __all__ = [
     "FAST_DLLM_MASK_TOKEN",
     "Fast_dLLM_QwenConfig",
     "Fast_dLLM_QwenForCausalLM",
+    "base_fields",
     "older_fields",
     "published_keys",
     "register_published",
@@ -45,6 +47,17 @@ def register_published() -> None:
     """Let transformers' auto classes read the published types; calling it again changes nothing."""
     AutoConfig.register(Fast_dLLM_QwenConfig.model_type, Fast_dLLM_QwenConfig, exist_ok=True)
     AutoModelForCausalLM.register(Fast_dLLM_QwenConfig, Fast_dLLM_QwenForCausalLM, exist_ok=True)
+
+
+def base_fields(model: nn.Module) -> dict[str, Any]:
+    """Fields of `config.json` that name what transformers knows, for a model that was read under a published name.
+
+    Args:
+        model: a transformers model.
+    """
+    if isinstance(model, Fast_dLLM_QwenForCausalLM):
+        return {"model_type": Qwen2Config.model_type, "architectures": [Qwen2ForCausalLM.__name__]}
+    return {}
 
 
 def older_fields(config: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ar_core.errors import CheckpointError
+from ar_core.hf.published import base_fields
 from ar_core.io import KeyMap, atomic_directory
 
 __all__ = ["save_pretrained"]
@@ -24,7 +25,8 @@ def save_pretrained(
 ) -> None:
     """Write weights, config and tokenizer as one folder that appears only when complete.
 
-    Any Hugging Face tool loads it; nothing in it mentions our attention.
+    Any Hugging Face tool loads it; nothing in it mentions our attention, nor the published name of a type that transformers
+    does not have, unless `extra_config` gives it.
 
     Args:
         model: a transformers model; adapters of a peft model are merged into a copy first.
@@ -49,9 +51,9 @@ def save_pretrained(
         plain.save_pretrained(folder, **({} if key_map is None else {"state_dict": _renamed(plain, key_map)}))
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        if extra_config:
+        if changed := {**base_fields(plain), **(extra_config or {})}:
             path = folder / "config.json"
-            fields = {**json.loads(path.read_text(encoding="utf-8")), **extra_config}
+            fields = {**json.loads(path.read_text(encoding="utf-8")), **changed}
             path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

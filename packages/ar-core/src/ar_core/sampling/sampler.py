@@ -72,25 +72,32 @@ class Sampler:
             scores = keep_min_p(scores, self.min_p)
         return scores
 
-    def pick(self, logits: Tensor, generators: Sequence[Generator] | None = None) -> tuple[Tensor, Tensor]:
+    def pick(
+        self, logits: Tensor, generators: Sequence[Generator] | None = None, *, raw_confidence: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Choose a token for each row of logits.
 
         Args:
             logits: `[R, V]`.
             generators: one per row (the same object may serve several; it is drawn from in row order); needed if
                 `temperature > 0`.
+            raw_confidence: confidences from the softmax at temperature 1 and without filters, however the token was
+                drawn.
 
         Returns:
             tokens int64 `[R]` and confidences `[R]`: the probability of the chosen token in the distribution it was drawn
-            from (at temperature 0: in the softmax over all ids that are not banned).
+            from (at temperature 0, and with `raw_confidence`: in the softmax over all ids that are not banned).
 
         Raises:
-            ConfigError: the temperature is positive and there is not one generator per row.
+            ConfigError: the temperature is positive and there is not one generator per row; or a banned id is no id of the
+                model.
         """
         scores = self.filtered(logits)
         probabilities = scores.softmax(-1)
         # From the logits: two that differ may have equal probabilities once rounded.
         tokens = scores.argmax(-1) if self.greedy else draw(probabilities, generators)
+        if raw_confidence and not self.greedy:
+            probabilities = self._allowed(logits).softmax(-1)
         return tokens, probabilities.gather(-1, tokens[:, None])[:, 0]
 
     def choose(self, logits: Tensor, generators: Sequence[Generator] | None = None) -> Tensor:
@@ -102,6 +109,11 @@ class Sampler:
     def _allowed(self, logits: Tensor) -> Tensor:
         scores = logits if logits.dtype == torch.float64 else logits.float()
         if self.banned_ids:
+            if not 0 <= min(self.banned_ids) <= max(self.banned_ids) < scores.shape[-1]:
+                raise ConfigError(
+                    f"The ids {', '.join(map(str, self.banned_ids))} are not to be generated, and the model has ids 0 to "
+                    f"{scores.shape[-1] - 1}; give ids that it has, such as the mask token that it was trained with."
+                )
             scores = scores.index_fill(-1, _index(self.banned_ids, scores.device), -math.inf)
         return scores
 

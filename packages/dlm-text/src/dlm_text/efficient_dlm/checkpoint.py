@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import load_causal_lm, save_pretrained
-from ar_core.hf.published import EFFICIENT_DLM, ENCODER_KEYS, older_fields
+from ar_core.hf.published import EFFICIENT_DLM, ENCODER_KEYS, older_fields, published_keys
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -71,16 +71,17 @@ class Conversion:
         Raises:
             CheckpointError: the checkpoint was not converted, in a way that we do not know, or names no mask token.
         """
-        published = EFFICIENT_DLM in (config.architectures or ())
-        paradigm = getattr(config, "training_paradigm", None) or getattr(config, "dlm_paradigm", None)
+        published = published_keys(config) is not None
+        trained = getattr(config, "training_paradigm", None)
+        paradigm = trained or getattr(config, "dlm_paradigm", None)
         if paradigm is None and not published:
             raise CheckpointError(
                 f"the checkpoint {str(source)!r} has no dlm_paradigm in its config.json, so it was never converted: convert "
                 "it with the recipe efficient_dlm, or decode it one token at a time"
             )
-        if published and paradigm in (None, "bidirectional") and not hasattr(config, "training_paradigm"):
-            # Published files name the mode of their prefill here; they were trained as block_diff.
-            paradigm = "block_diff"
+        if published and trained is None and paradigm in (None, "bidirectional"):
+            # Published files name the mode of their prefill here; they were trained in blocks, hybrids with an AR loss.
+            paradigm = "sbd_block_diff" if getattr(config, "ar_loss_weight", None) else "block_diff"
         if paradigm not in PARADIGMS:
             raise CheckpointError(
                 f"the checkpoint {str(source)!r} has dlm_paradigm {paradigm!r}, which is not supported: it must be one of "
@@ -103,7 +104,10 @@ class Conversion:
         )
 
     def fields(self) -> dict[str, Any]:
-        """The same as fields of `config.json`, under the published names."""
+        """The same as fields of `config.json`, under the published names.
+
+        The published code reads its mode of inference from `dlm_paradigm`; `training_paradigm` is a field of ours.
+        """
         (paradigm,) = (name for name, meant in PARADIGMS.items() if meant == (self.attention_pattern, self.clean))
         return {
             "block_size": self.diffusion_block_size,
@@ -111,6 +115,7 @@ class Conversion:
             "dlm_type": "dream" if self.token_shift else "llada",
             "mask_token_id": self.mask_id,
             "tok_mask_half_life_ratio": self.half_life_ratio,
+            "training_paradigm": paradigm,
         }
 
 
@@ -176,12 +181,12 @@ def save_checkpoint(
         model,
         directory,
         tokenizer=tokenizer,
-        extra_config={**conversion.fields(), **_published_fields(base.config, conversion)},
+        extra_config={**conversion.fields(), **_published_fields(base.config)},
         key_map=ENCODER_KEYS,
     )
 
 
-def _published_fields(config: Any, conversion: Conversion) -> dict[str, Any]:
+def _published_fields(config: Any) -> dict[str, Any]:
     return {
         "architectures": [EFFICIENT_DLM],
         "auto_map": {
@@ -192,9 +197,7 @@ def _published_fields(config: Any, conversion: Conversion) -> dict[str, Any]:
         "adaptive_mask_rate": False,
         "disable_qk_norm": False,
         "dlm_arch": "encoder",
-        # The published code reads its mode of inference here; how the model was trained has a field of ours.
         "dlm_paradigm": "bidirectional",
-        "training_paradigm": conversion.fields()["dlm_paradigm"],
         "prefix_ratio": 0.8,
         "random_length_prob": 0,
         "tie_word_embeddings": False,

@@ -44,7 +44,8 @@ class EfficientDLMDecodeConfig:
 
     threshold: float = 0.9
     """tau: a masked position is accepted at this confidence, and the most confident one in any case; 1: one token a pass.
-    The paper's dial between accuracy and tokens per forward."""
+    The paper's dial between accuracy and tokens per forward. Confidence is a token's probability at temperature 1 whatever
+    the sampler's is, as in the released code."""
 
     steps: int | None = None
     """Passes that a block is spread over: pass i accepts at least L' // steps positions (+ 1 while i < L' mod steps). None:
@@ -85,7 +86,7 @@ class EfficientDLMDecodeConfig:
             raise ConfigError(
                 f"diffusion_block_size is {self.diffusion_block_size}, which leaves no place for a draft: give 2 or more"
             )
-        self.policy()
+        self._blocks()
 
     @staticmethod
     def of_checkpoint(config: Any, tokenizer: Any) -> dict[str, Any]:
@@ -100,7 +101,10 @@ class EfficientDLMDecodeConfig:
         found = Conversion.of_checkpoint(config, config.name_or_path or config.model_type)
         hybrid = found.clean == "token" or found.attention_pattern == "autoregressive"
         whole = found.attention_pattern == "bidirectional"
+        # Trained without noise, a model has no mode but one.
+        only: dict[str, Any] = {"mode": "autoregressive"} if found.attention_pattern == "autoregressive" else {}
         return {
+            **only,
             "mask_id": found.mask_id,
             "diffusion_block_size": found.diffusion_block_size,
             "context": "causal" if hybrid else "bidirectional" if whole else "block_causal",
@@ -108,8 +112,16 @@ class EfficientDLMDecodeConfig:
             "first_token": "commit" if found.token_shift else "denoise",
         }
 
-    def policy(self) -> BlockPolicy:
-        """These settings for the block decoder."""
+    @property
+    def draft_length(self) -> int:
+        """Tokens that a verifying pass holds beside the last one."""
+        return self.diffusion_block_size - 1 if self.mode == "self_speculation" else 0
+
+    def policy(self) -> BlockPolicy | None:
+        """These settings for the block decoder; None for the modes that have no blocks."""
+        return self._blocks() if self.mode == "diffusion" else None
+
+    def _blocks(self) -> BlockPolicy:
         return BlockPolicy(
             block_size=self.diffusion_block_size,
             mask_id=self.mask_id,
@@ -120,6 +132,7 @@ class EfficientDLMDecodeConfig:
             shift=self.token_shift,
             first_token=self.first_token,
             commit=self.commit,
+            confidence="raw",
         )
 
 
@@ -150,11 +163,12 @@ def generate(
         Tokens and statistics; passes that drafted count as "draft", beside those of the verifier.
     """
     sampler = sampler or Sampler()
-    if config.mode == "diffusion":
+    policy = config.policy()
+    if policy is not None:
         return decode_blocks(
             backbone,
             prompts,
-            config.policy(),
+            policy,
             stop=stop,
             sampler=sampler,
             seed=seed,
@@ -166,7 +180,9 @@ def generate(
     if config.mode == "autoregressive":
         return autoregressive(backbone, prompts, stop=stop, sampler=sampler, seed=seed, on_token=on_token, trace=trace)
 
-    proposer = SelfSpeculation(backbone, mask_id=config.mask_id, block_size=config.diffusion_block_size)
+    proposer = SelfSpeculation(
+        backbone, mask_id=config.mask_id, block_size=config.diffusion_block_size, shift=config.token_shift
+    )
     # No fall-back: it would shorten drafts that are paid for by then.
     decoded = speculative(
         backbone,

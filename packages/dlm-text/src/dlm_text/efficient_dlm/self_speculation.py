@@ -24,6 +24,7 @@ class SelfSpeculation:
         backbone: the model that is verified; its own cache comes through `share`.
         mask_id: id of M; never drafted.
         block_size: D, tokens of a draft pass, at least 2.
+        shift: for models whose logits at position i-1 predict token i (`token_shift` in training).
 
     Raises:
         ConfigError: a value is out of range.
@@ -31,7 +32,7 @@ class SelfSpeculation:
 
     wants_hidden = False
 
-    def __init__(self, backbone: Backbone, *, mask_id: int, block_size: int = 32) -> None:
+    def __init__(self, backbone: Backbone, *, mask_id: int, block_size: int = 32, shift: bool = False) -> None:
         if block_size < 2:
             raise ConfigError(
                 f"block_size is {block_size}, which leaves no place for a draft behind the last token: give 2 or more"
@@ -44,6 +45,7 @@ class SelfSpeculation:
         self.backbone = backbone
         self.mask_id = mask_id
         self.block_size = block_size
+        self.shift = shift
         self.stats = DecodeStats()
         """Passes spent on drafts since `begin`, phase "draft"; the verifier counts its own."""
         self._cache: WindowedKVCache | None = None
@@ -79,7 +81,7 @@ class SelfSpeculation:
                 cache=cache,
             )
             cache.keep(0)
-            logits = self.backbone.head(hidden[:, 1:])
+            logits = self.backbone.head(hidden[:, :-1] if self.shift else hidden[:, 1:])
             logits[..., self.mask_id] = -torch.inf
             drafts = sound_or_negative(logits.argmax(-1).flatten(), logits.flatten(0, 1)).view(-1, drafted).tolist()
         for draft in drafts:

@@ -128,8 +128,6 @@ def save_checkpoint(
         fields = _published_fields(base.config, tokenizer, mask_id)
     else:
         fields = {"small_block_size": sub_block_size, "mask_token_id": mask_id}
-        if isinstance(base, Fast_dLLM_QwenForCausalLM):
-            fields |= {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}
     save_pretrained(model, directory, tokenizer=tokenizer, extra_config={"bd_size": diffusion_block_size, **fields})
 
 
