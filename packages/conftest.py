@@ -60,8 +60,7 @@ class RenewalModel:
         marks = ((ids + 1) * (positions % 3 * 37 + 11)).to(self.dtype)
         places = positions.to(self.dtype)
         keys, values = (
-            stored[:, 0, None, :, 0]
-            for stored in cache.update(0, marks[:, None, :, None], places[:, None, :, None])
+            stored[:, 0, None, :, 0] for stored in cache.update(0, marks[:, None, :, None], places[:, None, :, None])
         )
         seen = torch.ones(1, 1, cache.visibles[0], dtype=torch.bool) if mask is None else mask.dense()[:, 0]
         together = seen & (torch.div(values, 3, rounding_mode="floor") == ((positions + 1) // 3)[..., None])

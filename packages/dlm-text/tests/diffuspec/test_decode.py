@@ -66,6 +66,7 @@ def test_the_registered_decoder_is_lossless(verifier, greedy, source, settings):
     )
     assert got.tokens == greedy()
     assert [[t for row, ts in trace if row == number for t in ts] for number in range(3)] == got.tokens
+    assert got.stats.drafter == {"forwards": got.drafting.forwards, "tokens": got.drafting.tokens}
     assert got.drafting.forwards > 0
     assert {"prefill", "verify", "draft", "search"} <= got.stats.seconds.keys()
     counted = got.drafting.to_dict()

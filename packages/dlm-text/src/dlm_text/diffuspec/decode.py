@@ -83,6 +83,7 @@ def generate(
     search = proposer.stats.seconds["search"]
     decoded.stats.seconds["search"] += search
     decoded.stats.seconds["draft"] -= search
+    decoded.stats.drafter.update(forwards=proposer.stats.forwards, tokens=proposer.stats.tokens)
     return DiffuSpecDecoded(decoded.tokens, decoded.finish, decoded.stats, decoded.trace, proposer.stats)
 
 

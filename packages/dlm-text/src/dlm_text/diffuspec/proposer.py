@@ -86,7 +86,7 @@ class DiffuSpecProposer:
         self._pending = {}
 
     def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
-        """Draft for every row whose k is not 0; one read on the host for paths, two for trees."""
+        """Draft for every row whose k is not 0; one read on the host."""
         wanted = [
             min(self.length.next(row, len(context)), limit, self.drafter.room(len(context)))
             for row, context, limit in zip(rows, contexts, limits, strict=True)
@@ -154,8 +154,7 @@ class DiffuSpecProposer:
         trees = build_trees(
             candidates, self.proxy, contexts, nodes=settings.tree_nodes, drafter_weight=settings.drafter_weight
         )
-        generated = candidates.generated.tolist()
-        return [(Draft(tokens, parents), most) for (tokens, parents), most in zip(trees, generated, strict=True)]
+        return [(Draft(tokens, parents), generated) for tokens, parents, generated in trees]
 
 
 def _agreed(draft: Draft, accepted: Sequence[int]) -> int:
