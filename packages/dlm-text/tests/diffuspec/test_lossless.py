@@ -226,6 +226,7 @@ class Noise:
 SAMPLED = {
     "path": SearchSettings(),
     "tree": SearchSettings(tree_nodes=4),
+    "marginal": SearchSettings(draft_temperature=1.5),
 }
 
 
@@ -239,14 +240,14 @@ SAMPLED = {
 def test_the_joint_distribution_of_three_tokens_is_the_verifiers(renewal_model, compare_with_joint, name, draws):
     """Oracle 10: fifty draws a row."""
     model, sampler, rows = renewal_model(6, seed=5), Sampler(temperature=0.9, top_p=0.98), 4000
-    proposer = DiffuSpecProposer(Noise(), UniformProxy(6), FixedLength(3), settings=SAMPLED[name])
+    proposer = DiffuSpecProposer(Noise(), UniformProxy(6), FixedLength(3), settings=SAMPLED[name], seed=20)
     got = speculative(
         model,
         [list(model.prompt)] * rows,
         proposer,
         stop=StopRule(frozenset(), 3 * draws // rows),
         sampler=sampler,
-        seed=list(SAMPLED).index(name) + 20,
+        seed=20,
         fallback=False,
     )
     assert 0.05 < got.stats.accepted_at[1] / got.stats.drafted_at[1] < 0.95
@@ -254,6 +255,24 @@ def test_the_joint_distribution_of_three_tokens_is_the_verifiers(renewal_model, 
     assert seen == draws
     assert p > 1e-3
     assert variation <= (0.01 if draws == 200_000 else 0.02)
+
+
+def test_drawn_drafts_are_the_same_in_a_batch_and_alone_and_end_with_a_stop():
+    def drafts(rows):
+        settings = SearchSettings(draft_temperature=3.0)
+        proposer = DiffuSpecProposer(
+            Noise(), UniformProxy(6), FixedLength(3), stop_ids={2}, settings=settings, seed=[row + 5 for row in rows]
+        )
+        proposer.begin([[1]] * len(rows))
+        found = [proposer.propose(range(len(rows)), [[1]] * len(rows), [3] * len(rows)) for _ in range(3)]
+        return [[list(one[slot].tokens) for one in found] for slot in range(len(rows))]
+
+    together = drafts(range(30))
+    assert together[::7] == [drafts([row])[0] for row in range(0, 30, 7)]
+    flat = [tokens for row in together for tokens in row]
+    assert len(set(map(tuple, flat))) > 20
+    assert any(tokens[-1] == 2 for tokens in flat)
+    assert all(2 not in tokens[:-1] and (tokens[-1] == 2 or len(tokens) == 3) for tokens in flat)
 
 
 @pytest.mark.parametrize("settings", SAMPLED.values(), ids=SAMPLED)
