@@ -80,6 +80,7 @@ class Arm:
             "seconds": self.seconds,
             "tokens_per_second": self.tokens_per_second,
             "accepted": {str(tokens): count for tokens, count in sorted(self.stats.accepted.items())},
+            "drafts": self.stats.drafts(),
             "collapse": asdict(self.collapse),
             "tokens_per_forward_by_category": {
                 name: stats.tokens_per_forward for name, stats in sorted(self.categories.items())

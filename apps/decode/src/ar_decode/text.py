@@ -161,6 +161,13 @@ def statistics_table(stats: DecodeStats, method: Method) -> Table:
     table.add_row("tokens per forward", f"{stats.tokens_per_forward:.2f} (prefill counted)")
     table.add_row("tokens per second", f"{stats.tokens_per_second:.1f} (generated tokens; {times})")
     table.add_row("tokens fixed by a pass", fixed)
+    if drafts := stats.drafts():
+        spent = ", ".join(f"{name} {count}" for name, count in stats.drafter.items())
+        table.add_row(
+            "drafts judged",
+            f"{drafts['judged']} of {drafts['mean_length']:.1f} tokens, {drafts['mean_accepted']:.2f} of them right"
+            + (f" (drafter: {spent})" if spent else ""),
+        )
     return table
 
 

@@ -30,6 +30,8 @@ def test_statistics_survive_json():
     with stats.forward("verify", 2, 5):
         pass
     stats.accept(3)
+    stats.judge(4, 2)
+    stats.drafter.update(forwards=1, tokens=9)
     again = DecodeStats.from_dict(json.loads(json.dumps(stats.to_dict())))
     assert again == stats
 

@@ -1,145 +1,146 @@
 """At a positive temperature the joint distribution of the output is the verifier's own: chi-square over three tokens."""
 
-from collections import Counter
-from itertools import product
-
 import pytest
 import torch
-from ar_core.decoding import DecodeStats, StopRule, autoregressive
+from ar_core.decoding import StopRule, autoregressive
 from ar_core.errors import ConfigError
-from ar_core.sampling import Sampler, row_seed
+from ar_core.sampling import Sampler
 from ar_core.verification import Draft, Jacobi, MultiBlock, NgramLookup, Recycling, speculative
 
-V, DRAWS = 6, 200_000
+V, ROWS = 6, 4000
+# Each row is fifty draws of three tokens, so that there are 2·10⁵.
+LENGTH, DRAWS = 150, 200_000
 FEWER = 20_000
-# One token of the prefill, two that are drafted, one more of the verifier; the last three are examined.
-LENGTH, EXAMINED = 4, slice(1, 4)
-PROMPT = [2, 5]
-SAMPLER = Sampler(temperature=0.7, top_p=0.95)
-DRAFT = [1, 4]
-TREE = Draft([1, 3, 4, 0, 4, 5], [-1, -1, 0, 0, 1, 1])
-DENSITIES = torch.tensor([[0.1, 0.3, 0.05, 0.25, 0.2, 0.1], [0.3, 0.02, 0.18, 0.1, 0.25, 0.15]], dtype=torch.float64)
+SAMPLER = Sampler(temperature=0.9, top_p=0.98)
+DENSITIES = torch.tensor([[0.3, 0.1, 0.05, 0.15, 0.2, 0.2], [0.3, 0.02, 0.18, 0.1, 0.25, 0.15]], dtype=torch.float64)
+TREE = Draft([0, 5, 4, 3, 4, 5, 1], [-1, -1, 0, 0, 1, 1, 3])
 
 
 class Fixed:
-    """Always drafts the same for a place, whatever was accepted; a tree only at the first place."""
+    """Always drafts the same behind a context of that length, whatever it holds."""
 
     wants_hidden = False
 
     def __init__(self, kind):
         self.kind = kind
+        self.draws = kind == "drawn"
         self.generator = torch.Generator().manual_seed(123)
 
     def begin(self, prompts):
         pass
 
     def propose(self, rows, contexts, limits):
-        begins = [len(context) - len(PROMPT) - 1 for context in contexts]
         if self.kind == "drawn":
             drawn = torch.multinomial(DENSITIES, len(rows), replacement=True, generator=self.generator).T.tolist()
-            return [
-                Draft(tokens[at:], densities=DENSITIES[at:]).cut(limit)
-                for tokens, at, limit in zip(drawn, begins, limits, strict=True)
-            ]
+            return [Draft(tokens, densities=DENSITIES).cut(limit) for tokens, limit in zip(drawn, limits, strict=True)]
         if self.kind == "paper":
-            return [Draft(DRAFT[at:], left_to_right=DENSITIES[at:]) for at in begins]
+            return [Draft([0, 4], left_to_right=DENSITIES)] * len(rows)
         if self.kind == "tree":
-            return [TREE if at == 0 else DRAFT[at:] for at in begins]
-        return [DRAFT[at:] for at in begins]
+            return [TREE if len(context) % 3 < 2 else [0, 5] for context in contexts]
+        return [[0, 4]] * len(rows)
 
     def observe(self, row, accepted, rest, hidden=None):
         pass
 
 
-def conditional(model, context):
-    """The verifier's filtered distribution [V] behind ``context``, without a cache."""
-    mark = sum((token + 1) * (position * 37 + 11) for position, token in enumerate(context))
-    logits = model.head(torch.tensor([[float(mark)]], dtype=model.dtype))
-    return SAMPLER.filtered(logits).softmax(-1)[0]
+class Leaning(Jacobi):
+    """Draws from densities that lean on the verifier's guesses of the last pass."""
+
+    draws = True
+
+    def begin(self, prompts):
+        super().begin(prompts)
+        self.generator = torch.Generator().manual_seed(1)
+
+    def propose(self, rows, contexts, limits):
+        chains = super().propose(rows, contexts, limits)
+        longest = max(map(len, chains))
+        if longest == 0:
+            return chains
+        guesses = torch.tensor([[*chain, *[0] * (longest - len(chain))] for chain in chains])
+        lean = torch.nn.functional.one_hot(guesses, V)
+        densities = 0.7 * lean.double() + 0.3 / V
+        drawn = torch.multinomial(densities.flatten(0, 1), 1, generator=self.generator).view(guesses.shape).tolist()
+        return [
+            Draft(tokens, densities=own).cut(len(chain))
+            for tokens, own, chain in zip(drawn, densities, chains, strict=True)
+        ]
+
+
+PROPOSERS = {
+    "lookup": lambda: NgramLookup(draft_length=6),
+    "jacobi": Jacobi,
+    "block": lambda: MultiBlock(block_length=3, blocks=1, init="random_vocab", vocab_size=V),
+    "multiblock": lambda: MultiBlock(block_length=4, spawn_ratio=0.5),
+    "recycling": lambda: Recycling(Jacobi(draft_length=4), pool=2),
+    "multiblock and recycling": lambda: Recycling(MultiBlock(block_length=3, init="prompt_sample")),
+    "chain": lambda: Fixed("chain"),
+    "tree": lambda: Fixed("tree"),
+    "drawn": lambda: Fixed("drawn"),
+    "leaning": lambda: Leaning(draft_length=3),
+}
 
 
 @pytest.fixture
-def model(table_model):
-    return table_model(vocab_size=V, seed=5, scale=1.0)
+def model(renewal_model):
+    return renewal_model(V, seed=5)
 
 
-@pytest.fixture
-def joint(model):
-    """Exact probability of each of the V³ outcomes of the examined tokens, the first one summed out."""
-    probabilities = dict.fromkeys(product(range(V), repeat=3), 0.0)
-
-    def spread(tokens, p):
-        if len(tokens) == LENGTH:
-            probabilities[tokens[EXAMINED]] += p
-            return
-        for token, q in enumerate(conditional(model, [*PROMPT, *tokens]).tolist()):
-            if q > 0:
-                spread((*tokens, token), p * q)
-
-    spread((), 1.0)
-    return probabilities
-
-
-def p_value(outputs, joint):
-    """Of Pearson's chi-square; outcomes expected fewer than 5 times are pooled, impossible ones are an error."""
-    counts = dict.fromkeys(joint, 0)
-    for tokens in outputs:
-        counts[tuple(tokens[EXAMINED])] += 1
-    assert all(count == 0 for tokens, count in counts.items() if joint[tokens] == 0)
-    rare = [t for t, p in joint.items() if 0 < p * len(outputs) < 5]
-    cells = [(counts[t], p * len(outputs)) for t, p in joint.items() if p * len(outputs) >= 5]
-    cells.append((sum(counts[t] for t in rare), sum(joint[t] for t in rare) * len(outputs)))
-    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells if expected > 0)
-    freedom = torch.tensor((len(cells) - 1) / 2, dtype=torch.float64)
-    return float(torch.special.gammaincc(freedom, torch.tensor(statistic / 2, dtype=torch.float64)))
-
-
-def decode(model, kind, draws, **how):
-    """Tokens and statistics of all draws, in batches that the memory's collector does not mind."""
-    stop, proposer, batch = StopRule(frozenset(), LENGTH), Fixed(kind), 4000
-    tokens, stats = [], DecodeStats()
-    for begin in range(0, draws, batch):
-        seeds = [row_seed(7, begin + i) for i in range(batch)]
-        got = speculative(
-            model, [PROMPT] * batch, proposer, stop=stop, sampler=SAMPLER, seed=seeds, fallback=False, **how
-        )
-        tokens += got.tokens
-        stats += got.stats
-    return tokens, stats
+def decode(model, proposer, draws, **how):
+    return speculative(
+        model,
+        [list(model.prompt)] * ROWS,
+        proposer,
+        stop=StopRule(frozenset(), 3 * draws // ROWS),
+        sampler=SAMPLER,
+        fallback=False,
+        **{"seed": 7, **how},
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "draws"),
+    ("name", "draws"),
     [
-        pytest.param("drawn", DRAWS, marks=pytest.mark.slow),
-        pytest.param("tree", DRAWS, marks=pytest.mark.slow),
-        ("chain", FEWER),
+        *(
+            pytest.param(name, DRAWS, marks=pytest.mark.slow)
+            for name in ("lookup", "jacobi", "multiblock", "recycling", "chain", "tree", "drawn", "leaning")
+        ),
+        ("recycling", FEWER),
+        ("drawn", FEWER),
+        ("leaning", FEWER),
     ],
 )
-def test_the_joint_distribution_is_the_verifiers(model, joint, kind, draws):
-    assert sum(joint.values()) == pytest.approx(1)
-    tokens, stats = decode(model, kind, draws)
-    # Some drafts were accepted in full and some rejected at once, else nothing was tested.
-    assert stats.accepted[3] > draws / 100
-    assert stats.accepted_at[1] < 0.9 * stats.drafted_at[1]
-    assert p_value(tokens, joint) > 1e-3
-    pairs = dict.fromkeys(product(range(V), repeat=2), 0.0)
-    for outcome, probability in joint.items():
-        pairs[outcome[:2]] += probability
-    seen = Counter(tuple(row[1:3]) for row in tokens)
-    assert sum(abs(seen[pair] / draws - p) for pair, p in pairs.items()) / 2 <= (0.01 if draws == DRAWS else 0.03)
+def test_the_joint_distribution_is_the_verifiers(model, compare_with_joint, name, draws):
+    """Every proposer draws other numbers."""
+    assert model.joint(SAMPLER).sum() == pytest.approx(1)
+    got = decode(model, PROPOSERS[name](), draws, seed=list(PROPOSERS).index(name))
+    # Some drafts were right and some wrong, else nothing was tested.
+    assert 0.05 < got.stats.accepted_at[1] / got.stats.drafted_at[1] < 0.95
+    assert got.stats.accepted_at[2] > 0.01 * draws
+    seen, p, variation = compare_with_joint(got.tokens, model.joint(SAMPLER))
+    assert seen == draws
+    assert p > 1e-3
+    assert variation <= (0.01 if draws == DRAWS else 0.02)
 
 
-def test_the_papers_rule_is_biased_and_used_only_under_its_name(model, joint):
-    assert p_value(decode(model, "paper", FEWER, acceptance="paper_l2r_biased")[0], joint) < 1e-6
-    few = {"stop": StopRule(frozenset(), LENGTH), "sampler": SAMPLER, "seed": 7}
-    lossless = speculative(model, [PROMPT] * 500, Fixed("paper"), fallback=False, **few)
-    assert lossless.tokens == autoregressive(model, [PROMPT] * 500, **few).tokens
+@pytest.mark.parametrize("draws", [pytest.param(DRAWS, marks=pytest.mark.slow), FEWER])
+def test_the_papers_rule_is_biased_and_used_only_under_its_name(model, compare_with_joint, draws):
+    biased = decode(model, Fixed("paper"), draws, acceptance="paper_l2r_biased")
+    _, p, variation = compare_with_joint(biased.tokens, model.joint(SAMPLER))
+    assert p < 1e-6
+    assert variation > 0.05
+
+
+def test_without_its_name_the_papers_densities_are_not_read(model):
+    few = {"stop": StopRule(frozenset(), 9), "sampler": SAMPLER, "seed": 7}
+    prompts = [list(model.prompt)] * 300
+    lossless = speculative(model, prompts, Fixed("paper"), fallback=False, **few)
+    assert lossless.tokens == autoregressive(model, prompts, **few).tokens
 
 
 def test_an_unknown_rule_is_refused(model):
     with pytest.raises(ConfigError, match="acceptance is 'paper'; it must be one of lossless, paper_l2r_biased"):
-        speculative(model, [PROMPT], Fixed("paper"), stop=StopRule(frozenset(), 3), sampler=SAMPLER, acceptance="paper")
+        speculative(model, [[1]], Fixed("paper"), stop=StopRule(frozenset(), 3), sampler=SAMPLER, acceptance="paper")
 
 
 def test_densities_over_another_vocabulary_are_refused(model):
@@ -148,54 +149,47 @@ def test_densities_over_another_vocabulary_are_refused(model):
             return [Draft([1], densities=torch.full((1, 5), 0.2)) for _ in rows]
 
     with pytest.raises(ConfigError, match="densities over 5 ids, and the model has 6"):
-        speculative(model, [PROMPT], Narrow("drawn"), stop=StopRule(frozenset(), 3), sampler=SAMPLER)
+        speculative(model, [[1]], Narrow("drawn"), stop=StopRule(frozenset(), 3), sampler=SAMPLER)
 
 
-PROPOSERS = {
-    "lookup": NgramLookup,
-    "jacobi": Jacobi,
-    "block": lambda: MultiBlock(block_length=3, blocks=1, init="random_vocab", vocab_size=V),
-    "multiblock": lambda: MultiBlock(block_length=3, spawn_ratio=0.5, init="prompt_sample"),
-    "recycling": lambda: Recycling(Jacobi(draft_length=4)),
-    "multiblock and recycling": lambda: Recycling(MultiBlock(block_length=3)),
-    "chain": lambda: Fixed("chain"),
-    "tree": lambda: Fixed("tree"),
-}
+def test_densities_of_a_proposer_that_does_not_say_that_it_draws_are_refused(model):
+    undeclared = Fixed("drawn")
+    undeclared.draws = False
+    with pytest.raises(ConfigError, match=r"proposer Fixed gave densities for row 0 .* draws = True"):
+        speculative(model, [[1]], undeclared, stop=StopRule(frozenset(), 4), sampler=Sampler())
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", [name for name in PROPOSERS if name not in ("drawn", "leaning")])
 def test_deterministic_drafts_give_the_very_tokens_of_autoregressive_sampling(model, name):
-    """Hence their joint distribution too, which the chi-square above shows for a chain and a tree."""
     common = {"stop": StopRule(frozenset(), 9), "sampler": SAMPLER, "seed": 11}
-    expected = autoregressive(model, [PROMPT] * 300, **common).tokens
-    got = speculative(model, [PROMPT] * 300, PROPOSERS[name](), fallback=False, **common)
+    prompts = [list(model.prompt)] * 300
+    expected = autoregressive(model, prompts, **common).tokens
+    got = speculative(model, prompts, PROPOSERS[name](), fallback=False, **common)
     assert got.tokens == expected
     assert got.stats.accepted_at[1] > 0
 
 
 @pytest.mark.parametrize("kind", ["drawn", "tree", "paper"])
-def test_at_temperature_0_every_draft_gives_the_greedy_tokens(model, kind):
+def test_at_temperature_0_every_draft_gives_the_greedy_tokens(table_model, kind):
     """Also as the limit of low temperatures."""
-    stop = StopRule(frozenset(), LENGTH)
-    expected = autoregressive(model, [PROMPT] * 20, stop=stop, sampler=Sampler()).tokens
+    stop, model = StopRule(frozenset(), 12), table_model(vocab_size=V, seed=5, scale=1.0)
+    expected = autoregressive(model, [[2, 5]] * 20, stop=stop, sampler=Sampler()).tokens
     for sampler in (Sampler(), Sampler(temperature=1e-4)):
-        got = speculative(model, [PROMPT] * 20, Fixed(kind), stop=stop, sampler=sampler, acceptance="paper_l2r_biased")
+        got = speculative(model, [[2, 5]] * 20, Fixed(kind), stop=stop, sampler=sampler, acceptance="paper_l2r_biased")
         assert got.tokens == expected
 
 
 def test_drawn_drafts_in_a_batch_and_alone_give_equal_tokens(model):
-    """A row's tokens depend on its own numbers and drafts alone."""
+    """A row's tokens depend on its own numbers and drafts alone, until the room that the longest row leaves cuts them."""
 
     class Same(Fixed):
         def propose(self, rows, contexts, limits):
-            at = [len(context) - len(PROMPT) - 1 for context in contexts]
-            return [Draft([3, 4][i:], densities=DENSITIES[i:]) if row % 2 else [3, 4][i:] for row, i in zip(rows, at)]
+            return [Draft([0, 4], densities=DENSITIES) if row % 2 else [0, 4] for row in rows]
 
-    common = {"stop": StopRule(frozenset(), LENGTH), "sampler": SAMPLER}
-    together = speculative(model, [PROMPT] * 40, Same(""), seed=list(range(40)), **common).tokens
-    halves = [
-        token
-        for i in (0, 10, 20, 30)
-        for token in speculative(model, [PROMPT] * 10, Same(""), seed=list(range(i, i + 10)), **common).tokens
-    ]
-    assert together == halves
+    def run(seeds):
+        stop, prompts = StopRule(frozenset(), 30), [list(model.prompt)] * len(seeds)
+        got = speculative(model, prompts, Same("drawn"), stop=stop, sampler=SAMPLER, seed=seeds, fallback=False)
+        return [tokens[:9] for tokens in got.tokens]
+
+    together = run(list(range(40)))
+    assert together == [tokens for i in (0, 10, 20, 30) for tokens in run(list(range(i, i + 10)))]

@@ -19,31 +19,34 @@ PROPOSERS = {
 }
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
-def tiny(request):
+def build(name, **settings):
+    import transformers
     from ar_core.hf import HFBackbone
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    config_class, model_class = {
-        "llama": (LlamaConfig, LlamaForCausalLM),
-        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    }[request.param]
-    config = config_class(
-        vocab_size=97,
-        hidden_size=48,
-        intermediate_size=72,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=96,
+    config = getattr(transformers, f"{name}Config")(
+        **{
+            "vocab_size": 97,
+            "hidden_size": 48,
+            "intermediate_size": 72,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 96,
+            **settings,
+        }
     )
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        model = model_class(config).double().eval()
+        model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
         for parameter in model.parameters():
             # Large enough that greedy output varies instead of repeating one token.
             torch.nn.init.normal_(parameter, std=0.8)
     return HFBackbone(model)
+
+
+@pytest.fixture(scope="module", params=["Llama", "Qwen2"])
+def tiny(request):
+    return build(request.param)
 
 
 def assert_equal_but_for_near_ties(backbone, prompts, expected, got, stop):
@@ -66,6 +69,29 @@ def test_tiny_models_ragged_batch(tiny, method, sampler):
         got = speculative(tiny, prompts, PROPOSERS[method](), stop=stop, sampler=sampler, seed=5, fallback=fallback)
         assert got.tokens == expected.tokens
         assert got.finish == expected.finish
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Mistral", {"sliding_window": 5}),
+        (
+            "Gemma3Text",
+            {"sliding_window": 7, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"] * 2},
+        ),
+    ],
+)
+@pytest.mark.parametrize("sampler", [Sampler(), Sampler(temperature=0.9, top_p=0.9)])
+def test_layers_with_a_sliding_window(name, settings, sampler):
+    """Chains and trees whose branches lie further apart in the cache than in the text."""
+    settings = {**settings, "num_hidden_layers": len(settings.get("layer_types", range(3)))}
+    backbone = build(name, **settings)
+    prompts = [[5], [1, 2, 3, 1, 2, 3, 1, 2], list(range(60, 91))]
+    stop = StopRule(frozenset({3, 4}), 31)
+    expected = autoregressive(backbone, prompts, stop=stop, sampler=sampler, seed=5)
+    for method, make in PROPOSERS.items():
+        got = speculative(backbone, prompts, make(), stop=stop, sampler=sampler, seed=5, fallback=False)
+        assert got.tokens == expected.tokens, method
 
 
 def test_a_broken_roll_back_would_be_seen(tiny, monkeypatch):

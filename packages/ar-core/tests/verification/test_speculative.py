@@ -8,7 +8,7 @@ import torch
 from ar_core.decoding import StopRule, autoregressive
 from ar_core.errors import ConfigError, DataError, NumericsError
 from ar_core.sampling import Sampler
-from ar_core.verification import Jacobi, NgramLookup, PassCost, speculative
+from ar_core.verification import Jacobi, NgramLookup, PassCost, Recycling, speculative
 
 GREEDY = Sampler()
 WARM = Sampler(temperature=0.8, top_p=0.9)
@@ -310,3 +310,29 @@ def test_a_proposer_may_read_the_cache_and_write_behind_it(table_model, scripted
     assert decoded.tokens == autoregressive(table_model(), prompts, stop=stop, sampler=Sampler()).tokens
     assert len({len(tokens) for tokens in decoded.tokens}) > 1
     assert proposer.passes > 1
+
+
+def test_recycling_hands_hidden_states_and_cache_on_to_its_guesser(table_model, prompts, scripted, truths) -> None:
+    shapes = []
+
+    class Both(scripted):
+        wants_hidden = True
+
+        def share(self, cache):
+            self.cache = cache
+
+        def propose(self, rows, contexts, limits):
+            assert self.cache.lengths == [len(context) - 1 for context in contexts]
+            return super().propose(rows, contexts, limits)
+
+        def observe(self, row, accepted, rest, hidden=None):
+            shapes.append(hidden.shape)
+            super().observe(row, accepted, rest)
+
+    got = speculative(
+        table_model(), prompts, Recycling(Both(truths(9), 1, 3, 11)), stop=limit(9), sampler=GREEDY, fallback=False
+    )
+    assert got.tokens == truths(9)
+    assert shapes[: len(prompts)] == [(len(prompt), 1) for prompt in prompts]
+    assert not hasattr(Recycling(NgramLookup()).guesser, "share")
+    assert not Recycling(NgramLookup()).wants_hidden

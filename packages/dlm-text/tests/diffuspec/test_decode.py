@@ -66,11 +66,23 @@ def test_the_registered_decoder_is_lossless(verifier, greedy, source, settings):
     )
     assert got.tokens == greedy()
     assert [[t for row, ts in trace if row == number for t in ts] for number in range(3)] == got.tokens
+    assert got.stats.drafter == {"forwards": got.drafting.forwards, "tokens": got.drafting.tokens}
     assert got.drafting.forwards > 0
     assert {"prefill", "verify", "draft", "search"} <= got.stats.seconds.keys()
     counted = got.drafting.to_dict()
     assert counted["committed_per_round"] == counted["accepted_draft_per_round"] + 1
     json.dumps(counted)
+
+
+def test_drafts_are_drawn_only_where_tokens_are(verifier, greedy, source):
+    """`marginal`: greedy output is the verifier's; at a positive temperature a seed gives the same tokens again."""
+    config = DiffuSpecConfig(drafter=source, acceptance="marginal", draft_length=4, min_draft_length=2)
+    assert run(verifier, config).tokens == greedy()
+    warm = {"sampler": Sampler(temperature=0.8, top_k=20), "seed": 3}
+    first = run(verifier, config, **warm)
+    assert run(verifier, config, **warm).tokens == first.tokens
+    assert first.tokens != run(verifier, DiffuSpecConfig(drafter=source, draft_length=4), **warm).tokens
+    assert first.drafting.rounds > 0
 
 
 def test_the_drafter_is_loaded_once(verifier, source, monkeypatch):
@@ -134,6 +146,8 @@ def test_what_is_timed(verifier, monkeypatch):
         ({"drafter": "d", "beam": 0}, "beam is 0"),
         ({"drafter": "d", "smoothing": 0.0}, "smoothing is 0.0"),
         ({"drafter": "d", "growth": -1}, "growth is -1"),
+        ({"drafter": "d", "draft_temperature": 0.0}, "draft_temperature is 0.0"),
+        ({"drafter": "d", "acceptance": "marginal", "tree_nodes": 4}, "drafts that are drawn are chains"),
         ({"drafter": "d", "draft_length": 4, "min_draft_length": 5}, "min_draft_length is 5"),
         ({"drafter": "d", "eos_rule": "never"}, "none of"),
     ],

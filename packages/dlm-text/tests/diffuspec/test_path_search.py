@@ -157,7 +157,8 @@ def by_queue(log_probs, proxy, context, options, nodes, weight):
 def test_a_tree_holds_the_best_prefixes(proxy, nodes):
     log_probs, found = candidates(7, most=4)
     trees = build_trees(found, proxy, CONTEXTS, nodes=nodes, drafter_weight=0.6)
-    for row, (tokens, parents) in enumerate(trees):
+    for row, (tokens, parents, generated) in enumerate(trees):
+        assert generated == int(found.generated[row])
         prefixes = []
         for node, (token, parent) in enumerate(zip(tokens, parents, strict=True)):
             assert -1 <= parent < node
@@ -171,12 +172,12 @@ def test_probabilities_of_one_that_are_rounded_up_still_make_a_tree():
     log_probs[..., 5] = 1e-6
     found = prune(log_probs, [3], (), mass=0.8, max_candidates=3)
     certain = UniformProxy(1)
-    assert build_trees(found, certain, [[0]], nodes=3, drafter_weight=1.0) == [([5, 5, 5], [-1, 0, 1])]
+    assert build_trees(found, certain, [[0]], nodes=3, drafter_weight=1.0) == [([5, 5, 5], [-1, 0, 1], 3)]
 
 
 def test_nothing_grows_behind_a_stop_in_a_tree(proxy):
     log_probs, _ = candidates(8, positions=5)
     found = prune(log_probs, [5, 5], {2, 4}, mass=1.0, max_candidates=5, eos_rule="paper")
-    for tokens, parents in build_trees(found, proxy, CONTEXTS, nodes=60, drafter_weight=0.5):
+    for tokens, parents, _ in build_trees(found, proxy, CONTEXTS, nodes=60, drafter_weight=0.5):
         assert any(token in (2, 4) for token in tokens)
         assert all(tokens[parent] not in (2, 4) for parent in parents if parent >= 0)

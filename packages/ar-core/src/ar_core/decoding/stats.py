@@ -30,6 +30,8 @@ class DecodeStats:
         drafted_at: how often a verified draft reached so far: {place in the draft, from 1: times}.
         accepted_at: how often the draft was still right there: {place: times}. ``accepted_at[i] / drafted_at[i]`` is the
             acceptance by position.
+        drafter: what a drafter that is a model of its own has run: {"forwards": calls, "tokens": that these computed}. It is no
+            part of the counts above.
     """
 
     forwards: Counter[str] = field(default_factory=Counter)
@@ -40,6 +42,7 @@ class DecodeStats:
     widths: Counter[int] = field(default_factory=Counter)
     drafted_at: Counter[int] = field(default_factory=Counter)
     accepted_at: Counter[int] = field(default_factory=Counter)
+    drafter: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def forward(self, phase: str, rows: int, width: int) -> Iterator[None]:
@@ -97,7 +100,22 @@ class DecodeStats:
             widths=self.widths + other.widths,
             drafted_at=self.drafted_at + other.drafted_at,
             accepted_at=self.accepted_at + other.accepted_at,
+            drafter=self.drafter + other.drafter,
         )
+
+    def drafts(self) -> dict[str, Any]:
+        """What became of drafts, JSON-able: how many a verifier has judged, their mean length (of trees: depth), how many tokens
+        of one were right, acceptance by position, and what a drafter of its own has run; empty if nothing was judged."""
+        judged = self.drafted_at[1]
+        if not judged:
+            return {}
+        return {
+            "judged": judged,
+            "mean_length": self.drafted_at.total() / judged,
+            "mean_accepted": self.accepted_at.total() / judged,
+            "acceptance_at": {str(n): self.accepted_at[n] / times for n, times in sorted(self.drafted_at.items())},
+            "drafter": dict(self.drafter),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """All counts and the rates derived from them, JSON-able."""
@@ -110,6 +128,8 @@ class DecodeStats:
             "widths": {str(n): times for n, times in sorted(self.widths.items())},
             "drafted_at": {str(n): times for n, times in sorted(self.drafted_at.items())},
             "accepted_at": {str(n): times for n, times in sorted(self.accepted_at.items())},
+            "drafter": dict(self.drafter),
+            "drafts": self.drafts(),
             "nfe": self.nfe,
             "tokens_per_forward": self.tokens_per_forward,
             "tokens_per_second": self.tokens_per_second,
@@ -125,4 +145,8 @@ class DecodeStats:
             generated=list(data["generated"]),
             accepted=Counter({int(n): times for n, times in data["accepted"].items()}),
             widths=Counter({int(n): times for n, times in data["widths"].items()}),
+            drafted_at=Counter({int(n): times for n, times in data["drafted_at"].items()}),
+            accepted_at=Counter({int(n): times for n, times in data["accepted_at"].items()}),
+            # Journals that were begun before drafters were counted lack it.
+            drafter=Counter(data.get("drafter", {})),
         )

@@ -100,6 +100,7 @@ class Tally:
             "seconds_by_phase": {**spent, "outside": max(0.0, self.seconds - sum(spent.values()))},
             "accepted": {str(n): times for n, times in sorted(stats.accepted.items())},
             "acceptance_by_position": [asdict(one) for one in acceptance_by_position(stats.accepted)],
+            **({"drafts": drafts} if (drafts := stats.drafts()) else {}),
             **self._rounds(),
         }
 

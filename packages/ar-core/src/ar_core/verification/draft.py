@@ -26,7 +26,7 @@ class Draft:
             one node are distinct tokens. ``None``: a chain.
         densities: float [n, V], rows sum to 1. Only for a chain whose tokens were drawn independently, token i from row i,
             with a generator of the proposer's own (never a row's). How many are drawn may depend on tokens drawn
-            before, never on those that are left out.
+            before, never on those that are left out. Of proposers that are ``Drawing``.
         left_to_right: float [n, V]. What the DiffuSpec paper divides by: the drafter's density of each place given the
             chosen tokens before it. Read only under ``acceptance="paper_l2r_biased"``, and only for a chain.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ar_core.cache import WindowedKVCache
 from ar_core.verification.draft import Draft
 
-__all__ = ["CacheSharing", "Proposer"]
+__all__ = ["CacheSharing", "Drawing", "Proposer"]
 
 
 @runtime_checkable
@@ -72,3 +72,17 @@ class CacheSharing(Protocol):
         but the last. Passes of the proposer write behind them and must commit nothing (``cache.keep(0)``); the verifier
         overwrites what they leave there.
         """
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """What a :class:`Proposer` has besides, if its drafts may carry densities.
+
+    The guesses that ``observe`` hands on as ``rest`` were made with random numbers. Of such a proposer none of these comes
+    again: else densities that lean on a guess would know the number by which their own token is judged, and the ratio rule
+    would be biased. How many numbers a row takes, and so which tokens come out, then depends on how far its drafts are
+    verified: on the fall-back, and towards the end on batch mates. The distribution does not.
+    """
+
+    draws: bool
+    """Whether a draft may have ``densities``; constant."""

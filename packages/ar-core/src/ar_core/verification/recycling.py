@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ar_core.cache import WindowedKVCache
 from ar_core.errors import ConfigError
 from ar_core.verification.draft import Draft
-from ar_core.verification.proposer import Proposer
+from ar_core.verification.proposer import CacheSharing, Proposer
 
 __all__ = ["Recycling"]
 
@@ -30,8 +31,6 @@ class Recycling:
         ConfigError: a value out of range.
     """
 
-    wants_hidden = False
-
     def __init__(self, guesser: Proposer, *, pool: int = 4) -> None:
         if pool < 1:
             raise ConfigError(
@@ -39,6 +38,7 @@ class Recycling:
                 "method 'jacobi'."
             )
         self.guesser, self.pool = guesser, pool
+        self.wants_hidden = guesser.wants_hidden
         self._pools: list[deque[tuple[int, ...]]] = []
         self._asked: list[list[int]] = []
 
@@ -47,6 +47,11 @@ class Recycling:
         self._pools = [deque(maxlen=self.pool) for _ in prompts]
         self._asked = [[] for _ in prompts]
         self.guesser.begin(prompts)
+
+    def share(self, cache: WindowedKVCache) -> None:
+        """Hand the verifier's cache on to a guesser that reads it."""
+        if isinstance(self.guesser, CacheSharing):
+            self.guesser.share(cache)
 
     def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
         """See :class:`Proposer`; the guesser's draft first, then what the pool adds to it."""

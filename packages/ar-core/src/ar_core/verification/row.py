@@ -19,10 +19,18 @@ class Row:
         stop: when the row ends.
         stream: receives tokens as they become final.
         generator: the row's random numbers.
+        once: whether a number that was looked at never comes again, spent or not.
     """
 
     def __init__(
-        self, number: int, prompt: Sequence[int], stop: StopRule, stream: TokenStream, generator: Generator
+        self,
+        number: int,
+        prompt: Sequence[int],
+        stop: StopRule,
+        stream: TokenStream,
+        generator: Generator,
+        *,
+        once: bool = False,
     ) -> None:
         self.number = number
         self.context = list(prompt)
@@ -32,6 +40,7 @@ class Row:
         self.finish = ""
         """Why the row has ended; empty while it runs."""
         self._generator = generator
+        self._once = once
         self._numbers: list[Tensor] = []
         self._stop = stop
         self._stream = stream
@@ -48,8 +57,8 @@ class Row:
         return self._numbers[:count]
 
     def spend(self, count: int) -> None:
-        """Go on behind the next ``count`` numbers; those that were looked at and not spent come again."""
-        del self._numbers[:count]
+        """Go on behind the next ``count`` numbers; what was looked at and not spent comes again, unless ``once``."""
+        del self._numbers[: None if self._once else count]
 
     def take(self, tokens: Sequence[int]) -> list[int]:
         """Append final tokens, end the row if one of them ends it, and return those that stay in the output."""

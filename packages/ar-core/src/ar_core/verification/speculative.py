@@ -24,7 +24,7 @@ from ar_core.verification.draft import Draft
 from ar_core.verification.draft_budget import DraftBudget
 from ar_core.verification.judge import Acceptance, densities_used, judge
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import CacheSharing, Proposer
+from ar_core.verification.proposer import CacheSharing, Drawing, Proposer
 from ar_core.verification.row import Row
 from ar_core.verification.tree_pass import tree_pass
 
@@ -68,9 +68,10 @@ def speculative(
 
     A draft tree is verified in the same pass under an ancestor mask; all its tokens of one depth are held against the
     same random number, so the branch that is kept is the autoregressive output again. A chain that was *drawn* from
-    densities is judged by the ratio rule, which keeps the distribution, though not the very tokens of a seed; the same
-    rule with the left-to-right densities of a draft that was chosen, not drawn, is what the DiffuSpec paper states. It
-    is biased, and used only where ``acceptance`` says so.
+    densities is judged by the ratio rule, which keeps the distribution, though not the very tokens of a seed; a proposer
+    that makes such drafts says so (:class:`Drawing`), and its rows take no number back. The same rule with the left-to-right
+    densities of a draft that was chosen, not drawn, is what the DiffuSpec paper states. It is biased, and used only where
+    ``acceptance`` says so.
 
     Args:
         backbone: the verifier.
@@ -94,14 +95,15 @@ def speculative(
 
     Raises:
         DataError: see :func:`ar_core.decoding.check_prompts`.
-        ConfigError: the proposer drafted an id outside the vocabulary, or ``acceptance`` names no rule.
+        ConfigError: the proposer drafted an id outside the vocabulary, or gave densities and is not :class:`Drawing`; or
+            ``acceptance`` names no rule.
         NumericsError: the verifier's logits are not numbers.
     """
     if acceptance not in get_args(Acceptance):
         raise ConfigError(f"acceptance is {acceptance!r}; it must be one of {', '.join(get_args(Acceptance))}.")
     check_prompts(backbone, prompts, stop.max_new_tokens)
     rows = [
-        Row(number, prompt, stop, TokenStream(number, on_token, stop), generator)
+        Row(number, prompt, stop, TokenStream(number, on_token, stop), generator, once=_draws(proposer))
         for number, (prompt, generator) in enumerate(zip(prompts, row_generators(seed, len(prompts)), strict=True))
     ]
     stats = DecodeStats()
@@ -188,7 +190,16 @@ def _drafts(proposer: Proposer, rows: Sequence[Row], room: int, vocab_size: int)
                     f"The proposer {type(proposer).__name__} drafted id {token} for row {row.number}, and the "
                     f"model has ids 0 to {vocab_size - 1}; use a proposer with the model's own vocabulary."
                 )
+        if draft.densities is not None and not _draws(proposer):
+            raise ConfigError(
+                f"The proposer {type(proposer).__name__} gave densities for row {row.number} without saying that its drafts "
+                "are drawn; give it the attribute draws = True, or leave the densities out."
+            )
     return drafts
+
+
+def _draws(proposer: Proposer) -> bool:
+    return isinstance(proposer, Drawing) and proposer.draws
 
 
 def _places(known: Sequence[Sequence[int]], drafts: Sequence[Draft], hidden: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ __all__ = ["DiffuSpecConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class DiffuSpecConfig:
-    """How drafts are made; the verifier, stop rule and sampler come with the call. No setting changes the output.
+    """How drafts are made; the verifier, stop rule and sampler come with the call. No setting changes the output, or with
+    `acceptance="marginal"` at a positive temperature its distribution.
 
     The paper's Dream-7B setting is `proxy=<3-gram of the task's training split>, drafter_cache="none"` with the other
     defaults as they are, and `eos_rule="paper"` if its text is taken literally.
@@ -69,6 +70,14 @@ class DiffuSpecConfig:
     tree_nodes: int | None = None
     """N: verify the N best beginnings of paths as one tree (DDTree, arXiv 2604.12989) in place of the best path, as
     published (None)."""
+
+    acceptance: Literal["delta", "marginal"] = "delta"
+    """How drafts are judged at a positive temperature, both exactly lossless. `delta`: the searched path is kept as far as the
+    verifier draws it, and the tokens are those of the seed. `marginal`: every token is drawn from the drafter's marginal, with
+    no search, and kept with probability min(1, p / q). The paper's rule for searched paths is biased and not offered here."""
+
+    draft_temperature: float = 1.0
+    """T_d of `marginal`."""
 
     eos_rule: Literal["argmax", "paper", "prob"] = "argmax"
     """Where a stop id may end a draft: where it is the drafter's first choice; wherever it is among the top M_max
@@ -135,6 +144,13 @@ class DiffuSpecConfig:
         if self.tree_nodes is not None and self.tree_nodes < 1:
             raise ConfigError(
                 f"tree_nodes is {self.tree_nodes}, but a tree has at least 1 token: raise it, or give null"
+            )
+        if not self.draft_temperature > 0:
+            raise ConfigError(f"draft_temperature is {self.draft_temperature}, but must be above 0")
+        if self.acceptance == "marginal" and self.tree_nodes is not None:
+            raise ConfigError(
+                f"acceptance is 'marginal' and tree_nodes {self.tree_nodes}, but drafts that are drawn are chains: leave tree_nodes "
+                "out, or take the acceptance 'delta'"
             )
         if not self.drafter:
             raise ConfigError("drafter is empty: give the folder or hub id of a diffusion model")

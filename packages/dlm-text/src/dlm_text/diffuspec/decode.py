@@ -58,7 +58,7 @@ def generate(
         config: drafter, search and draft length.
         stop: stop ids and strings, N.
         sampler: default greedy; at a positive temperature the output is exactly distributed as the verifier's own, and with
-            the same seed the very same tokens.
+            the same seed the very same tokens (but for the acceptance "marginal").
         seed: of the rows' random streams.
         on_token: called with a row and its newly final tokens.
         trace: record which pass fixed which token.
@@ -66,13 +66,16 @@ def generate(
     Raises:
         ArError: as loading the drafter and the proxy, and :func:`ar_core.verification.speculative`.
     """
-    proposer = build_proposer(backbone, config, stop_ids=stop.stop_ids)
+    sampler = sampler or Sampler()
+    # The most probable path is the better draft where the verifier takes its most probable tokens.
+    drawn = config.acceptance == "marginal" and not sampler.greedy
+    proposer = build_proposer(backbone, config, stop_ids=stop.stop_ids, drawn=drawn, seed=seed)
     decoded = speculative(
         backbone,
         prompts,
         proposer,
         stop=stop,
-        sampler=sampler or Sampler(),
+        sampler=sampler,
         seed=seed,
         fallback=config.fallback,
         pass_cost=config.pass_cost,
@@ -83,11 +86,17 @@ def generate(
     search = proposer.stats.seconds["search"]
     decoded.stats.seconds["search"] += search
     decoded.stats.seconds["draft"] -= search
+    decoded.stats.drafter.update(forwards=proposer.stats.forwards, tokens=proposer.stats.tokens)
     return DiffuSpecDecoded(decoded.tokens, decoded.finish, decoded.stats, decoded.trace, proposer.stats)
 
 
 def build_proposer(
-    backbone: Backbone, config: DiffuSpecConfig, *, stop_ids: frozenset[int] = frozenset()
+    backbone: Backbone,
+    config: DiffuSpecConfig,
+    *,
+    stop_ids: frozenset[int] = frozenset(),
+    drawn: bool = False,
+    seed: int | Sequence[int] = 0,
 ) -> DiffuSpecProposer:
     """A fresh proposer around the loaded drafter, for any loop that takes one.
 
@@ -95,6 +104,8 @@ def build_proposer(
         backbone: the verifier.
         config: the settings.
         stop_ids: E.
+        drawn: draw drafts from the marginals in place of searching them.
+        seed: what the loop is given; drafts are drawn from streams of their own.
 
     Raises:
         ArError: as :func:`load_drafter`, :meth:`Vocabulary.align` and :func:`load_proxy`.
@@ -122,7 +133,9 @@ def build_proposer(
             eos_rule=config.eos_rule,
             eos_probability=config.eos_probability,
             tree_nodes=config.tree_nodes,
+            draft_temperature=config.draft_temperature if drawn else None,
         ),
+        seed=seed,
     )
 
 

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from ar_core.sampling import row_generators, row_seed
 from ar_core.verification import Draft
-from torch import Tensor
+from torch import Generator, Tensor
 
 from .draft_length import DraftLength
 from .draft_stats import DraftStats, mark, seconds_between
 from .drafter import Drafter
+from .drawn import draw
 from .path_search import search
 from .proxy import Proxy
 from .pruning import Candidates, EosRule, prune
@@ -36,6 +38,8 @@ class SearchSettings:
     """Of the rule `prob`."""
     tree_nodes: int | None = None
     """N: verify a tree of so many tokens; None: the best path."""
+    draft_temperature: float | None = None
+    """T_d: draw every token from the drafter's marginal in place of any search; None: search."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ class DiffuSpecProposer:
 
     See :class:`ar_core.verification.Proposer`.
 
-    The draft is a function of the context, so that comparing it with the verifier's draws is exactly lossless sampling
-    (`delta` rule); the paper's acceptance by a left-to-right drafter probability is not, for a path that was searched.
+    A searched draft is a function of the context, so that comparing it with the verifier's draws is exactly lossless sampling
+    (`delta` rule); the paper's acceptance by a left-to-right drafter probability is not, for a path that was searched. A
+    draft that is drawn from the marginals carries them as its densities, for the ratio rule (`marginal`).
 
     Args:
         drafter: gives the lattice.
@@ -58,6 +63,10 @@ class DiffuSpecProposer:
         length: chooses k.
         stop_ids: E, the verifier's ids.
         settings: of pruning and search.
+        seed: of the random streams of drawn drafts; one number, or one per row, as the loop is given.
+
+    Attributes:
+        draws: see :class:`ar_core.verification.Drawing`.
     """
 
     wants_hidden = False
@@ -70,10 +79,14 @@ class DiffuSpecProposer:
         *,
         stop_ids: Iterable[int] = (),
         settings: SearchSettings | None = None,
+        seed: int | Sequence[int] = 0,
     ) -> None:
         self.drafter, self.proxy, self.length = drafter, proxy, length
         self.stop_ids = frozenset(stop_ids)
         self.settings = settings or SearchSettings()
+        self.draws = self.settings.draft_temperature is not None
+        self._seed = seed
+        self._generators: list[Generator] = []
         self.stats = DraftStats()
         """Of the running batch."""
         self._pending: dict[int, _Pending] = {}
@@ -84,9 +97,14 @@ class DiffuSpecProposer:
         self.length.begin(len(prompts))
         self.stats = DraftStats()
         self._pending = {}
+        if self.draws:
+            given, rows = self._seed, range(len(prompts))
+            seeds = [row_seed(given, row) for row in rows] if isinstance(given, int) else given
+            # Streams of their own: what a draft is drawn with must not be what it is judged with.
+            self._generators = row_generators([row_seed(seed, 1) for seed in seeds], len(prompts))
 
     def propose(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> list[Draft]:
-        """Draft for every row whose k is not 0; one read on the host for paths, two for trees."""
+        """Draft for every row whose k is not 0; one read on the host."""
         wanted = [
             min(self.length.next(row, len(context)), limit, self.drafter.room(len(context)))
             for row, context, limit in zip(rows, contexts, limits, strict=True)
@@ -124,6 +142,23 @@ class DiffuSpecProposer:
         begun = mark(device)
         log_probs = self.drafter.lattice(rows, contexts, lengths)
         drafted = mark(device)
+        if settings.draft_temperature is None:
+            found = self._searched(log_probs, contexts, lengths)
+        else:
+            generators = [self._generators[row] for row in rows]
+            found = draw(log_probs, lengths, self.stop_ids, generators, temperature=settings.draft_temperature)
+        done = mark(device)
+        if device.type == "cuda":
+            done.synchronize()
+        self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]
+        self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]
+        self.stats.forwards, self.stats.tokens = self.drafter.forwards, self.drafter.tokens
+        return found
+
+    def _searched(
+        self, log_probs: Tensor, contexts: Sequence[Sequence[int]], lengths: Sequence[int]
+    ) -> list[tuple[Draft, int]]:
+        settings = self.settings
         candidates = prune(
             log_probs,
             lengths,
@@ -133,14 +168,7 @@ class DiffuSpecProposer:
             eos_rule=settings.eos_rule,
             eos_probability=settings.eos_probability,
         )
-        found = self._paths(candidates, contexts) if settings.tree_nodes is None else self._trees(candidates, contexts)
-        done = mark(device)
-        if device.type == "cuda":
-            done.synchronize()
-        self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]
-        self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]
-        self.stats.forwards, self.stats.tokens = self.drafter.forwards, self.drafter.tokens
-        return found
+        return self._paths(candidates, contexts) if settings.tree_nodes is None else self._trees(candidates, contexts)
 
     def _paths(self, candidates: Candidates, contexts: Sequence[Sequence[int]]) -> list[tuple[Draft, int]]:
         settings = self.settings
@@ -154,8 +182,7 @@ class DiffuSpecProposer:
         trees = build_trees(
             candidates, self.proxy, contexts, nodes=settings.tree_nodes, drafter_weight=settings.drafter_weight
         )
-        generated = candidates.generated.tolist()
-        return [(Draft(tokens, parents), most) for (tokens, parents), most in zip(trees, generated, strict=True)]
+        return [(Draft(tokens, parents), generated) for tokens, parents, generated in trees]
 
 
 def _agreed(draft: Draft, accepted: Sequence[int]) -> int:

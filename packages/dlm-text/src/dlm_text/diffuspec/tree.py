@@ -18,7 +18,7 @@ def build_trees(
     *,
     nodes: int,
     drafter_weight: float,
-) -> list[tuple[list[int], list[int]]]:
+) -> list[tuple[list[int], list[int], int]]:
     """The `nodes` prefixes with the largest path score S, which always form a tree (best-first, as DDTree, arXiv 2604.12989).
 
     Every term of S is at most 0, so that no prefix has a better score than the one it extends: the best N prefixes contain
@@ -34,7 +34,7 @@ def build_trees(
 
     Returns:
         Of each row, tokens and parents in the order of falling score: `parents[i] < i`, -1 for children of the newest
-        committed token; siblings differ.
+        committed token; siblings differ. With them L^gen, so that it takes no read of its own.
     """
     levels = grow(candidates, proxy, contexts, beam=nodes, drafter_weight=drafter_weight, keep_ended=False)
     scores = torch.stack([level.scores for level in levels], 1)
@@ -42,8 +42,10 @@ def build_trees(
     # Scores, ids and indices are exact in float64, so that all come in one transfer.
     tokens, parents = (torch.stack([getattr(level, name) for level in levels], 1) for name in ("tokens", "parents"))
     picked = [values.flatten(1).gather(1, best.indices)[:, :nodes] for values in (scores, tokens, parents)]
-    packed = torch.stack([*(one.double() for one in picked), best.indices[:, :nodes].double()], 1).tolist()
-    return [_tree(*row, width=nodes) for row in packed]
+    width = picked[0].shape[1]
+    generated = candidates.generated[:, None].expand(-1, width)
+    packed = torch.stack([one.double() for one in (*picked, best.indices[:, :nodes], generated)], 1).tolist()
+    return [(*_tree(*row[:4], width=nodes), int(row[4][0])) for row in packed]
 
 
 def _tree(
