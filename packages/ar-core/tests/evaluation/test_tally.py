@@ -30,6 +30,7 @@ def test_statistics_survive_json():
     with stats.forward("verify", 2, 5):
         pass
     stats.accept(3)
+    stats.judge(4, 2)
     again = DecodeStats.from_dict(json.loads(json.dumps(stats.to_dict())))
     assert again == stats
 
@@ -62,6 +63,16 @@ def test_phases_come_in_their_order_and_add_up_to_the_wall_clock():
     assert split["outside"] == pytest.approx(0.4)
 
 
+def test_acceptance_of_drafts_by_position():
+    one, other = (record(name, [1], 1.0) for name in "12")
+    one["stats"] |= {"drafted_at": {"1": 4, "2": 2}, "accepted_at": {"1": 3, "2": 1}}
+    other["stats"] |= {"drafted_at": {"1": 4}, "accepted_at": {}}
+    assert Tally([one, other]).to_dict()["draft_acceptance_by_position"] == [
+        {"position": 1, "drafted": 8, "accepted": 3 / 8},
+        {"position": 2, "drafted": 2, "accepted": 1 / 2},
+    ]
+
+
 def test_without_right_answers_there_is_no_accuracy():
     assert "accuracy" not in Tally([record("1", [1], 1.0)]).to_dict()
 
@@ -82,6 +93,13 @@ def test_speed_both_ways_and_identity_against_a_baseline():
     assert figures["speed"] == pytest.approx((4 / 4.5) / (4 / 5))
     assert figures["speed_mean_of_problems"] == pytest.approx((2 + 1) / 2)
     assert figures["identical"] == 0.5
+
+
+def test_speed_is_that_of_the_problems_that_both_have():
+    base = Tally([record("1", [1, 2], 1.0)])
+    mine = Tally([record("1", [1, 2], 0.5), record("2", [3] * 9, 90.0)])
+    assert mine.against(base)["speed"] == pytest.approx(2)
+    assert mine.against(Tally([record("3", [1], 1.0)])) == {}
 
 
 def test_a_problem_done_twice_counts_once():

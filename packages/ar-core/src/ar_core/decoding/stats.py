@@ -125,4 +125,6 @@ class DecodeStats:
             generated=list(data["generated"]),
             accepted=Counter({int(n): times for n, times in data["accepted"].items()}),
             widths=Counter({int(n): times for n, times in data["widths"].items()}),
+            drafted_at=Counter({int(place): times for place, times in data["drafted_at"].items()}),
+            accepted_at=Counter({int(place): times for place, times in data["accepted_at"].items()}),
         )

@@ -1,6 +1,6 @@
 """What evaluations of all methods share: problems, the journal of a long job, tallies, AUP, acceptance by position."""
 
-from .acceptance import PositionAcceptance, acceptance_by_position
+from .acceptance import DraftAcceptance, PositionAcceptance, acceptance_by_position, draft_acceptance
 from .aup import accuracy_under_parallelism
 from .benchmark import Benchmark, EvalProblem, LikelihoodBenchmark, Verdict
 from .journal import Journal
@@ -9,6 +9,7 @@ from .tally import Tally
 
 __all__ = [
     "Benchmark",
+    "DraftAcceptance",
     "EvalProblem",
     "Journal",
     "LikelihoodBenchmark",
@@ -17,5 +18,6 @@ __all__ = [
     "Verdict",
     "acceptance_by_position",
     "accuracy_under_parallelism",
+    "draft_acceptance",
     "evaluation_records",
 ]

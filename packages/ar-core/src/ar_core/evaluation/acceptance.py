@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PositionAcceptance", "acceptance_by_position"]
+__all__ = ["DraftAcceptance", "PositionAcceptance", "acceptance_by_position", "draft_acceptance"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,37 @@ class PositionAcceptance:
     position: int
     reached: float
     given_previous: float
+
+
+@dataclass(frozen=True)
+class DraftAcceptance:
+    """What became of the i-th tokens of a verifier's drafts.
+
+    Attributes:
+        position: i, from 1: places behind the newest known token; in a tree, depth.
+        drafted: drafts that reached so far.
+        accepted: share of these that were right up to there, in [0, 1].
+    """
+
+    position: int
+    drafted: int
+    accepted: float
+
+
+def draft_acceptance(drafted_at: Mapping[int, int], accepted_at: Mapping[int, int]) -> list[DraftAcceptance]:
+    """Acceptance of drafts by position.
+
+    Args:
+        drafted_at: ``{place from 1: drafts}``, as ``DecodeStats`` counts them.
+        accepted_at: ``{place: drafts that were right up to there}``.
+
+    Returns:
+        Positions in order; empty if nothing was drafted.
+    """
+    return [
+        DraftAcceptance(place, drafted, accepted_at.get(place, 0) / drafted)
+        for place, drafted in sorted(drafted_at.items())
+    ]
 
 
 def acceptance_by_position(accepted: Mapping[int, int]) -> list[PositionAcceptance]:
