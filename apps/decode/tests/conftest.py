@@ -51,6 +51,32 @@ def save_checkpoint(folder: Path, *, chat: bool, converted: bool, context: int =
     tokenizer.save_pretrained(folder)
 
 
+@pytest.fixture
+def scripted_output(monkeypatch):
+    """Let every method write the same words, up to where the stop rule it is given ends them."""
+    from ar_core.decoding import Decoded, DecodeStats, Finish
+    from ar_decode.methods import Method
+    from ar_decode.session import Session
+
+    def script(*words: str) -> None:
+        def text(session, ids):
+            return "".join(words[number] for number in ids)
+
+        def decode(method, session, prompts, generation, **named):
+            rule = generation.stop(frozenset(), session.text)
+            ends = (rule.check(list(range(count))) for count in range(1, len(words) + 1))
+            end = next((found for found in ends if found is not None), Finish(len(words), "length"))
+            stats = DecodeStats(generated=[end.length])
+            with stats.forward("step", 1, 1):
+                pass
+            return Decoded([list(range(end.length))], [end.reason], stats)
+
+        monkeypatch.setattr(Session, "text", text)
+        monkeypatch.setattr(Method, "decode", decode)
+
+    return script
+
+
 @pytest.fixture(scope="session")
 def plain_model(tmp_path_factory) -> Path:
     """A byte-level Llama without a chat template, context 160."""

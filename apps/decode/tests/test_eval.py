@@ -140,6 +140,19 @@ def test_spec_bench_reports_its_kinds_and_no_accuracy(result, plain_model, jsonl
     assert "accuracy" not in outcome.out
 
 
+def test_a_program_ends_before_its_stop_string_to_the_character(result, plain_model, jsonl, scripted_output):
+    """Tokenizers write a bracket and the line end behind it as one token: the bracket belongs to the program."""
+    test = "def check(f):\n    assert f(2) == 1\n"
+    data = jsonl({"task_id": "0", "prompt": "def f(a):\n", "entry_point": "f", "test": test})
+    scripted_output("    return min(a, 1", ")\n", "def", " next")
+    report, (piece,), _ = result(
+        plain_model, "humaneval", "--protocol", "complete", "--data", data, "--method", "ar", "-n", 9
+    )
+    assert piece["output"] == "    return min(a, 1)"
+    assert report["rows"][0]["accuracy"] == 1
+    assert report["rows"][0]["generated_tokens"] == 3
+
+
 @pytest.mark.parametrize("estimator", ["auto", "nelbo", "first_token", "causal"])
 def test_likelihoods_of_a_converted_model(result, chat_model, jsonl, estimator):
     data = jsonl(*CHOICES)
@@ -188,6 +201,14 @@ def test_shipped_models_solve_their_tasks_faster_than_ar(result):
 
 
 class TestWrongInput:
+    @pytest.mark.parametrize("where", ["MODEL", "--baseline"])
+    def test_a_model_that_is_not_there_is_refused_before_data_are_looked_for(self, refused, plain_model, where):
+        models = ("./nowhere",) if where == "MODEL" else (plain_model, "--baseline", "./nowhere")
+        refused("eval", *models[:1], "gsm8k", *models[1:], says="There is no checkpoint at './nowhere'")
+
+    def test_a_model_without_config_is_refused_before_data_are_looked_for(self, refused, tmp_path):
+        refused("eval", tmp_path, "gsm8k", "--data", "nowhere.jsonl", says="The config of")
+
     def test_unknown_task(self, refused, plain_model):
         refused(
             "eval", plain_model, "gsm8", says=("no installed package has an evaluation 'gsm8'", "did you mean 'gsm8k'?")

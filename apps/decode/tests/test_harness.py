@@ -50,6 +50,12 @@ def test_an_output_ends_before_its_stop_string(model):
     assert cut == whole[: whole.find(stop)]
 
 
+def test_what_stands_before_a_stop_string_in_its_token_is_kept(model, scripted_output):
+    scripted_output("    return max(a", ")\n", "def", " next")
+    asked = ("x", {"max_gen_toks": 12, "until": ["\ndef"]})
+    assert model.generate_until(requests("generate_until", asked), disable_tqdm=True) == ["    return max(a)"]
+
+
 def test_requests_of_other_settings_are_not_batched_together(model):
     asked = [
         ("a", {"max_gen_toks": 2}),

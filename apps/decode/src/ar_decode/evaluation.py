@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ar_core.decoding import DecodeStats
+from ar_core.decoding import DecodeStats, text_before
 from ar_core.decoding.collapse import collapse_columns
 from ar_core.evaluation import Benchmark, EvalProblem, Journal, LikelihoodBenchmark, Tally, accuracy_under_parallelism
 
@@ -84,7 +84,7 @@ def generate(
                 begun = time.perf_counter()
                 decoded = arm.method.decode(arm.session, [ids], generation, first_index=number)
                 seconds = time.perf_counter() - begun
-                text = arm.session.text(decoded.tokens[0])
+                text = text_before(arm.session.text(decoded.tokens[0]), generation.stop_strings)
                 verdict = benchmark.judge(problem, text)
                 journal.add(
                     {

@@ -21,7 +21,7 @@ def evaluation_table(report: Mapping[str, Any]) -> Table:
     lines: dict[str, list[str]] = {
         "accuracy": [_percent(row.get("accuracy"), row.get("standard_error")) for row in rows],
         "by number in box or behind mark only": [_percent(row.get("strict")) for row in rows],
-        "by likelihood per byte": [_percent(row.get("normalised")) for row in rows],
+        "by likelihood per character": [_percent(row.get("normalised")) for row in rows],
         "nats per token": _numbers(rows, "nats_per_token", ".3f"),
         "bits per byte": _numbers(rows, "bits_per_byte", ".3f"),
         "tokens per forward (TPF)": _numbers(rows, "tokens_per_forward", ".2f"),
@@ -33,6 +33,7 @@ def evaluation_table(report: Mapping[str, Any]) -> Table:
         "outputs equal to ar's": [_percent(row.get("identical")) for row in rows],
         "accepted draft tokens per round": _numbers(rows, "accepted_draft_per_round", ".2f"),
         "passes that fix 1, 2, 3 ... tokens or more": [_positions(row) for row in rows],
+        "draft tokens right at place 1, 2, 3 ...": [_places(row) for row in rows],
         "distinct-3": [_collapse(row) for row in rows],
     }
     phases = dict.fromkeys(name for row in rows for name in row.get("seconds_by_phase", {}))
@@ -63,7 +64,15 @@ def _share(row: Mapping[str, Any], phase: str) -> str:
 
 
 def _positions(row: Mapping[str, Any]) -> str:
-    shares = [f"{100 * one['reached']:.0f}" for one in row.get("acceptance_by_position", [])]
+    return _listed([one["reached"] for one in row.get("acceptance_by_position", [])])
+
+
+def _places(row: Mapping[str, Any]) -> str:
+    return _listed(list(row.get("drafts", {}).get("acceptance_at", {}).values()))
+
+
+def _listed(found: Sequence[float]) -> str:
+    shares = [f"{100 * share:.0f}" for share in found]
     return " ".join([*shares[:POSITIONS], *(["..."] if len(shares) > POSITIONS else [])]) + (" %" if shares else "")
 
 

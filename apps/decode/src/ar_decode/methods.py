@@ -31,6 +31,7 @@ class Generation:
         top_k, top_p, min_p: filters of the sampler.
         seed: of the random streams; the prompt with index i draws stream i in any batch.
         stop_strings: texts that end an output, beside the model's own stop ids.
+        keep_string: leave the tokens of a stop string in the output, for a reader that cuts its text to the character.
     """
 
     max_new_tokens: int = 256
@@ -40,6 +41,7 @@ class Generation:
     min_p: float | None = None
     seed: int = 0
     stop_strings: tuple[str, ...] = ()
+    keep_string: bool = False
 
     def __post_init__(self) -> None:
         # What is out of range is said before a model is loaded.
@@ -52,7 +54,7 @@ class Generation:
 
     def stop(self, stop_ids: frozenset[int], decode: Callable[[list[int]], str]) -> StopRule:
         """When an output ends; raises ``ConfigError`` as :class:`StopRule` does."""
-        return StopRule(stop_ids, self.max_new_tokens, self.stop_strings, decode=decode)
+        return StopRule(stop_ids, self.max_new_tokens, self.stop_strings, keep_string=self.keep_string, decode=decode)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where a row ends, and what may be streamed before it does."""
 
 import pytest
-from ar_core.decoding import Finish, StopRule
+from ar_core.decoding import Finish, StopRule, text_before
 from ar_core.decoding.token_stream import TokenStream
 from ar_core.errors import ConfigError
 
@@ -50,6 +50,19 @@ def test_stop_string_across_tokens_cuts_before_it_begins():
 
 def test_stop_string_that_begins_inside_a_token_drops_that_token():
     assert rule(stop_strings=("ree.",)).check([0, 2, 3]) == Finish(1, "stop_string")
+
+
+def test_tokens_of_a_stop_string_are_kept_where_the_text_is_to_be_cut():
+    stops = rule(stop_strings=("ree.",), keep_string=True)
+    assert stops.check([0, 2, 3, 1]) == Finish(3, "stop_string")
+    assert text_before(decode([0, 2, 3]), stops.stop_strings) == "one th"
+    assert stops.settled([0, 2]) == 2
+    assert stops.check([0, 2, 9]) == Finish(2, "stop_id"), "a stop token goes as ever"
+
+
+def test_text_ends_before_the_first_of_the_stop_strings():
+    assert text_before("a\nclass\ndef", ("\ndef", "\nclass")) == "a"
+    assert text_before("abc", ("x",)) == text_before("abc", ()) == "abc"
 
 
 def test_the_earliest_of_several_strings_counts_and_an_id_goes_first():

@@ -64,6 +64,19 @@ def test_phases_come_in_their_order_and_add_up_to_the_wall_clock():
     assert split["outside"] == pytest.approx(0.4)
 
 
+def test_acceptance_of_drafts_by_position():
+    one, other = (record(name, [1], 1.0) for name in "12")
+    one["stats"] |= {"drafted_at": {"1": 4, "2": 2}, "accepted_at": {"1": 3, "2": 1}}
+    other["stats"] |= {"drafted_at": {"1": 4}, "accepted_at": {}}
+    assert Tally([one, other]).to_dict()["drafts"] == {
+        "judged": 8,
+        "mean_length": 10 / 8,
+        "mean_accepted": 4 / 8,
+        "acceptance_at": {"1": 3 / 8, "2": 1 / 2},
+        "drafter": {},
+    }
+
+
 def test_without_right_answers_there_is_no_accuracy():
     assert "accuracy" not in Tally([record("1", [1], 1.0)]).to_dict()
 
@@ -84,6 +97,13 @@ def test_speed_both_ways_and_identity_against_a_baseline():
     assert figures["speed"] == pytest.approx((4 / 4.5) / (4 / 5))
     assert figures["speed_mean_of_problems"] == pytest.approx((2 + 1) / 2)
     assert figures["identical"] == 0.5
+
+
+def test_speed_is_that_of_the_problems_that_both_have():
+    base = Tally([record("1", [1, 2], 1.0)])
+    mine = Tally([record("1", [1, 2], 0.5), record("2", [3] * 9, 90.0)])
+    assert mine.against(base)["speed"] == pytest.approx(2)
+    assert mine.against(Tally([record("3", [1], 1.0)])) == {}
 
 
 def test_a_problem_done_twice_counts_once():

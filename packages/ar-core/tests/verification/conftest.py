@@ -15,16 +15,24 @@ class TableModel:
     """Logits are a row of a random table, chosen by a hash of every visible (token, position).
 
     The hash is a sum over the keys that the mask shows, read from the cache: one stale, missing or surplus key changes it.
+    With a ``reach`` only the last so many tokens count, so that picks behind a wrong token can be right: guesses converge.
     """
 
     device = torch.device("cpu")
     dtype = torch.float64
 
     def __init__(
-        self, vocab_size: int = 11, context_length: int = 64, table: int = 997, seed: int = 0, scale: float = 2.0
+        self,
+        vocab_size: int = 11,
+        context_length: int = 64,
+        table: int = 997,
+        seed: int = 0,
+        scale: float = 2.0,
+        reach: int | None = None,
     ):
         self.vocab_size = vocab_size
         self.context_length = context_length
+        self.reach = reach
         generator = torch.Generator().manual_seed(seed)
         self.table = scale * torch.randn(table, vocab_size, dtype=self.dtype, generator=generator)
         self.passes: list[tuple[int, int]] = []
@@ -50,11 +58,12 @@ class TableModel:
         marks = ((ids + 1) * (positions * 37 + 11)).to(self.dtype)
         # What lies behind the slots that a pass may see must never matter, nor what the mask hides among them.
         cache._keys[0][:, :, cache.span :] = torch.nan
-        keys, _ = cache.update(0, marks[:, None, :, None], marks[:, None, :, None])
-        keys = keys[:, 0, :, 0]
-        if mask is None:
-            return keys.sum(-1)[:, None, None].expand(-1, ids.shape[1], 1)
-        return torch.where(mask.dense()[:, 0], keys[:, None], 0.0).sum(-1, keepdim=True)
+        keys, places = cache.update(0, marks[:, None, :, None], positions.to(self.dtype)[:, None, :, None])
+        keys, places = keys[:, 0, :, 0], places[:, 0, :, 0]
+        seen = torch.ones(1, 1, 1, dtype=torch.bool) if mask is None else mask.dense()[:, 0]
+        if self.reach is not None:
+            seen = seen & (places[:, None] > positions[:, :, None] - self.reach)
+        return torch.where(seen, keys[:, None], 0.0).sum(-1, keepdim=True).expand(-1, ids.shape[1], 1)
 
     def head(self, hidden: Tensor) -> Tensor:
         return self.table[hidden[..., 0].long() % len(self.table)]

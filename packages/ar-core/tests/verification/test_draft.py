@@ -73,3 +73,12 @@ def test_chains_with_equal_beginnings_share_them():
 def test_what_is_no_draft_is_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_along_follows_a_chain_as_far_as_the_draft_holds_it():
+    tree = Draft.of_chains([[5, 6, 7], [5, 8], [9]])
+    assert [tree.tokens[node] for node in tree.along([5, 8, 1])] == [5, 8]
+    assert tree.along([5, 6, 7]) == [0, 1, 2]
+    assert tree.along([9]) == [4]
+    assert tree.along([8]) == tree.along([]) == Draft(()).along([1]) == []
+    assert Draft([1, 1, 2]).along([1, 1, 1]) == [0, 1]

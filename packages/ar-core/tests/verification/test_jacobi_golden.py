@@ -86,10 +86,9 @@ def test_recycling_needs_no_more_passes_than_jacobi_alone(recorded):
 
 
 def test_two_blocks_need_fewer_passes_than_one_from_the_same_drafts(recorded):
-    """On the briefly trained model: fewer in all and for most prompts, promotion being real.
+    """On the briefly trained model: fewer in all and for nearly all prompts, promotion being real.
 
-    No order holds for every single prompt: the iteration is not monotone in its guesses, and a draft that is wrong
-    may reach the fixed point sooner than a better one.
+    No order holds for every single prompt, as test_block_order shows.
     """
     backbone, cases = recorded
     stop, passes = StopRule(frozenset(), 64), []
@@ -112,8 +111,8 @@ def test_two_blocks_need_fewer_passes_than_one_from_the_same_drafts(recorded):
             print(f"n = {n}: one block {pair[0]} passes, two {pair[1]}")
             passes.append(pair)
     assert sum(two for _, two in passes) < sum(one for one, _ in passes)
-    assert sum(two < one for one, two in passes) > len(passes) / 2
-    assert sum(two > one for one, two in passes) <= len(passes) / 5
+    assert sum(two < one for one, two in passes) > len(passes) * 3 / 4
+    assert sum(two > one for one, two in passes) <= 1
 
 
 def test_cached_float32_tokens_equal_float64_where_margins_are_safe(recorded):

@@ -1,6 +1,7 @@
 """Jacobi decoding, recycling and multi-block decoding: what theory says of outputs and passes (jacobi_forcing.md, section 7)."""
 
 from collections import Counter
+from copy import deepcopy
 
 import pytest
 import torch
@@ -118,9 +119,20 @@ def test_agreed_guesses_of_a_block_ahead_stay_until_it_is_promoted_with_a_fresh_
     # The block is done; the verifier's token is the first of the next block.
     proposer.observe(0, [4], [6, 1, 1])
     assert proposer.promoted == 1
-    draft = proposer.propose([0], [[9, 5, 6, 2, 4]], [20])[0]
+    context = [9, 5, 6, 2, 4]
+    draft = proposer.propose([0], [context], [20])[0]
     # Its second guess, still the one that had agreed, the verifier's third, a new block behind; then the fresh start.
     assert draft.chains() == [[5, 1, 1, 1, 1], [4, 4]]
+    lucky = deepcopy(proposer)
+    # The fresh start is right at first: the guesses still go on with what the verifier picked along them.
+    lucky.review(0, draft, [4, 9, 3, 3, 3, 3, 8, 2])
+    lucky.observe(0, [4, 8], [2])
+    assert list(lucky.propose([0], [[*context, 4, 8]], [20])[0].tokens) == [3, 3, 3]
+    # Neither is right: so does each of them.
+    proposer.review(0, draft, [7, 3, 3, 3, 3, 3, 8, 2])
+    proposer.observe(0, [7], [3, 3, 3, 3])
+    draft = proposer.propose([0], [[*context, 7]], [20])[0]
+    assert draft.chains() == [[3, 3, 3, 3], [8]]
 
 
 def test_of_three_blocks_only_the_next_is_promoted():

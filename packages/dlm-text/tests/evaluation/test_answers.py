@@ -30,6 +30,10 @@ def test_number_behind_the_mark(text, number):
         (r"\boxed{\text{about } 3.50}", Decimal("3.5")),
         (r"\boxed{\frac{1}{2}} dollars", 2),
         (r"\boxed{5", None),
+        (r"\boxed{70\,000}", 70000),
+        (r"\boxed{1{,}234{,}000}", 1234000),
+        (r"\boxed{\$1\ 000.50}", Decimal("1000.5")),
+        (r"\boxed{3\ 40}", 40),
         ("18", None),
     ],
 )
@@ -129,11 +133,18 @@ def test_choices_are_continuations_and_the_likeliest_answers(build, row):
     (problem,) = task.problems
     assert problem.choices == (" blue", " a very long wrong one")
     assert task.judge_likelihoods(problem, [-1.0, -2.0], [1, 5]).correct
-    # Fewer nats a byte: the longer one wins when normalised.
+    # Fewer nats a character: the longer one wins when normalised.
     verdict = task.judge_likelihoods(problem, [-3.0, -3.5], [1, 5])
     assert verdict.correct
     assert verdict.values == {"normalised": 0.0}
     assert not task.judge_likelihoods(problem, [-3.0, -2.0], [1, 5]).correct
+
+
+def test_the_space_before_a_choice_is_no_character_of_it(build):
+    """As lm-eval's acc_norm: 1.6 / 1 against 2.5 / 2; with the space, 1.6 / 2 against 2.5 / 3."""
+    task = build("multiple_choice", [{"question": "?", "choices": ["a", "\u00e4b"], "answer": 1}])
+    assert task.judge_likelihoods(task.problems[0], [-1.6, -2.5], [1, 1]).values == {"normalised": 1.0}
+    assert task.judge_likelihoods(task.problems[0], [-1.2, -2.5], [1, 1]).values == {"normalised": 0.0}
 
 
 def test_letters_are_scored_where_they_are_listed(build):

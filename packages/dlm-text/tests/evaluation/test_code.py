@@ -71,7 +71,7 @@ def test_mbpp_shows_three_solved_problems_and_asks_the_test_split(build):
     task = build("mbpp", [*shown, PROGRAM, train], "few_shot")
     (problem,) = task.problems
     assert problem.id == "11"
-    assert [problem.prompt.count(f"SOLUTION_{n}\n[DONE]") for n in (2, 3, 4)] == [1, 1, 1]
+    assert [problem.prompt.count(f"SOLUTION_{n}\n[DONE]\n\nYou") for n in (2, 3, 4)] == [1, 1, 1]
     assert problem.prompt.endswith("[BEGIN]\n")
     assert task.judge(problem, "def twice(x): return 2 * x\n[DONE]\nthis is no Python").correct
     assert not task.judge(problem, "def twice(x): return x").correct

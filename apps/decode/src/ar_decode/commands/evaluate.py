@@ -108,6 +108,7 @@ def evaluate(
     if limit is not None and per_category is not None:
         raise ConfigError("--limit and --per-category were both given; give one of the two.")
     from ar_core.evaluation import Benchmark, Journal, LikelihoodBenchmark
+    from ar_core.hf import check_source
     from rich.console import Console
 
     from ..environment import environment
@@ -129,6 +130,8 @@ def evaluate(
     variants = _variants(method, given, sweep)
     for one in variants.values():
         own_settings(method, one)
+    for source in (model, *([] if baseline is None else [baseline])):
+        check_source(source)
     benchmark = build_benchmark(record, data, protocol, examples)
     generates = isinstance(benchmark, Benchmark)
     generation = Generation(
@@ -136,6 +139,7 @@ def evaluate(
         temperature,
         seed=seed,
         stop_strings=benchmark.stop_strings if isinstance(benchmark, Benchmark) else (),
+        keep_string=True,
     )
     session, _ = load_method(model, method, next(iter(variants.values())), profile, dtype=dtype, device=device)
     reference = session if baseline is None else load_session(baseline, dtype=dtype, device=device)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ar_core.decoding import DecodeStats
+from ar_core.decoding import DecodeStats, text_before
 from ar_core.errors import ConfigError, DataError
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -117,7 +117,7 @@ class ArDecodeLM(LM):
                 decoded = self.method.decode(self.session, rows, generation, first_index=start)
                 self.stats = self.stats + decoded.stats
                 for request, tokens in zip(group, decoded.tokens, strict=True):
-                    texts.append(self._cut(self.session.text(tokens), generation.stop_strings))
+                    texts.append(text_before(self.session.text(tokens), generation.stop_strings))
                     self.cache_hook.add_partial("generate_until", request.args, texts[-1])
                 bar.set_postfix_str(f"{self.stats.tokens_per_forward:.2f} tokens per forward")
                 bar.update(len(group))
@@ -204,6 +204,7 @@ class ArDecodeLM(LM):
             arguments.get("top_p") if sampled else None,
             seed=self._seed,
             stop_strings=tuple(stop for stop in ([stops] if isinstance(stops, str) else stops) if stop),
+            keep_string=True,
         )
 
     def _groups(self, requests: Sequence[Instance]) -> list[tuple[int, list[Instance]]]:
@@ -225,8 +226,3 @@ class ArDecodeLM(LM):
         if not ids:
             return encode_pair(tokenizer, "", " ")[0]
         return ids
-
-    @staticmethod
-    def _cut(text: str, stops: Sequence[str]) -> str:
-        """A stop string may begin inside a token, which a decoder keeps whole."""
-        return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -8,7 +8,7 @@ from ar_core.decoding.likelihood import LogLikelihood, causal_log_likelihood
 from ar_core.decoding.numerics import check_sound, sound_or_negative
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
-from ar_core.decoding.stop import Finish, StopRule
+from ar_core.decoding.stop import Finish, StopRule, text_before
 from ar_core.decoding.token_stream import TokenStream
 from ar_core.decoding.trace import Trace
 
@@ -28,5 +28,6 @@ __all__ = [
     "check_prompts",
     "check_sound",
     "sound_or_negative",
+    "text_before",
     "uncached_pass",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ar_core.errors import ConfigError
 
-__all__ = ["Finish", "StopRule"]
+__all__ = ["Finish", "StopRule", "text_before"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class StopRule:
         max_new_tokens: N >= 1, exact: no row is longer, stop token included.
         stop_strings: texts that end a row; they need `decode`.
         keep_stop: keep the stop token (or the tokens that complete the stop string) in the output.
+        keep_string: keep the tokens that complete a stop string, though no stop token. The one in which the string begins may
+            hold text before it, which is lost with the token; `text_before` cuts to the character.
         decode: ids -> text, for stop strings.
 
     Raises:
@@ -39,6 +41,7 @@ class StopRule:
     max_new_tokens: int
     stop_strings: tuple[str, ...] = ()
     keep_stop: bool = False
+    keep_string: bool = False
     decode: Callable[[list[int]], str] | None = None
 
     def __post_init__(self) -> None:
@@ -74,12 +77,16 @@ class StopRule:
 
         All of them, unless the text ends with what may be the beginning of a stop string, or in the middle of a character.
         """
-        if not self.stop_strings or self.keep_stop:
+        if not self.stop_strings or self._keeps_string:
             return len(tokens)
         assert self.decode is not None
         text = self.decode(list(tokens)).rstrip(_HALF_CHARACTER)
         begun = max(_overlap(text, stop) for stop in self.stop_strings)
         return self._tokens_within(tokens, len(text) - begun)
+
+    @property
+    def _keeps_string(self) -> bool:
+        return self.keep_stop or self.keep_string
 
     def _string_ends_at(self, tokens: Sequence[int]) -> Finish | None:
         assert self.decode is not None
@@ -87,7 +94,7 @@ class StopRule:
         begins = [at for stop in self.stop_strings if (at := text.find(stop)) >= 0]
         if not begins:
             return None
-        length = len(tokens) if self.keep_stop else self._tokens_within(tokens, min(begins))
+        length = len(tokens) if self._keeps_string else self._tokens_within(tokens, min(begins))
         return Finish(length, "stop_string")
 
     def _tokens_within(self, tokens: Sequence[int], characters: int) -> int:
@@ -98,6 +105,11 @@ class StopRule:
             if len(text) <= characters and not text.endswith(_HALF_CHARACTER):
                 return count
         return 0
+
+
+def text_before(text: str, stop_strings: Sequence[str]) -> str:
+    """The text up to where the first of some stop strings begins; all of it if none is there."""
+    return text[: min((at for stop in stop_strings if (at := text.find(stop)) >= 0), default=len(text))]
 
 
 _HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"

@@ -74,15 +74,16 @@ class Tally:
         """Figures beside a baseline's, over the problems that both have.
 
         Returns:
-            ``speed`` (ratio of tokens per second over all problems), ``speed_mean_of_problems`` (mean over problems of their
+            ``speed`` (ratio of their tokens per second), ``speed_mean_of_problems`` (mean over problems of their
             ratios, Spec-Bench's way) and ``identical`` (share of outputs with the baseline's very tokens).
         """
         common = [(record, baseline.records[name]) for name, record in self.records.items() if name in baseline.records]
-        if not common or not self.tokens_per_second or not baseline.tokens_per_second:
+        mine, theirs = (Tally(pair[side] for pair in common).tokens_per_second for side in (0, 1))
+        if not mine or not theirs:
             return {}
         ratios = [_rate(record) / _rate(other) for record, other in common if record["tokens"] and other["tokens"]]
         return {
-            "speed": self.tokens_per_second / baseline.tokens_per_second,
+            "speed": mine / theirs,
             "speed_mean_of_problems": fmean(ratios) if ratios else None,
             "identical": sum(record["tokens"] == other["tokens"] for record, other in common) / len(common),
         }

@@ -15,7 +15,7 @@ from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
-from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
+from ar_core.hf.load import WHEELS, LoadedModel, check_source, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
@@ -35,6 +35,7 @@ __all__ = [
     "add_mask_token",
     "build_model",
     "check_agreement",
+    "check_source",
     "check_supported",
     "custom_generate",
     "find_mask_token",

@@ -30,7 +30,7 @@ from ar_core.hf.supported import check_supported
 from ar_core.io import read_checkpoint, read_header
 from ar_core.io.strict import key_ranges
 
-__all__ = ["WHEELS", "LoadedModel", "load_causal_lm", "load_tokenizer"]
+__all__ = ["WHEELS", "LoadedModel", "check_source", "load_causal_lm", "load_tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,21 @@ def load_causal_lm(
     return _load(where, str(source), dtype, device, None)
 
 
+def check_source(source: str | Path) -> None:
+    """Refuse a model by its name and its config alone, before anything large is read or downloaded.
+
+    Args:
+        source: see `load_causal_lm`.
+
+    Raises:
+        CheckpointError: nothing is there, or its config cannot be used.
+        UnsupportedModelError: the architecture cannot be driven.
+    """
+    where = locate(source)
+    if not (isinstance(where, Path) and where.suffix == ".gguf"):
+        _supported_config(where, str(source))
+
+
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a folder or hub id.
 
@@ -89,9 +104,7 @@ def _load(
     where: Path | str, source: str, dtype: torch.dtype | None, device: torch.device | str, revision: str | None
 ) -> LoadedModel:
     register()
-    register_published()
-    config = _config(where, source)
-    check_supported(config)
+    config = _supported_config(where, source)
     if isinstance(where, Path):
         for file in sorted(where.glob("*.safetensors")):
             read_header(file)
@@ -143,6 +156,13 @@ def _downloaded(hub_id: str) -> Path:
             f"The checkpoint {hub_id!r} cannot be downloaded ({_first_line(error)}); check the id and the network, or give "
             "a folder."
         ) from error
+
+
+def _supported_config(where: Path | str, source: str) -> Any:
+    register_published()
+    config = _config(where, source)
+    check_supported(config)
+    return config
 
 
 def _config(where: Path | str, source: str) -> Any:

@@ -9,7 +9,7 @@ from ar_core.verification.judge import Acceptance
 from ar_core.verification.multi_block import MultiBlock
 from ar_core.verification.ngram import NgramLookup
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import CacheSharing, Drawing, Proposer
+from ar_core.verification.proposer import CacheSharing, DraftReviewing, Drawing, Proposer
 from ar_core.verification.recycling import Recycling
 from ar_core.verification.speculative import speculative
 from ar_core.verification.timing import measure_pass_cost, measure_pass_costs
@@ -21,6 +21,7 @@ __all__ = [
     "CacheSharing",
     "Draft",
     "DraftBudget",
+    "DraftReviewing",
     "Drawing",
     "FirstDifference",
     "FirstGuess",

@@ -139,6 +139,16 @@ class Draft:
                 newest = node
         return path
 
+    def along(self, chain: Sequence[int]) -> list[int]:
+        """Nodes that spell a chain from its first token on, as far as the draft holds it."""
+        path: list[int] = []
+        parents = range(-1, len(self.tokens) - 1) if self.parents is None else self.parents
+        for node, (token, parent) in enumerate(zip(self.tokens, parents, strict=True)):
+            newest = path[-1] if path else -1
+            if parent == newest and len(path) < len(chain) and token == chain[len(path)]:
+                path.append(node)
+        return path
+
     def behind(self, node: int) -> list[int]:
         """The main continuation of a node (-1: of the newest committed token): first child after first child."""
         if self.parents is None:

@@ -23,7 +23,9 @@ class _Window:
         left: places of the active block behind the row's newest token.
         guesses: for these places, then for n of each block ahead; of "carry" perhaps one for the place behind them all.
         frozen: of each block ahead, how many leading guesses stay until it becomes the active one.
-        promoted: whether the active block has been promoted and not yet drafted.
+        promoted: whether the active block has been ahead, and so is drafted with a fresh start beside its guesses.
+        fresh: guesses of the fresh start for the places of the active block; empty before it is first drafted.
+        draft, picks: what the last pass verified, and the verifier's token at each of its places.
     """
 
     stream: Random
@@ -31,6 +33,14 @@ class _Window:
     guesses: list[int] = field(default_factory=list)
     frozen: list[int] = field(default_factory=list)
     promoted: bool = False
+    fresh: list[int] = field(default_factory=list)
+    draft: Draft = field(default_factory=lambda: Draft(()))
+    picks: Sequence[int] = ()
+
+    def along(self, chain: Sequence[int]) -> list[int]:
+        """The verifier's tokens at the places of a chain and behind it, as far as the last pass held it."""
+        places = [0, *(node + 1 for node in self.draft.along(chain))]
+        return [self.picks[place] for place in places if self.picks]
 
 
 class MultiBlock:
@@ -41,8 +51,14 @@ class MultiBlock:
     passes: while its guesses agree with the verifier they are frozen, behind them they are replaced by the verifier's. When
     the active block is complete, the next one is promoted: its guesses, frozen or not, are the draft that is verified
     next. Because all blocks lie behind each other in one causal window, a pass that accepts the rest of the active
-    block goes on accepting in the next. The first draft of a promoted block has a branch with what the block would have
-    started from without having been ahead, so that a lucky start is not lost.
+    block goes on accepting in the next.
+
+    Guesses made ahead are not always better than a start from scratch. So a promoted block is drafted as a tree of two: its
+    guesses, and a branch that starts as the block would have started without having been ahead. Both are iterated, each by the
+    verifier's tokens along itself, until the block is done, and a pass takes what the better one brings. As long as no token
+    comes from the guesses alone, the branch is the iteration of K = 1 itself; from then on it is that iteration with tokens
+    in its context that are right and that K = 1 does not know yet. These may even mislead it: no order of passes between K = 1
+    and K = 2 holds for every model and prompt.
 
     With K = 1 this is plain Jacobi decoding over blocks. The published code ends its call as soon as the first block
     is done and so never uses a second one; here the promoted blocks are counted.
@@ -103,25 +119,36 @@ class MultiBlock:
                 window.guesses += self._init.fill(context, window.guesses, new, self._vocab_size, window.stream)
             chains = [window.guesses[: min(limit, places)]]
             if window.promoted:
-                fresh = self._init.fill(context, [], window.left, self._vocab_size, window.stream)
-                chains.append(fresh[:limit])
-                window.promoted = False
+                if not window.fresh:
+                    window.fresh = self._init.fill(context, [], window.left, self._vocab_size, window.stream)
+                chains.append(window.fresh[: min(limit, window.left)])
             drafts.append(Draft.of_chains(chains))
         return drafts
+
+    def review(self, row: int, draft: Draft, picks: Sequence[int]) -> None:
+        """Remember what the pass said of every branch; see :class:`ar_core.verification.DraftReviewing`."""
+        window = self._windows[row]
+        window.draft, window.picks = draft, picks
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
         """Refine the guesses, promote blocks that have been reached, and start another one if it is time."""
         del hidden
         window, n, gained = self._windows[row], self.block_length, len(accepted)
+        drafted = list(accepted[:-1])
+        if window.fresh[: gained - 1] == drafted != window.guesses[: gained - 1]:
+            rest = window.along(window.guesses)[gained:]
+        if window.fresh:
+            seen = window.along(window.fresh)
+            window.fresh = [*seen[gained:], *window.fresh[max(gained, len(seen)) :]]
         self._refine(window, gained, rest)
         window.left -= gained
         while window.left < 0 and window.frozen:
             window.left += n
             window.frozen.pop(0)
-            window.promoted = True
+            window.promoted, window.fresh = True, []
             self.promoted += 1
         if window.left < 0:
-            window.left, window.promoted = n - 1, False
+            window.left, window.promoted, window.fresh = n - 1, False, []
         settled = window.frozen[-1] if window.frozen else n - window.left
         if len(window.frozen) + 1 < self.blocks and settled >= self._threshold:
             window.frozen.append(0)

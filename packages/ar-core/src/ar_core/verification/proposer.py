@@ -8,7 +8,7 @@ from torch import Tensor
 from ar_core.cache import WindowedKVCache
 from ar_core.verification.draft import Draft
 
-__all__ = ["CacheSharing", "Drawing", "Proposer"]
+__all__ = ["CacheSharing", "DraftReviewing", "Drawing", "Proposer"]
 
 
 @runtime_checkable
@@ -19,7 +19,8 @@ class Proposer(Protocol):
     named by their index in the ``prompts`` of ``begin`` for the whole call, whichever rows are still running.
 
     The loop calls ``begin`` once, ``observe`` for every row after the prefill, then for each pass ``propose``
-    once and ``observe`` once per running row.
+    once and ``observe`` once per running row. What else it can do for a proposer: :class:`CacheSharing`,
+    :class:`DraftReviewing`.
     """
 
     wants_hidden: bool
@@ -86,3 +87,18 @@ class Drawing(Protocol):
 
     draws: bool
     """Whether a draft may have ``densities``; constant."""
+
+
+@runtime_checkable
+class DraftReviewing(Protocol):
+    """What a :class:`Proposer` has besides, if it learns from all branches of its drafts, not from the accepted one alone."""
+
+    def review(self, row: int, draft: Draft, picks: Sequence[int]) -> None:
+        """Learn what the verifier picked at every place of a pass, before ``observe`` is told what it settled.
+
+        Args:
+            row: index of the row.
+            draft: the draft as it was verified, cut where it did not fit; empty after the prefill.
+            picks: the verifier's token behind the newest committed one, then behind each of the draft's n tokens;
+                ``draft.along`` finds those of one branch.
+        """

@@ -8,7 +8,7 @@ from torch import Tensor
 from ar_core.cache import WindowedKVCache
 from ar_core.errors import ConfigError
 from ar_core.verification.draft import Draft
-from ar_core.verification.proposer import CacheSharing, Proposer
+from ar_core.verification.proposer import CacheSharing, DraftReviewing, Proposer
 
 __all__ = ["Recycling"]
 
@@ -63,6 +63,11 @@ class Recycling:
             self._asked[row] = own
             drafts.append(Draft.of_chains([own, *guessed.chains(), *self._candidates(row, context[-1], own)]))
         return drafts
+
+    def review(self, row: int, draft: Draft, picks: Sequence[int]) -> None:
+        """Hand the branches on to a guesser that learns from them."""
+        if isinstance(self.guesser, DraftReviewing):
+            self.guesser.review(row, draft, picks)
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
         """Pool what was rejected and what the verifier would have had in its place."""

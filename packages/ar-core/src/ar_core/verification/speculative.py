@@ -24,7 +24,7 @@ from ar_core.verification.draft import Draft
 from ar_core.verification.draft_budget import DraftBudget
 from ar_core.verification.judge import Acceptance, densities_used, judge
 from ar_core.verification.pass_cost import TYPICAL_PASS_COST, PassCost
-from ar_core.verification.proposer import CacheSharing, Drawing, Proposer
+from ar_core.verification.proposer import CacheSharing, DraftReviewing, Drawing, Proposer
 from ar_core.verification.row import Row
 from ar_core.verification.tree_pass import tree_pass
 
@@ -116,6 +116,7 @@ def speculative(
         if isinstance(proposer, CacheSharing):
             proposer.share(cache)
 
+    reviewer = proposer if isinstance(proposer, DraftReviewing) else None
     empty = [Draft(()) for _ in rows]
     active, phase = rows, "prefill"
     while active:
@@ -167,7 +168,9 @@ def speculative(
             if not row.finish:
                 running.append(slot)
         with stats.timed("draft"):
-            for lesson in lessons:
+            for lesson, draft, judged in zip(lessons, drafts, picks, strict=True):
+                if reviewer is not None:
+                    reviewer.review(lesson[0], draft, judged)
                 proposer.observe(*lesson)
         _keep(cache, paths, branching=branching)
         if 0 < len(running) < len(active):

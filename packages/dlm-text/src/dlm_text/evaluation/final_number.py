@@ -5,6 +5,8 @@ from decimal import Decimal, InvalidOperation
 
 __all__ = ["boxed_number", "last_number", "marked_number"]
 
+_THIN_SPACE = re.compile(r"\\[!,]|\{,\}|(?<=\d)\\[ ;:](?=\d{3})")
+"""What LaTeX puts between thousands: 70\\,000, 70{,}000 and their like."""
 _NUMBER = r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+"
 
 
@@ -24,7 +26,7 @@ def boxed_number(text: str) -> Decimal | None:
     for end in range(begin, len(text)):
         depth += {"{": 1, "}": -1}.get(text[end], 0)
         if depth == 0:
-            return last_number(text[begin:end].replace(r"\!", "").replace(r"\$", "$"))
+            return last_number(_THIN_SPACE.sub("", text[begin:end]).replace(r"\$", "$"))
     return None
 
 

@@ -49,7 +49,7 @@ class MBPP:
                     f"mbpp few_shot shows the problems {', '.join(map(str, SHOTS))} solved and {missing[0]} is not in the data; give "
                     "the file of all 974 problems, or the prompt split with --examples."
                 )
-            shown = "".join(f"{_asked(known[n])}[BEGIN]\n{text_field(known[n], 'code')}\n[DONE]\n" for n in SHOTS)
+            shown = "".join(f"{_asked(known[n])}[BEGIN]\n{text_field(known[n], 'code')}\n[DONE]\n\n" for n in SHOTS)
         asked = [record for record in records if _number(record) in TEST]
         if not asked:
             raise DataError(

@@ -61,13 +61,14 @@ class MultipleChoice:
         )
 
     def judge_likelihoods(self, problem: EvalProblem, totals: Sequence[float], tokens: Sequence[int]) -> Verdict:
-        """Whether the most likely choice is right; ``normalised``: the most likely per byte."""
+        """Whether the most likely choice is right; ``normalised``: the most likely per character, as lm-eval's acc_norm."""
         del tokens
         right = problem.reference["right"]
-        sizes = [len(choice.encode()) for choice in problem.choices]
+        # The space before a choice is no part of it.
+        sizes = [max(1, len(choice) - 1) for choice in problem.choices]
         best = max(range(len(totals)), key=totals.__getitem__)
-        per_byte = max(range(len(totals)), key=lambda i: totals[i] / sizes[i])
-        return Verdict(best == right, problem.choices[best].strip(), {"normalised": float(per_byte == right)})
+        per_character = max(range(len(totals)), key=lambda i: totals[i] / sizes[i])
+        return Verdict(best == right, problem.choices[best].strip(), {"normalised": float(per_character == right)})
 
     def describe(self) -> Mapping[str, Any]:
         """Protocol."""
