@@ -212,14 +212,14 @@ def test_cached_logits_are_those_of_an_uncached_pass(backend):
     prompts, states = [[5, 6, 5, 6, 5], list(range(20, 33))], {0: [], 1: []}
 
     class Curious(Recycling):
-        wants_hidden = True
-
         def observe(self, row, accepted, rest, hidden=None):
             states[row].append(hidden)
             super().observe(row, accepted, rest)
 
     stop = StopRule(frozenset(), 12)
-    got = run(backbone, prompts, Curious(MultiBlock(block_length=4, spawn_ratio=0.25)), stop=stop)
+    curious = Curious(MultiBlock(block_length=4, spawn_ratio=0.25))
+    curious.wants_hidden = True
+    got = run(backbone, prompts, curious, stop=stop)
     assert max(got.stats.accepted) > 1
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
