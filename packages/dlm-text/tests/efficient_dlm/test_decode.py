@@ -27,7 +27,7 @@ SIZES = {
     "max_position_embeddings": 256,
 }
 MASK = 130
-CONTEXTS = ["block_causal", "bidirectional", "causal"]
+CONTEXTS = ["block_causal", "bidirectional", "causal", "whole"]
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +66,23 @@ def recompute(
         end = min(begin + size, start + n)
         masked = [i for i in range(begin, end) if i >= len(ids)]
         ids += [MASK] * (begin + size - len(ids))
+        ahead = (start + n - begin - 1) // size * size if config.context == "whole" else 0
         number = 0
         while masked:
-            index = torch.arange(begin + size)
+            index = torch.arange(begin + size + ahead)
             block = torch.div(index - first, size, rounding_mode="floor")
             if config.context == "causal":
                 # Finished tokens see what is before them, the current block sees everything.
                 position = torch.where(index < begin, index, begin + size - 1)
                 mask = Mask(causal(), Tokens(position=position), Tokens(position=index))
+            elif config.context == "whole":
+                mask = None
             else:
                 rows = block.clamp(min=-1) if config.context == "bidirectional" else block
                 mask = Mask.self_attention(block_causal(), Tokens(block=rows))
-            logits = backbone.head(backbone.hidden(torch.tensor([ids]), positions=index[None], mask=mask))[0]
+            fed = torch.tensor([[*ids, *[MASK] * ahead]])
+            logits = backbone.head(backbone.hidden(fed, positions=index[None], mask=mask))[0]
+            logits = logits.roll(int(config.token_shift), 0)
             logits[:, MASK] = -torch.inf
             confidence, token = logits.softmax(-1).max(-1)
             ranked = sorted(masked, key=lambda i: -float(confidence[i]))
@@ -105,6 +110,16 @@ def test_cached_equals_recomputed(backbone: HFBackbone, context: str, grid: str,
         decoded = generate(backbone, [prompt], config, stop=StopRule(frozenset(), 13))
         assert decoded.tokens[0] == expected
         assert decoded.stats.forwards["denoise"] == passes
+
+
+def test_whole_rows_may_be_shifted(backbone: HFBackbone) -> None:
+    """The first token of a block is read from the last one before it, in the same pass: no commit is needed for it."""
+    config = settings(context="whole", token_shift=True)
+    for prompt in prompts((3, 8)):
+        expected, passes = recompute(backbone, prompt, config, 13)
+        decoded = generate(backbone, [prompt], config, stop=StopRule(frozenset(), 13))
+        assert decoded.tokens[0] == expected
+        assert dict(decoded.stats.forwards) == {"denoise": passes}
 
 
 @pytest.mark.parametrize("context", ["block_causal", "causal"])
@@ -154,6 +169,8 @@ def test_fused_commits_save_calls_and_change_nothing(backbone: HFBackbone, conte
         {"context": "bidirectional"},
         {"context": "causal"},
         {"context": "causal", "first_token": "commit"},
+        {"context": "whole"},
+        {"context": "whole", "token_shift": True, "grid": "absolute"},
         {"grid": "absolute", "commit": "fused"},
         {"token_shift": True, "first_token": "commit"},
         {"batch_size": 2},
