@@ -6,10 +6,23 @@ from pathlib import Path
 from ar_core.registry import recipe
 from ar_core.training import read_run_config, run_recipe
 
-__all__ = ["FINAL", "run_to_end"]
+__all__ = ["DEFAULT_METHOD", "FINAL", "conversion_name", "run_to_end", "without_method"]
 
 FINAL = "final"
 """Folder inside a run's directory that holds the trained model."""
+
+
+DEFAULT_METHOD = "fast_dllm_v2"
+
+
+def conversion_name(method: str, variant: str = "") -> str:
+    """What the folder and the results of a conversion are called."""
+    return f"{method}-{variant}" if variant else method
+
+
+def without_method(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides of a conversion that hold for its control too."""
+    return tuple(entry for entry in overrides if not entry.startswith("method."))
 
 
 def run_to_end(name: str, config: str, folder: Path, overrides: Sequence[str]) -> Path | None:

@@ -19,12 +19,12 @@ def rendered(benchmark_module) -> dict[str, str]:
     language = benchmark_module("language.plotting")
     tasks = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("tasks_fast_dllm_v2_seed*.json"))]
     tables = {"tasks_fast_dllm_v2": benchmark_module("tasks.plotting").markdown_table(tasks)}
-    for file in RESULTS.glob("language_*.json"):
-        results = json.loads(file.read_text())
-        tables |= {
-            f"{file.stem}_losses": language.losses_table(results),
-            f"{file.stem}_rows": language.rows_table(results),
-        }
+    comparison = benchmark_module("tasks.comparison")
+    conversions, beside = comparison.read_comparison(RESULTS, "efficient_dlm")
+    if conversions:
+        tables["tasks_efficient_dlm_variants"] = comparison.comparison_table(conversions, beside)
+    for stem, results in benchmark_module("language.results").read_results(RESULTS).items():
+        tables |= {f"{stem}_losses": language.losses_table(results), f"{stem}_rows": language.rows_table(results)}
     for file in RESULTS.glob("lossless_*.json"):
         tables[file.stem] = benchmark_module("lossless.plotting").markdown_table(json.loads(file.read_text()))
     for file in RESULTS.glob("attention_step.json"):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ def module(benchmark_module):
     return lambda name: benchmark_module(f"language.{name}")
 
 
-def test_conversion_and_control_have_one_budget_and_one_data_set(module, monkeypatch):
+@pytest.mark.parametrize("method", ["fast_dllm_v2", "efficient_dlm"])
+def test_conversion_and_control_have_one_budget_and_one_data_set(module, monkeypatch, method):
     monkeypatch.setenv("AR_DATA_DIR", "/data")
     setups = module("setups").SETUPS
     assert setups
     for setup in setups.values():
-        conversion = read_run_config(recipe("fast_dllm_v2"), setup.conversion, list(setup.overrides))
+        conversion = read_run_config(recipe(method), setup.conversion, list(setup.overrides))
         control = read_run_config(recipe("autoregressive"), setup.control, list(setup.overrides))
         assert conversion.model == control.model
         assert conversion.data == control.data
@@ -63,7 +65,7 @@ def row(name, **changed):
 
 
 def test_a_collapsed_row_says_so_beside_its_tokens_per_forward(module):
-    lines = module("plotting").rows_table({"rows": [row("AR base"), row("D=8 threshold 0.5", collapsed=True)]})
+    lines = module("plotting").rows_table([{"rows": [row("AR base"), row("D=8 threshold 0.5", collapsed=True)]}])
     assert "| AR base | 1.25 | 0.90 | 1.50 | 0.800 | 4.0 | 0.50 | 60.0 |" in lines
     assert "| D=8 threshold 0.5 | 1.25 (collapsed) |" in lines
 
@@ -72,7 +74,7 @@ def test_losses_stand_beside_those_of_base_and_control(module):
     first = {"step": 1, "masked_ce_15": 9.0, "masked_ce_50": 9.0, "causal_ce": 9.0, "causal_ce_base": 2.0}
     last = {"step": 2, "masked_ce_15": 3.0, "masked_ce_50": 4.0, "causal_ce": 2.5, "causal_ce_base": 2.0}
     results = {"evaluations": {"converted": [first, last], "control": [{"step": 2, "causal_ce": 1.75}]}}
-    table = module("plotting").losses_table(results)
+    table = module("plotting").losses_table([results])
     assert "| masked 15 % | masked 50 % | causal, same weights | causal, base | causal, control |" in table
     assert "| 3.00 | 4.00 | 2.50 | 2.00 | 1.75 |" in table
 
@@ -80,3 +82,56 @@ def test_losses_stand_beside_those_of_base_and_control(module):
 def test_a_model_that_was_not_trained_is_named(module, tmp_path):
     with pytest.raises(CheckpointError, match=r"benchmarks\.language train stories260k"):
         module("setups").trained_models("stories260k", tmp_path)
+
+
+def conversion(variant, loss, tokens):
+    last = {"masked_ce_15": loss, "causal_ce": 2.5, "causal_ce_base": 2.0}
+    return {
+        "variant": variant,
+        "evaluations": {"converted": [last], "control": [{"causal_ce": 1.75}]},
+        "weight_change": [0.1, loss / 10],
+        "rows": [row("AR base"), row("AR control"), row("D=4 threshold 0.9", tokens_per_forward=tokens)],
+    }
+
+
+def test_variants_have_a_row_each_and_share_base_and_control(module):
+    results = [conversion("", 3.0, 1.5), conversion("uniform", 4.0, 1.75)]
+    losses = module("plotting").losses_table(results)
+    assert "| conversion | masked 15 % |" in losses
+    assert "| plain | 3.00 | 2.50 | 2.00 | 1.75 | 0.100, 0.300 |" in losses
+    assert "| uniform | 4.00 | 2.50 | 2.00 | 1.75 | 0.100, 0.400 |" in losses
+    rows = module("plotting").rows_table(results)
+    assert rows.count("| AR base |") == rows.count("| AR control |") == 1
+    assert "| plain, D=4 threshold 0.9 | 1.50 |" in rows
+    assert "| uniform, D=4 threshold 0.9 | 1.75 |" in rows
+
+
+def test_variants_are_read_together_and_the_default_method_is_not_named(module, tmp_path):
+    stems = module("results").results_stem
+    assert stems("stories260k", "fast_dllm_v2") == "language_stories260k"
+    assert stems("stories260k", "efficient_dlm") == "language_stories260k_efficient_dlm"
+    for method, variant in (("efficient_dlm", "uniform"), ("efficient_dlm", ""), ("fast_dllm_v2", "")):
+        results = {"model": "stories260k", "method": method, "variant": variant}
+        (tmp_path / f"{stems('stories260k', method, variant)}.json").write_text(json.dumps(results))
+    found = module("results").read_results(tmp_path)
+    assert {stem: [one["variant"] for one in same] for stem, same in found.items()} == {
+        "language_stories260k": [""],
+        "language_stories260k_efficient_dlm": ["", "uniform"],
+    }
+
+
+def test_a_variant_of_a_language_model_shares_the_control(module, tmp_path, monkeypatch):
+    asked = []
+
+    def run(name, config, folder, overrides):
+        asked.append((name, config, folder.name, list(overrides)))
+        return folder / "final"
+
+    monkeypatch.setattr(module("setups"), "run_to_end", run)
+    changed = ("method.half_life_ratio=null", "train.steps=5")
+    models = module("setups").train("stories260k", tmp_path, changed, method="efficient_dlm", variant="uniform")
+    assert models.converted == tmp_path / "stories260k" / "efficient_dlm-uniform" / "final"
+    assert asked == [
+        ("efficient_dlm", "stories260k", "efficient_dlm-uniform", list(changed)),
+        ("autoregressive", "stories260k_finetune", "control", ["train.steps=5"]),
+    ]

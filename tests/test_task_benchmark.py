@@ -5,8 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ar_core.decoding import Trace
+from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.errors import CheckpointError
+from dlm_text.efficient_dlm.checkpoint import Conversion
+from dlm_text.efficient_dlm.decode import EfficientDLMDecodeConfig
+from dlm_text.tasks import Problem
+from dlm_text.tasks.tokenizer import build_tokenizer, encode_prompt
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,12 +96,25 @@ def test_masked_positions_are_counted_pass_by_pass(module):
     trace = Trace()
     trace.add(0, "denoise", 0, [2], [7], [0.9])
     trace.add(1, "denoise", 0, [0, 1], [7, 7], [0.9, 0.9])
-    trace.add(2, "denoise", 0, [3], [7], [0.9])
-    trace.add(3, "denoise", 0, [5], [7], [0.9])
+    trace.add(2, "fused", 0, [3], [7], [0.9])
+    trace.add(3, "commit", 0, [], [], [])
+    trace.add(4, "denoise", 0, [5], [7], [0.9])
     counted = module("conversion").MaskedPositions(4)
     counted.add(trace)
+    # The second block was not finished.
+    assert counted.passes == 3
+    assert counted.shares == [2 / 3, 2 / 3, 1 / 3, 3 / 3]
+
+
+def test_a_block_that_begins_in_the_prompt_does_not_count(module):
+    trace = Trace()
+    for number, position in enumerate((0, 2, 1, 3, 4)):
+        trace.add(number, "denoise", 0, [position], [7], [0.9])
+    counted = module("conversion").MaskedPositions(4)
+    counted.add(trace, begin=7)
+    # Output position 0 is the last of the prompt's block; 1 to 4 are the next one.
     assert counted.passes == 4
-    assert counted.shares == [3 / 4, 3 / 4, 2 / 4, 4 / 4]
+    assert counted.shares == [2 / 4, 1 / 4, 3 / 4, 4 / 4]
 
 
 def test_masks_of_training_follow_the_half_life(module):
@@ -106,6 +123,109 @@ def test_masks_of_training_follow_the_half_life(module):
     assert max(uniform) - min(uniform) < 0.02
     assert late == sorted(late)
     assert late[-1] - late[0] > 0.3
+
+
+def test_masks_of_bidirectional_training_are_drawn_over_whole_documents(module):
+    drawn = module("conversion").masked_in_training
+    # Three blocks, the answer being the first whole one behind the prompt: towards the end of a document more is hidden.
+    early, late = drawn(8, 0.1, [(8, 16)]), drawn(8, 0.1, [(16, 8)])
+    assert len(early) == len(late) == 8
+    assert sum(late) > sum(early)
+    # Over a document of three blocks, a block is flatter than one that is drawn alone.
+    alone = drawn(8, 0.1)
+    assert late[-1] / late[0] < alone[-1] / alone[0]
+    assert max(drawn(8, None, [(3, 30)])) - min(drawn(8, None, [(3, 30)])) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"context": "block_causal"},
+            {"D=8 separate threshold 0.9", "D=8 fused threshold 0.9", "D=8 released threshold 0.9"},
+        ),
+        (
+            {"context": "whole"},
+            {"D=8 separate threshold 0.9", "D=8 length given threshold 0.9", "D=8 released threshold 0.9"},
+        ),
+        (
+            {"context": "causal"},
+            {
+                "D=8 separate threshold 0.9",
+                "D=8 released threshold 0.9",
+                "hybrid, one token at a time",
+                "hybrid, self-speculation",
+            },
+        ),
+    ],
+)
+def test_a_conversion_is_decoded_as_it_was_trained_and_as_released(module, settings, expected):
+    settings = {"mask_id": 3, "diffusion_block_size": 8, "grid": "absolute", **settings}
+    found = module("decoders").conversion_decoders(
+        "efficient_dlm", settings, block_sizes=[8], thresholds=[0.9], commits=["separate", "fused"]
+    )
+    assert set(found) == expected
+    for changed in found.values():
+        changed.pop(module("decoders").LENGTH, None)
+        EfficientDLMDecodeConfig(**{**settings, **changed})
+    released = found["D=8 released threshold 0.9"]
+    assert released["grid"] == "prompt"
+    assert released["context"] == ("causal" if settings["context"] == "causal" else "bidirectional")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "context"),
+    [("block_clean", "block_causal"), ("block_noisy", "block_causal"), ("bidirectional", "whole")],
+)
+def test_blocks_of_decoding_are_those_of_training(module, pattern, context):
+    config = SimpleNamespace(
+        architectures=["LlamaForCausalLM"],
+        name_or_path="",
+        model_type="llama",
+        **Conversion(3, 8, pattern, half_life_ratio=0.1).fields(),
+    )
+    found = module("decoders").conversion_settings("efficient_dlm", config, None, {})
+    assert (found["grid"], found["context"]) == ("absolute", context)
+    assert module("decoders").conversion_settings("efficient_dlm", config, None, {"grid": "prompt"})["grid"] == "prompt"
+
+
+class Causal:
+    """Predicts the sum of all ids so far, which no forward that sees other tokens would."""
+
+    device = torch.device("cpu")
+
+    def hidden(self, ids, *, positions, mask):
+        visible = mask.dense().reshape(ids.shape[1], ids.shape[1])
+        sums = (visible.double() @ ids[0].double()).long() % 50
+        return torch.nn.functional.one_hot(sums, 50).double()[None]
+
+    def head(self, hidden):
+        return hidden.clone()
+
+
+def test_outputs_of_a_hybrid_are_held_against_its_causal_forward(module):
+    same = module("exactness").is_causal_greedy
+    assert same(Causal(), [5, 6], [11, 22, 44], banned_id=49)
+    assert not same(Causal(), [5, 6], [11, 22, 45], banned_id=49)
+    assert not same(Causal(), [5, 6], [11, 22, 44], banned_id=22)
+
+
+def test_equal_outputs_of_both_modes_are_counted(module):
+    tokenizer = build_tokenizer()
+    exactness = module("exactness")
+    exact = exactness.Exactness(Causal(), tokenizer, mask_id=tokenizer.mask_token_id)
+    one = Problem("arithmetic", "1+2?\n", "3")
+    right, wrong = Decoded([[1]], ["length"], DecodeStats()), Decoded([[2]], ["length"], DecodeStats())
+    prompt = encode_prompt(tokenizer, one.prompt)
+    causal = Decoded([[sum(prompt) % 50]], ["length"], DecodeStats())
+    for alone, drafted in ((causal, causal), (right, wrong), (right, right)):
+        exact.add("hybrid, one token at a time", one, alone)
+        exact.add("hybrid, self-speculation", one, drafted)
+        exact.add("AR base", one, wrong)
+    assert {name: row["equal"] for name, row in exact.rows().items()} == {
+        "hybrid, one token at a time": 1,
+        "hybrid, self-speculation": 2,
+    }
 
 
 def test_weight_change_is_relative_and_by_layer(module):
@@ -119,16 +239,111 @@ def test_weight_change_is_relative_and_by_layer(module):
     assert change == pytest.approx([0.5, 0.0])
 
 
-def test_comparison_has_a_row_per_variant(module):
-    def measured(seed, variant, decoding):
-        row = {"name": "D=2 separate threshold 0.9", "accuracy": 0.5 + seed / 2, "tokens_per_forward": 2.0}
-        return {
-            "seed": seed, "variant": variant, "trained_block_size": 2, "rows": [row], "weight_change": [0.1, 0.3],
-            "masked_decoding": decoding, "masked_training": [0.25, 0.75],
-        }  # fmt: skip
+def measured(seed, variant, decoding, training=(0.25, 0.75), **changed):
+    def row(name, accuracy, tokens, **settings):
+        return {"name": name, "accuracy": accuracy, "tokens_per_forward": tokens, "problems": 10, **settings}
 
-    table = module("comparison").comparison_table(
-        [measured(0, "", [0.5, 1.5]), measured(1, "", [0.5, 1.5]), measured(0, "uniform", [1.0, 1.0])]
+    blocks = {"commit": "separate", "block_size": 2}
+    return {
+        "seed": seed,
+        "variant": variant,
+        "trained_block_size": 2,
+        "environment": {"device": {"name": "a"}},
+        "rows": [
+            row("AR base", 0.875 + seed / 8, 1.0),
+            row("D=2 separate threshold 0.9", 0.5 + seed / 2, 2.0, threshold=0.9, **blocks),
+            row("D=2 separate threshold 0.7", 0.25, 3.0, threshold=0.7, **blocks),
+            row("D=4 separate threshold 0.7", 0.125, 4.0, threshold=0.7, commit="separate", block_size=4),
+            row("D=2 released threshold 0.9", 0.375, 2.5, threshold=0.9, grid="prompt"),
+        ],
+        "weight_change": [0.1, 0.3],
+        "masked_decoding": decoding,
+        "masked_training": list(training),
+        **changed,
+    }
+
+
+@pytest.fixture
+def variants():
+    return [
+        measured(0, "", [0.5, 1.5]),
+        measured(1, "", [0.5, 1.5]),
+        measured(0, "uniform", [1.0, 1.0], (0.5, 0.5)),
+        measured(0, "noisy_context", [1.0, 1.0]),
+    ]
+
+
+def test_comparison_has_a_row_per_conversion(module, variants):
+    table = module("comparison").comparison_table(variants)
+    lines = table.splitlines()
+    assert "| threshold 0.9 | threshold 0.7 | 0.9, fused commit | 0.9, released decoder |" in lines[0]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| AR base", "| plain", "| noisy_context", "| uniform"]
+    # One base for each seed, however many variants measured it.
+    assert lines[2].startswith("| AR base | 2 | 93.8 ± 8.8 % at 1.00 ± 0.00 |")
+    assert (
+        "| plain | 2 | – | 75.0 ± 35.4 % at 2.00 ± 0.00 | 25.0 ± 0.0 % at 3.00 ± 0.00 | – | 37.5 ± 0.0 % at 2.50 ± 0.00 "
+        "| 0.100 ± 0.000, 0.300 ± 0.000 | 0.000 ± 0.000 |" in table
     )
-    assert "| as configured | 2 | 75.0 % | 2.00 | 0.100, 0.300 | 0.000 |" in table
-    assert "| uniform | 1 | 50.0 % | 2.00 | 0.100, 0.300 | 0.500 |" in table
+    assert "| uniform | 1 | – | 50.0 % at 2.00 | 25.0 % at 3.00 | – | 37.5 % at 2.50 | 0.100, 0.300 | 0.000 |" in table
+    assert (
+        "| noisy_context | 1 | – | 50.0 % at 2.00 | 25.0 % at 3.00 | – | 37.5 % at 2.50 | 0.100, 0.300 | 0.500 |"
+        in table
+    )
+    assert {line.count(" | ") for line in lines if not line.startswith("|---")} == {lines[0].count(" | ")}
+
+
+def test_conversions_that_were_told_the_length_have_a_row_of_their_own(module):
+    result = measured(0, "bidirectional", [1.0, 1.0])
+    told = {"name": "D=2 length given threshold 0.7", "accuracy": 1.0, "tokens_per_forward": 6.0, "problems": 10}
+    result["rows"].append({**told, "block_size": 2, "threshold": 0.7, "length": "given"})
+    table = module("comparison").comparison_table([result])
+    assert "| bidirectional, length of the answer given | 1 | – | – | 100.0 % at 6.00 | – |" in table
+    svg = module("comparison_figure").comparison_figure([result])
+    assert "bidirectional, length of the answer given" in svg
+
+
+def test_modes_of_a_hybrid_have_rows_of_their_own(module):
+    hybrids = [measured(seed, "hybrid", [0.5, 1.5]) for seed in (0, 1)]
+    for result in hybrids:
+        mode = {"accuracy": 1.0, "tokens_per_forward": 1.5, "problems": 10, "mode": "self_speculation"}
+        result["rows"].append({"name": "hybrid, drafts", "equal_to": "the other", "equal": 9, **mode})
+    table = module("comparison").comparison_table(hybrids)
+    assert "| hybrid, drafts (18 of 20 outputs equal: the other) | 2 | 100.0 ± 0.0 % at 1.50 ± 0.00 | – |" in table
+
+
+def test_results_beside_may_lack_what_others_have_and_say_where_they_come_from(module, tmp_path, variants):
+    other = measured(1, "", [1.0, 1.0], environment={"device": {"name": "b"}})
+    for key in ("weight_change", "masked_decoding", "masked_training"):
+        del other[key]
+    for name, results in (
+        ("efficient_dlm", variants[0]),
+        ("efficient_dlm-uniform", variants[2]),
+        ("fast_dllm_v2", other),
+    ):
+        (tmp_path / f"tasks_{name}_seed{results['seed']}.json").write_text(json.dumps(results))
+    results, beside = module("comparison").read_comparison(tmp_path, "efficient_dlm")
+    assert [result["variant"] for result in results] == ["", "uniform"]
+    assert list(beside) == ["fast_dllm_v2 (on b)"]
+    table = module("comparison").comparison_table(results, beside)
+    assert "| fast_dllm_v2 (on b) | 1 | – | 100.0 % at 2.00 | 25.0 % at 3.00 | – | 37.5 % at 2.50 | – | – |" in table
+    assert module("comparison").read_comparison(tmp_path, "fast_dllm_v2")[1] == {}
+
+
+def test_figure_of_a_comparison_shows_accuracy_weights_and_masks(module, variants):
+    svg = module("comparison_figure").comparison_figure(variants, {"other": [measured(0, "", [1.0, 1.0])]})
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    panels = root.findall(f"{space}g")
+    texts = [[text.text for text in panel.iter(f"{space}text")] for panel in panels]
+    points = [len(list(panel.iter(f"{space}circle"))) for panel in panels]
+    assert {"plain", "uniform", "noisy_context", "other", "AR base"} <= set(texts[0])
+    # Two thresholds of the trained block size for each of four, and the ends of the base's line.
+    assert points == [4 * 2 + 2, 3 * 2, 4 * 2]
+    # Noisy context masks as the plain conversion does: its pair of curves is not drawn again.
+    assert {text for text in texts[2] if text.endswith(("decoding", "training"))} == {
+        f"{name}, {when}" for name in ("plain", "uniform") for when in ("decoding", "training")
+    }
+    assert [one.attrib["stroke"] for one in panels[0].iter(f"{space}polyline")][:3] == [
+        one.attrib["stroke"] for one in panels[1].iter(f"{space}polyline")
+    ]
+    assert not any(float(one) < 0 for one in root.attrib["viewBox"].split())

@@ -10,12 +10,17 @@ from typing import Any
 import torch
 from ar_core.decoding import Backbone, uncached_pass
 from ar_core.errors import DataError
+from ar_core.hf import HFBackbone
 from ar_decode.bench import Arm
 from ar_decode.environment import environment
 from ar_decode.methods import Generation, build_method
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.session import Session, load_session
 from rich.progress import Progress
+
+from benchmarks.recipes import DEFAULT_METHOD
+from benchmarks.tasks.conversion import weight_change
+from benchmarks.tasks.decoders import AS_TRAINED
 
 from .setups import SETUPS, Models, Setup
 
@@ -27,16 +32,20 @@ STORY_TOKENS = 17
 PER_CATEGORY = 1
 
 
-def measure(name: str, models: Models, *, rounds: int) -> dict[str, Any]:
+def measure(
+    name: str, models: Models, *, rounds: int, method: str = DEFAULT_METHOD, variant: str = ""
+) -> dict[str, Any]:
     """Decode real prompts greedily with every decoder in turn.
 
     Args:
         name: of a setup.
         models: the trained folders.
         rounds: timed runs of each decoder, interleaved; minima are compared.
+        method: decoder of the conversion.
+        variant: name of the conversion, where it is not the plain one.
 
     Returns:
-        JSON-able: environment, held-out losses over the course of training, and one row per decoder: tokens per
+        JSON-able: environment, held-out losses over the course of training, change of the weights by layer, and one row per decoder: tokens per
         forward (prefill and commits counted), wall clock against the base's AR, mean negative log-likelihood of the
         outputs under the base, and the collapse columns. A row is ``collapsed`` if its distinct-3 is below 0.9 times
         that of the base's AR outputs.
@@ -52,8 +61,8 @@ def measure(name: str, models: Models, *, rounds: int) -> dict[str, Any]:
         "AR converted": Arm(converted, build_method("ar", converted, {}, {})),
     }
     for threshold in THRESHOLDS:
-        method = build_method("fast_dllm_v2", converted, {"threshold": threshold}, {})
-        arms[f"D={method.pass_tokens} threshold {threshold:g}"] = Arm(converted, method)
+        decoder = build_method(method, converted, {**AS_TRAINED.get(method, {}), "threshold": threshold}, {})
+        arms[f"D={decoder.pass_tokens} threshold {threshold:g}"] = Arm(converted, decoder)
     generation = Generation(setup.max_new_tokens)
     with Progress() as bar:
         task = bar.add_task(name, total=(rounds + 1) * len(arms))
@@ -68,7 +77,8 @@ def measure(name: str, models: Models, *, rounds: int) -> dict[str, Any]:
     reference = arms["AR base"]
     return {
         "model": name,
-        "method": "fast_dllm_v2",
+        "method": method,
+        "variant": variant,
         "data": {
             "prompts": [prompt.id for prompt, _ in prompts],
             "max_new_tokens": setup.max_new_tokens,
@@ -76,6 +86,7 @@ def measure(name: str, models: Models, *, rounds: int) -> dict[str, Any]:
         },
         "batch": 1,
         "environment": environment("cpu"),
+        "weight_change": [round(change, 5) for change in weight_change(_model(base), _model(converted))],
         "evaluations": {
             "converted": _evaluations(models.converted.parent),
             "control": _evaluations(models.control.parent),
@@ -112,6 +123,11 @@ def mean_nll(backbone: Backbone, pairs: Iterable[tuple[Sequence[int], Sequence[i
         total -= float(backbone.head(hidden).double().log_softmax(-1).gather(1, chosen[:, None]).sum())
         count += len(output)
     return total / count
+
+
+def _model(session: Session) -> Any:
+    assert isinstance(session.backbone, HFBackbone)
+    return session.backbone.model
 
 
 def _prompts(setup: Setup, session: Session) -> list[tuple[Prompt, list[int]]]:

@@ -1,25 +1,46 @@
 """Results of a language model as tables."""
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["losses_table", "rows_table"]
 
-
-def losses_table(results: dict[str, Any]) -> str:
-    """Held-out cross-entropies at the end of training, in nats per token, over the same tokens."""
-    converted, control = (results["evaluations"][name][-1] for name in ("converted", "control"))
-    columns = {
-        **{f"masked {key.removeprefix('masked_ce_')} %": converted[key] for key in converted if "masked" in key},
-        "causal, same weights": converted["causal_ce"],
-        "causal, base": converted["causal_ce_base"],
-        "causal, control": control["causal_ce"],
-    }
-    lines = [_line(columns), "|---" * len(columns) + "|", _line(f"{value:.2f}" for value in columns.values())]
-    return "\n".join(lines) + "\n"
+Results = Sequence[dict[str, Any]]
 
 
-def rows_table(results: dict[str, Any]) -> str:
-    """One line per decoder; a collapsed one says so beside its tokens per forward."""
+def losses_table(results: Results) -> str:
+    """Held-out cross-entropies at the end of training, in nats per token, over the same tokens.
+
+    Several conversions have a row each, with the relative change of their weights.
+
+    Args:
+        results: of one model and method.
+    """
+    rows = []
+    for one in results:
+        converted, control = (one["evaluations"][name][-1] for name in ("converted", "control"))
+        losses = {
+            **{f"masked {key.removeprefix('masked_ce_')} %": converted[key] for key in converted if "masked" in key},
+            "causal, same weights": converted["causal_ce"],
+            "causal, base": converted["causal_ce_base"],
+            "causal, control": control["causal_ce"],
+        }
+        cells = {name: f"{value:.2f}" for name, value in losses.items()}
+        if len(results) > 1:
+            change = ", ".join(f"{layer:.3f}" for layer in one["weight_change"])
+            cells = {"conversion": _name(one), **cells, "weight change by layer": change}
+        rows.append(cells)
+    return "\n".join([_line(rows[0]), "|---" * len(rows[0]) + "|", *(_line(cells.values()) for cells in rows)]) + "\n"
+
+
+def rows_table(results: Results) -> str:
+    """One line per decoder; a collapsed one says so beside its tokens per forward.
+
+    Of several conversions, base and control are shown once, where they stand first.
+
+    Args:
+        results: of one model and method.
+    """
     columns = (
         "decoder",
         "tokens per forward",
@@ -31,23 +52,34 @@ def rows_table(results: dict[str, Any]) -> str:
         "mean length",
     )
     lines = [_line(columns), "|---" * len(columns) + "|"]
-    for row in results["rows"]:
-        collapse = row["collapse"]
-        lines.append(
-            _line(
-                (
-                    row["name"],
-                    f"{row['tokens_per_forward']:.2f}{' (collapsed)' if row['collapsed'] else ''}",
-                    f"{row['speed']:.2f}",
-                    f"{row['base_nll']:.2f}",
-                    f"{collapse['distinct_3']:.3f}",
-                    f"{collapse['longest_repeated_span']:.1f}",
-                    f"{collapse['eos_rate']:.2f}",
-                    f"{collapse['mean_length']:.1f}",
-                )
-            )
-        )
+    for one in results:
+        for row in one["rows"]:
+            shared = row["name"] in ("AR base", "AR control")
+            if shared and one is not results[0]:
+                continue
+            name = row["name"] if shared or len(results) == 1 else f"{_name(one)}, {row['name']}"
+            lines.append(_row(name, row))
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, row: dict[str, Any]) -> str:
+    collapse = row["collapse"]
+    return _line(
+        (
+            name,
+            f"{row['tokens_per_forward']:.2f}{' (collapsed)' if row['collapsed'] else ''}",
+            f"{row['speed']:.2f}",
+            f"{row['base_nll']:.2f}",
+            f"{collapse['distinct_3']:.3f}",
+            f"{collapse['longest_repeated_span']:.1f}",
+            f"{collapse['eos_rate']:.2f}",
+            f"{collapse['mean_length']:.1f}",
+        )
+    )
+
+
+def _name(result: dict[str, Any]) -> str:
+    return result["variant"] or "plain"
 
 
 def _line(cells: Any) -> str:

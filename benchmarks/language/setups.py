@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ar_core.errors import CheckpointError
 
-from benchmarks.recipes import FINAL, run_to_end
+from benchmarks.recipes import DEFAULT_METHOD, FINAL, conversion_name, run_to_end, without_method
 
 __all__ = ["SETUPS", "Models", "Setup", "train", "trained_models"]
 
@@ -18,7 +18,7 @@ class Setup:
 
     Attributes:
         model: the base, as recipes and decoders name it.
-        conversion: config of the recipe ``fast_dllm_v2``.
+        conversion: config of the conversion's recipe, whatever the method.
         control: config of the recipe ``autoregressive`` with the same data, batch, steps and learning rate.
         overrides: entries of both configs that fit the budget of two CPU cores.
         dtype: of decoding, the faster one of this model on CPUs.
@@ -78,36 +78,40 @@ class Models:
     control: Path
 
 
-def train(name: str, runs: Path, overrides: tuple[str, ...] = ()) -> Models | None:
+def train(
+    name: str, runs: Path, overrides: tuple[str, ...] = (), *, method: str = DEFAULT_METHOD, variant: str = ""
+) -> Models | None:
     """Train conversion and control; continues what was interrupted and skips what is done.
 
     Args:
         name: of a setup.
         runs: folder of all runs.
-        overrides: further ``key=value`` entries, for both.
+        overrides: further ``key=value`` entries; those outside ``method`` hold for the control too.
+        method: recipe of the conversion.
+        variant: name of a conversion with other overrides, kept beside the plain one; the control is shared.
 
     Returns:
         The folders, or ``None`` if a signal stopped one of the runs.
     """
     setup = SETUPS[name]
     given = (*setup.overrides, *overrides)
-    converted = run_to_end("fast_dllm_v2", setup.conversion, runs / name / "fast_dllm_v2", given)
+    converted = run_to_end(method, setup.conversion, runs / name / conversion_name(method, variant), given)
     if converted is None:
         return None
-    control = run_to_end("autoregressive", setup.control, runs / name / "control", given)
+    control = run_to_end("autoregressive", setup.control, runs / name / "control", without_method(given))
     return Models(converted, control) if control is not None else None
 
 
-def trained_models(name: str, runs: Path) -> Models:
+def trained_models(name: str, runs: Path, *, method: str = DEFAULT_METHOD, variant: str = "") -> Models:
     """The folders of a setup that has been trained.
 
     Raises:
         CheckpointError: one of them is not there.
     """
-    models = Models(runs / name / "fast_dllm_v2" / FINAL, runs / name / "control" / FINAL)
+    models = Models(*(runs / name / run / FINAL for run in (conversion_name(method, variant), "control")))
     for folder in (models.converted, models.control):
         if not folder.is_dir():
             raise CheckpointError(
-                f"{str(folder)!r} is not there: run `python -m benchmarks.language train {name}` first"
+                f"{str(folder)!r} is not there: run `python -m benchmarks.language train {name} --method {method}` first"
             )
     return models

@@ -7,7 +7,7 @@ python -m benchmarks.tasks plot                  figure and table over all measu
 All of them take --method; a conversion with other settings is a variant beside the plain one, with the same base and control:
 
 python -m benchmarks.tasks train --method efficient_dlm --variant uniform method.half_life_ratio=null
-python -m benchmarks.tasks compare --method efficient_dlm         all variants that were measured, in one table
+python -m benchmarks.tasks compare --method efficient_dlm         all variants that were measured: one table, one figure
 """
 
 import argparse
@@ -18,6 +18,8 @@ from pathlib import Path
 from ar_core.config import apply_overrides
 from ar_core.errors import ArError, DataError
 
+from benchmarks.recipes import DEFAULT_METHOD, conversion_name
+
 RESULTS = Path(__file__).parents[1] / "results"
 SHIPPED = Path(__file__).parents[2] / "apps" / "quickstart" / "src" / "ar_quickstart" / "weights"
 
@@ -26,7 +28,7 @@ def main() -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("train", "measure", "export", "plot", "compare"))
-    parser.add_argument("--method", default="fast_dllm_v2", help="recipe and decoder of the conversion")
+    parser.add_argument("--method", default=DEFAULT_METHOD, help="recipe and decoder of the conversion")
     parser.add_argument("--variant", default="", help="name of a conversion with overrides")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
@@ -90,7 +92,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from .exporting import export
     from .training import trained_models
 
-    if arguments.method != "fast_dllm_v2" or arguments.variant:
+    if arguments.method != DEFAULT_METHOD or arguments.variant:
         raise DataError(
             "ar-quickstart ships the plain conversion of fast_dllm_v2: export it without --method and --variant"
         )
@@ -120,20 +122,22 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from .comparison import comparison_table
+    from .comparison import comparison_table, read_comparison
+    from .comparison_figure import comparison_figure
 
-    files = sorted(RESULTS.glob(f"tasks_{arguments.method}*_seed*.json"))
-    if not files:
+    results, beside = read_comparison(RESULTS, arguments.method)
+    if not results:
         raise DataError(f"there are no results of {arguments.method} to compare: measure a seed first")
-    table = comparison_table([json.loads(file.read_text(encoding="utf-8")) for file in files])
+    (RESULTS / f"tasks_{arguments.method}_variants.svg").write_text(
+        comparison_figure(results, beside) + "\n", encoding="utf-8"
+    )
+    table = comparison_table(results, beside)
     (RESULTS / f"tasks_{arguments.method}_variants.md").write_text(table, encoding="utf-8")
     print(table, end="")
     return 0
 
 
 def _stem(arguments: argparse.Namespace) -> str:
-    from .training import conversion_name
-
     return f"tasks_{conversion_name(arguments.method, arguments.variant)}"
 
 

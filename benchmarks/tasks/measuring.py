@@ -7,13 +7,18 @@ from typing import Any
 
 from ar_core.decoding import Decoded
 from ar_core.hf import HFBackbone, load_causal_lm
-from ar_core.registry import decoder, resolve
 from ar_decode.environment import environment
+from dlm_text.efficient_dlm.checkpoint import Conversion
 from dlm_text.tasks import Problem, held_out
 from dlm_text.tasks.evaluate import Arm, Score, arm, evaluate
+from dlm_text.tasks.tokenizer import encode_answer, encode_prompt
 from rich.progress import Progress
 
+from benchmarks.recipes import DEFAULT_METHOD
+
 from .conversion import MaskedPositions, masked_in_training, weight_change
+from .decoders import LENGTH, conversion_decoders, conversion_settings, is_hybrid
+from .exactness import Exactness
 from .training import SeedModels
 
 __all__ = ["BLOCK_SIZES", "COMMITS", "THRESHOLDS", "measure_seed"]
@@ -31,7 +36,7 @@ def measure_seed(
     seed: int,
     models: SeedModels,
     *,
-    method: str = "fast_dllm_v2",
+    method: str = DEFAULT_METHOD,
     variant: str = "",
     settings: Mapping[str, Any] | None = None,
     problems: int,
@@ -44,49 +49,61 @@ def measure_seed(
     Args:
         seed: of the models.
         models: the folders.
-        method: decoder of the conversion; hybrids are also decoded one token at a time and by self-speculation.
+        method: decoder of the conversion. Blocks are laid out as in training, whatever the attention pattern was; one row
+            more is decoded as the released code does. Hybrids are also decoded one token at a time and by self-speculation.
         variant: name of the conversion, where it is not the plain one.
         settings: of the method's decoder, for all its rows.
         problems: how many; 500 give a standard error of one point near 95 %.
         block_sizes: D of decoding; training used the config's.
         thresholds: acceptance thresholds.
-        commits: ``separate`` or ``fused``; the latter is left out where finished tokens are causal.
+        commits: ``separate`` or ``fused``; the latter where it is possible.
 
     Returns:
         JSON-able: environment, models, and one row per decoder with its settings, accuracy and cost; ``speed`` is
-        tokens per second over those of the autoregressive base, from the same interleaved pass over the problems. Beside them
-        ``weight_change`` by layer and, for blocks that begin where the output does, ``masked_decoding`` and
-        ``masked_training``, shares by position of a block.
+        tokens per second over those of the autoregressive base, from the same interleaved pass over the problems. Rows of a
+        hybrid's two modes say how many of their outputs are ``equal`` to those they must be. Beside the rows ``settings``,
+        which hold where a row has no others, ``weight_change`` by layer, and for methods that mask by position
+        ``masked_decoding`` and ``masked_training``, shares by position of a block.
     """
     base, control = load_causal_lm(models.base), load_causal_lm(models.control)
     converted = load_causal_lm(models.converted)
     tokenizer = base.tokenizer
     assert tokenizer is not None
-    own = resolve(decoder(method).options).of_checkpoint(converted.model.config, converted.tokenizer) | dict(
-        settings or {}
-    )
+    own = conversion_settings(method, converted.model.config, converted.tokenizer, settings or {})
     rows: dict[str, dict[str, Any]] = {"AR base": {}, "AR control": {}}
     arms: dict[str, Arm] = {
         "AR base": arm(HFBackbone(base.model), tokenizer),
         "AR control": arm(HFBackbone(control.model), tokenizer),
     }
     parallel, size = HFBackbone(converted.model), own["diffusion_block_size"]
-    for name, chosen in _grid(own, block_sizes, thresholds, commits).items():
-        rows[name] = {
-            "block_size": chosen["diffusion_block_size"],
-            **{key: chosen[key] for key in ("commit", "threshold")},
-        }
-        arms[name] = arm(parallel, tokenizer, method, **chosen)
-    if own.get("context") == "causal":
-        for mode in ("autoregressive", "self_speculation"):
-            rows[f"hybrid, {mode}"] = {"mode": mode}
-            arms[f"hybrid, {mode}"] = arm(parallel, tokenizer, method, **{**own, "mode": mode})
+    decoders = conversion_decoders(method, own, block_sizes=block_sizes, thresholds=thresholds, commits=commits)
+    chosen, warm_up = held_out("mixed", problems, HELD_OUT_SEED), held_out("mixed", 1, HELD_OUT_SEED + 1)
+    answers = {
+        tuple(encode_prompt(tokenizer, one.prompt)): len(encode_answer(tokenizer, one.answer))
+        for one in (*warm_up, *chosen)
+    }
+
+    def lengths(prompt: Sequence[int]) -> int:
+        return answers[tuple(prompt)]
+
+    for name, changed in decoders.items():
+        rows[name] = {"block_size" if key == "diffusion_block_size" else key: value for key, value in changed.items()}
+        limit = lengths if changed.pop(LENGTH, None) else None
+        arms[name] = arm(parallel, tokenizer, method, limit=limit, **{**own, **changed})
+    exact = Exactness(parallel, tokenizer, mask_id=own["mask_id"]) if is_hybrid(own) else None
     # One problem more that is not counted: the first passes of a process are slow.
-    evaluate(arms, held_out("mixed", 1, HELD_OUT_SEED + 1), tokenizer)
+    evaluate(arms, warm_up, tokenizer)
     with Progress() as bar:
         solving = bar.add_task(f"seed {seed}", total=problems * len(arms))
-        chosen = held_out("mixed", problems, HELD_OUT_SEED)
-        scores = evaluate(arms, chosen, tokenizer, on_answer=lambda *_: bar.advance(solving))
+
+        def note(name: str, problem: Problem, right: bool, decoded: Decoded) -> None:
+            bar.advance(solving)
+            if exact is not None:
+                exact.add(name, problem, decoded)
+
+        scores = evaluate(arms, chosen, tokenizer, on_answer=note)
+    for name, equal in exact.rows().items() if exact is not None else ():
+        rows[name] |= equal
     results = {
         "seed": seed,
         "method": method,
@@ -95,42 +112,37 @@ def measure_seed(
         "parameters": sum(p.numel() for p in base.model.parameters()),
         "data": {"task": "mixed", "split": "held_out", "seed": HELD_OUT_SEED, "problems": problems},
         "batch": 1,
+        "settings": own,
         "weight_change": [round(change, 5) for change in weight_change(base.model, converted.model)],
         "environment": environment("cpu"),
         "rows": [{"name": name, **rows[name], **_row(score, scores["AR base"])} for name, score in scores.items()],
     }
-    if method == "efficient_dlm" and own.get("grid", "prompt") == "prompt":
+    if method == "efficient_dlm":
+        conversion = Conversion.of_checkpoint(converted.model.config, models.converted)
         traced = arm(parallel, tokenizer, method, trace=True, **{**own, "threshold": 1.0})
-        half_life = getattr(converted.model.config, "tok_mask_half_life_ratio", None)
-        results["masked_decoding"] = _masked_decoding(traced, size, chosen[:TRACED], tokenizer)
-        results["masked_training"] = [round(share, 4) for share in masked_in_training(size, half_life)]
+        results["masked_training"] = _masked_training(conversion, [(len(one), n) for one, n in answers.items()])
+        results["masked_decoding"] = _masked_decoding(
+            traced, size, chosen[:TRACED], tokenizer, absolute=own["grid"] == "absolute"
+        )
     return results
 
 
-def _grid(
-    own: dict[str, Any], block_sizes: Sequence[int], thresholds: Sequence[float], commits: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """The settings of the method's decoders, by name."""
-    found = {}
-    for size in block_sizes:
-        for commit in commits:
-            if commit == "fused" and own.get("context") == "causal":
-                continue
-            for threshold in thresholds:
-                changed = {"diffusion_block_size": size, "threshold": threshold, "commit": commit}
-                if "sub_block_size" in own:
-                    changed["sub_block_size"] = size
-                found[f"D={size} {commit} threshold {threshold:g}"] = {**own, **changed}
-    return found
+def _masked_training(conversion: Conversion, lengths: Sequence[tuple[int, int]]) -> list[float]:
+    """Shares of the draws of training that hid each position of a block; lengths of prompts and answers."""
+    whole = conversion.attention_pattern == "bidirectional"
+    shares = masked_in_training(conversion.diffusion_block_size, conversion.half_life_ratio, lengths if whole else ())
+    return [round(share, 4) for share in shares]
 
 
-def _masked_decoding(traced: Arm, size: int, problems: Sequence[Problem], tokenizer: Any) -> list[float]:
+def _masked_decoding(
+    traced: Arm, size: int, problems: Sequence[Problem], tokenizer: Any, *, absolute: bool
+) -> list[float]:
     """Shares of the passes, one token each, that saw each position of a block masked."""
     counted = MaskedPositions(size)
 
     def count(name: str, problem: Problem, right: bool, decoded: Decoded) -> None:
         assert decoded.trace is not None
-        counted.add(decoded.trace)
+        counted.add(decoded.trace, begin=len(encode_prompt(tokenizer, problem.prompt)) if absolute else 0)
 
     evaluate({"traced": traced}, problems, tokenizer, on_answer=count)
     return [round(share, 4) for share in counted.shares]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ar_core.errors import CheckpointError
 
-from benchmarks.recipes import FINAL, run_to_end
+from benchmarks.recipes import DEFAULT_METHOD, FINAL, conversion_name, run_to_end, without_method
 
-__all__ = ["SeedModels", "conversion_name", "train_seed", "trained_models"]
+__all__ = ["SeedModels", "train_seed", "trained_models"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SeedModels:
 
 
 def train_seed(
-    seed: int, runs: Path, *, method: str = "fast_dllm_v2", variant: str = "", overrides: tuple[str, ...] = ()
+    seed: int, runs: Path, *, method: str = DEFAULT_METHOD, variant: str = "", overrides: tuple[str, ...] = ()
 ) -> SeedModels | None:
     """Train the models of one seed; continues what was interrupted and skips what is done.
 
@@ -50,17 +50,11 @@ def train_seed(
     converted = run_to_end(method, "task", home / conversion_name(method, variant), further)
     if converted is None:
         return None
-    shared = [entry for entry in further if not entry.startswith("method.")]
-    control = run_to_end("autoregressive", "task_control", home / "control", shared)
+    control = run_to_end("autoregressive", "task_control", home / "control", without_method(further))
     return SeedModels(base, converted, control) if control is not None else None
 
 
-def conversion_name(method: str, variant: str = "") -> str:
-    """What the folder and the results of a conversion are called."""
-    return f"{method}-{variant}" if variant else method
-
-
-def trained_models(seed: int, runs: Path, *, method: str = "fast_dllm_v2", variant: str = "") -> SeedModels:
+def trained_models(seed: int, runs: Path, *, method: str = DEFAULT_METHOD, variant: str = "") -> SeedModels:
     """The folders of a seed that has been trained.
 
     Raises:

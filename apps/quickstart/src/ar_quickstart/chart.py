@@ -29,12 +29,14 @@ class Series:
         points: (x, y) in drawing order.
         labels: a word beside each point; empty for none.
         dashed: draw the line dashed, for baselines.
+        colour: number of its colour; the default is its place among the series.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     labels: Sequence[str] = ()
     dashed: bool = False
+    colour: int | None = None
 
 
 def line_chart(
@@ -84,7 +86,8 @@ def line_chart(
         f'<text x="14" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 14 {middle:.1f})">{html.escape(y_label)}</text>'
     )
     for number, one in enumerate(series):
-        parts += _drawn(one, COLOURS[number % len(COLOURS)], TOP + 20 * number, px, py)
+        colour = number if one.colour is None else one.colour
+        parts += _drawn(one, COLOURS[colour % len(COLOURS)], TOP + 20 * number, px, py)
     return "\n".join([*parts, "</svg>"])
 
 

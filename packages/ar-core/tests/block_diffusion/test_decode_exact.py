@@ -112,6 +112,8 @@ BATCHED = [
     {"grid": "prompt", "context": "bidirectional", "shift": False, "first_token": "denoise"},
     {"context": "causal", "shift": False, "first_token": "denoise"},
     {"context": "causal", "shift": False, "first_token": "commit"},
+    {"context": "whole", "first_token": "denoise"},
+    {"context": "whole", "shift": False, "first_token": "denoise", "grid": "prompt", "steps": 2},
     {"whole_blocks": True},
 ]
 

@@ -333,6 +333,8 @@ REFUSED = [
     ({"first_token": "denoise"}, "shift=False"),
     ({"shift": False}, "context='causal' or first_token='denoise'"),
     ({"context": "causal", "commit": "fused"}, "commit='separate'"),
+    ({"context": "whole"}, "stores nothing that first_token='commit'"),
+    ({"context": "whole", "first_token": "denoise", "commit": "fused"}, "stores nothing"),
 ]
 
 

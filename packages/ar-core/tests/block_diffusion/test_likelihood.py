@@ -173,3 +173,10 @@ def test_too_long_texts_count_the_filled_block(tiny):
         chain_log_likelihood(small, [5] * 4, [4], policy("DiffusionVL", 4))
     with pytest.raises(ConfigError, match="at least 1"):
         nelbo_log_likelihood(small, [5], [4], policy("Efficient-DLM", 2), samples=0)
+
+
+def test_whole_rows_have_no_likelihood_of_blocks(model):
+    whole = BlockPolicy(block_size=4, mask_id=MASK, context="whole", shift=False, first_token="denoise")
+    for score in (chain_log_likelihood, nelbo_log_likelihood):
+        with pytest.raises(ConfigError, match="set context to 'bidirectional'"):
+            score(model, [5], [4], whole)

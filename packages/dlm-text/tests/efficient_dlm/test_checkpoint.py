@@ -399,7 +399,8 @@ def test_adapters_are_merged_into_the_published_layout(tmp_path: Path) -> None:
     [
         ({}, {"context": "block_causal", "token_shift": False, "first_token": "denoise"}),
         ({"clean": "token"}, {"context": "causal"}),
-        ({"attention_pattern": "bidirectional"}, {"context": "bidirectional"}),
+        ({"attention_pattern": "bidirectional"}, {"context": "whole"}),
+        ({"attention_pattern": "bidirectional", "token_shift": True}, {"context": "whole", "token_shift": True}),
         ({"attention_pattern": "block_noisy"}, {"context": "block_causal"}),
         ({"token_shift": True}, {"token_shift": True, "first_token": "commit"}),
         (

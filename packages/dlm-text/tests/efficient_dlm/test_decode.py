@@ -28,7 +28,7 @@ SIZES = {
     "max_position_embeddings": 256,
 }
 MASK = 130
-CONTEXTS = ["block_causal", "bidirectional", "causal"]
+CONTEXTS = ["block_causal", "bidirectional", "causal", "whole"]
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +64,22 @@ def recompute(
     first = start if config.grid == "prompt" else start // size * size
     ids, passes = list(prompt), 0
 
-    def predicted(begin: int, end: int) -> tuple[Tensor, Tensor]:
-        """Confidence and token for positions 0 to `end`, of which those from `begin` on are the current block."""
-        index = torch.arange(end)
+    def predicted(begin: int, end: int, ahead: int = 0) -> tuple[Tensor, Tensor]:
+        """Confidence and token for positions 0 to `end`, of which those from `begin` on are the current block; `ahead` M behind."""
+        index = torch.arange(end + ahead)
         block = torch.div(index - first, size, rounding_mode="floor")
         if config.context == "causal":
             # Finished tokens see what is before them, the current block sees everything.
             position = torch.where(index < begin, index, end - 1)
             mask = Mask(causal(), Tokens(position=position), Tokens(position=index))
+        elif config.context == "whole":
+            mask = None
         else:
             rows = block.clamp(min=-1) if config.context == "bidirectional" else block
             mask = Mask.self_attention(block_causal(), Tokens(block=rows))
-        logits = backbone.head(backbone.hidden(torch.tensor([ids[:end]]), positions=index[None], mask=mask))[0]
+        logits = backbone.head(
+            backbone.hidden(torch.tensor([[*ids[:end], *[MASK] * ahead]]), positions=index[None], mask=mask)
+        )[0]
         logits[:, MASK] = -torch.inf
         return logits.softmax(-1).max(-1)
 
@@ -83,12 +87,13 @@ def recompute(
         end = min(begin + size, start + n)
         masked = [i for i in range(begin, end) if i >= len(ids)]
         ids += [MASK] * (begin + size - len(ids))
+        ahead = (start + n - begin - 1) // size * size if config.context == "whole" else 0
         if config.first_token == "commit" and masked[0] == begin:
             ids[begin] = int(predicted(begin, begin)[1][-1])
             masked.remove(begin)
         number = 0
         while masked:
-            confidence, token = predicted(begin, begin + size)
+            confidence, token = predicted(begin, begin + size, ahead)
             if config.token_shift:
                 confidence, token = confidence.roll(1), token.roll(1)
             ranked = sorted(masked, key=lambda i: -float(confidence[i]))
@@ -122,7 +127,11 @@ def test_cached_equals_recomputed(backbone: HFBackbone, context: str, grid: str,
     "changed",
     [
         {"first_token": "commit", "context": "causal"},
-        *({"first_token": "commit", "token_shift": True, "context": context} for context in CONTEXTS),
+        *(
+            {"first_token": "commit", "token_shift": True, "context": context}
+            for context in CONTEXTS
+            if context != "whole"
+        ),
     ],
     ids=str,
 )
@@ -145,6 +154,16 @@ def test_hybrids_in_blocks_of_one_are_autoregressive(backbone: HFBackbone, shift
     config = settings(diffusion_block_size=1, context="causal", first_token="commit", token_shift=shift)
     stop = StopRule(frozenset(range(0, 120, 19)), 17)
     assert generate(backbone, prompts(), config, stop=stop).tokens == plain_ar(backbone, stop).tokens
+
+
+def test_whole_rows_may_be_shifted(backbone: HFBackbone) -> None:
+    """The first token of a block is read from the last one before it, in the same pass: no commit is needed for it."""
+    config = settings(context="whole", token_shift=True)
+    for prompt in prompts((3, 8)):
+        expected, passes = recompute(backbone, prompt, config, 13)
+        decoded = generate(backbone, [prompt], config, stop=StopRule(frozenset(), 13))
+        assert decoded.tokens[0] == expected
+        assert dict(decoded.stats.forwards) == {"denoise": passes}
 
 
 @pytest.mark.parametrize("context", ["block_causal", "causal"])
@@ -194,6 +213,8 @@ def test_fused_commits_save_calls_and_change_nothing(backbone: HFBackbone, conte
         {"context": "bidirectional"},
         {"context": "causal"},
         {"context": "causal", "first_token": "commit"},
+        {"context": "whole"},
+        {"context": "whole", "token_shift": True, "grid": "absolute"},
         {"grid": "absolute", "commit": "fused"},
         {"token_shift": True, "first_token": "commit"},
         {"batch_size": 2},

@@ -1,9 +1,12 @@
 from collections import Counter
 
 import pytest
+import torch
 from ar_core.decoding import Decoded, DecodeStats
+from ar_core.hf import HFBackbone
 from dlm_text.tasks import build_tokenizer, encode_answer, encode_prompt, held_out
-from dlm_text.tasks.evaluate import evaluate
+from dlm_text.tasks.evaluate import MAX_ANSWER_TOKENS, arm, evaluate
+from transformers import LlamaConfig, LlamaForCausalLM
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,24 @@ def test_decoders_take_turns_and_each_begins_as_often(tokenizer):
     evaluate(arms, problems, tokenizer, on_answer=lambda name, *_: order.append(name))
     assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
     assert calls["a"] == calls["b"] == [0, 1, 2, 3]
+
+
+def test_an_arm_may_be_told_how_long_each_answer_is(tokenizer):
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        # It never ends by itself.
+        model.lm_head.weight[tokenizer.eos_token_id] = 0
+    prompts = [encode_prompt(tokenizer, problem.prompt) for problem in held_out("mixed", 2)]
+    lengths = {tuple(prompt): 3 + n for n, prompt in enumerate(prompts)}
+    told = arm(HFBackbone(model), tokenizer, limit=lambda prompt: lengths[tuple(prompt)])
+    assert [len(told([prompt]).tokens[0]) for prompt in prompts] == [3, 4]
+    assert len(arm(HFBackbone(model), tokenizer)(prompts[:1]).tokens[0]) == MAX_ANSWER_TOKENS

@@ -57,9 +57,12 @@ def decode_blocks(
       accepted too. With tau >= 1 nothing else is accepted, and the output is that of `commit="separate"`. Where
       there is nothing else to predict (D = 1, S = 1, one token left) the pass is a plain commit.
 
+    With `context="whole"` there are denoise passes alone, each over the prompt and all N tokens to come, the last block
+    completed.
+
     Every row stands at its own block: what a row computes depends on its own tokens only, so a batch gives each row
     what it gets alone, in any order. In one step, rows that need passes of one width share a forward: denoise and
-    commit passes are both D tokens wide. Sub-block and fused passes are forwards of their own. A forward is counted
+    commit passes are both D tokens wide (of whole rows, those of one length). Sub-block and fused passes are forwards of their own. A forward is counted
     under "denoise" if any of its rows denoises; row-forwards are counted under the phase of each row.
 
     The stop rule sees the tokens before a row's first mask after every write, those of prefill and commit included; a

@@ -31,6 +31,11 @@ class _Scored:
     def __init__(
         self, backbone: Backbone, context: Sequence[int], continuation: Sequence[int], policy: BlockPolicy
     ) -> None:
+        if policy.context == "whole":
+            raise ConfigError(
+                "Likelihoods were asked for with context='whole', where no block has a context of its own; set context to "
+                "'bidirectional', which is approximate for such a model."
+            )
         self.backbone, self.policy = backbone, policy
         self.ids = [*context, *continuation]
         self.begin, self.end = len(context), len(self.ids)
@@ -108,6 +113,7 @@ def chain_log_likelihood(
 
     Raises:
         DataError: one of the two is empty, or they do not fit the context with the last block filled up.
+        ConfigError: the policy's context is `whole`.
     """
     scored = _Scored(backbone, context, continuation, policy)
     total, greedy = 0.0, True
@@ -150,7 +156,7 @@ def nelbo_log_likelihood(
 
     Raises:
         DataError: see :func:`chain_log_likelihood`.
-        ConfigError: ``samples`` < 1.
+        ConfigError: ``samples`` < 1, or the policy's context is `whole`.
     """
     if samples < 1:
         raise ConfigError(f"{samples} samples of a likelihood were asked for; give at least 1.")

@@ -9,7 +9,7 @@ __all__ = ["BlockPolicy"]
 
 Grid = Literal["absolute", "prompt"]
 FirstToken = Literal["commit", "denoise"]
-Context = Literal["block_causal", "bidirectional", "causal"]
+Context = Literal["block_causal", "bidirectional", "causal", "whole"]
 Commit = Literal["separate", "fused"]
 Confidence = Literal["drawn", "raw"]
 
@@ -56,7 +56,8 @@ class BlockPolicy:
     context: Context = "block_causal"
     """What finished tokens see: blocks up to their own; the same, but the prompt's prefilled part as one single block
     (parity with a generic sampler of Efficient-DLM); or tokens up to themselves (models with a token-causal clean
-    half)."""
+    half). `whole`: everything, the masks up to the row's end included, and so do the masks; each pass computes the whole
+    row anew and nothing is stored (models trained bidirectionally, for which the others are approximate)."""
     shift: bool = True
     """True: the logits at position i-1 predict token i, as in the autoregressive base. False: those at i do."""
     first_token: FirstToken = "commit"
@@ -97,7 +98,16 @@ class BlockPolicy:
             )
         if self.mask_id < 0:
             raise ConfigError(f"The mask id is {self.mask_id}; a token id is not negative.")
-        if self.shift and self.first_token == "denoise":
+        if self.context == "whole" and (self.first_token, self.commit, self.sub_block_cache) != (
+            "denoise",
+            "separate",
+            False,
+        ):
+            raise ConfigError(
+                f"context='whole' stores nothing that first_token={self.first_token!r}, commit={self.commit!r} and "
+                f"sub_block_cache={self.sub_block_cache} could use; set them to 'denoise', 'separate' and False."
+            )
+        if self.shift and self.first_token == "denoise" and self.context != "whole":
             raise ConfigError(
                 "shift=True with first_token='denoise' leaves the first token of a block without logits; set "
                 "first_token='commit' or shift=False."

@@ -73,7 +73,7 @@ class BlockRow:
         self.finished: Finish | None = None
         self._seen = 0
         self._open(policy.first_block(len(prompt)))
-        self._waits_for_prefill = self.start > 0
+        self._waits_for_prefill = self.start > 0 and policy.context != "whole"
 
     @property
     def generated(self) -> list[int]:
@@ -84,6 +84,9 @@ class BlockRow:
     def next_move(self) -> Move:
         """The pass that the row needs now: prefill once, denoise while its block has masks, else commit."""
         policy, size, start = self.policy, self.policy.block_size, self.start
+        if policy.context == "whole":
+            length = policy.slots(self.prompt_length, self.stop.max_new_tokens)
+            return Move("denoise", 0, length, length, 0, self._window(self.masked)[1], False, True)
         gives_first = policy.first_token == "commit"
         if self._waits_for_prefill:
             gives_first = gives_first and self.masked[0] == start
@@ -138,6 +141,9 @@ class BlockRow:
         for i in accepted:
             self.ids[move.targets[i]] = tokens[i]
             self.masked.remove(move.targets[i])
+        if policy.context == "whole" and not self.masked:
+            # Without a commit the next block begins at once.
+            self._open(self.start + policy.block_size)
         return accepted
 
     def settle(self) -> list[int]:

@@ -54,16 +54,17 @@ class EfficientDLMDecodeConfig:
     grid: Literal["prompt", "absolute"] = "prompt"
     """Where blocks begin: at the end of the prompt, as published, or at multiples of L' from position 0, as in training."""
 
-    context: Literal["block_causal", "bidirectional", "causal"] = "block_causal"
+    context: Literal["block_causal", "bidirectional", "causal", "whole"] = "block_causal"
     """What finished tokens see: blocks up to their own, as in training; the same with the prompt as one single block
-    (released code); or tokens up to themselves (hybrids)."""
+    (released code); tokens up to themselves (hybrids); or everything, masks up to N included, without any cache (models
+    trained with the pattern `bidirectional`, for which the others are approximate)."""
 
     first_token: Literal["denoise", "commit"] = "denoise"
     """The first token of a block is denoised like the others, or it is the next-token prediction of the pass that stored the
     tokens before it (hybrids, or `token_shift`)."""
 
     token_shift: bool = False
-    """For models trained with it. Then `first_token` is `commit`: that prediction is accepted in any case, where the released
+    """For models trained with it. Then `first_token` is `commit` (but with the context `whole`): that prediction is accepted in any case, where the released
     code lets it compete with those of the block."""
 
     commit: Literal["separate", "fused"] = "separate"
@@ -107,9 +108,9 @@ class EfficientDLMDecodeConfig:
             **only,
             "mask_id": found.mask_id,
             "diffusion_block_size": found.diffusion_block_size,
-            "context": "causal" if hybrid else "bidirectional" if whole else "block_causal",
+            "context": "causal" if hybrid else "whole" if whole else "block_causal",
             "token_shift": found.token_shift,
-            "first_token": "commit" if found.token_shift else "denoise",
+            "first_token": "commit" if found.token_shift and not whole else "denoise",
         }
 
     @property

@@ -27,7 +27,13 @@ Arm = Callable[[list[list[int]]], Decoded]
 
 
 def arm(
-    backbone: Backbone, tokenizer: "PreTrainedTokenizerBase", method: str = "ar", *, trace: bool = False, **options: Any
+    backbone: Backbone,
+    tokenizer: "PreTrainedTokenizerBase",
+    method: str = "ar",
+    *,
+    trace: bool = False,
+    limit: Callable[[list[int]], int] | None = None,
+    **options: Any,
 ) -> Arm:
     """A registered decoder, greedy, with its settings fixed.
 
@@ -36,6 +42,7 @@ def arm(
         tokenizer: of the tasks.
         method: name of the decoder, as ``ar-decode`` lists them.
         trace: record which pass fixed which token.
+        limit: N of a prompt; default ``MAX_ANSWER_TOKENS`` for all. A batch gets the largest of its prompts.
         options: the method's own settings, by the names of its options class.
 
     Raises:
@@ -44,8 +51,13 @@ def arm(
     record = decoder(method)
     settings = from_dict(resolve(record.options), options)
     decode = resolve(record.decode)
-    stop = StopRule(frozenset({tokenizer.eos_token_id}), MAX_ANSWER_TOKENS)
-    return lambda prompts: decode(backbone, prompts, settings, stop=stop, sampler=Sampler(), trace=trace)
+    stop_ids = frozenset({tokenizer.eos_token_id})
+
+    def run(prompts: list[list[int]]) -> Decoded:
+        stop = StopRule(stop_ids, MAX_ANSWER_TOKENS if limit is None else max(map(limit, prompts)))
+        return decode(backbone, prompts, settings, stop=stop, sampler=Sampler(), trace=trace)
+
+    return run
 
 
 @dataclass
