@@ -19,7 +19,11 @@ def losses_table(results: dict[str, Any]) -> str:
 
 
 def rows_table(results: dict[str, Any]) -> str:
-    """One line per decoder; a collapsed one says so beside its tokens per forward."""
+    """One line per decoder; a collapsed one says so beside its tokens per forward.
+
+    Where rows tell how many outputs are those of their own model's AR, that is a column too.
+    """
+    lossless = any("equal_outputs" in row for row in results["rows"])
     columns = (
         "decoder",
         "tokens per forward",
@@ -29,6 +33,7 @@ def rows_table(results: dict[str, Any]) -> str:
         "longest repeated span",
         "EOS rate",
         "mean length",
+        *(["equal to its model's AR"] if lossless else []),
     )
     lines = [_line(columns), "|---" * len(columns) + "|"]
     for row in results["rows"]:
@@ -44,6 +49,7 @@ def rows_table(results: dict[str, Any]) -> str:
                     f"{collapse['longest_repeated_span']:.1f}",
                     f"{collapse['eos_rate']:.2f}",
                     f"{collapse['mean_length']:.1f}",
+                    *([f"{row['equal_outputs']}/{len(results['data']['prompts'])}"] if lossless else []),
                 )
             )
         )
