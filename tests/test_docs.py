@@ -27,6 +27,7 @@ def rendered(benchmark_module) -> dict[str, str]:
         }
     for file in RESULTS.glob("lossless_*.json"):
         tables[file.stem] = benchmark_module("lossless.plotting").markdown_table(json.loads(file.read_text()))
+    tables |= benchmark_module("jacobi_forcing.plotting").tables(RESULTS)
     for file in RESULTS.glob("attention_step.json"):
         tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables
