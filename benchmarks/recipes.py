@@ -1,4 +1,4 @@
-"""Training runs that benchmarks need: started by a command, continued where they stopped, skipped when done."""
+"""Training runs and data stages that benchmarks need: started by a command, continued where they stopped, skipped when done."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,18 +26,22 @@ def without_method(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def run_to_end(name: str, config: str, folder: Path, overrides: Sequence[str]) -> Path | None:
-    """Train one recipe in one folder.
+    """Run one recipe in one folder.
 
     Args:
         name: recipe.
         config: a config that ships with it.
-        folder: checkpoints and metrics.
+        folder: checkpoints and metrics; of a recipe that makes data, the data.
         overrides: ``key=value`` entries of the config.
 
     Returns:
-        The folder of the trained model, or ``None`` if a signal stopped the run.
+        The folder of the trained model or of the data, or ``None`` if a signal stopped the run.
     """
     print(f"{name} --config {config}: {folder}", flush=True)
     method = recipe(name)
-    run = read_run_config(method, config, [f"train.checkpoint_dir={folder}", *overrides])
-    return None if run_recipe(method, run).interrupted else folder / FINAL
+    trains = method.makes == "model"
+    where = "train.checkpoint_dir" if trains else "stage.directory"
+    run = read_run_config(method, config, [f"{where}={folder}", *overrides])
+    if run_recipe(method, run).interrupted:
+        return None
+    return folder / FINAL if trains else folder

@@ -27,6 +27,7 @@ def rendered(benchmark_module) -> dict[str, str]:
         tables |= {f"{stem}_losses": language.losses_table(results), f"{stem}_rows": language.rows_table(results)}
     for file in RESULTS.glob("lossless_*.json"):
         tables[file.stem] = benchmark_module("lossless.plotting").markdown_table(json.loads(file.read_text()))
+    tables |= benchmark_module("jacobi_forcing.plotting").tables(RESULTS)
     for file in RESULTS.glob("attention_step.json"):
         tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables

@@ -70,6 +70,14 @@ def test_a_collapsed_row_says_so_beside_its_tokens_per_forward(module):
     assert "| D=8 threshold 0.5 | 1.25 (collapsed) |" in lines
 
 
+def test_lossless_rows_tell_how_many_outputs_are_their_models_own(module):
+    rows = [row("AR base", equal_outputs=2), row("Jacobi", equal_outputs=1)]
+    lines = module("plotting").rows_table([{"rows": rows, "data": {"prompts": ["0", "1"]}}]).splitlines()
+    assert lines[0].endswith("| mean length | equal to its model's AR |")
+    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["2/2", "1/2"]
+    assert "equal to" not in module("plotting").rows_table([{"rows": [row("AR base")]}])
+
+
 def test_losses_stand_beside_those_of_base_and_control(module):
     first = {"step": 1, "masked_ce_15": 9.0, "masked_ce_50": 9.0, "causal_ce": 9.0, "causal_ce_base": 2.0}
     last = {"step": 2, "masked_ce_15": 3.0, "masked_ce_50": 4.0, "causal_ce": 2.5, "causal_ce_base": 2.0}

@@ -78,6 +78,7 @@ def test_a_variant_has_a_folder_of_its_own_and_leaves_the_control_alone(module, 
         return folder / "final"
 
     monkeypatch.setattr(module("training"), "run_to_end", run)
+    monkeypatch.setattr(module("training"), "require_good_base", lambda base, seed: 1.0)
     models = module("training").train_seed(
         0,
         tmp_path,
@@ -90,6 +91,65 @@ def test_a_variant_has_a_folder_of_its_own_and_leaves_the_control_alone(module, 
         ("efficient_dlm", "efficient_dlm-uniform", ["method.half_life_ratio=null", "train.steps=5"]),
         ("autoregressive", "control", ["train.steps=5"]),
     ]
+
+
+@pytest.fixture
+def base(tmp_path):
+    folder = tmp_path / "seed2" / "base" / "final"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"some weights")
+    return folder
+
+
+def test_a_weak_base_stops_the_training_of_its_seed(module, base, tmp_path, monkeypatch):
+    asked = []
+
+    def run(name, config, folder, overrides):
+        asked.append((name, overrides))
+        return folder / "final"
+
+    monkeypatch.setattr(module("training"), "run_to_end", run)
+    monkeypatch.setattr(module("gate"), "_measured", lambda base: 0.83)
+    with pytest.raises(
+        CheckpointError, match=r"seed 2 solves 83\.0 % of 200 .* at least 95 %.* --seed, or .* --base-steps"
+    ):
+        module("training").train_seed(2, tmp_path, base_steps=6000)
+    assert asked == [("autoregressive", ["train.seed=2", "data.task_seed=2", "train.steps=6000"])]
+
+
+def test_a_base_is_asked_once_for_its_weights(module, base, monkeypatch):
+    answers = iter((0.95, 0.97))
+    monkeypatch.setattr(module("gate"), "_measured", lambda base: next(answers))
+    gate = module("gate").require_good_base
+    assert [gate(base, 2), gate(base, 2)] == [0.95, 0.95]
+    (base / "model.safetensors").write_bytes(b"others")
+    assert gate(base, 2) == 0.97
+
+
+def test_the_problems_that_decide_about_a_base_are_not_those_of_the_measurements(module):
+    from dlm_text.tasks import held_out
+
+    gate, measuring = module("gate"), module("measuring")
+    deciding = {problem.prompt for problem in held_out("mixed", gate.PROBLEMS, gate.GATE_SEED)}
+    measured = {problem.prompt for problem in held_out("mixed", gate.PROBLEMS, measuring.HELD_OUT_SEED)}
+    # Short sums occur in any two sets.
+    assert len(deciding & measured) < len(deciding) / 2
+
+
+def test_the_gate_solves_problems_with_the_model(module, monkeypatch):
+    from ar_quickstart.shipped import shipped_weights
+
+    monkeypatch.setattr(module("gate"), "PROBLEMS", 3)
+    monkeypatch.setattr(module("gate"), "BATCH", 2)
+    assert module("gate")._measured(shipped_weights("ar")) == 1.0
+
+
+def test_results_keep_lists_of_numbers_on_one_line_and_texts_as_they_are(module, tmp_path):
+    results = {"a": [1, -2.5, 3e-7], "b": [], "c": "[1,   2]", "d": [{"e": [0]}, "x"]}
+    module("measuring").write(results, tmp_path / "new" / "r.json")
+    text = (tmp_path / "new" / "r.json").read_text()
+    assert json.loads(text) == results
+    assert ' "a": [1, -2.5, 3e-07],\n' in text
 
 
 def test_masked_positions_are_counted_pass_by_pass(module):

@@ -36,11 +36,13 @@ def losses_table(results: Results) -> str:
 def rows_table(results: Results) -> str:
     """One line per decoder; a collapsed one says so beside its tokens per forward.
 
-    Of several conversions, base and control are shown once, where they stand first.
+    Of several conversions, base and control are shown once, where they stand first. Where rows tell how many outputs are
+    those of their own model's AR, that is a column too.
 
     Args:
         results: of one model and method.
     """
+    lossless = any("equal_outputs" in row for one in results for row in one["rows"])
     columns = (
         "decoder",
         "tokens per forward",
@@ -50,6 +52,7 @@ def rows_table(results: Results) -> str:
         "longest repeated span",
         "EOS rate",
         "mean length",
+        *(["equal to its model's AR"] if lossless else []),
     )
     lines = [_line(columns), "|---" * len(columns) + "|"]
     for one in results:
@@ -58,24 +61,23 @@ def rows_table(results: Results) -> str:
             if shared and one is not results[0]:
                 continue
             name = row["name"] if shared or len(results) == 1 else f"{_name(one)}, {row['name']}"
-            lines.append(_row(name, row))
+            equal = [f"{row['equal_outputs']}/{len(one['data']['prompts'])}"] if lossless else []
+            lines.append(_line([*_row(name, row), *equal]))
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, row: dict[str, Any]) -> str:
+def _row(name: str, row: dict[str, Any]) -> list[str]:
     collapse = row["collapse"]
-    return _line(
-        (
-            name,
-            f"{row['tokens_per_forward']:.2f}{' (collapsed)' if row['collapsed'] else ''}",
-            f"{row['speed']:.2f}",
-            f"{row['base_nll']:.2f}",
-            f"{collapse['distinct_3']:.3f}",
-            f"{collapse['longest_repeated_span']:.1f}",
-            f"{collapse['eos_rate']:.2f}",
-            f"{collapse['mean_length']:.1f}",
-        )
-    )
+    return [
+        name,
+        f"{row['tokens_per_forward']:.2f}{' (collapsed)' if row['collapsed'] else ''}",
+        f"{row['speed']:.2f}",
+        f"{row['base_nll']:.2f}",
+        f"{collapse['distinct_3']:.3f}",
+        f"{collapse['longest_repeated_span']:.1f}",
+        f"{collapse['eos_rate']:.2f}",
+        f"{collapse['mean_length']:.1f}",
+    ]
 
 
 def _name(result: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--variant", default="", help="name of a conversion with overrides")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
+    parser.add_argument("--base-steps", type=int, help="train: steps of the base (default: those of its config)")
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--threads", type=int, default=1, help="torch threads while measuring")
     parser.add_argument("--block-sizes", type=int, nargs="+", help="measure: D of decoding (default: 4 8 16)")
@@ -60,6 +61,7 @@ def _train(arguments: argparse.Namespace) -> int:
         method=arguments.method,
         variant=arguments.variant,
         overrides=tuple(arguments.overrides),
+        base_steps=arguments.base_steps,
     )
     return 0 if models is not None else 130
 

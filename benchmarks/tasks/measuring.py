@@ -1,6 +1,7 @@
 """Accuracy, tokens per forward and wall clock of one seed over block size, threshold and commit."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from .decoders import LENGTH, conversion_decoders, conversion_settings, is_hybri
 from .exactness import Exactness
 from .training import SeedModels
 
-__all__ = ["BLOCK_SIZES", "COMMITS", "THRESHOLDS", "measure_seed"]
+__all__ = ["BLOCK_SIZES", "COMMITS", "HELD_OUT_SEED", "THRESHOLDS", "measure_seed", "scored", "write"]
 
 BLOCK_SIZES = (4, 8, 16)
 THRESHOLDS = (1.0, 0.99, 0.95, 0.9, 0.7, 0.5)
@@ -115,7 +116,7 @@ def measure_seed(
         "settings": own,
         "weight_change": [round(change, 5) for change in weight_change(base.model, converted.model)],
         "environment": environment("cpu"),
-        "rows": [{"name": name, **rows[name], **_row(score, scores["AR base"])} for name, score in scores.items()],
+        "rows": [{"name": name, **rows[name], **scored(score, scores["AR base"])} for name, score in scores.items()],
     }
     if method == "efficient_dlm":
         conversion = Conversion.of_checkpoint(converted.model.config, models.converted)
@@ -148,11 +149,18 @@ def _masked_decoding(
     return [round(share, 4) for share in counted.shares]
 
 
-def _row(score: Score, base: Score) -> dict[str, Any]:
+def scored(score: Score, base: Score) -> dict[str, Any]:
+    """Figures of one decoder, with its ``speed``: tokens per second over the base's."""
     return {**score.to_dict(), "speed": round(score.stats.tokens_per_second / base.stats.tokens_per_second, 3)}
 
 
 def write(results: dict[str, Any], path: Path) -> None:
-    """Write results as indented JSON."""
+    """Write results as indented JSON, lists of numbers on one line each."""
+    # A raw line break never stands inside a string.
+    text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", _one_line, json.dumps(results, indent=1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _one_line(found: re.Match[str]) -> str:
+    return f"[{' '.join(found[1].split())}]"

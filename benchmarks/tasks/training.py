@@ -7,7 +7,9 @@ from ar_core.errors import CheckpointError
 
 from benchmarks.recipes import DEFAULT_METHOD, FINAL, conversion_name, run_to_end, without_method
 
-__all__ = ["SeedModels", "train_seed", "trained_models"]
+from .gate import require_good_base
+
+__all__ = ["SeedModels", "train_base", "train_seed", "trained_models"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,37 @@ class SeedModels:
     control: Path
 
 
+def train_base(seed: int, runs: Path, *, steps: int | None = None) -> Path | None:
+    """Train the base of one seed, if it is not there, and see that it is good enough to measure anything on.
+
+    Args:
+        seed: of weights, order and problems.
+        runs: folder of all runs.
+        steps: of training; those of the config if not given.
+
+    Returns:
+        Its folder, or ``None`` if a signal stopped the run.
+
+    Raises:
+        CheckpointError: it solves too few held-out problems.
+    """
+    overrides = [f"train.seed={seed}", f"data.task_seed={seed}"]
+    if steps is not None:
+        overrides.append(f"train.steps={steps}")
+    base = run_to_end("autoregressive", "task_base", runs / f"seed{seed}" / "base", overrides)
+    if base is not None:
+        require_good_base(base, seed)
+    return base
+
+
 def train_seed(
-    seed: int, runs: Path, *, method: str = DEFAULT_METHOD, variant: str = "", overrides: tuple[str, ...] = ()
+    seed: int,
+    runs: Path,
+    *,
+    method: str = DEFAULT_METHOD,
+    variant: str = "",
+    overrides: tuple[str, ...] = (),
+    base_steps: int | None = None,
 ) -> SeedModels | None:
     """Train the models of one seed; continues what was interrupted and skips what is done.
 
@@ -36,13 +67,16 @@ def train_seed(
         method: recipe of the conversion; its config ``task`` is used.
         variant: name of a conversion with other overrides, kept beside the plain one; base and control are shared.
         overrides: ``key=value`` for the conversion; those outside ``method`` hold for the control too, for smaller budgets.
+        base_steps: of the base's training; those of the config if not given.
 
     Returns:
         The folders, or ``None`` if a signal stopped one of the runs.
+
+    Raises:
+        CheckpointError: the base solves too few held-out problems.
     """
     home = runs / f"seed{seed}"
-    common = [f"train.seed={seed}", f"data.task_seed={seed}"]
-    base = run_to_end("autoregressive", "task_base", home / "base", common)
+    base = train_base(seed, runs, steps=base_steps)
     if base is None:
         return None
     # Other problems than those of the base, the same for conversion and control.

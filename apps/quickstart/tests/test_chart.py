@@ -2,7 +2,7 @@ import itertools
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from ar_quickstart.chart import Series, _ticks, line_chart
+from ar_quickstart.chart import Series, line_chart, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -11,17 +11,17 @@ SVG = "{http://www.w3.org/2000/svg}"
     ("low", "high"), [(0, 1), (0.93, 0.99), (1, 4.4), (0, 300), (3, 3), (-2.5, 7), (0.001, 0.0011)]
 )
 def test_ticks_enclose_the_data_in_equal_round_steps(low, high):
-    ticks = _ticks(low, high)
-    assert ticks[0] <= low <= high <= ticks[-1]
-    assert 2 <= len(ticks) <= 9
-    steps = [b - a for a, b in itertools.pairwise(ticks)]
+    found = ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert 2 <= len(found) <= 9
+    steps = [b - a for a, b in itertools.pairwise(found)]
     assert max(steps) == pytest.approx(min(steps))
 
 
 def test_shares_never_pass_one_hundred_percent():
-    assert _ticks(0.93, 1.0, top=1.0)[-1] == 1.0
-    assert _ticks(1.0, 1.0, top=1.0) == [0.0, 1.0]
-    assert _ticks(0.0, 0.0, top=1.0)[0] == 0.0
+    assert ticks(0.93, 1.0, top=1.0)[-1] == 1.0
+    assert ticks(1.0, 1.0, top=1.0) == [0.0, 1.0]
+    assert ticks(0.0, 0.0, top=1.0)[0] == 0.0
 
 
 def test_points_lie_where_their_values_are():

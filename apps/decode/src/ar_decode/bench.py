@@ -17,7 +17,7 @@ from .methods import Generation, Method
 from .prompts import Prompt
 from .session import Session
 
-__all__ = ["Arm", "bench", "bench_table", "fastest_dtype", "pass_cost_report"]
+__all__ = ["Arm", "agreement", "bench", "bench_table", "fastest_dtype", "pass_cost_report"]
 
 
 @dataclass
@@ -122,12 +122,12 @@ def bench(
         for arm in (baseline, candidate) if round_ % 2 == 0 else (candidate, baseline):
             arm.run(prompts, generation, batch_size)
             progress()
-    agreement = _agreement(baseline, candidate, prompts) if generation.temperature == 0 else {}
+    agreed = agreement(baseline, candidate, prompts) if generation.temperature == 0 else {}
     return {
         "baseline": baseline.to_dict(),
         "candidate": candidate.to_dict(),
         "speedup": candidate.tokens_per_second / baseline.tokens_per_second,
-        **agreement,
+        **agreed,
         "collapsed": candidate.collapse.collapsed(baseline.collapse),
         "rounds": rounds,
         "batch_size": batch_size,
@@ -189,9 +189,14 @@ def bench_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _agreement(
+def agreement(
     baseline: Arm, candidate: Arm, prompts: Sequence[tuple[Prompt, list[int]]]
 ) -> dict[str, float | list[dict[str, Any]]]:
+    """Hold the outputs of an arm against those of a baseline on the same model, both greedy.
+
+    Returns:
+        ``identical``, the share of equal outputs, and ``first_differences`` of the others; see :func:`bench`.
+    """
     session = baseline.session
     differences = []
     for (prompt, ids), a, b in zip(prompts, baseline.outputs, candidate.outputs, strict=True):

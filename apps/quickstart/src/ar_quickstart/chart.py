@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Series", "line_chart"]
+__all__ = ["COLOURS", "STYLE", "Series", "line_chart", "ticks"]
 
 HEIGHT = 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 48
@@ -57,7 +57,7 @@ def line_chart(
     """
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points]
-    x_ticks, y_ticks = _ticks(min(xs), max(xs)), _ticks(min(ys), max(ys), top=1.0 if percent else None)
+    x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys), top=1.0 if percent else None)
     # A legend line takes 20 units; charts with several keep their plot area.
     top = TOP + 20 * len(series)
     height = HEIGHT + 20 * len(series)
@@ -108,7 +108,7 @@ def _drawn(one: Series, colour: str, legend: float, px: Scale, py: Scale) -> lis
     return parts
 
 
-def _ticks(low: float, high: float, *, top: float | None = None) -> list[float]:
+def ticks(low: float, high: float, *, top: float | None = None) -> list[float]:
     """Four to nine round numbers that enclose [low, high]; ``top`` is the most the axis can show."""
     span = high - low or abs(high) or 1.0
     raw = span / 5
@@ -116,5 +116,5 @@ def _ticks(low: float, high: float, *, top: float | None = None) -> list[float]:
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= raw * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
-    ticks = [round(index * step, 10) for index in range(first, last + 1)]
-    return ticks if top is None else [tick for tick in ticks if tick <= top] if low < top else [0.0, top]
+    found = [round(index * step, 10) for index in range(first, last + 1)]
+    return found if top is None else [tick for tick in found if tick <= top] if low < top else [0.0, top]
