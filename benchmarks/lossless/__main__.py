@@ -76,11 +76,9 @@ def _measure(arguments: argparse.Namespace) -> int:
         chat=None,
     )[: arguments.prompts]
     others = huggingface_arms(session, assistant_layers=arguments.assistant_layers)
-    known = {name for name, method in decoders().items() if method.lossless} | {arm.label for arm in others}
+    known = {*decoders(), *(arm.label for arm in others)}
     if unknown := sorted(set(arguments.without) - known):
-        raise ConfigError(
-            f"--without {unknown[0]!r} names no decoder that would be measured: give one of {sorted(known)}"
-        )
+        raise ConfigError(f"--without {unknown[0]!r} names no decoder: give one of {sorted(known)}")
     arms = [*registered, *(arm for arm in others if arm.label not in arguments.without)]
     output = _output(arguments)
     notes = arguments.notes or Path("runs") / "lossless" / f"{output.name}.jsonl"
