@@ -2,20 +2,20 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ar_core.decoding import Backbone, uncached_pass
-from ar_core.errors import DataError
 from ar_decode.bench import Arm
 from ar_decode.environment import environment
 from ar_decode.methods import Generation, build_method
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.session import Session, load_session
 from rich.progress import Progress
+
+from benchmarks.data import text_folder
 
 from .setups import SETUPS, Models, Setup
 
@@ -116,10 +116,7 @@ def mean_nll(backbone: Backbone, pairs: Iterable[tuple[Sequence[int], Sequence[i
 
 def _prompts(setup: Setup, session: Session) -> list[tuple[Prompt, list[int]]]:
     """The first that there are; nothing is chosen."""
-    folder = os.environ.get("AR_DATA_DIR")
-    if folder is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds text/ and models/")
-    text = Path(folder) / "text"
+    text = text_folder()
     if setup.prompts == "stories":
         with gzip.open(text / "tinystories_valid.txt.gz", "rt", encoding="utf-8") as file:
             stories = [part for part in file.read().split("\n\n") if part.startswith("Once upon a time")][:STORIES]

@@ -7,7 +7,7 @@ from ar_core.errors import CheckpointError
 
 from benchmarks.recipes import FINAL, run_to_end
 
-__all__ = ["SeedModels", "conversion_name", "train_seed", "trained_models"]
+__all__ = ["SeedModels", "conversion_name", "train_conversion", "train_seed", "trained_models"]
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,43 @@ def train_seed(
     Returns:
         The folders, or ``None`` if a signal stopped one of the runs.
     """
+    found = train_conversion(seed, runs, method=method, variant=variant, overrides=overrides)
+    if found is None:
+        return None
+    base, converted = found
+    further = _further(seed, base, overrides)
+    shared = [entry for entry in further if not entry.startswith("method.")]
+    control = run_to_end("autoregressive", "task_control", runs / f"seed{seed}" / "control", shared)
+    return SeedModels(base, converted, control) if control is not None else None
+
+
+def train_conversion(
+    seed: int, runs: Path, *, method: str, variant: str = "", overrides: tuple[str, ...] = ()
+) -> tuple[Path, Path] | None:
+    """Train the base of a seed and one conversion of it, without the control.
+
+    Args:
+        seed: see :func:`train_seed`, as all others.
+        runs: folder.
+        method: recipe.
+        variant: name.
+        overrides: of the conversion.
+
+    Returns:
+        The folders of base and conversion, or ``None`` if a signal stopped one of the runs.
+    """
     home = runs / f"seed{seed}"
-    common = [f"train.seed={seed}", f"data.task_seed={seed}"]
-    base = run_to_end("autoregressive", "task_base", home / "base", common)
+    base = run_to_end("autoregressive", "task_base", home / "base", [f"train.seed={seed}", f"data.task_seed={seed}"])
     if base is None:
         return None
-    # Other problems than those of the base, the same for conversion and control.
-    further = [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
-    converted = run_to_end(method, "task", home / conversion_name(method, variant), further)
-    if converted is None:
-        return None
-    shared = [entry for entry in further if not entry.startswith("method.")]
-    control = run_to_end("autoregressive", "task_control", home / "control", shared)
-    return SeedModels(base, converted, control) if control is not None else None
+    name = conversion_name(method, variant)
+    converted = run_to_end(method, "task", home / name, _further(seed, base, overrides))
+    return None if converted is None else (base, converted)
+
+
+def _further(seed: int, base: Path, overrides: tuple[str, ...]) -> list[str]:
+    """Entries of what is trained from the base: other problems than its own, the same for conversion and control."""
+    return [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
 
 
 def conversion_name(method: str, variant: str = "") -> str:

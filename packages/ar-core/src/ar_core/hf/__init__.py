@@ -15,6 +15,7 @@ from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.first_layers import first_layers
+from ar_core.hf.flops import FlopMeter, PassFlops
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
 from ar_core.hf.load import WHEELS, LoadedModel, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
@@ -27,11 +28,13 @@ from ar_core.hf.untie import untie_embeddings
 __all__ = [
     "IMPLEMENTATION",
     "WHEELS",
+    "FlopMeter",
     "HFBackbone",
     "LlamaScratch",
     "LoadedModel",
     "LoraConfig",
     "ModelConfig",
+    "PassFlops",
     "WindowedCacheForGenerate",
     "add_mask_token",
     "build_model",
