@@ -46,6 +46,8 @@ def paths(seed: int, runs: Path, *, method: str) -> Trained:
 def train(seed: int, runs: Path, *, method: str, overrides: tuple[str, ...] = ()) -> bool:
     """Convert the task base of a seed whole and cut, and fit the n-gram model; continues what was interrupted.
 
+    A finished conversion that is there, such as one that ``benchmarks.tasks`` trained, is used as it is.
+
     Args:
         seed: of weights, order, corruption and problems.
         runs: folder of all runs.
@@ -55,18 +57,19 @@ def train(seed: int, runs: Path, *, method: str, overrides: tuple[str, ...] = ()
     Returns:
         Whether all of it is there; a signal may have stopped one of the runs.
     """
+    found = paths(seed, runs, method=method)
     for name, variant in _VARIANTS.items():
-        layers = (f"model.layers={CUT}",) if name == "cut" else ()
-        if (
-            train_conversion(seed, runs / "tasks", method=method, variant=variant, overrides=(*layers, *overrides))
-            is None
-        ):
+        if found.drafters[name].is_dir():
+            print(f"{found.drafters[name]} is there and is used as it is", flush=True)
+            continue
+        more = ((f"model.layers={CUT}",) if name == "cut" else ()) + overrides
+        if train_conversion(seed, runs / "tasks", method=method, variant=variant, overrides=more) is None:
             return False
     tokenizer = build_tokenizer()
     solved = (problem for _, problem in zip(range(CORPUS), stream("mixed", "train", seed)))
     fit_in_domain(
         ([*encode_prompt(tokenizer, one.prompt), *encode_answer(tokenizer, one.answer)] for one in solved),
-        paths(seed, runs, method=method).proxy,
+        found.proxy,
         vocab_size=len(tokenizer),
     )
     return True
