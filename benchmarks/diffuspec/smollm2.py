@@ -27,7 +27,8 @@ COMMON = (
     "data.seq_len=384",
     "train.batch_size=2",
     "train.checkpoint_every_seconds=60",
-    "train.eval_every=25",
+    "train.eval_every=75",
+    "evaluation.rows=4",
 )
 """Entries of the config ``smollm2_135m``: the verifier's answers as they are, in rows that two of them fill."""
 BUDGETS = {
