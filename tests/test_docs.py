@@ -28,6 +28,11 @@ def rendered(benchmark_module) -> dict[str, str]:
     for file in RESULTS.glob("lossless_*.json"):
         tables[file.stem] = benchmark_module("lossless.plotting").markdown_table(json.loads(file.read_text()))
     tables |= benchmark_module("jacobi_forcing.plotting").tables(RESULTS)
+    diffuspec = benchmark_module("diffuspec.plotting")
+    for name in ("tasks_seed*", "smollm2_135m"):
+        if files := sorted(RESULTS.glob(f"diffuspec_{name}.json")):
+            stem, found = f"diffuspec_{name.removesuffix('_seed*')}", [json.loads(file.read_text()) for file in files]
+            tables |= {stem: diffuspec.markdown_table(found), f"{stem}_categories": diffuspec.category_table(found)}
     for file in RESULTS.glob("attention_step.json"):
         tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,6 +127,25 @@ def test_a_decoder_with_changed_settings_is_measured_anew(module, session, probl
     measure(session, [ar, one], problems[:1], notes, max_new_tokens=4)
     measure(session, [ar, other], problems[:1], notes, max_new_tokens=4)
     assert len(notes.read_text().splitlines()) == 1 + 3
+
+
+def test_a_drafter_is_named_and_counted_and_no_folder_of_this_machine_is_written(module, session, problems, tmp_path):
+    registered = module("arms").registered_arm
+    drafter = shipped_weights("fast_dllm_v2")
+    arms = [
+        registered(session, "ar"),
+        registered(session, f"own drafter: diffuspec drafter={drafter} draft_length=8"),
+        registered(session, f"diffuspec drafter={drafter}"),
+    ]
+    results = module("measuring").measure(session, arms, problems, tmp_path / "notes.jsonl", max_new_tokens=40)
+    assert [row["name"] for row in results["rows"][:2]] == ["ar", "own drafter"]
+    assert str(drafter.parent) not in json.dumps(results) or str(drafter).startswith(str(Path.cwd()))
+    ar, own, other = results["rows"]
+    assert own["identical"] == other["identical"] == 1.0
+    assert own["tokens_per_forward"] > 2
+    assert ar["costs_per_token"] == {}
+    assert 0 < own["costs_per_token"]["drafter_forwards"] < 1
+    assert own["by_category"]["math"]["costs_per_token"] == own["costs_per_token"]
 
 
 def test_a_decoder_without_defaults_is_named_not_left_out(module, session, monkeypatch):

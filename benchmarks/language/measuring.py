@@ -2,14 +2,12 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ar_core.decoding import Backbone, uncached_pass
-from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
 from ar_decode.bench import Arm
 from ar_decode.environment import environment
@@ -18,6 +16,7 @@ from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.session import Session, load_session
 from rich.progress import Progress
 
+from benchmarks.data import text_folder
 from benchmarks.recipes import DEFAULT_METHOD
 from benchmarks.tasks.conversion import weight_change
 from benchmarks.tasks.decoders import AS_TRAINED
@@ -177,10 +176,7 @@ def chosen_prompts(
     Raises:
         DataError: ``AR_DATA_DIR`` is not set, or holds no such file.
     """
-    folder = os.environ.get("AR_DATA_DIR")
-    if folder is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds text/ and models/")
-    text = Path(folder) / "text"
+    text = text_folder()
     if kind == "stories":
         with gzip.open(text / "tinystories_valid.txt.gz", "rt", encoding="utf-8") as file:
             stories = [part for part in file.read().split("\n\n") if part.startswith("Once upon a time")][:STORIES]

@@ -2,15 +2,20 @@
 
 AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure    60 prompts x 128 tokens; continues where it stopped
 python -m benchmarks.lossless plot                                  table and figure again from the results
+
+A decoder that needs settings is given them, and a name if the settings are long:
+
+... measure --arm 'diffuspec, full size: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final proxy=uniform'
 """
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from ar_core.errors import ArError, ConfigError, DataError
+
+from benchmarks.data import text_folder
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -26,7 +31,12 @@ def main() -> int:
     parser.add_argument("--per-category", type=int, default=10, help="the first N prompts of each kind that fit")
     parser.add_argument("--prompts", type=int, help="only the first N of those")
     parser.add_argument("--max-new-tokens", type=int, default=128)
-    parser.add_argument("--arm", action="append", default=[], help="a decoder with settings, 'lookup draft_length=10'")
+    parser.add_argument(
+        "--arm",
+        action="append",
+        default=[],
+        help="a decoder with settings, 'lookup draft_length=10', or 'NAME: lookup ...'",
+    )
     parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a decoder that is left out")
     parser.add_argument("--assistant-layers", type=int, default=10, help="layers of Hugging Face's assistant")
     parser.add_argument("--dtype", default="float32", help="float32: outputs are compared token by token")
@@ -48,32 +58,22 @@ def main() -> int:
 
 def _measure(arguments: argparse.Namespace) -> int:
     import torch
-    from ar_core.evaluation import evaluation_records
-    from ar_core.registry import decoders, evaluation, resolve
-    from ar_decode.evaluation import EvalArm
-    from ar_decode.evaluation_task import select
+    from ar_core.registry import decoders
     from ar_decode.progress import job_progress
     from ar_decode.session import load_session
 
     from .arms import default_arms, registered_arm
     from .huggingface import huggingface_arms
     from .measuring import measure
+    from .problems import spec_bench
 
     torch.set_num_threads(arguments.threads)
-    record = evaluation("spec_bench")
-    benchmark = resolve(record.build)(
-        evaluation_records(str(_data(arguments.data)), None, record.name), protocol="first_turn", examples=[]
-    )
+    data = arguments.data or text_folder() / "spec_bench.jsonl"
     session = load_session(arguments.model, dtype=arguments.dtype)
     given = [registered_arm(session, asked) for asked in arguments.arm]
     registered = [*default_arms(session, [*arguments.without, *(arm.method.name for arm in given)]), *given]
-    problems = select(
-        [EvalArm(arm.label, session, arm.method) for arm in registered],
-        benchmark.problems,
-        arguments.max_new_tokens,
-        limit=None,
-        per_category=arguments.per_category,
-        chat=None,
+    problems = spec_bench(
+        data, registered, per_category=arguments.per_category, max_new_tokens=arguments.max_new_tokens
     )[: arguments.prompts]
     others = huggingface_arms(session, assistant_layers=arguments.assistant_layers)
     known = {*decoders(), *(arm.label for arm in others)}
@@ -114,15 +114,6 @@ def _plot(arguments: argparse.Namespace) -> int:
 def _output(arguments: argparse.Namespace) -> Path:
     name = Path(arguments.model).name.removesuffix(".gguf").replace("-", "_")
     return arguments.output or RESULTS / f"lossless_{name}"
-
-
-def _data(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    folder = os.environ.get("AR_DATA_DIR")
-    if folder is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds text/spec_bench.jsonl, or --data FILE")
-    return Path(folder) / "text" / "spec_bench.jsonl"
 
 
 if __name__ == "__main__":

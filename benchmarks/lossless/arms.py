@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ar_core.config import apply_overrides
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ArError, ConfigError
 from ar_core.registry import decoders
+from ar_decode.environment import portable
 from ar_decode.methods import Generation, Method, build_method, own_settings
 from ar_decode.session import Session
 
@@ -20,12 +21,17 @@ AR = "ar"
 
 @dataclass(frozen=True)
 class Answer:
-    """Output ids without the stop token, the wall clock, and what it cost."""
+    """Output ids without the stop token, the wall clock, and what it cost.
+
+    Attributes:
+        costs: what else is added up over prompts: passes and tokens of a drafter.
+    """
 
     tokens: list[int]
     finish: str
     seconds: float
     stats: DecodeStats
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 class Arm(Protocol):
@@ -62,18 +68,23 @@ class RegisteredArm:
         begun = time.perf_counter()
         decoded = self.method.decode(self.session, [ids], Generation(max_new_tokens))
         seconds = time.perf_counter() - begun
-        return Answer(decoded.tokens[0], decoded.finish[0], seconds, decoded.stats)
+        drafting = getattr(decoded, "drafting", None)
+        costs = {} if drafting is None else {"drafter_forwards": drafting.forwards, "drafter_tokens": drafting.tokens}
+        return Answer(decoded.tokens[0], decoded.finish[0], seconds, decoded.stats, costs)
 
 
 def registered_arm(session: Session, asked: str) -> RegisteredArm:
-    """The arm that a text such as ``lookup draft_length=10 fallback=false`` asks for.
+    """The arm that a text asks for: ``lookup draft_length=10 fallback=false``, or with a name of its own before a colon,
+    ``small drafter: diffuspec drafter=runs/small``.
 
     Raises:
         ConfigError: no such decoder, a setting that it lacks, or one that is not ``key=value``.
     """
-    name, *overrides = asked.split() or [""]
+    label, colon, rest = asked.partition(": ")
+    name, *overrides = (rest if colon else asked).split() or [""]
     settings = own_settings(name, apply_overrides({}, overrides))
-    return RegisteredArm(" ".join([name, *overrides]), session, build_method(name, session, settings, {}))
+    shown = label if colon else portable(" ".join([name, *overrides]))
+    return RegisteredArm(shown, session, build_method(name, session, settings, {}))
 
 
 def default_arms(session: Session, left_out: Sequence[str] = ()) -> list[RegisteredArm]:

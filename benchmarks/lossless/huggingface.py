@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from ar_core.decoding import DecodeStats
-from ar_core.hf import HFBackbone
+from ar_core.hf import HFBackbone, first_layers
 from ar_decode.session import Session
 from transformers import GenerationConfig
 
@@ -101,7 +101,7 @@ def huggingface_arms(session: Session, *, assistant_layers: int) -> list[Hugging
     model.set_attn_implementation("sdpa")
     # The defaults of a checkpoint would be merged into every call.
     model.generation_config = GenerationConfig()
-    assistant = _cut(model, assistant_layers)
+    assistant = first_layers(model, assistant_layers)
     return [
         HuggingFaceArm(GREEDY, model, session, {}),
         HuggingFaceArm(
@@ -113,24 +113,6 @@ def huggingface_arms(session: Session, *, assistant_layers: int) -> list[Hugging
         ),
         HuggingFaceArm(ASSISTED, model, session, {"assistant_layers": assistant_layers}, assistant),
     ]
-
-
-def _cut(model: Any, layers: int) -> Any:
-    """The model's first layers as a model of their own, on the same tensors."""
-    config = copy.deepcopy(model.config)
-    config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:layers]
-    with torch.device("meta"):
-        small = type(model)(config)
-    state = {name: tensor for name, tensor in model.state_dict().items() if name in small.state_dict()}
-    small.load_state_dict(state, assign=True, strict=True)
-    small.tie_weights()
-    decoder, full = small.get_decoder(), model.get_decoder()
-    # Buffers that no state dict holds.
-    decoder.rotary_emb = full.rotary_emb
-    small.generation_config = GenerationConfig()
-    return small.eval()
 
 
 def _counted(model: Any, calls: dict[str, int], phase: str) -> Any:

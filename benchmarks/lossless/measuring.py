@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from ar_core.evaluation import EvalProblem, Journal, Tally
 from ar_core.verification import first_difference
-from ar_decode.environment import environment
+from ar_decode.environment import environment, portable
 from ar_decode.evaluation import fingerprint
 from ar_decode.session import Session
 
@@ -30,6 +31,7 @@ def measure(
     notes: Path,
     *,
     max_new_tokens: int,
+    data: str = "Spec-Bench, first turns",
     progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Decode every prompt with every arm, greedily, and hold the outputs against AR's.
@@ -40,11 +42,13 @@ def measure(
         problems: with their ids.
         notes: journal of finished answers; an existing one is continued.
         max_new_tokens: N.
+        data: what the problems are.
         progress: called after each answer.
 
     Returns:
         JSON-able: one row per arm; ``identical`` is the share of outputs with AR's very tokens, ``first_differences`` tell the
         step and the margin by which the token found falls short of AR's best logit (None: it ended without a stop token).
+        ``costs_per_token`` has what the arms count beside passes of the model, ``by_category`` the main figures of each kind.
     """
     job = {
         "model": session.source,
@@ -77,6 +81,7 @@ def measure(
                             "finish": answer.finish,
                             "seconds": answer.seconds,
                             "stats": answer.stats.to_dict(),
+                            "costs": answer.costs,
                         }
                     )
                 progress()
@@ -92,9 +97,9 @@ def measure(
     prompts = {problem.id: ids for problem, ids in problems}
     return {
         "kind": "lossless",
-        "model": {"source": session.source, "revision": session.revision, "dtype": session.dtype},
+        "model": {"source": portable(session.source), "revision": session.revision, "dtype": session.dtype},
         "data": {
-            "set": "Spec-Bench, first turns",
+            "set": data,
             "ids": [problem.id for problem, _ in problems],
             "max_new_tokens": max_new_tokens,
         },
@@ -104,14 +109,39 @@ def measure(
         "rows": [
             {
                 "name": arm.label,
-                "settings": arm.describe(),
+                "settings": portable(arm.describe()),
                 **tallies[arm.label].to_dict(),
                 **tallies[arm.label].against(tallies[AR]),
+                "costs_per_token": _costs(tallies[arm.label]),
+                "by_category": _by_category(tallies[arm.label], tallies[AR]),
                 "first_differences": _differences(session, prompts, tallies[AR], tallies[arm.label]),
             }
             for arm in arms
         ],
     }
+
+
+def _costs(tally: Tally) -> dict[str, float]:
+    """Costs of all prompts over the tokens of all prompts."""
+    total: Counter[str] = Counter()
+    for record in tally.records.values():
+        total.update(record.get("costs", {}))
+    tokens = sum(tally.stats.generated)
+    return {name: cost / tokens for name, cost in total.items()} if tokens else {}
+
+
+def _by_category(tally: Tally, baseline: Tally) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in sorted(tally.by_category):
+        own, other = (
+            Tally(record for record in one.records.values() if record["category"] == name) for one in (tally, baseline)
+        )
+        found[name] = {
+            "tokens_per_forward": own.stats.tokens_per_forward,
+            **own.against(other),
+            "costs_per_token": _costs(own),
+        }
+    return found
 
 
 def _differences(session: Session, prompts: dict[str, list[int]], ar: Tally, other: Tally) -> list[dict[str, Any]]:

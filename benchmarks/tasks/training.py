@@ -9,7 +9,7 @@ from benchmarks.recipes import DEFAULT_METHOD, FINAL, conversion_name, run_to_en
 
 from .gate import require_good_base
 
-__all__ = ["SeedModels", "train_base", "train_seed", "trained_models"]
+__all__ = ["SeedModels", "train_base", "train_conversion", "train_seed", "trained_models"]
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,49 @@ def train_seed(
     Raises:
         CheckpointError: the base solves too few held-out problems.
     """
+    found = train_conversion(seed, runs, method=method, variant=variant, overrides=overrides, base_steps=base_steps)
+    if found is None:
+        return None
+    base, converted = found
+    shared = without_method(_further(seed, base, overrides))
+    control = run_to_end("autoregressive", "task_control", runs / f"seed{seed}" / "control", shared)
+    return SeedModels(base, converted, control) if control is not None else None
+
+
+def train_conversion(
+    seed: int,
+    runs: Path,
+    *,
+    method: str,
+    variant: str = "",
+    overrides: tuple[str, ...] = (),
+    base_steps: int | None = None,
+) -> tuple[Path, Path] | None:
+    """Train the base of a seed and one conversion of it, without the control.
+
+    Args:
+        seed: see :func:`train_seed`, as all others.
+        runs: folder.
+        method: recipe.
+        variant: name.
+        overrides: of the conversion.
+        base_steps: of the base.
+
+    Returns:
+        The folders of base and conversion, or ``None`` if a signal stopped one of the runs.
+    """
     home = runs / f"seed{seed}"
     base = train_base(seed, runs, steps=base_steps)
     if base is None:
         return None
-    # Other problems than those of the base, the same for conversion and control.
-    further = [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
-    converted = run_to_end(method, "task", home / conversion_name(method, variant), further)
-    if converted is None:
-        return None
-    control = run_to_end("autoregressive", "task_control", home / "control", without_method(further))
-    return SeedModels(base, converted, control) if control is not None else None
+    name = conversion_name(method, variant)
+    converted = run_to_end(method, "task", home / name, _further(seed, base, overrides))
+    return None if converted is None else (base, converted)
+
+
+def _further(seed: int, base: Path, overrides: tuple[str, ...]) -> list[str]:
+    """Entries of what is trained from the base: other problems than its own, the same for conversion and control."""
+    return [f"train.seed={seed}", f"data.task_seed={1000 + seed}", f"model.path={base}", *overrides]
 
 
 def trained_models(seed: int, runs: Path, *, method: str = DEFAULT_METHOD, variant: str = "") -> SeedModels:

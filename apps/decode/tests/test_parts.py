@@ -6,7 +6,7 @@ import pytest
 from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.decoding.collapse import collapse_columns, distinct, longest_repeated_span
 from ar_core.errors import DataError
-from ar_decode.environment import environment
+from ar_decode.environment import environment, portable
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.replay import Pass, fragment, pieces, replay_of
 
@@ -130,3 +130,16 @@ def test_a_recorded_command_names_no_folder_of_this_machine(monkeypatch, tmp_pat
     arguments = ["prog", "--runs", str(tmp_path / "runs" / "a"), "/elsewhere/model", "key=value", "plain"]
     monkeypatch.setattr("sys.argv", arguments)
     assert environment("cpu")["command"] == "prog --runs runs/a .../model key=value plain"
+
+
+def test_paths_inside_of_texts_and_settings_are_made_portable(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "drafter": f"{tmp_path}/runs/a",
+        "nodes": 3,
+        "more": ["/elsewhere/p", None],
+        "asked": f"d={tmp_path}/b k=1/2",
+    }
+    assert portable(settings) == {
+        "drafter": "runs/a", "nodes": 3, "more": [".../p", None], "asked": "d=b k=1/2"
+    }  # fmt: skip

@@ -58,6 +58,30 @@ def test_an_error_keeps_what_was_finished_and_the_next_run_does_not_overwrite_it
     assert target.read_text().splitlines()[0] == kept.rstrip()
 
 
+def test_an_interrupted_job_goes_on_to_the_very_same_file(ar_decode, plain_model, jsonl, tmp_path, breaks):
+    source = jsonl(*({"prompt": text} for text in "abcde"))
+    whole, target = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    sampled = ("text", plain_model, "-i", source, "-n", 4, "--temperature", 1, "-b", 2)
+    assert ar_decode(*sampled, "-o", whole, "--resume").code == 0
+    breaks(KeyboardInterrupt())
+    assert ar_decode(*sampled, "-o", target).code == 130
+    partial = tmp_path / "out.jsonl.partial"
+    # What a killed process left of a line is made again.
+    partial.write_text(partial.read_text() + '{"id": "3", "pro')
+    other = ar_decode(*sampled, "-o", target, "--resume", "--seed", 1)
+    assert (other.code, "generation.seed was 0" in other.err) == (2, True)
+    assert ar_decode(*sampled, "-o", target, "--resume").code == 0
+    assert target.read_text() == whole.read_text()
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl"]
+
+
+def test_resume_needs_something_to_go_on_with(ar_decode, plain_model, jsonl, tmp_path):
+    source = jsonl({"prompt": "a"})
+    job = ("text", plain_model, "-i", source, "--resume")
+    assert "--resume was given without --output" in ar_decode(*job).err
+    assert "--resume was given with --force" in ar_decode(*job, "-o", tmp_path / "o", "--force").err
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path):
     from ar_core.errors import CheckpointError
     from ar_decode.output import GrowingFile

@@ -4,12 +4,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_device", "environment"]
+__all__ = ["describe_device", "environment", "portable"]
 
 _PACKAGES = ("ar-core", "ar-decode", "dlm-text", "torch", "transformers", "tokenizers")
 
@@ -25,7 +26,7 @@ def environment(device: str) -> dict[str, Any]:
         (name, threads), ``python``, ``versions``.
     """
     return {
-        "command": shlex.join([*_program(), *map(_portable, sys.argv[1:])]),
+        "command": shlex.join([*_program(), *map(portable, sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "device": describe_device(device),
@@ -45,6 +46,33 @@ def describe_device(device: str) -> dict[str, Any]:
     }
 
 
+def portable(value: Any) -> Any:
+    """Plain data without the folders that only this machine has.
+
+    Args:
+        value: a text, in which every word that is an absolute path, also one behind ``=``, becomes relative to the working
+            directory, or its last part where it does not lie below; or mappings and sequences of such.
+
+    Returns:
+        The same with other texts; sequences as lists.
+    """
+    if isinstance(value, Mapping):
+        return {key: portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    return " ".join("=".join(map(_portable_path, word.split("="))) for word in value.split(" "))
+
+
+def _portable_path(word: str) -> str:
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    below = path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if below else f".../{path.name}"
+
+
 def _program() -> list[str]:
     """How the running program was called: the script's name, or ``python -m package`` for a package's ``__main__``."""
     main = sys.modules["__main__"]
@@ -52,15 +80,6 @@ def _program() -> list[str]:
     if Path(sys.argv[0]).name == "__main__.py" and package:
         return ["python", "-m", package]
     return [Path(sys.argv[0]).name]
-
-
-def _portable(argument: str) -> str:
-    """An argument without a folder that only this machine has: paths below the working directory become relative to it."""
-    path = Path(argument)
-    if not path.is_absolute():
-        return argument
-    below = path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd())) if below else f".../{path.name}"
 
 
 def _version(name: str) -> str | None:

@@ -1,10 +1,13 @@
 """Files that appear only when complete."""
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import typer
 from ar_core.errors import CheckpointError, ConfigError
@@ -12,8 +15,13 @@ from ar_core.errors import CheckpointError, ConfigError
 __all__ = ["GrowingFile", "check_targets", "write_text"]
 
 
-def check_targets(*paths: Path | None, force: bool) -> None:
+def check_targets(*paths: Path | None, force: bool, resume: bool = False) -> None:
     """Raise before any work is done if a result could not be written, or would overwrite a file.
+
+    Args:
+        paths: the results; None is none.
+        force: files may be overwritten.
+        resume: what an interrupted run kept may be there, since it is gone on with.
 
     Raises:
         ConfigError: a file exists (or what an interrupted run kept of it) and ``force`` is off, it is a folder, two paths are
@@ -25,11 +33,15 @@ def check_targets(*paths: Path | None, force: bool) -> None:
     for path in given:
         if path.is_dir():
             raise ConfigError(f"the result {str(path)!r} is a folder; give the name of a file.")
-        for old, what in ((path, "exists"), (_partial(path), "was kept from a run that did not finish")):
-            if old.exists() and not force:
-                raise ConfigError(
-                    f"the file {str(old)!r} {what}; give another --output, move it away, or --force to overwrite it."
-                )
+        if path.exists() and not force:
+            raise ConfigError(
+                f"the file {str(path)!r} exists; give another --output, move it away, or --force to overwrite it."
+            )
+        if _partial(path).exists() and not force and not resume:
+            raise ConfigError(
+                f"the file {str(_partial(path))!r} was kept from a run that did not finish; give another --output, move it away, "
+                "--force to overwrite it, or --resume where the command has it."
+            )
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         try:
             with tempfile.TemporaryFile(dir=folder):
@@ -59,22 +71,49 @@ class GrowingFile:
 
     Args:
         path: the file; its folder is made.
+        job: what decides the lines, JSON-able; kept beside them in ``NAME.partial.job``.
+        resume: keep the whole lines of an interrupted run of the same job, if there are any, and go on behind them.
 
     Raises:
+        ResumeError: what was kept is of another job; names what differs.
         CheckpointError: the operating system refuses (disk full, no permission ...).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, job: Mapping[str, Any] | None = None, *, resume: bool = False) -> None:
         self._path, self._partial = path, _partial(path)
+        self._job = json.loads(json.dumps(job or {}))
+        self._note = self._partial.with_name(f"{self._partial.name}.job")
+        self._resume = resume
         self._lines = self._bytes = 0
+
+    def __len__(self) -> int:
+        """Whole lines in the file, those of an interrupted run among them."""
+        return self._lines
 
     def __enter__(self) -> "GrowingFile":
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = FileIO(self._partial, "w")
+            kept = self._kept() if self._resume and self._partial.is_file() else b""
+            self._note.write_text(json.dumps(self._job) + "\n", encoding="utf-8")
+            self._file = FileIO(self._partial, "r+" if kept else "w")
+            self._file.truncate(len(kept))
+            self._file.seek(len(kept))
         except OSError as error:
             raise self._refused(error) from error
+        self._lines, self._bytes = kept.count(b"\n"), len(kept)
         return self
+
+    def _kept(self) -> bytes:
+        """The whole lines of an interrupted run, after a check that it was this job."""
+        from ar_core.training.identity import require_same_run
+
+        try:
+            job = json.loads(self._note.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            job = {}
+        require_same_run(job, self._job, self._partial)
+        data = self._partial.read_bytes()
+        return data[: data.rfind(b"\n") + 1]
 
     def append(self, line: str) -> None:
         """Add one line; it is in the file when this returns."""
@@ -98,8 +137,10 @@ class GrowingFile:
                 os.fsync(file.fileno())
         if error is None:
             os.replace(self._partial, self._path)
+            self._note.unlink()
         elif not self._lines:
             self._partial.unlink()
+            self._note.unlink()
         else:
             kept = f"the finished lines ({self._lines}) are kept in {str(self._partial)!r}."
             if isinstance(error, KeyboardInterrupt):

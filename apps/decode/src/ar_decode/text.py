@@ -1,9 +1,11 @@
 """Generate text: one prompt, a chat, or a file of prompts."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -110,6 +112,7 @@ def decode_file(
     *,
     batch_size: int,
     use_chat: bool | None,
+    resume: bool = False,
 ) -> DecodeStats:
     """Decode a JSONL file of prompts to JSONL, in the order of the input, with a progress bar on the error stream.
 
@@ -123,18 +126,33 @@ def decode_file(
         target: file to write, see :class:`GrowingFile`; standard output if ``None``. Both line by line.
         batch_size: prompts decoded together.
         use_chat: chat template for all, for none, or (``None``) for conversations.
+        resume: go on behind the lines that an interrupted run of the same job kept.
+
+    Returns:
+        Statistics of what this run decoded.
 
     Raises:
         DataError: a line is malformed, or a prompt is empty or does not fit the context; nothing was decoded then.
+        ResumeError: the lines that were kept are of another job.
         CheckpointError: the target cannot be written.
     """
     prompts = read_jsonl(source)
     ids = [session.encode(prompt, chat=use_chat) for prompt in prompts]
     check_fit(session, method, generation.max_new_tokens, prompts, ids)
+    job = {
+        "model": session.source,
+        "revision": session.revision,
+        "dtype": session.dtype,
+        "method": method.describe(),
+        "generation": asdict(generation),
+        "prompts": hashlib.sha256(repr([(prompt.id, one) for prompt, one in zip(prompts, ids)]).encode()).hexdigest(),
+    }
     stats = DecodeStats()
-    with GrowingFile(target) if target is not None else nullcontext() as file, job_progress() as progress:
-        task = progress.add_task(method.name, total=len(prompts))
-        for start, rows in _batches(ids, batch_size):
+    lines = GrowingFile(target, job, resume=resume) if target is not None else nullcontext()
+    with lines as file, job_progress() as progress:
+        finished = 0 if file is None else len(file)
+        task = progress.add_task(method.name, total=len(prompts), completed=finished)
+        for start, rows in _batches(ids, batch_size, finished):
             decoded = method.decode(session, rows, generation, first_index=start)
             stats = stats + decoded.stats
             for offset, (tokens, finish) in enumerate(zip(decoded.tokens, decoded.finish, strict=True)):
@@ -176,6 +194,6 @@ def _record(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> di
     return {**record, "category": prompt.category} if prompt.category else record
 
 
-def _batches(ids: list[list[int]], size: int) -> Iterator[tuple[int, list[list[int]]]]:
-    for start in range(0, len(ids), size):
+def _batches(ids: list[list[int]], size: int, first: int) -> Iterator[tuple[int, list[list[int]]]]:
+    for start in range(first, len(ids), size):
         yield start, ids[start : start + size]

@@ -100,6 +100,13 @@ def test_a_constant_schedule_can_be_made_longer(toy, tmp_path):
         train(toy.job(), toy.config(tmp_path, steps=5))
 
 
+def test_a_run_from_before_a_setting_existed_is_continued_where_it_is_null(toy, settings):
+    train(toy.job(identity={"model": {"path": "m"}}), toy.config(**settings))
+    train(toy.job(identity={"model": {"path": "m", "layers": None}}), toy.config(**settings), resume="must")
+    with pytest.raises(ResumeError, match=r"job\.model\.layers was absent .* and is 2 now"):
+        train(toy.job(identity={"model": {"path": "m", "layers": 2}}), toy.config(**settings))
+
+
 def test_other_data_model_or_method_is_named(toy, settings):
     train(toy.job(identity={"method": {"block_size": 8}}), toy.config(**settings))
     same = {"identity": {"method": {"block_size": 8}}}

@@ -157,7 +157,7 @@ def test_the_verifiers_cache_is_exact_and_one_short_of_what_is_committed(verifie
     monkeypatch.setattr(WindowedKVCache, "keep", watched_keep)
     monkeypatch.setattr(type(verifier), "head", lambda self, hidden: watched_head(hidden))
     # The drafter shares the class and keeps no cache here; its logits are told apart by the lists' order.
-    monkeypatch.setattr(proposer.drafter.backbone, "head", proposer.drafter.backbone._projection, raising=False)
+    monkeypatch.setattr(proposer.drafter.backbone, "head", proposer.drafter.backbone.projection, raising=False)
     got = decode(verifier, proposer, 16, [PROMPTS[1]], frozenset())
     assert kept
     assert all(lengths == [total - 1] for lengths, total in kept)

@@ -76,14 +76,22 @@ def text(
     statistics: Annotated[
         Path | None, typer.Option("--statistics", metavar="JSON", help="Also write the statistics to a file.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run of the same job stopped.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Generate text from one prompt, in a chat, or for a file of prompts."""
     _check_sources(prompt, source, output, chat, stream, batch_size)
+    if resume and (output is None or force):
+        raise ConfigError(
+            f"--resume was given {'without --output' if output is None else 'with --force'}; it goes on with the lines that "
+            "an interrupted run kept for --output, and --force overwrites them."
+        )
     _check_filters(temperature, top_k, top_p, min_p)
     from ..output import check_targets, write_text
 
-    check_targets(output, statistics, force=force)
+    check_targets(output, statistics, force=force, resume=resume)
     from rich.console import Console
 
     from ..methods import Generation, load_method
@@ -101,7 +109,9 @@ def text(
     generation = Generation(max_new_tokens, temperature, top_k, top_p, min_p, seed, tuple(stop or ()))
     session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
     if source is not None:
-        stats = decode_file(session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat)
+        stats = decode_file(
+            session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat, resume=resume
+        )
     elif prompt is not None:
         one = Prompt("1", prompt)
         stats = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream).stats

@@ -14,6 +14,8 @@ from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.custom_generate import custom_generate
+from ar_core.hf.first_layers import first_layers
+from ar_core.hf.flops import FlopMeter, PassFlops
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
 from ar_core.hf.load import WHEELS, LoadedModel, check_source, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
@@ -26,11 +28,13 @@ from ar_core.hf.untie import untie_embeddings
 __all__ = [
     "IMPLEMENTATION",
     "WHEELS",
+    "FlopMeter",
     "HFBackbone",
     "LlamaScratch",
     "LoadedModel",
     "LoraConfig",
     "ModelConfig",
+    "PassFlops",
     "WindowedCacheForGenerate",
     "add_mask_token",
     "build_model",
@@ -39,6 +43,7 @@ __all__ = [
     "check_supported",
     "custom_generate",
     "find_mask_token",
+    "first_layers",
     "load_causal_lm",
     "load_tokenizer",
     "register",

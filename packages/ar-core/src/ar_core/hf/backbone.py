@@ -46,14 +46,16 @@ class HFBackbone:
         self.config = base.config.get_text_config()
         if self.config._attn_implementation != IMPLEMENTATION:
             base.set_attn_implementation(IMPLEMENTATION)
-        self._decoder = base.get_decoder()
-        self._embeddings = self._decoder.get_input_embeddings()
-        self._projection = base.get_output_embeddings()
-        if self._projection is None:
+        self.decoder = base.get_decoder()
+        """The model without its head."""
+        self._embeddings = self.decoder.get_input_embeddings()
+        self.projection = base.get_output_embeddings()
+        """The head's matrix."""
+        if self.projection is None:
             raise UnsupportedModelError(
                 f"{type(base).__name__} has no output embeddings; give a causal language model."
             )
-        self._cache_keyword = _cache_keyword(type(self._decoder))  # type: ignore[arg-type]
+        self._cache_keyword = _cache_keyword(type(self.decoder))  # type: ignore[arg-type]
         self._divisor = getattr(self.config, "logits_scaling", None)
         self._factor = getattr(self.config, "logit_scale", None)
         self._cap = getattr(self.config, "final_logit_softcapping", None)
@@ -95,7 +97,7 @@ class HFBackbone:
         if mask is None:
             mask = everything(positions, positions.shape[-1] if cache is None else cache.span)
         past = {self._cache_keyword: LayerCache(cache)} if cache is not None else {}
-        return self._decoder(
+        return self.decoder(
             input_ids=ids,
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -106,7 +108,7 @@ class HFBackbone:
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[..., V]` of hidden states `[..., C]`, scaled and capped as the model does."""
-        logits = self._projection(hidden)
+        logits = self.projection(hidden)
         if self._divisor is not None:
             logits = logits / self._divisor
         if self._factor is not None:

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from ar_core.errors import ConfigError, MissingPackageError
 from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
+from ar_core.hf.first_layers import first_layers
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 
@@ -32,7 +33,7 @@ def build_model(
         device: where the model goes.
 
     Raises:
-        ConfigError: a scratch model has no vocabulary size.
+        ConfigError: a scratch model has no vocabulary size, or a checkpoint fewer layers than are to be kept.
         CheckpointError, UnsupportedModelError: as `load_causal_lm`.
         BackendError: there is no attention backend of that name.
         MissingPackageError: LoRA is asked for and peft is not installed.
@@ -42,6 +43,8 @@ def build_model(
         loaded = load_causal_lm(config.path, dtype=dtype, device=device)
         model, tokenizer = loaded.model, loaded.tokenizer or tokenizer
         source, revision = loaded.source, loaded.revision
+        if config.layers is not None:
+            model = first_layers(model, config.layers)
     else:
         assert config.scratch is not None
         model = _from_scratch(config.scratch, seed, tokenizer)

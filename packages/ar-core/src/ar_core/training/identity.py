@@ -45,6 +45,8 @@ def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
 def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], source: Any) -> None:
     """Raise if what lies there belongs to another run.
 
+    A setting that is null counts as one that is not there, so that runs from before it existed can be continued.
+
     Args:
         saved: identity of the run that made it.
         present: identity of this run.
@@ -55,7 +57,7 @@ def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], sourc
     """
     before, now = dict(_leaves(saved)), dict(_leaves(present))
     for name in sorted(before.keys() | now.keys()):
-        if before.get(name, "absent") != now.get(name, "absent"):
+        if before.get(name) != now.get(name):
             raise ResumeError(
                 f"{name} was {before.get(name, 'absent')} in {source} and is {now.get(name, 'absent')} "
                 "now: continue with the setting it had, or choose another directory"

@@ -26,6 +26,8 @@ __all__ = ["DiffuSpecDecoded", "build_proposer", "generate", "measure_costs"]
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Pass widths that are timed."""
+KEPT = 2
+"""Drafters that stay loaded: two can be compared in turn."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def generate(
     on_token: OnToken | None = None,
     trace: bool = False,
 ) -> DiffuSpecDecoded:
-    """Decode ragged prompts with a drafter named in the settings; it stays loaded for the next call with equal settings.
+    """Decode ragged prompts with a drafter named in the settings; it stays loaded for later calls with equal settings.
 
     Args:
         backbone: the verifier.
@@ -181,12 +183,12 @@ def _length(config: DiffuSpecConfig, backbone: Backbone, drafter: Drafter) -> Dr
     )
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=KEPT)
 def _measured(backbone: Any, drafter: Any) -> tuple[PassCost, PassCost]:
     return measure_costs(backbone, drafter)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=KEPT)
 def _loaded(source: str, layout: str, block_size: int | None, dtype: str, device: str) -> DrafterCheckpoint:
     kept = None if dtype == "stored" else getattr(torch, dtype)
     return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device)  # type: ignore[arg-type]
@@ -197,7 +199,7 @@ def _proxy(name: str, vocab_size: int, end_id: int | None, device: str) -> Proxy
     return load_proxy(name, vocab_size, end_id=end_id, device=device)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=KEPT)
 def _vocabulary(tokenizer: str | None, size: int, loaded: DrafterCheckpoint, min_shared: float) -> Vocabulary:
     forbidden = {loaded.layout.mask_id}
     if tokenizer is None or loaded.tokenizer is None:
