@@ -3,6 +3,7 @@
 python -m benchmarks.tasks train --seed 0        base, conversion and control; continues where it stopped
 python -m benchmarks.tasks measure --seed 0      500 held-out problems, results/tasks_fast_dllm_v2_seed0.json
 python -m benchmarks.tasks plot                  figure and table over all measured seeds
+python -m benchmarks.tasks export --seed 0       base, all conversions and their recorded figures into ar-quickstart
 
 All of them take --method; a conversion with other settings is a variant beside the plain one, with the same base and control:
 
@@ -87,20 +88,25 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from ar_quickstart.shipped import MODELS
+
     from .exporting import export
+    from .recording import RESULTS as FILES
+    from .recording import read_results
     from .training import trained_models
 
     if arguments.method != "fast_dllm_v2" or arguments.variant:
         raise DataError(
-            "ar-quickstart ships the plain conversion of fast_dllm_v2: export it without --method and --variant"
+            "ar-quickstart ships a base and all its plain conversions together: export them without --method and --variant"
         )
-    results = RESULTS / f"{_stem(arguments)}_seed{arguments.seed}.json"
-    if not results.is_file():
-        raise DataError(
-            f"{str(results)!r} is not there, and the model cards quote it: measure seed {arguments.seed} first"
-        )
-    models = trained_models(arguments.seed, arguments.runs)
-    export(arguments.seed, models, json.loads(results.read_text(encoding="utf-8")), SHIPPED)
+    folders = {
+        name: trained_models(arguments.seed, arguments.runs, method=name).converted for name in MODELS if name != "ar"
+    }
+    folders["ar"] = trained_models(arguments.seed, arguments.runs).base
+    results = read_results(RESULTS, arguments.seed)
+    export(arguments.seed, folders, results, SHIPPED)
+    for name in FILES.keys() - results.keys():
+        print(f"no results of {name}: its recorded rows are left out")
     print(SHIPPED)
     return 0
 
