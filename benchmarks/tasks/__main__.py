@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from ar_core.config import apply_overrides
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError, CheckpointError, DataError
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHIPPED = Path(__file__).parents[2] / "apps" / "quickstart" / "src" / "ar_quickstart" / "weights"
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--variant", default="", help="name of a conversion with overrides")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
+    parser.add_argument("--jacobi-forcing", type=Path, help="export: its model (default: beside RUNS, as trained)")
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--threads", type=int, default=1, help="torch threads while measuring")
     parser.add_argument("--block-sizes", type=int, nargs="+", help="measure: D of decoding (default: 4 8 16)")
@@ -90,6 +91,8 @@ def _measure(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from ar_quickstart.shipped import MODELS
 
+    from benchmarks.recipes import FINAL
+
     from .exporting import export
     from .recording import RESULTS as FILES
     from .recording import read_results
@@ -99,14 +102,20 @@ def _export(arguments: argparse.Namespace) -> int:
         raise DataError(
             "ar-quickstart ships a base and all its plain conversions together: export them without --method and --variant"
         )
-    folders = {
-        name: trained_models(arguments.seed, arguments.runs, method=name).converted for name in MODELS if name != "ar"
-    }
-    folders["ar"] = trained_models(arguments.seed, arguments.runs).base
-    results = read_results(RESULTS, arguments.seed)
-    export(arguments.seed, folders, results, SHIPPED)
+    seed, runs = arguments.seed, arguments.runs
+    trained = arguments.jacobi_forcing or runs.parent / "jacobi_forcing" / "tasks" / f"seed{seed}" / "trained" / FINAL
+    if not trained.is_dir():
+        raise CheckpointError(
+            f"{str(trained)!r} is not there: run `python -m benchmarks.jacobi_forcing train tasks --seed {seed}` first"
+        )
+    folders = {"ar": trained_models(seed, runs).base, "jacobi_forcing": trained}
+    for name in MODELS:
+        if name not in folders:
+            folders[name] = trained_models(seed, runs, method=name).converted
+    results = read_results(RESULTS, seed)
+    export(seed, folders, results, SHIPPED)
     for name in FILES.keys() - results.keys():
-        print(f"no results of {name}: its recorded rows are left out")
+        print(f"no results of {name} on the tasks: its recorded figures are left out")
     print(SHIPPED)
     return 0
 

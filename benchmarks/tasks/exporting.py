@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from ar_core.errors import DataError
-from ar_core.hf import load_causal_lm, save_pretrained
+from ar_core.hf import HFBackbone, LoadedModel, load_causal_lm, save_pretrained
 from ar_core.io import atomic_directory
-from ar_quickstart.methods_act import METHODS
+from ar_quickstart.methods_act import METHODS, Method
 from ar_quickstart.recorded import Recorded, write_recorded
 from ar_quickstart.shipped import MODELS, RECORDED
+from dlm_text.tasks import encode_prompt, held_out
+from dlm_text.tasks.evaluate import arm
 
 from .conversion import weight_change
 from .recording import RESULTS, live_row, recorded_rows, result_row
@@ -32,57 +33,50 @@ library_name: transformers
   float16, rounded from float32.
 - Data: problems generated from a seed (`dlm_text.tasks`, task `mixed`): arithmetic with a written scratchpad, word problems,
   records to JSON. A tenth of all possible problems, chosen by a hash of the prompt, is never trained on.
-- Made by `{command}`.
+- Made, together with the other models that lie beside it and are of no use without each other, by
+{commands}
 - Measured before rounding, batch 1, {problems} held-out problems: {figures}. Source: `benchmarks/results/{source}`, {date}.
 - Use: demonstrations and tests of decoders. It knows nothing but these three kinds of problems, and tiny models on regular
   tasks are a best case for parallel decoding.
 """
 
 
-@dataclass(frozen=True)
-class Words:
-    """What the card of one model says about it.
-
-    Attributes:
-        title: of the card.
-        description: how it was made.
-        training: the commands that train and measure it, before the export.
-    """
-
-    title: str
-    description: str
-    training: str
-
-
-TRAINED = (
-    "python -m benchmarks.tasks train{method} --seed {seed} && python -m benchmarks.tasks measure{method} --seed {seed}"
-)
-
-WORDS = {
-    "ar": Words(
+TITLES = {
+    "ar": (
         "A tiny autoregressive model for problems with exact answers",
         "Trained from scratch, next token by next token.",
-        TRAINED.replace("{method}", ""),
     ),
-    "fast_dllm_v2": Words(
+    "fast_dllm_v2": (
         "The same model, converted with Fast-dLLM v2",
-        "Full fine-tuning of the autoregressive model to denoise blocks of 8 tokens (arXiv 2509.26328).",
-        TRAINED.replace("{method}", ""),
+        "Full fine-tuning of the autoregressive model to denoise blocks of {block_size} tokens (arXiv 2509.26328).",
     ),
-    "efficient_dlm": Words(
+    "efficient_dlm": (
         "The same model, converted with Efficient-DLM",
-        "Full fine-tuning of the autoregressive model to denoise blocks of 8 tokens from clean context, without token shift "
-        "(arXiv 2512.14067).",
-        TRAINED.replace("{method}", " --method efficient_dlm"),
+        "Full fine-tuning of the autoregressive model to denoise blocks of {block_size} tokens from clean context, without token\n"
+        "shift (arXiv 2512.14067).",
     ),
-    "jacobi_forcing": Words(
+    "jacobi_forcing": (
         "The same model after Jacobi Forcing",
-        "Full fine-tuning of the autoregressive model on its own Jacobi iterations, so that it predicts well from a context that is "
+        "Full fine-tuning of the autoregressive model on its own Jacobi iterations, so that it predicts well from a context that is\n"
         "still partly wrong (arXiv 2512.14681). It stays autoregressive.",
-        "python -m benchmarks.jacobi_forcing train tasks --seed {seed} && "
-        "python -m benchmarks.jacobi_forcing measure tasks --seed {seed}",
     ),
 }
+
+COMMANDS = (
+    "python -m benchmarks.tasks train --seed {seed}",
+    "python -m benchmarks.tasks measure --seed {seed}",
+    "python -m benchmarks.tasks train --method efficient_dlm --seed {seed}",
+    "python -m benchmarks.tasks measure --method efficient_dlm --seed {seed}",
+    "python -m benchmarks.jacobi_forcing train tasks --seed {seed}",
+    "python -m benchmarks.jacobi_forcing measure tasks --seed {seed} --block-lengths 8 16",
+    "python -m benchmarks.diffuspec train tasks --seed {seed}",
+    "python -m benchmarks.diffuspec measure tasks --seed {seed}",
+    "python -m benchmarks.tasks export --seed {seed}",
+)
+"""What makes all shipped models and figures, in this order."""
+
+CHECKED = 20
+"""Problems that are decoded again to see that results are those of the models at hand."""
 
 
 def export(seed: int, folders: Mapping[str, Path], results: Mapping[str, dict[str, Any]], target: Path) -> None:
@@ -103,12 +97,13 @@ def export(seed: int, folders: Mapping[str, Path], results: Mapping[str, dict[st
     for name in MODELS[1:]:
         if name not in results:
             raise DataError(
-                f"benchmarks/results/{RESULTS[name].format(seed=seed)} is not there, and the card of {name} quotes it: run "
-                f"{WORDS[name].training.format(seed=seed)}"
+                f"benchmarks/results/{RESULTS[name].format(seed=seed)} is not there, and the card of {name} quotes it: measure "
+                f"{name} first"
             )
     models = {name: load_causal_lm(folders[name]) for name in MODELS}
     for name in MODELS[1:]:
-        _check_measured(name, results[name], models["ar"].model, models[name].model)
+        (method,) = (method for method in METHODS if method.model == name)
+        _check_measured(method, results[name], models["ar"], models[name])
     with atomic_directory(target, replace=True) as folder:
         for name, loaded in models.items():
             save_pretrained(loaded.model.to(torch.float16), folder / name, tokenizer=loaded.tokenizer)
@@ -117,14 +112,26 @@ def export(seed: int, folders: Mapping[str, Path], results: Mapping[str, dict[st
         write_recorded(Recorded(recorded_rows(results, seed), weights), folder / RECORDED.name)
 
 
-def _check_measured(name: str, result: Mapping[str, Any], base: Any, converted: Any) -> None:
-    """Hold the recorded change of the weights against that of the models at hand: figures of other models are refused."""
-    change = [round(value, 5) for value in weight_change(base, converted)]
-    if result.get("weight_change") != change:
+def _check_measured(method: Method, result: Mapping[str, Any], base: LoadedModel, converted: LoadedModel) -> None:
+    """Hold what the results say about their models against the models at hand: figures of others are refused."""
+    if "forwards_by_problem" in (row := live_row(method, result)):
+        told, found = row["forwards_by_problem"][:CHECKED], _forwards(method, result["data"], converted)
+    else:
+        told = result.get("weight_change")
+        found = [round(change, 5) for change in weight_change(base.model, converted.model)]
+    if told != found:
         raise DataError(
-            f"benchmarks/results holds figures of {name} that were measured with other models than those to export (weight_change "
-            f"is {result.get('weight_change')} there and {change} here): measure these"
+            f"the results of {method.decoder} were measured with other models than those to export, whose weights or passes are "
+            f"other ones ({told} there, {found} here): measure these"
         )
+
+
+def _forwards(method: Method, data: Mapping[str, Any], loaded: LoadedModel) -> list[int]:
+    """Passes that the first problems of a measurement take."""
+    tokenizer: Any = loaded.tokenizer
+    decode = arm(HFBackbone(loaded.model), tokenizer, method.decoder, **method.options)
+    problems = held_out(data["task"], min(CHECKED, data["problems"]), data["seed"])
+    return [decode([encode_prompt(tokenizer, problem.prompt)]).stats.nfe for problem in problems]
 
 
 def _card(name: str, seed: int, results: Mapping[str, dict[str, Any]]) -> str:
@@ -135,18 +142,15 @@ def _card(name: str, seed: int, results: Mapping[str, dict[str, Any]]) -> str:
     if name != "ar":
         row = live_row(method, result)
         figures = (
-            f"{_figures(row)}, {row['speed']:.2f} times the tokens per second of the autoregressive model (`{row['name']}`; "
+            f"{_figures(row)}, {row['speed']:.2f} times the tokens per second of the autoregressive model ({row['name']}; "
             f"autoregressive: {figures})"
         )
-    words = WORDS[name]
-    commands = [words.training.format(seed=seed), f"python -m benchmarks.tasks export --seed {seed}"]
-    if name == "jacobi_forcing":
-        commands.insert(0, TRAINED.format(method="", seed=seed))
+    title, description = TITLES[name]
     return CARD.format(
-        title=words.title,
-        description=words.description,
-        parameters=results["fast_dllm_v2"]["parameters"],
-        command=" && ".join(commands),
+        title=title,
+        description=description.format(block_size=result.get("trained_block_size")),
+        parameters=result["parameters"],
+        commands="\n".join(f"  `{command.format(seed=seed)}`" for command in COMMANDS),
         problems=result["data"]["problems"],
         figures=figures,
         source=RESULTS[method.decoder].format(seed=seed),

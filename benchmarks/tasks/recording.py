@@ -9,6 +9,8 @@ from ar_core.errors import DataError
 from ar_quickstart.methods_act import BASELINE, METHODS, Method
 from ar_quickstart.recorded import RecordedRow
 
+from benchmarks.recipes import FINAL
+
 __all__ = ["RESULTS", "live_row", "read_results", "recorded_rows", "result_row"]
 
 RESULTS = {
@@ -27,10 +29,7 @@ def read_results(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
 
 
 def recorded_rows(results: Mapping[str, dict[str, Any]], seed: int) -> tuple[RecordedRow, ...]:
-    """The rows that are shown: the baseline once, and of every method those that decode as the live one does.
-
-    Conversions are measured over block sizes and commits too; only rows with the block size of training and the live commit
-    are taken.
+    """The rows that are shown: the baseline once, and of every method those of the models that ship, decoded much as live.
 
     Args:
         results: of ``read_results``.
@@ -48,7 +47,7 @@ def recorded_rows(results: Mapping[str, dict[str, Any]], seed: int) -> tuple[Rec
         if not found:
             found.append(_recorded(BASELINE, result_row(result, "AR base"), result, source, live=False))
         for row in result["rows"]:
-            if not str(row["name"]).startswith("AR") and _is_shown(method, result, row):
+            if _is_shown(method, result, row):
                 found.append(_recorded(method.title, row, result, source, live=row is live))
     return tuple(found)
 
@@ -59,14 +58,16 @@ def live_row(method: Method, result: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: there is none.
     """
+    absent = object()
     for row in result["rows"]:
-        settings = _settings(result, row)
-        wanted = {**method.options, **({"block_size": result["trained_block_size"]} if _is_conversion(result) else {})}
-        if all(settings.get(key) == value for key, value in wanted.items()):
+        settings = {**result.get("settings", {}), **row, **row.get("settings", {})}
+        if _is_shown(method, result, row) and all(
+            settings.get(key, absent) == value for key, value in method.options.items()
+        ):
             return row
     raise DataError(
         f"the results of {method.decoder} have no row with the settings that ar-quickstart runs live, "
-        f"{', '.join(f'{key} {value}' for key, value in method.options.items())}: measure them too"
+        f"{', '.join(f'{key}={value}' for key, value in method.options.items())}: measure them too"
     )
 
 
@@ -82,19 +83,14 @@ def result_row(result: Mapping[str, Any], name: str) -> dict[str, Any]:
     raise DataError(f"the results have no row {name!r}, only {', '.join(row['name'] for row in result['rows'])}")
 
 
-def _is_conversion(result: Mapping[str, Any]) -> bool:
-    return "trained_block_size" in result
-
-
 def _is_shown(method: Method, result: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    if not _is_conversion(result):
-        return True
-    return row.get("block_size") == result["trained_block_size"] and row.get("commit") == method.options["commit"]
-
-
-def _settings(result: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a row: what holds for the whole file, and what the row changes."""
-    return {**result.get("settings", {}), **row, **row.get("settings", {})}
+    """Whether a row is of the method, of the models that ship, and of the block size of training."""
+    if method.drafter:
+        return str(row.get("settings", {}).get("drafter")).endswith(f"/{method.drafter}/{FINAL}")
+    if "trained_block_size" in result:
+        same_blocks = row.get("block_size") == result["trained_block_size"]
+        return same_blocks and row.get("commit") == method.options["commit"]
+    return row.get("model") == "trained"
 
 
 def _recorded(
@@ -106,11 +102,11 @@ def _recorded(
         method=method,
         name=row["name"],
         live=live,
-        accuracy=row["accuracy"],
+        accuracy=row.get("accuracy"),
         tokens_per_forward=row["tokens_per_forward"],
         speed=row["speed"],
-        identical=row.get("identical"),
-        problems=row.get("problems", result["data"]["problems"]),
+        identical=row["equal_outputs"] / row["problems"] if "equal_outputs" in row else row.get("identical"),
+        problems=row["problems"],
         source=source,
         date=environment["date"][:10],
         device=f"{environment['device']['name']}, {threads} thread{'' if threads == 1 else 's'}",

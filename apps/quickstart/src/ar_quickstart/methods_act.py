@@ -33,7 +33,7 @@ class Method:
         title: as papers call it.
         decoder: its registered name.
         model: shipped model that writes the answer.
-        options: of its decoder; what the checkpoint decides is not among them.
+        options: of its decoder, by which recorded figures with the same ones are found; what the checkpoint decides is not among them.
         drafter: shipped model that drafts for it.
     """
 
@@ -61,8 +61,14 @@ METHODS = (
     Method(
         "Efficient-DLM", "efficient_dlm", "efficient_dlm", {"threshold": 0.9, "commit": "fused", "grid": "absolute"}
     ),
-    Method("Jacobi Forcing", "jacobi_forcing", "jacobi_forcing", {"block_length": 16}),
-    Method("DiffuSpec", "diffuspec", "ar", {"drafter_dtype": "float32"}, drafter="fast_dllm_v2"),
+    Method("Jacobi Forcing", "jacobi_forcing", "jacobi_forcing", {"block_length": 16, "blocks": 2, "pool": 4}),
+    Method(
+        "DiffuSpec",
+        "diffuspec",
+        "ar",
+        {"proxy": "uniform", "length_policy": "paper", "tree_nodes": None},
+        drafter="fast_dllm_v2",
+    ),
 )
 
 
@@ -166,7 +172,9 @@ def _arm(method: Method, model: _Model, tokenizer: Any) -> Arm:
     options = resolve(decoder(method.decoder).options)
     of_checkpoint = getattr(options, "of_checkpoint", lambda config, tokenizer: {})
     own = of_checkpoint(model.loaded.model.config, model.loaded.tokenizer)
-    drafter = {"drafter": str(shipped_weights(method.drafter))} if method.drafter else {}
+    drafter = {}
+    if method.drafter:
+        drafter = {"drafter": str(shipped_weights(method.drafter)), "drafter_dtype": "float32"}
     return arm(model.backbone, tokenizer, method.decoder, trace=True, **{**own, **drafter, **method.options})
 
 

@@ -58,7 +58,7 @@ def recorded_rows(rows: Sequence[RecordedRow]) -> list[list[str]]:
         [
             row.method,
             row.name,
-            f"{100 * row.accuracy:.1f} %",
+            "as AR" if row.accuracy is None else f"{100 * row.accuracy:.1f} %",
             f"{row.tokens_per_forward:.2f}",
             f"{row.speed:.2f} ×",
             "" if row.identical is None else f"{100 * row.identical:.4g} %",
@@ -104,21 +104,24 @@ def _recorded(rows: Sequence[RecordedRow]) -> str:
 another machine. Rows with the settings that ran live above:</p>
 {table(RECORDED_HEAD, recorded_rows(shown), ["base" if row.method == BASELINE else "" for row in shown])}
 <figure>{_chart(rows)}<figcaption>Recorded: exact answers against tokens per forward pass of the model that writes, all settings. Up and
-to the right is better. Passes of a drafter are not counted here; the speed column counts everything.</figcaption></figure>
+to the right is better. DiffuSpec was only compared with the base, token by token: where all outputs are the base's, so is their
+share of exact answers. Passes of a drafter are not counted here; the speed column counts everything.</figcaption></figure>
 <details><summary>All recorded rows, and where they come from</summary>
 {table(RECORDED_HEAD, recorded_rows(rows), ["base" if row.method == BASELINE else "" for row in rows])}
 <ul>{listed}</ul></details>"""
 
 
 def _chart(rows: Sequence[RecordedRow]) -> str:
+    base = next((row.accuracy for row in rows if row.method == BASELINE), None)
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        points.setdefault(row.method, []).append((row.tokens_per_forward, row.accuracy))
-    widest = max(row.tokens_per_forward for row in rows)
-    base = points.pop(BASELINE, [])
+        accuracy = base if row.accuracy is None and row.identical == 1 else row.accuracy
+        if row.method != BASELINE and accuracy is not None:
+            points.setdefault(row.method, []).append((row.tokens_per_forward, accuracy))
     series = [Series(method, sorted(found)) for method, found in points.items()]
-    if base:
-        series.append(Series(BASELINE, [(1.0, base[0][1]), (widest, base[0][1])], dashed=True))
+    if base is not None:
+        widest = max(row.tokens_per_forward for row in rows)
+        series.append(Series(BASELINE, [(1.0, base), (widest, base)], dashed=True))
     return line_chart(
         series,
         x_label="generated tokens per forward pass",

@@ -17,10 +17,11 @@ class RecordedRow:
         method: as users know it; the autoregressive baseline is "AR".
         name: of the row in its file: the settings.
         live: these settings are the ones that run live.
-        accuracy: share of exact answers, in [0, 1].
+        accuracy: share of exact answers, in [0, 1]; None where only equality with the base's outputs was counted.
         tokens_per_forward: generated tokens per pass of the model that writes them.
         speed: tokens per second over those of the autoregressive base in the same run.
-        identical: share of outputs equal to autoregressive ones, in [0, 1]; None for methods that promise no such thing.
+        identical: share of outputs equal to those of the same model, one token per pass, in [0, 1]; None for methods that promise no
+            such thing.
         problems: held-out problems behind the row.
         source: the results file, from the repository's root.
         date: of the measurement.
@@ -30,7 +31,7 @@ class RecordedRow:
     method: str
     name: str
     live: bool
-    accuracy: float
+    accuracy: float | None
     tokens_per_forward: float
     speed: float
     identical: float | None

@@ -27,7 +27,13 @@ Arm = Callable[[list[list[int]]], Decoded]
 
 
 def arm(
-    backbone: Backbone, tokenizer: "PreTrainedTokenizerBase", method: str = "ar", /, *, trace: bool = False, **options: Any
+    backbone: Backbone,
+    tokenizer: "PreTrainedTokenizerBase",
+    method: str = "ar",
+    /,
+    *,
+    trace: bool = False,
+    **options: Any,
 ) -> Arm:
     """A registered decoder, greedy, with its settings fixed.
 
