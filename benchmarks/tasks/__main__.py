@@ -3,6 +3,7 @@
 python -m benchmarks.tasks train --seed 0        base, conversion and control; continues where it stopped
 python -m benchmarks.tasks measure --seed 0      500 held-out problems, results/tasks_fast_dllm_v2_seed0.json
 python -m benchmarks.tasks plot                  figure and table over all measured seeds
+python -m benchmarks.tasks export --seed 0       base, all conversions and their recorded figures into ar-quickstart
 
 All of them take --method; a conversion with other settings is a variant beside the plain one, with the same base and control:
 
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 from ar_core.config import apply_overrides
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError, CheckpointError, DataError
 
 from benchmarks.recipes import DEFAULT_METHOD, conversion_name
 
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tasks"), help="folder of the trained models")
     parser.add_argument("--base-steps", type=int, help="train: steps of the base (default: those of its config)")
+    parser.add_argument("--jacobi-forcing", type=Path, help="export: its model (default: beside RUNS, as trained)")
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--threads", type=int, default=1, help="torch threads while measuring")
     parser.add_argument("--block-sizes", type=int, nargs="+", help="measure: D of decoding (default: 4 8 16)")
@@ -91,20 +93,33 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from ar_quickstart.shipped import MODELS
+
+    from benchmarks.recipes import FINAL
+
     from .exporting import export
+    from .recording import RESULTS as FILES
+    from .recording import read_results
     from .training import trained_models
 
     if arguments.method != DEFAULT_METHOD or arguments.variant:
         raise DataError(
-            "ar-quickstart ships the plain conversion of fast_dllm_v2: export it without --method and --variant"
+            "ar-quickstart ships a base and all its plain conversions together: export them without --method and --variant"
         )
-    results = RESULTS / f"{_stem(arguments)}_seed{arguments.seed}.json"
-    if not results.is_file():
-        raise DataError(
-            f"{str(results)!r} is not there, and the model cards quote it: measure seed {arguments.seed} first"
+    seed, runs = arguments.seed, arguments.runs
+    trained = arguments.jacobi_forcing or runs.parent / "jacobi_forcing" / "tasks" / f"seed{seed}" / "trained" / FINAL
+    if not trained.is_dir():
+        raise CheckpointError(
+            f"{str(trained)!r} is not there: run `python -m benchmarks.jacobi_forcing train tasks --seed {seed}` first"
         )
-    models = trained_models(arguments.seed, arguments.runs)
-    export(arguments.seed, models, json.loads(results.read_text(encoding="utf-8")), SHIPPED)
+    folders = {"ar": trained_models(seed, runs).base, "jacobi_forcing": trained}
+    for name in MODELS:
+        if name not in folders:
+            folders[name] = trained_models(seed, runs, method=name).converted
+    results = read_results(RESULTS, seed)
+    export(seed, folders, results, SHIPPED)
+    for name in FILES.keys() - results.keys():
+        print(f"no results of {name} on the tasks: its recorded figures are left out")
     print(SHIPPED)
     return 0
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 from ar_quickstart import model_act
-from ar_quickstart.model_act import METHODS, NotLosslessError, count_prompts, load_model, run_model_act
+from ar_quickstart.lossless import NotLosslessError
+from ar_quickstart.model_act import METHODS, count_prompts, load_model, run_model_act
 from ar_quickstart.page import render_page
 from ar_quickstart.shipped import shipped_weights
 from ar_quickstart.task_act import ARMS, run_task_act
@@ -14,7 +15,7 @@ def tiny():
     return load_model(str(shipped_weights("ar")), torch.float32)
 
 
-def test_act_one_solves_replays_and_converts():
+def test_act_one_solves_replays_and_converts(methods):
     ticks, said = [], []
     act = run_task_act(problems=6, live_steps=6, live_problems=3, report=said.append, tick=lambda: ticks.append(1))
     assert len(ticks) == 6 * ARMS == 6 * len(act.scores)
@@ -31,7 +32,7 @@ def test_act_one_solves_replays_and_converts():
         assert sum(len(one.positions) for one in autoregressive.passes) == len(autoregressive.tokens)
         assert len(parallel.passes) < len(autoregressive.passes)
     environment = {"command": "c", "date": "d", "device": {"name": "n", "threads": 1}, "versions": {}}
-    assert "A conversion, live" in render_page(act, None, environment, 1, offline=True)
+    assert "A conversion, live" in render_page(act, methods, None, environment, 1, recorded=(), offline=True)
 
 
 def test_act_two_compares_token_by_token(tiny):
@@ -57,12 +58,3 @@ def test_a_method_that_changes_tokens_is_an_error_not_a_footnote(tiny, monkeypat
     monkeypatch.setattr(model_act, "speculative", dishonest)
     with pytest.raises(NotLosslessError, match=r"n-gram lookup is not lossless on the prompt 'rewrite-1': step 0"):
         run_model_act(tiny, new_tokens=4, tick=lambda: None)
-
-
-def test_shipped_weights_are_small_and_carry_their_cards():
-    total = 0
-    for name in ("ar", "fast_dllm_v2"):
-        folder = shipped_weights(name)
-        total += sum(file.stat().st_size for file in folder.iterdir())
-        assert "python -m benchmarks.tasks" in (folder / "README.md").read_text(encoding="utf-8")
-    assert total <= 6_000_000

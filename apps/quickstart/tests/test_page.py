@@ -50,8 +50,8 @@ def model():
     return ModelAct("m/x", "float32", 64, (Answer(prompt, "<script>", outputs, ties),), (scene(),))
 
 
-def test_figures_of_act_one(task):
-    page = render_page(task, None, ENVIRONMENT, 70, offline=True)
+def test_figures_of_act_one(task, methods):
+    page = render_page(task, methods, None, ENVIRONMENT, 70, recorded=(), offline=True)
     assert "4.00" in page
     assert "95.0 ± 3.4 %" in page
     assert "2.00 ×" in page
@@ -60,8 +60,8 @@ def test_figures_of_act_one(task):
     assert "absent" not in page
 
 
-def test_figures_of_act_two_and_near_ties_are_told(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
+def test_figures_of_act_two_and_near_ties_are_told(task, methods, model):
+    page = render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True)
     assert "0 of 1" in page
     assert "2.50" in page
     assert "1.25 ×" in page
@@ -70,26 +70,26 @@ def test_figures_of_act_two_and_near_ties_are_told(task, model):
     assert "<td>0.500</td><td>4.0</td><td>100 %</td><td>6.0</td>" in page
 
 
-def test_only_an_offline_run_says_that_nothing_was_fetched(task):
-    assert "No request was made" in render_page(task, None, ENVIRONMENT, 70, offline=True)
-    assert "No request was made" not in render_page(task, None, ENVIRONMENT, 70, offline=False)
+def test_only_an_offline_run_says_that_nothing_was_fetched(task, methods):
+    assert "No request was made" in render_page(task, methods, None, ENVIRONMENT, 70, recorded=(), offline=True)
+    assert "No request was made" not in render_page(task, methods, None, ENVIRONMENT, 70, recorded=(), offline=False)
 
 
-def test_text_of_models_and_prompts_is_escaped(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
+def test_text_of_models_and_prompts_is_escaped(task, methods, model):
+    page = render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True)
     assert "Say &lt;b&gt;hello&lt;/b&gt; &amp; go" in page
     assert "<pre>&lt;script&gt;</pre>" in page
 
 
-def test_page_asks_for_nothing_from_elsewhere(task, model):
-    page = render_page(task, model, ENVIRONMENT, 70, offline=True)
+def test_page_asks_for_nothing_from_elsewhere(task, methods, model):
+    page = render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True)
     assert "default-src 'none'" in page
     urls = set(re.findall(r"https?://[^\s\"'<)]+", page))
     assert urls <= {"http://www.w3.org/2000/svg"}
     assert not re.search(r"\b(src|href)=", page)
 
 
-def test_page_is_well_formed(task, model):
+def test_page_is_well_formed(task, methods, model):
     open_tags = []
 
     void = {"meta", "input", "br", "line", "circle", "polyline", "img", "link", "hr"}
@@ -103,5 +103,5 @@ def test_page_is_well_formed(task, model):
             if tag not in void:
                 assert open_tags.pop() == tag
 
-    Checker().feed(render_page(task, model, ENVIRONMENT, 70, offline=True))
+    Checker().feed(render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True))
     assert open_tags == []

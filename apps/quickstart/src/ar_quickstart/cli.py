@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from .methods_act import MethodsAct
     from .model_act import ModelAct
     from .task_act import TaskAct
 
@@ -33,8 +34,8 @@ def quickstart(
 ) -> None:
     """Watch models write several tokens per forward pass, beside autoregressive decoding, on this machine.
 
-    Act 1 decodes problems with exact answers before and after conversion, and converts the model again before your
-    eyes. Act 2 decodes a real model losslessly. Nothing is fetched from a network unless --model is a hub id.
+    Act 1 decodes problems with exact answers before and after conversion, converts the model again before your eyes, and
+    lets all methods solve two problems each. Act 2 decodes a real model losslessly. Nothing is fetched from a network unless --model is a hub id.
     """
     from ar_core.errors import ArError
     from ar_decode.output import check_targets
@@ -70,7 +71,9 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
 
         loaded = load_model(model, torch.bfloat16 if bf16 else torch.float32)
     console.print("[bold]Act 1[/]  a tiny model, before and after conversion")
+    from .methods_act import run_methods_act
     from .page import render_page
+    from .recorded import read_recorded
     from .task_act import ARMS, run_task_act
 
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -84,6 +87,8 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
             report=console.print,
         )
     _show_task(console, task)
+    methods = run_methods_act()
+    _show_methods(console, methods)
     act = None
     if loaded is not None:
         console.print(f"\n[bold]Act 2[/]  {model}, losslessly")
@@ -92,7 +97,9 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
             act = run_model_act(loaded, new_tokens=new_tokens, tick=lambda: bar.advance(answering))
         _show_model(console, act)
     seconds = time.perf_counter() - begun
-    write_text(out, render_page(task, act, environment("cpu"), seconds, offline=offline))
+    recorded = read_recorded().rows
+    page = render_page(task, methods, act, environment("cpu"), seconds, recorded=recorded, offline=offline)
+    write_text(out, page)
     console.print(f"\n{seconds:.0f} s in all. Open [bold]{out}[/] for tables, curves and a replay pass by pass.")
 
 
@@ -106,6 +113,24 @@ def _show_task(console: Any, act: "TaskAct") -> None:
             f"{score.stats.tokens_per_second:.0f}",
         )
     console.print(table)
+
+
+def _show_methods(console: Any, act: "MethodsAct") -> None:
+    table = _table("two problems", "right", "passes", "of a drafter", "tokens/forward", "same tokens")
+    for title, answers in act.answers.items():
+        drafts = [answer.drafter_forwards for answer in answers if answer.drafter_forwards is not None]
+        stats = act.total(title)
+        table.add_row(
+            title,
+            f"{sum(answer.right for answer in answers)}/{len(answers)}",
+            str(stats.nfe),
+            str(sum(drafts)) if drafts else "",
+            f"{stats.tokens_per_forward:.2f}",
+            f"{sum(answer.tie is None for answer in answers)}/{len(answers)}" if answers[0].lossless else "",
+        )
+    console.print(table)
+    for title, names in act.missing.items():
+        console.print(f"  {title}: not shown, this installation lacks {', '.join(names)}")
 
 
 def _show_model(console: Any, act: "ModelAct") -> None:

@@ -9,18 +9,17 @@ from ar_core.decoding.collapse import Collapse, collapse_columns
 from ar_core.errors import CheckpointError
 from ar_core.hf import HFBackbone, LoadedModel, load_causal_lm
 from ar_core.sampling import Sampler
-from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, first_difference, speculative
+from ar_core.verification import FirstDifference, Jacobi, NgramLookup, Proposer, speculative
 from ar_decode.prompts import Prompt, encode, read_jsonl
 from ar_decode.replay import Scene, replay_of
 
+from .lossless import near_tie
 from .shipped import PROMPTS
 
 __all__ = [
     "METHODS",
-    "NEAR_TIE",
     "Answer",
     "ModelAct",
-    "NotLosslessError",
     "count_prompts",
     "load_model",
     "run_model_act",
@@ -29,16 +28,8 @@ __all__ = [
 BASELINE = "AR"
 METHODS = 3
 """Autoregressive decoding and two lossless methods."""
-NEAR_TIE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""How far the logit of a token may fall short of the best and be put down to rounding, by dtype: passes of different widths
-round differently. bfloat16 keeps eight bits, so that logits near 30 lie an eighth apart; two such steps are allowed."""
-
 SHOWN = 3
 """Prompts that are replayed."""
-
-
-class NotLosslessError(AssertionError):
-    """A lossless method gave other tokens than autoregressive decoding: a defect, not an input error."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +168,9 @@ def _compare(
     text: str,
     stop_ids: frozenset[int],
 ) -> Answer:
-    expected = outputs[BASELINE].tokens[0]
     near_ties = {}
     for name, output in outputs.items():
-        difference = first_difference(backbone, ids, expected, output.tokens[0], stop_ids=stop_ids)
-        if difference is None:
-            continue
-        if difference.margin > NEAR_TIE[backbone.dtype]:
-            raise NotLosslessError(f"{name} is not lossless on the prompt {prompt.id!r}: {difference}")
-        near_ties[name] = difference
+        tie = near_tie(backbone, ids, outputs[BASELINE], output, method=name, prompt=prompt.id, stop_ids=stop_ids)
+        if tie is not None:
+            near_ties[name] = tie
     return Answer(prompt, text, outputs, near_ties)

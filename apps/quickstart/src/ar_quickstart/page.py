@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -9,8 +9,12 @@ from typing import Any
 from ar_decode.replay import fragment
 
 from .chart import Series, line_chart
+from .markup import cards, table
+from .methods_act import MethodsAct
+from .methods_page import methods_section
 from .model_act import BASELINE as MODEL_BASELINE
 from .model_act import ModelAct
+from .recorded import RecordedRow
 from .task_act import BASELINE, LIVE_THRESHOLD, TaskAct
 
 __all__ = ["render_page"]
@@ -19,18 +23,29 @@ COLLAPSE = ("distinct-3", "longest repeat", "ended", "mean length")
 
 
 def render_page(
-    task: TaskAct, model: ModelAct | None, environment: Mapping[str, Any], seconds: float, *, offline: bool
+    task: TaskAct,
+    methods: MethodsAct,
+    model: ModelAct | None,
+    environment: Mapping[str, Any],
+    seconds: float,
+    *,
+    recorded: Sequence[RecordedRow],
+    offline: bool,
 ) -> str:
     """The whole page.
 
     Args:
         task: act 1.
+        methods: act 1 too: all methods on its model.
         model: act 2; None leaves it out.
         environment: of ``ar_decode.environment``, for the last line.
         seconds: wall clock of everything.
+        recorded: figures that came with the package, shown apart from what ran.
         offline: nothing could be fetched from a network on the way.
     """
-    body = _task_section(task) + (_model_section(model) if model is not None else "")
+    body = _task_section(task) + methods_section(methods, recorded)
+    if model is not None:
+        body += _model_section(model)
     device, versions = environment["device"], environment["versions"]
     footer = (
         f"{html.escape(environment['command'])} on {html.escape(str(device['name']))}, {device['threads']} threads, "
@@ -49,7 +64,7 @@ def render_page(
 def _task_section(act: TaskAct) -> str:
     base = act.scores[BASELINE]
     shown = act.scores[f"converted, threshold {LIVE_THRESHOLD}"]
-    cards = _cards(
+    figures = cards(
         [
             (
                 f"{shown.stats.tokens_per_forward:.2f}",
@@ -80,13 +95,13 @@ def _task_section(act: TaskAct) -> str:
 <p>A model of {act.parameters / 1e6:.2f} million parameters solves arithmetic with a written scratchpad, word problems, and
 records to be returned as JSON. An answer counts if every character is right. The model was trained autoregressively, then
 converted with Fast-dLLM v2: it now fills blocks of masked tokens, keeps those it is sure of, and tries the rest again.</p>
-{cards}
-{_table(["", "exact answers", "tokens per forward", "tokens/s", "speed against AR"], rows, marks)}
+{figures}
+{table(["", "exact answers", "tokens per forward", "tokens/s", "speed against AR"], rows, marks)}
 <p class="dim">{base.problems} held-out problems, none of which can occur in training; ± is one standard error. Every pass counts:
 prompt, denoising, and the passes that store finished blocks (fused with the first look at the next block). The decoders took
 turns on each problem. The last row decodes the model in parallel <em>without</em> conversion: tokens per forward mean nothing
 where the answers are wrong. Tiny models on regular tasks are a best case; these ratios do not carry over to large models.</p>
-<details><summary>Exact answers by task</summary>{_table(["", *(task.replace("_", " ") for task in tasks)], by_task, marks)}</details>
+<details><summary>Exact answers by task</summary>{table(["", *(task.replace("_", " ") for task in tasks)], by_task, marks)}</details>
 <h3>Pass by pass</h3>
 {fragment(act.scenes, element_id="replay-task")}
 <h3>A conversion, live</h3>
@@ -167,14 +182,14 @@ def _model_section(act: ModelAct) -> str:
 <p><strong>{html.escape(act.source)}</strong> in {act.dtype} answers {len(act.answers)} prompts with up to {act.new_tokens} tokens. Nothing was trained:
 a proposer guesses the next tokens (copied from the context, or the model's own earlier guesses), one pass of the model judges
 all of them, and only tokens that the model would have written are kept.</p>
-{_table(["", "same tokens as AR", "tokens per forward", "tokens/s", "speed against AR", *COLLAPSE], rows, ["base", *("" for _ in others)])}
+{table(["", "same tokens as AR", "tokens per forward", "tokens/s", "speed against AR", *COLLAPSE], rows, ["base", *("" for _ in others)])}
 {noted}
 <p class="dim">Drafts pay where an answer repeats its prompt or itself. A pass over several tokens also costs more than one over a
 single token on a CPU, so that more tokens per forward are not always more tokens per second: the speed column says which. The
 columns behind it say whether text degenerates (distinct trigrams, longest repeated span, share of answers that end by
 themselves, mean length in tokens); where all tokens are AR's, so are they.</p>
 <details><summary>Prompt by prompt</summary>
-{_table(["", "tokens", *(f"{name}, per forward" for name in act.methods), *(f"{name}, speed" for name in others)], per_prompt, ["" for _ in per_prompt])}
+{table(["", "tokens", *(f"{name}, per forward" for name in act.methods), *(f"{name}, speed" for name in others)], per_prompt, ["" for _ in per_prompt])}
 </details>
 <h3>Pass by pass</h3>
 {fragment(act.scenes, element_id="replay-model")}
@@ -195,20 +210,3 @@ def _collapse(act: ModelAct, name: str) -> list[str]:
 
 def _speed(score: Any) -> float:
     return score.stats.tokens_per_second
-
-
-def _cards(cards: Iterable[tuple[str, str]]) -> str:
-    inner = "".join(
-        f'<div class="card"><b>{html.escape(figure)}</b><span>{html.escape(words)}</span></div>'
-        for figure, words in cards
-    )
-    return f'<div class="cards">{inner}</div>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join(
-        f'<tr class="{mark}">' + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row, mark in zip(rows, marks, strict=True)
-    )
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -30,6 +30,7 @@ def arm(
     backbone: Backbone,
     tokenizer: "PreTrainedTokenizerBase",
     method: str = "ar",
+    /,
     *,
     trace: bool = False,
     limit: Callable[[list[int]], int] | None = None,
