@@ -93,6 +93,19 @@ def test_passes_fall_with_the_threshold(scripted, window: int):
         assert counts[-1] == 8 // window
 
 
+@pytest.mark.parametrize(("confidence", "passes"), [("raw", 7), ("drawn", 1)])
+def test_confidence_is_taken_at_the_temperature_or_at_one(scripted, confidence: str, passes: int):
+    """A cold draw makes every token nearly certain; its plain probability stays 0.6, below the threshold."""
+    how = policy(threshold=0.9, sub_block_size=8, confidence=confidence)
+    decoded = decode_blocks(
+        scripted(lambda i: (i % 40, 0.6)), [[0]], how, stop=StopRule(frozenset(), 7), sampler=Sampler(0.1), trace=True
+    )
+    assert decoded.stats.nfe == passes
+    assert decoded.tokens == [expected_tokens(1, 7)]
+    said = [value for entry in decoded.trace.to_list() for value in entry["confidences"]]
+    assert said == pytest.approx([0.6 / (1 - 0.4 / 49) if confidence == "raw" else 1.0] * 7, abs=1e-5)
+
+
 def test_scheduling_window(scripted):
     """Only positions of the leftmost sub-block that has a mask are accepted, however confident the others are."""
     backbone = scripted(lambda i: (i % 40, 0.3 if i < 4 else 0.99))
@@ -330,6 +343,7 @@ REFUSED = [
     ({"context": "full"}, "'block_causal', 'bidirectional', 'causal'"),
     ({"first_token": "ar"}, "'commit', 'denoise'"),
     ({"commit": "none"}, "'separate', 'fused'"),
+    ({"confidence": "margin"}, "'drawn', 'raw'"),
     ({"first_token": "denoise"}, "shift=False"),
     ({"shift": False}, "context='causal' or first_token='denoise'"),
     ({"context": "causal", "commit": "fused"}, "commit='separate'"),
