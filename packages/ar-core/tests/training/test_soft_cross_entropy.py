@@ -47,6 +47,21 @@ def test_value_and_gradient_of_the_formula_in_any_chunks(case, temperature, max_
     assert not found[1].requires_grad
 
 
+@pytest.mark.parametrize("max_logits", [2 * VOCAB, 4 * VOCAB, 7 * VOCAB, 2**26])
+def test_students_and_teachers_together_stay_within_the_limit(case, max_logits) -> None:
+    hidden, head, *rest = case
+    sizes = []
+
+    def counted(rows):
+        logits = head(rows)
+        sizes.append(logits.numel())
+        return logits
+
+    cross, _ = summed_soft_cross_entropy(hidden, *rest, counted, vocab_size=VOCAB, max_logits=max_logits)
+    cross.backward()
+    assert 2 * max(sizes) <= max_logits
+
+
 def test_equal_predictions_leave_the_entropy(case) -> None:
     """Jacobi Forcing, oracle 12: H is the teacher's entropy and KL is 0."""
     hidden, head, student, _, weights = case

@@ -15,6 +15,7 @@ from ar_core.sampling import Sampler
 from ar_core.training import read_run_config, recipe_main, run_recipe
 from dlm_text.jacobi_forcing.decode import JacobiForcingDecodeConfig, generate
 from dlm_text.jacobi_forcing.monitor import Monitor
+from dlm_text.jacobi_forcing.trajectories.stage import _repetitive
 from dlm_text.jacobi_forcing.trajectories.store import TrajectoryStore
 from dlm_text.jacobi_forcing.trajectories.trajectory import Trajectory
 
@@ -74,6 +75,16 @@ def test_what_loops_or_does_not_fit_is_left_out_and_counted(collected, tmp_path)
     assert short["too long"] + short["trajectories"] == 12
     for prompt, text, *_ in texts(tmp_path / "short"):
         assert len(prompt) + len(text) <= 40
+
+
+def test_what_stands_behind_the_end_is_no_loop_of_the_text() -> None:
+    """The block that holds an end token goes on behind it, often with that token again and again."""
+    ended = Trajectory(torch.tensor([1]), torch.tensor([[5, 6, 7, 8], [9, 3, 3, 3], [3, 3, 3, 3]]), ())
+    assert ended.text({3}) == [5, 6, 7, 8, 9]
+    assert ended.text({4}) == ended.clean.flatten().tolist()
+    assert not _repetitive(ended, {3}, 0.9)
+    assert _repetitive(ended, {4}, 0.9)
+    assert not _repetitive(ended, {4}, None)
 
 
 def test_prompts_of_a_file(tmp_path) -> None:

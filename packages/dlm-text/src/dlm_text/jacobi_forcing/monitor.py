@@ -1,6 +1,6 @@
 """Has training collapsed the model, and does it decode faster? Measured on greedy samples."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 
 from ar_core.decoding import StopRule
 from ar_core.decoding.collapse import COLLAPSED_BELOW, collapse_columns, distinct
@@ -41,7 +41,7 @@ class Monitor:
         self._options = JacobiForcingDecodeConfig(block_length=block_size, blocks=1, pool=0)
         self._stop = StopRule(frozenset(stop_ids), max_new_tokens)
         self._batch_size = batch_size
-        texts = [_until(one.clean.flatten().tolist(), stop_ids)[:max_new_tokens] for one in chosen]
+        texts = [one.text(stop_ids)[:max_new_tokens] for one in chosen]
         self.distinct_3_of_data = distinct(texts, 3)
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
@@ -70,8 +70,3 @@ class Monitor:
             "eos_rate": found.eos_rate,
             "collapsed": float(found.distinct_3 < COLLAPSED_BELOW * self.distinct_3_of_data),
         }
-
-
-def _until(ids: Sequence[int], stop_ids: Set[int]) -> list[int]:
-    end = next((place for place, token in enumerate(ids) if token in stop_ids), len(ids))
-    return list(ids[:end])

@@ -1,7 +1,7 @@
 """The stage that collects trajectories: prompts in, chunks of trajectories out."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -86,7 +86,7 @@ def build(run: JacobiTrajectoriesRun) -> StageJob:
                 continue
             prompts[number] = ids
         found = _collected(run, backbone, prompts, ends, rng)
-        kept = [one for one in found if not _repetitive(one, run.method.min_distinct_3)]
+        kept = [one for one in found if not _repetitive(one, ends, run.method.min_distinct_3)]
         counts["trajectories"] += len(kept)
         counts["repetitive"] += len(found) - len(kept)
         counts["blocks"] += sum(len(one.clean) for one in kept)
@@ -126,8 +126,8 @@ def _collected(
     return [found[number] for number in sorted(found)]
 
 
-def _repetitive(trajectory: Trajectory, least: float | None) -> bool:
-    text = trajectory.clean.flatten().tolist()
+def _repetitive(trajectory: Trajectory, ends: Set[int], least: float | None) -> bool:
+    text = trajectory.text(ends)
     return least is not None and len(text) >= 3 and distinct([text], 3) < least
 
 

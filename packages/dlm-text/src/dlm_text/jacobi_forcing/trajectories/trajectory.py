@@ -34,6 +34,10 @@ class Trajectory:
         found = torch.isin(self.clean.flatten(), torch.tensor(sorted(stop_ids), dtype=torch.int64)).nonzero()
         return int(found[0]) if len(found) else None
 
+    def text(self, stop_ids: Set[int]) -> list[int]:
+        """The continuation before its first stop id: what stands behind is whatever the model went on with."""
+        return self.clean.flatten()[: self.end(stop_ids)].tolist()
+
     def ended(self, end: int, pad_id: int) -> "Trajectory":
         """The trajectory up to place ``end``: later blocks dropped, what follows it in its block ``pad_id`` everywhere."""
         last, offset = divmod(end, self.block_size)
