@@ -54,8 +54,8 @@ def main() -> int:
                 "--block-lengths",
                 type=int,
                 nargs="+",
-                default=[8],
-                help="tasks: n of decoding (default: 8, that of training)",
+                default=[8, 16],
+                help="tasks: n of decoding (default: 8, that of training, and 16)",
             )
             command.add_argument("--rounds", type=int, default=2, help="language: timed runs of each decoder")
             command.add_argument("--per-category", type=int, default=1, help="Spec-Bench: the first N that fit")
