@@ -170,8 +170,9 @@ def _load(name: str) -> _Model:
 
 def _arm(method: Method, model: _Model, tokenizer: Any) -> Arm:
     options = resolve(decoder(method.decoder).options)
-    of_checkpoint = getattr(options, "of_checkpoint", lambda config, tokenizer: {})
-    own = of_checkpoint(model.loaded.model.config, model.loaded.tokenizer)
+    own: dict[str, Any] = {}
+    if hasattr(options, "of_checkpoint"):
+        own = options.of_checkpoint(model.loaded.model.config, model.loaded.tokenizer)
     drafter = {}
     if method.drafter:
         drafter = {"drafter": str(shipped_weights(method.drafter)), "drafter_dtype": "float32"}
