@@ -19,6 +19,8 @@ def test_bench_reports_both_arms_and_where_it_was_measured(ar_decode, plain_mode
     assert result["data"]["ids"] == ["4", "5", "1", "2"], "first two of each category that fit, categories together"
     baseline, candidate = result["baseline"], result["candidate"]
     assert baseline["tokens_per_forward"] == 1
+    assert baseline["drafts"] == {}
+    assert candidate["drafts"]["judged"] > 0
     assert baseline["nfe"] == baseline["generated_tokens"]
     assert candidate["nfe"] <= baseline["nfe"]
     assert len(baseline["seconds"]) == len(candidate["seconds"]) == 2

@@ -18,6 +18,7 @@ def test_one_prompt_streamed_equals_printed_and_all_lossless_methods_agree(ar_de
         assert outcome.out == expected.out
         assert f"{method}: 19 tokens" in outcome.err
         assert "tokens per forward" in outcome.err
+        assert ("drafts judged" in outcome.err) == (method != "ar")
 
 
 def test_sampling_is_a_function_of_the_seed(ar_decode, plain_model):
@@ -54,6 +55,7 @@ def test_jsonl_in_and_out_keeps_order_and_labels_in_any_batch(ar_decode, chat_mo
         figures = json.loads(statistics.read_text())
         assert figures["method"]["name"] == "lookup"
         assert len(figures["generated"]) == 3
+        assert figures["drafts"]["judged"] == figures["drafted_at"]["1"]
     assert results[0] == results[1] == results[2]
     assert [(r["id"], r.get("category")) for r in results[0]] == [("a", None), ("2", "chat"), ("7", "writing")]
     assert [r["prompt"] for r in results[0]] == ["one two one two", "hi", "first turn"]

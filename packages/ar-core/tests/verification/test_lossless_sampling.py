@@ -103,7 +103,7 @@ def decode(model, proposer, draws, **how):
     [
         *(
             pytest.param(name, DRAWS, marks=pytest.mark.slow)
-            for name in ("lookup", "jacobi", "multiblock", "recycling", "chain", "tree", "drawn", "leaning")
+            for name in ("lookup", "jacobi", "multiblock", "recycling", "chain", "tree", "drawn")
         ),
         ("recycling", FEWER),
         ("drawn", FEWER),

@@ -89,6 +89,18 @@ def test_an_oracle_drafter_has_everything_accepted(verifier, greedy, k):
     assert proposer.stats.accepted == sum(proposer.stats.judged_at.values())
 
 
+def test_a_stop_inside_a_draft_is_counted_as_far_as_it_is_kept(verifier, greedy):
+    """No position is right more often than it was judged."""
+    outputs = greedy(24, frozenset())
+    stop_id = max(outputs[0], key=outputs[0].index)
+    kept = outputs[0].index(stop_id) - 1
+    assert kept > 1
+    proposer = DiffuSpecProposer(truth(outputs, 0), UniformProxy(V), FixedLength(22))
+    got = decode(verifier, proposer, 24, [PROMPTS[0]], frozenset({stop_id}))
+    assert got.tokens == [outputs[0][: kept + 1]]
+    assert proposer.stats.right_at == proposer.stats.judged_at == dict.fromkeys(range(1, kept + 1), 1)
+
+
 def test_an_adversarial_drafter_gives_one_token_a_round(verifier, greedy):
     """Oracle 3."""
     outputs = greedy(12, frozenset())

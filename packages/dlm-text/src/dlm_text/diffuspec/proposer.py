@@ -127,9 +127,10 @@ class DiffuSpecProposer:
         pending = self._pending.pop(row, None)
         if pending is None:
             return
-        # The loop may have verified less than was drafted; what it settled says how much.
-        judged = min(len(accepted) + len(rest) - 1, max(pending.draft.depths(), default=0))
         right = _agreed(pending.draft, accepted)
+        # The loop may have verified less than was drafted; what it settled says how much. Of a row that has ended, what lies
+        # behind its end is missing, perhaps the verifier's own token too.
+        judged = min(max(len(accepted) + len(rest) - 1, right), max(pending.draft.depths(), default=0))
         if judged > 0:
             self.stats.record(judged, right)
             self.length.update(row, generated=pending.generated, judged=judged, accepted=right)
