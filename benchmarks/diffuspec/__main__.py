@@ -77,7 +77,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     from ar_decode.session import load_session
 
     from benchmarks.data import text_folder
-    from benchmarks.lossless.problems import spec_bench
+    from benchmarks.lossless.problems import first_of_each_kind, spec_bench
 
     from . import tasks
     from .arms import POLICIES, PROXIES, build_arms, known_costs
@@ -104,15 +104,13 @@ def _measure(arguments: argparse.Namespace) -> int:
         problems, data = tasks.problems(session, arguments.problems), "held-out problems of the tasks"
     else:
         tokens = arguments.max_new_tokens or 64
-        problems, data = (
-            spec_bench(
-                text_folder() / "spec_bench.jsonl",
-                [arm.inner for arm in arms],
-                per_category=arguments.per_category,
-                max_new_tokens=tokens,
-            ),
-            "Spec-Bench, first turns",
+        problems = first_of_each_kind(
+            spec_bench(text_folder() / "spec_bench.jsonl"),
+            [arm.inner for arm in arms],
+            per_category=arguments.per_category,
+            max_new_tokens=tokens,
         )
+        data = "Spec-Bench, first turns"
     output = arguments.output or RESULTS / f"diffuspec_{trained.name}"
     with job_progress() as bar:
         task = bar.add_task(trained.name, total=len(arms) * len(problems))

@@ -36,7 +36,7 @@ def markdown_table(results: Sequence[Mapping[str, Any]]) -> str:
                     f"{mean(lambda row: row['costs_per_token']['drafter_forwards']):.3f}",
                     f"{fmean(_operations(results)[name]):.2f}",
                     f"{mean(lambda row: row['speed']):.2f}",
-                    ", ".join(f"{100 * mean(lambda row, phase=phase: _share(row, phase)):.0f} %" for phase in PHASES),
+                    ", ".join(f"{100 * fmean(_share(row, phase) for row in same):.0f} %" for phase in PHASES),
                 ]
             )
         )

@@ -65,15 +65,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     from .arms import default_arms, registered_arm
     from .huggingface import huggingface_arms
     from .measuring import measure
-    from .problems import spec_bench
+    from .problems import first_of_each_kind, spec_bench
 
     torch.set_num_threads(arguments.threads)
-    data = arguments.data or text_folder() / "spec_bench.jsonl"
+    asked = spec_bench(arguments.data or text_folder() / "spec_bench.jsonl")
     session = load_session(arguments.model, dtype=arguments.dtype)
-    given = [registered_arm(session, asked) for asked in arguments.arm]
+    given = [registered_arm(session, text) for text in arguments.arm]
     registered = [*default_arms(session, [*arguments.without, *(arm.method.name for arm in given)]), *given]
-    problems = spec_bench(
-        data, registered, per_category=arguments.per_category, max_new_tokens=arguments.max_new_tokens
+    problems = first_of_each_kind(
+        asked, registered, per_category=arguments.per_category, max_new_tokens=arguments.max_new_tokens
     )[: arguments.prompts]
     others = huggingface_arms(session, assistant_layers=arguments.assistant_layers)
     known = {*decoders(), *(arm.label for arm in others)}

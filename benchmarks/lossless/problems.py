@@ -10,30 +10,40 @@ from ar_decode.evaluation_task import select
 
 from .arms import RegisteredArm
 
-__all__ = ["spec_bench"]
+__all__ = ["first_of_each_kind", "spec_bench"]
 
 
-def spec_bench(
-    data: Path, arms: Sequence[RegisteredArm], *, per_category: int, max_new_tokens: int
-) -> list[tuple[EvalProblem, list[int]]]:
-    """The first turns of Spec-Bench: the first prompts of each of its six kinds that fit, with their ids.
+def spec_bench(data: Path) -> list[EvalProblem]:
+    """The first turns of Spec-Bench, of six kinds.
 
     Args:
         data: its file.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    record = evaluation("spec_bench")
+    records = evaluation_records(str(data), None, record.name)
+    return resolve(record.build)(records, protocol="first_turn", examples=[]).problems
+
+
+def first_of_each_kind(
+    problems: Sequence[EvalProblem], arms: Sequence[RegisteredArm], *, per_category: int, max_new_tokens: int
+) -> list[tuple[EvalProblem, list[int]]]:
+    """The first prompts of each kind that fit, with their ids.
+
+    Args:
+        problems: in their order.
         arms: all of them must be able to take every prompt.
         per_category: prompts of a kind.
         max_new_tokens: N.
 
     Raises:
-        DataError: the file is missing or malformed, or nothing fits.
+        DataError: nothing fits.
     """
-    record = evaluation("spec_bench")
-    benchmark = resolve(record.build)(
-        evaluation_records(str(data), None, record.name), protocol="first_turn", examples=[]
-    )
     return select(
         [EvalArm(arm.label, arm.session, arm.method) for arm in arms],
-        benchmark.problems,
+        problems,
         max_new_tokens,
         limit=None,
         per_category=per_category,
