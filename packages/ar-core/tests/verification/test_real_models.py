@@ -6,7 +6,7 @@ import pytest
 import torch
 from ar_core.decoding import StopRule, autoregressive
 from ar_core.sampling import Sampler
-from ar_core.verification import Jacobi, MultiBlock, NgramLookup, Recycling, first_difference, speculative
+from ar_core.verification import Draft, Jacobi, MultiBlock, NgramLookup, Recycling, first_difference, speculative
 
 pytest.importorskip("transformers")
 
@@ -89,9 +89,33 @@ def test_layers_with_a_sliding_window(name, settings, sampler):
     prompts = [[5], [1, 2, 3, 1, 2, 3, 1, 2], list(range(60, 91))]
     stop = StopRule(frozenset({3, 4}), 31)
     expected = autoregressive(backbone, prompts, stop=stop, sampler=sampler, seed=5)
-    for method, make in PROPOSERS.items():
-        got = speculative(backbone, prompts, make(), stop=stop, sampler=sampler, seed=5, fallback=False)
-        assert got.tokens == expected.tokens, method
+    free = autoregressive(backbone, prompts, stop=StopRule(frozenset(), 40), sampler=sampler, seed=5).tokens
+    for make in (*PROPOSERS.values(), lambda: LateBranch(free)):
+        proposer = make()
+        got = speculative(backbone, prompts, proposer, stop=stop, sampler=sampler, seed=5, fallback=False)
+        assert got.tokens == expected.tokens, proposer
+
+
+class LateBranch:
+    """The right tokens, more of them than a window holds, behind a wrong branch of the same length."""
+
+    wants_hidden = False
+
+    def __init__(self, truths):
+        self.truths = truths
+
+    def begin(self, prompts):
+        self.starts = [len(prompt) for prompt in prompts]
+
+    def propose(self, rows, contexts, limits):
+        return [
+            Draft.of_chains([[(token + 1) % 97 for token in right], right])
+            for row, context in zip(rows, contexts, strict=True)
+            for right in [self.truths[row][len(context) - self.starts[row] :][:9]]
+        ]
+
+    def observe(self, row, accepted, rest, hidden=None):
+        pass
 
 
 def test_a_broken_roll_back_would_be_seen(tiny, monkeypatch):
