@@ -21,6 +21,8 @@ class RenewalModel:
         vocab_size: V.
         seed: of the table.
         scale: standard deviation of its logits.
+        mask_id: of a token that asks for its own place's distribution, given the other tokens of its group, instead of the next
+            one's: as a model does that was trained to fill masks.
     """
 
     device = torch.device("cpu")
@@ -29,8 +31,8 @@ class RenewalModel:
     prompt = (0, 1, 2)
     """One group, so that outputs begin with a new one."""
 
-    def __init__(self, vocab_size: int = 6, seed: int = 4, scale: float = 2.0) -> None:
-        self.vocab_size = vocab_size
+    def __init__(self, vocab_size: int = 6, seed: int = 9, scale: float = 2.5, mask_id: int | None = None) -> None:
+        self.vocab_size, self.mask_id = vocab_size, mask_id
         generator = torch.Generator().manual_seed(seed)
         self.table = scale * torch.randn(997, vocab_size, dtype=self.dtype, generator=generator)
 
@@ -57,14 +59,15 @@ class RenewalModel:
         # What no pass has written must never matter.
         for stored in (cache._keys[0], cache._values[0]):
             stored[:, :, cache.span :] = torch.nan
-        marks = ((ids + 1) * (positions % 3 * 37 + 11)).to(self.dtype)
+        masked = torch.zeros_like(ids, dtype=torch.bool) if self.mask_id is None else ids == self.mask_id
+        marks = ((ids + 1) * (positions % 3 * 37 + 11)).masked_fill(masked, 0).to(self.dtype)
         places = positions.to(self.dtype)
         keys, values = (
             stored[:, 0, None, :, 0] for stored in cache.update(0, marks[:, None, :, None], places[:, None, :, None])
         )
         seen = torch.ones(1, 1, cache.visibles[0], dtype=torch.bool) if mask is None else mask.dense()[:, 0]
-        together = seen & (torch.div(values, 3, rounding_mode="floor") == ((positions + 1) // 3)[..., None])
-        surplus = seen.sum(-1) - positions - 1
+        together = seen & (torch.div(values, 3, rounding_mode="floor") == ((positions + ~masked) // 3)[..., None])
+        surplus = (seen.sum(-1) - positions - 1).masked_fill(masked, 0)
         return (torch.where(together, keys, 0.0).sum(-1) + 101 * surplus)[..., None]
 
     def head(self, hidden: Tensor) -> Tensor:

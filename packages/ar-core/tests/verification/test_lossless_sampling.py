@@ -11,7 +11,7 @@ V, ROWS = 6, 4000
 # Each row is fifty draws of three tokens, so that there are 2·10⁵.
 LENGTH, DRAWS = 150, 200_000
 FEWER = 20_000
-SAMPLER = Sampler(temperature=0.9, top_p=0.98)
+SAMPLER = Sampler(temperature=0.9, top_p=0.99)
 DENSITIES = torch.tensor([[0.3, 0.1, 0.05, 0.15, 0.2, 0.2], [0.3, 0.02, 0.18, 0.1, 0.25, 0.15]], dtype=torch.float64)
 TREE = Draft([0, 5, 4, 3, 4, 5, 1], [-1, -1, 0, 0, 1, 1, 3])
 
@@ -83,7 +83,7 @@ PROPOSERS = {
 
 @pytest.fixture
 def model(renewal_model):
-    return renewal_model(V, seed=5)
+    return renewal_model(V)
 
 
 def decode(model, proposer, draws, **how):
@@ -103,11 +103,9 @@ def decode(model, proposer, draws, **how):
     [
         *(
             pytest.param(name, DRAWS, marks=pytest.mark.slow)
-            for name in ("lookup", "jacobi", "multiblock", "recycling", "chain", "tree", "drawn")
+            for name in ("lookup", "jacobi", "multiblock", "recycling")
         ),
-        ("recycling", FEWER),
-        ("drawn", FEWER),
-        ("leaning", FEWER),
+        *((name, FEWER) for name in ("chain", "tree", "drawn", "leaning")),
     ],
 )
 def test_the_joint_distribution_is_the_verifiers(model, compare_with_joint, name, draws):
