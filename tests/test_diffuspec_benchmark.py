@@ -139,6 +139,12 @@ def test_the_configs_of_smollm2_are_valid_and_save_every_minute(module):
     assert found["full"].model.layers is None
     assert found["full"].model.lora is not None
     assert (found["cut"].model.layers, found["cut"].model.lora) == (10, None)
+    found["assistant"] = read_run_config(
+        recipe("autoregressive"),
+        "smollm2_135m_finetune",
+        [*smollm2.COMMON, "data.path=records.jsonl", *smollm2.ASSISTANT],
+    )
+    assert (found["assistant"].model.layers, found["assistant"].model.lora) == (10, None)
     for run in found.values():
         assert run.model.dtype == "float32"
         assert run.train.checkpoint_every_seconds == 60

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ar_core.errors import ConfigError
 from ar_core.evaluation import EvalProblem
+from ar_core.hf import LlamaScratch, ModelConfig, build_model, first_layers, load_causal_lm, save_pretrained
 from ar_core.registry import Decoder, decoders
 from ar_decode.session import load_session
 from ar_quickstart.shipped import shipped_weights
@@ -34,11 +35,20 @@ def problems(session):
     return [(problem, session.encode(Prompt(problem.id, problem.prompt))) for problem in asked]
 
 
+@pytest.fixture(scope="module")
+def assistant(tmp_path_factory):
+    """The first two layers of the model, as a folder."""
+    folder = tmp_path_factory.mktemp("assistant") / "cut"
+    whole = load_causal_lm(shipped_weights("ar"))
+    save_pretrained(first_layers(whole.model, 2), folder, tokenizer=whole.tokenizer)
+    return str(folder)
+
+
 @pytest.fixture
-def arms(module, session):
+def arms(module, session, assistant):
     return [
         *module("arms").default_arms(session, [name for name in decoders() if name not in ("lookup", "jacobi")]),
-        *module("huggingface").huggingface_arms(session, assistant_layers=2),
+        *module("huggingface").huggingface_arms(session, assistant),
     ]
 
 
@@ -74,12 +84,19 @@ def test_every_lossless_decoder_equals_ar_and_costs_are_counted(module, session,
 
 
 def test_an_assistant_of_all_layers_is_the_model_itself(module, session, problems, tmp_path):
-    full = module("huggingface").huggingface_arms(session, assistant_layers=session.config.num_hidden_layers)[2]
+    full = module("huggingface").huggingface_arms(session, str(shipped_weights("ar")))[2]
     assistant, ids = full._assistant, torch.tensor([problems[0][1]])
     with torch.no_grad():
         assert torch.allclose(assistant(ids).logits, full._model(ids).logits, atol=1e-5)
     answer = full.answer(problems[0][1], 24)
     assert sum(answer.stats.generated) / answer.stats.forwards["verify"] > 2
+
+
+def test_an_assistant_of_another_vocabulary_is_refused(module, session, tmp_path):
+    other = build_model(ModelConfig(scratch=LlamaScratch(hidden=32, layers=1, heads=2, kv_heads=2, vocab=64))).model
+    save_pretrained(other, tmp_path / "other")
+    with pytest.raises(ConfigError, match="has a vocabulary of 64 and the model"):
+        module("huggingface").huggingface_arms(session, str(tmp_path / "other"))
 
 
 def test_a_wrong_output_is_told_with_its_margin(module, session, problems, arms, tmp_path):
@@ -175,8 +192,10 @@ def test_the_command_line_names_what_is_missing(module, monkeypatch, capsys, tmp
     main = module("__main__").main
     monkeypatch.delenv("AR_DATA_DIR", raising=False)
     for arguments, says in (
-        (["measure"], "AR_DATA_DIR is not set"),
-        (["measure", "--data", str(tmp_path / "no.jsonl")], "does not exist"),
+        (["measure", "--assistant", "x"], "AR_DATA_DIR is not set"),
+        (["measure", "--assistant", "x", "--data", str(tmp_path / "no.jsonl")], "does not exist"),
+        (["measure"], "give --assistant FOLDER"),
+        (["measure", "--without", "nothing"], "--without 'nothing' names no decoder"),
         (["plot", "--output", str(tmp_path / "none")], "measure first"),
     ):
         monkeypatch.setattr("sys.argv", ["lossless", *arguments])
@@ -184,14 +203,14 @@ def test_the_command_line_names_what_is_missing(module, monkeypatch, capsys, tmp
         assert says in capsys.readouterr().err
 
 
-def test_the_command_line_writes_results_table_and_figure(module, monkeypatch, capsys, tmp_path):
+def test_the_command_line_writes_results_table_and_figure(module, monkeypatch, capsys, tmp_path, assistant):
     data = tmp_path / "spec.jsonl"
     rows = [{"question_id": n, "category": "qa", "turns": [text]} for n, text in enumerate(QUESTIONS)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     without = [f"--without={name}" for name in decoders() if name not in ("ar", "lookup", "jacobi")]
     arguments = [
         "measure", "--model", str(shipped_weights("ar")), "--data", str(data), "--max-new-tokens", "6", "--prompts", "1",
-        "--assistant-layers", "1", "--arm", "lookup draft_length=2", "--notes", str(tmp_path / "n.jsonl"),
+        "--assistant", assistant, "--arm", "lookup draft_length=2", "--notes", str(tmp_path / "n.jsonl"),
         "--output", str(tmp_path / "out"), "--threads", str(torch.get_num_threads()), *without,
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["lossless", *arguments])

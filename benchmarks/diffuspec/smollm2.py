@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as verifier: converted whole and cut, on its own answers."""
+"""SmolLM2-135M-Instruct as verifier: converted whole and cut, on its own answers; and its cut as a model that assists."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from benchmarks.recipes import FINAL, run_to_end
 from .answers import answered, training_prompts, training_record, write_answers
 from .trained import Trained, fit_in_domain, write_jsonl
 
-__all__ = ["CUT", "MODEL", "paths", "train"]
+__all__ = ["ASSISTANT", "CUT", "MODEL", "paths", "train"]
 
 MODEL = "smollm2-135m-instruct"
 CUT = 10
@@ -30,13 +30,16 @@ COMMON = (
     "train.eval_every=75",
     "evaluation.rows=4",
 )
-"""Entries of the config ``smollm2_135m``: the verifier's answers as they are, in rows that two of them fill."""
+"""Entries of the configs of this model: the verifier's answers as they are, in rows that two of them fill."""
 BUDGETS = {
     "full": ("model.lora.rank=32", "model.lora.alpha=64", "train.steps=75", "train.warmup_steps=5", "train.lr=3e-4"),
     "cut": ("~model.lora", f"model.layers={CUT}", "train.steps=150", "train.warmup_steps=10", "train.lr=3e-4"),
 }
 """What fits twenty minutes of one core each. Adapters keep what the verifier knows; a cut has to learn anew what its last
 layer says to the head, so that all of its weights are trained."""
+ASSISTANT = ("~model.lora", f"model.layers={CUT}", "train.steps=450", "train.warmup_steps=10", "train.lr=3e-4")
+"""The same cut on the same answers, autoregressively, for as many minutes as the small drafter: what Hugging Face's assisted
+generation drafts with."""
 
 
 def paths(runs: Path) -> Trained:
@@ -57,12 +60,12 @@ def paths(runs: Path) -> Trained:
 
 
 def train(runs: Path, *, prompts: int = PROMPTS, overrides: tuple[str, ...] = ()) -> bool:
-    """Let the verifier answer training prompts, and convert it on them; continues what was interrupted.
+    """Let the verifier answer training prompts, convert it on them and train an assistant; continues what was interrupted.
 
     Args:
         runs: folder of all runs.
         prompts: how many are answered.
-        overrides: further ``key=value`` entries of both conversions.
+        overrides: further ``key=value`` entries of all runs.
 
     Returns:
         Whether all of it is there; a signal may have stopped one of the runs.
@@ -87,4 +90,5 @@ def train(runs: Path, *, prompts: int = PROMPTS, overrides: tuple[str, ...] = ()
         given = (*COMMON, f"data.path={records}", *budget, *overrides)
         if run_to_end("fast_dllm_v2", "smollm2_135m", home / name, given) is None:
             return False
-    return True
+    given = (*COMMON, f"data.path={records}", *ASSISTANT, *overrides)
+    return run_to_end("autoregressive", "smollm2_135m_finetune", home / "assistant", given) is not None

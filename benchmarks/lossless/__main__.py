@@ -1,6 +1,7 @@
 """Lossless decoders on Spec-Bench: equal to AR greedy, and how many tokens a pass.
 
-AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure    60 prompts x 128 tokens; continues where it stopped
+AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final
+                                                   60 prompts x 128 tokens; continues where it stopped
 python -m benchmarks.lossless plot                                  table and figure again from the results
 
 A decoder that needs settings is given them, and a name if the settings are long:
@@ -38,7 +39,7 @@ def main() -> int:
         help="a decoder with settings, 'lookup draft_length=10', or 'NAME: lookup ...'",
     )
     parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a decoder that is left out")
-    parser.add_argument("--assistant-layers", type=int, default=10, help="layers of Hugging Face's assistant")
+    parser.add_argument("--assistant", help="small autoregressive model that Hugging Face's assisted generation asks")
     parser.add_argument("--dtype", default="float32", help="float32: outputs are compared token by token")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--notes", type=Path, help="journal (default: runs/lossless/NAME.jsonl)")
@@ -63,11 +64,19 @@ def _measure(arguments: argparse.Namespace) -> int:
     from ar_decode.session import load_session
 
     from .arms import default_arms, registered_arm
-    from .huggingface import huggingface_arms
+    from .huggingface import ASSISTED, HUGGING_FACE, huggingface_arms
     from .measuring import measure
     from .problems import first_of_each_kind, spec_bench
 
     torch.set_num_threads(arguments.threads)
+    known = {*decoders(), *HUGGING_FACE}
+    if unknown := sorted(set(arguments.without) - known):
+        raise ConfigError(f"--without {unknown[0]!r} names no decoder: give one of {sorted(known)}")
+    if arguments.assistant is None and ASSISTED not in arguments.without:
+        raise ConfigError(
+            f"{ASSISTED!r} needs a small model: give --assistant FOLDER (`python -m benchmarks.diffuspec train smollm2_135m` "
+            f"trains one), or leave it out with --without '{ASSISTED}'"
+        )
     asked = spec_bench(arguments.data or text_folder() / "spec_bench.jsonl")
     session = load_session(arguments.model, dtype=arguments.dtype)
     given = [registered_arm(session, text) for text in arguments.arm]
@@ -75,10 +84,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     problems = first_of_each_kind(
         asked, registered, per_category=arguments.per_category, max_new_tokens=arguments.max_new_tokens
     )[: arguments.prompts]
-    others = huggingface_arms(session, assistant_layers=arguments.assistant_layers)
-    known = {*decoders(), *(arm.label for arm in others)}
-    if unknown := sorted(set(arguments.without) - known):
-        raise ConfigError(f"--without {unknown[0]!r} names no decoder: give one of {sorted(known)}")
+    others = huggingface_arms(session, arguments.assistant if ASSISTED not in arguments.without else None)
     arms = [*registered, *(arm for arm in others if arm.label not in arguments.without)]
     output = _output(arguments)
     notes = arguments.notes or Path("runs") / "lossless" / f"{output.name}.jsonl"

@@ -6,15 +6,19 @@ from typing import Any
 
 import torch
 from ar_core.decoding import DecodeStats
-from ar_core.hf import HFBackbone, first_layers
+from ar_core.errors import ConfigError
+from ar_core.hf import HFBackbone, load_causal_lm
+from ar_decode.environment import portable
 from ar_decode.session import Session
 from transformers import GenerationConfig
 
 from .arms import Answer
 
-__all__ = ["HuggingFaceArm", "huggingface_arms"]
+__all__ = ["ASSISTED", "HUGGING_FACE", "HuggingFaceArm", "huggingface_arms"]
 
 GREEDY, LOOKUP, ASSISTED = "Hugging Face greedy", "Hugging Face prompt lookup", "Hugging Face assisted"
+HUGGING_FACE = (GREEDY, LOOKUP, ASSISTED)
+"""The labels of its three decoders."""
 LOOKUP_TOKENS = 10
 """``prompt_lookup_num_tokens``: the value of its documentation."""
 
@@ -87,22 +91,21 @@ class HuggingFaceArm:
         return Answer(kept, "stop_id" if ended else "length", seconds, stats)
 
 
-def huggingface_arms(session: Session, *, assistant_layers: int) -> list[HuggingFaceArm]:
-    """Greedy, prompt lookup, and assisted by the model's own first layers.
+def huggingface_arms(session: Session, assistant: str | None) -> list[HuggingFaceArm]:
+    """Greedy, prompt lookup and, with an assistant, assisted generation.
 
     Args:
         session: the model; its weights are copied once, for Hugging Face's own attention.
-        assistant_layers: layers of the assistant: the model cut behind them, its norm and head kept. No smaller model with
-            this tokenizer need be at hand; an untrained cut is a weak drafter.
+        assistant: folder or hub id of a small autoregressive model with the same vocabulary.
+
+    Raises:
+        ConfigError: the assistant has another vocabulary.
+        ArError: as loading it does.
     """
     backbone = session.backbone
     assert isinstance(backbone, HFBackbone)
-    model: Any = copy.deepcopy(backbone.model)
-    model.set_attn_implementation("sdpa")
-    # The defaults of a checkpoint would be merged into every call.
-    model.generation_config = GenerationConfig()
-    assistant = first_layers(model, assistant_layers)
-    return [
+    model = _own_attention(copy.deepcopy(backbone.model))
+    arms = [
         HuggingFaceArm(GREEDY, model, session, {}),
         HuggingFaceArm(
             LOOKUP,
@@ -111,8 +114,24 @@ def huggingface_arms(session: Session, *, assistant_layers: int) -> list[Hugging
             {"prompt_lookup_num_tokens": LOOKUP_TOKENS},
             config={"prompt_lookup_num_tokens": LOOKUP_TOKENS},
         ),
-        HuggingFaceArm(ASSISTED, model, session, {"assistant_layers": assistant_layers}, assistant),
     ]
+    if assistant is None:
+        return arms
+    small = load_causal_lm(assistant, dtype=backbone.dtype, device=session.device).model
+    held, wanted = (one.config.get_text_config().vocab_size for one in (small, model))
+    if held != wanted:
+        raise ConfigError(
+            f"the assistant {assistant!r} has a vocabulary of {held} and the model {wanted}; give one of the same family"
+        )
+    arms.append(HuggingFaceArm(ASSISTED, model, session, {"assistant": portable(assistant)}, _own_attention(small)))
+    return arms
+
+
+def _own_attention(model: Any) -> Any:
+    model.set_attn_implementation("sdpa")
+    # The defaults of a checkpoint would be merged into every call.
+    model.generation_config = GenerationConfig()
+    return model
 
 
 def _counted(model: Any, calls: dict[str, int], phase: str) -> Any:
