@@ -1,5 +1,6 @@
 """Drafter checkpoints of every layout: strict, without remote code, with the attention and shift of their kind."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,9 @@ from ar_core.hf import HFBackbone
 from ar_core.io import save_tensors
 from dlm_text.diffuspec.checkpoint import load_drafter
 from dlm_text.diffuspec.llada import LLADA_KEYS
-from transformers import LlamaConfig, LlamaForCausalLM
+from dlm_text.efficient_dlm.checkpoint import Conversion, save_checkpoint
+from dlm_text.efficient_dlm.config import EfficientDLMConfig
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from .conftest import MASK, V, tiny_qwen
 
@@ -131,13 +134,37 @@ def test_block_causal_layouts(tmp_path):
     source = converted(tmp_path, bd_size=8, mask_token_id=MASK)
     fast = load_drafter(source).layout
     assert (fast.shift, fast.attention, fast.block_size, fast.grid) == (True, "block_causal", 8, "absolute")
-    efficient = load_drafter(source, "efficient_dlm", block_size=4).layout
-    assert (efficient.shift, efficient.attention, efficient.block_size, efficient.grid) == (
-        False,
-        "block_causal",
-        4,
-        "prompt",
-    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"attention": "block_causal", "block_size": 8, "grid": "prompt", "clean": "block", "shift": False}),
+        ({"token_shift": True}, {"attention": "block_causal", "shift": True}),
+        ({"clean": "token"}, {"attention": "block_causal", "clean": "token", "shift": False}),
+        ({"attention_pattern": "block_noisy"}, {"attention": "block_causal", "clean": "block"}),
+        ({"attention_pattern": "bidirectional"}, {"attention": "bidirectional", "block_size": None, "shift": False}),
+    ],
+)
+def test_an_efficient_dlm_drafter_reads_as_it_was_trained(tmp_path, settings, expected):
+    conversion = Conversion.of_config(EfficientDLMConfig(diffusion_block_size=8, **settings), MASK)
+    save_checkpoint(tiny_qwen(7).float(), tmp_path / "d", conversion)
+    found = load_drafter(str(tmp_path / "d")).layout
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.mask_id == MASK
+    assert load_drafter(str(tmp_path / "d"), "efficient_dlm").layout == found
+    if found.block_size:
+        assert load_drafter(str(tmp_path / "d"), block_size=4).layout == dataclasses.replace(found, block_size=4)
+    else:
+        with pytest.raises(ConfigError, match="'efficient_dlm, bidirectional' has no blocks"):
+            load_drafter(str(tmp_path / "d"), block_size=4)
+
+
+def test_a_published_efficient_dlm_is_told_by_its_config(tmp_path):
+    config = Qwen3Config(vocab_size=V, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    save_checkpoint(Qwen3ForCausalLM(config), tmp_path / "d", Conversion(MASK, 8), layout="published")
+    found = load_drafter(str(tmp_path / "d")).layout
+    assert (found.attention, found.block_size, found.shift) == ("block_causal", 8, False)
 
 
 def test_what_cannot_draft_is_refused(tmp_path):
@@ -147,7 +174,12 @@ def test_what_cannot_draft_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no mask_token_id"):
         load_drafter(source, "dream")
     source = converted(tmp_path, mask_token_id=MASK)
-    with pytest.raises(ConfigError, match="does not say its block size"):
+    with pytest.raises(CheckpointError, match="no bd_size in its config"):
+        load_drafter(source, "fast_dllm_v2")
+    with pytest.raises(CheckpointError, match="never converted"):
         load_drafter(source, "efficient_dlm")
+    with pytest.raises(ConfigError, match="never denoised anything"):
+        load_drafter(converted(tmp_path, mask_token_id=MASK, dlm_paradigm="autoregressive"))
+    source = converted(tmp_path, mask_token_id=MASK)
     with pytest.raises(ConfigError, match="has no blocks"):
         load_drafter(source, "dream", block_size=4)

@@ -43,7 +43,7 @@ def run(backbone, config, n=24, **more):
     [
         {},
         {"drafter_layout": "dream", "drafter_cache": "prefix", "length_policy": "fixed", "draft_length": 5},
-        {"drafter_layout": "efficient_dlm", "proxy": "uniform", "steps": 2, "min_draft_length": 3},
+        {"drafter_block_size": 3, "proxy": "uniform", "steps": 2, "min_draft_length": 3},
         {"length_policy": "goodput", "drafter_cost": {"tokens": [1], "seconds": [0.01]}, "draft_length": 6},
         {"fallback": True, "eos_rule": "paper", "rounding": "floor", "bias_correction": True},
         {"tree_nodes": 10, "fallback": True},
@@ -165,7 +165,7 @@ def test_stories_model_with_itself_as_a_drafter(stories260k, tmp_path):
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "mask_token_id": 0}))
+    (folder / "config.json").write_text(json.dumps({**config, "mask_token_id": 0, "dlm_paradigm": "block_diff"}))
     backbone = HFBackbone(load_causal_lm(stories260k, dtype=torch.float64).model)
     prompts = [loaded.tokenizer(text)["input_ids"] for text in ("Once upon a time", "Tom and Lily went")]
     stop = StopRule(frozenset({2}), 40)
@@ -173,7 +173,7 @@ def test_stories_model_with_itself_as_a_drafter(stories260k, tmp_path):
     options = DiffuSpecConfig.of_checkpoint(loaded.model.config, loaded.tokenizer)
     for settings in (
         {"drafter_layout": "dream", "drafter_cache": "prefix", "min_draft_length": 2, "draft_length": 8},
-        {"drafter_layout": "efficient_dlm", "drafter_block_size": 8, "draft_length": 6},
+        {"drafter_block_size": 8, "draft_length": 6},
     ):
         got = generate(backbone, prompts, DiffuSpecConfig(drafter=str(folder), **options, **settings), stop=stop)
         assert got.tokens == expected

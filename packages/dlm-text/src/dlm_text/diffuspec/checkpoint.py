@@ -9,8 +9,10 @@ import torch
 from ar_core.config import expand_path
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import HFBackbone, load_causal_lm, load_tokenizer
+from ar_core.hf.published import published_keys
 from transformers import PreTrainedTokenizerBase
 
+from dlm_text.efficient_dlm.checkpoint import Conversion
 from dlm_text.fast_dllm_v2.checkpoint import decode_settings
 
 from .dream import DreamConfig, register_dream
@@ -48,18 +50,20 @@ def load_drafter(
     """Load a diffusion model to draft with.
 
     The mask token is the config's `mask_token_id` (of Dream the generation config has none), or the one that published
-    Fast-dLLM v2 checkpoints have in their tokenizer.
+    Fast-dLLM v2 checkpoints have in their tokenizer. An Efficient-DLM drafter reads as it was trained to: its config tells
+    the attention pattern, whether it is a hybrid and whether its logits are shifted.
 
     Args:
         source: a folder; or a hub id or GGUF file, but for LLaDA.
-        layout: `auto` reads it from the config: `model_type` "Dream" or "llada", or a `bd_size` (Fast-dLLM v2).
+        layout: `auto` reads it from the config: `model_type` "Dream" or "llada", a `bd_size` (Fast-dLLM v2), or a
+            `dlm_paradigm` (Efficient-DLM).
         block_size: D of block-causal layouts; None takes the config's.
         dtype: of the weights; None keeps the stored one.
         device: where the model goes.
 
     Raises:
-        ConfigError: the layout cannot be told, or a block size is missing or not used.
-        CheckpointError, UnsupportedModelError: as the loaders; or there is no mask token.
+        ConfigError: the layout cannot be told, a block size is not used, or the model was never trained to denoise.
+        CheckpointError, UnsupportedModelError: as the loaders; or there is no mask token, or no sign of a conversion.
     """
     register_dream()
     folder = expand_path(source)
@@ -75,32 +79,49 @@ def load_drafter(
     if layout == "auto":
         layout = _told(config, source)
     if layout in _FULL:
-        if block_size is not None:
-            raise ConfigError(
-                f"drafter_block_size is {block_size}, and the layout {layout!r} has no blocks; leave it out."
-            )
         return DrafterCheckpoint(
-            backbone, DraftLayout(mask_id=_mask_id(config, source), shift=_FULL[layout]), tokenizer
+            backbone, _unblocked(_mask_id(config, source), _FULL[layout], layout, block_size), tokenizer
         )
-    own: int | None
     if layout == "fast_dllm_v2":
         settings = decode_settings(config, tokenizer, source)
-        mask_id, own = settings["mask_id"], settings["diffusion_block_size"]
-    else:
-        mask_id, own = _mask_id(config, source), getattr(config, "bd_size", None) or getattr(config, "block_size", None)
-    if block_size is None and own is None:
-        raise ConfigError(f"the drafter {source!r} does not say its block size; give drafter_block_size, such as 32.")
+        own = block_size or settings["diffusion_block_size"]
+        if own is None:
+            raise ConfigError(
+                f"the drafter {source!r} does not say its block size; give drafter_block_size, such as 32."
+            )
+        return DrafterCheckpoint(
+            backbone,
+            DraftLayout(mask_id=settings["mask_id"], shift=True, attention="block_causal", block_size=own),
+            tokenizer,
+        )
+    conversion = Conversion.of_checkpoint(config, source)
+    pattern = conversion.attention_pattern
+    if pattern == "autoregressive":
+        raise ConfigError(
+            f"the drafter {source!r} was trained with attention_pattern 'autoregressive' and never denoised anything; give "
+            "one that was trained with another pattern."
+        )
+    if pattern == "bidirectional":
+        drawn = _unblocked(conversion.mask_id, conversion.token_shift, f"{layout}, {pattern}", block_size)
+        return DrafterCheckpoint(backbone, drawn, tokenizer)
     return DrafterCheckpoint(
         backbone,
         DraftLayout(
-            mask_id=mask_id,
-            shift=layout == "fast_dllm_v2",
+            mask_id=conversion.mask_id,
+            shift=conversion.token_shift,
             attention="block_causal",
-            block_size=block_size or own,
-            grid="absolute" if layout == "fast_dllm_v2" else "prompt",
+            block_size=block_size or conversion.diffusion_block_size,
+            clean=conversion.clean,
+            grid="prompt",
         ),
         tokenizer,
     )
+
+
+def _unblocked(mask_id: int, shift: bool, layout: str, block_size: int | None) -> DraftLayout:
+    if block_size is not None:
+        raise ConfigError(f"drafter_block_size is {block_size}, and the layout {layout!r} has no blocks; leave it out.")
+    return DraftLayout(mask_id=mask_id, shift=shift)
 
 
 def _model_type(folder: Path) -> str | None:
@@ -116,6 +137,8 @@ def _told(config: Any, source: str) -> LayoutName:
         return "dream"
     if getattr(config, "bd_size", None) is not None:
         return "fast_dllm_v2"
+    if getattr(config, "dlm_paradigm", None) is not None or published_keys(config) is not None:
+        return "efficient_dlm"
     raise ConfigError(
         f"the config of the drafter {source!r} (model_type {config.model_type!r}) does not say how it was trained; give "
         "drafter_layout: dream, llada, fast_dllm_v2 or efficient_dlm."

@@ -39,6 +39,8 @@ class _Pass:
     end: int
     keep: int
     """Leading positions of the pass whose keys and values are good for later rounds."""
+    complete: int
+    """Leading positions of the row in complete blocks."""
 
 
 class Drafter:
@@ -172,14 +174,15 @@ class Drafter:
     def _pass(self, number: int, context: Sequence[int], length: int) -> _Pass:
         row, committed = self._rows[number], len(context)
         end = min(self.layout.block_end(committed + length, row.prompt_length), self.backbone.context_length)
+        complete = self.layout.complete(committed, row.prompt_length)
         if self.cache == "prefix":
             # The last committed token is always fed: the first draft token of shifted drafters is predicted there.
             start = min(row.stored, committed - 1) if row.rounds % self.refresh else 0
-            return _Pass(number, start, end, keep=committed - start)
+            return _Pass(number, start, end, committed - start, complete)
         if self.cache == "block":
-            kept = self.layout.complete(committed, row.prompt_length)
-            return _Pass(number, row.stored, end, keep=kept - row.stored)
-        return _Pass(number, 0, end, keep=0)
+            kept = self.layout.settled(committed, row.prompt_length)
+            return _Pass(number, row.stored, end, kept - row.stored, complete)
+        return _Pass(number, 0, end, 0, complete)
 
     def _run(self, passes: Sequence[_Pass], ids: Tensor, *, last: bool) -> Tensor:
         """One pass over int64 `[R, n]`; the last one of a round leaves its keys and values in the cache."""
@@ -221,6 +224,13 @@ class Drafter:
             torch.div(slots - origin, layout.block_size, rounding_mode="floor").clamp(min=-1)
             for slots in (positions, keys)
         ]
+        if layout.clean == "token":
+            # Blocks are named by their last position, and every token of a complete one is a block of its own.
+            complete = torch.tensor([[one.complete] for one in passes], device=keys.device)
+            blocks = [
+                torch.where(slots < complete, slots, origin + (block + 1) * layout.block_size - 1)
+                for slots, block in zip((positions, keys), blocks, strict=True)
+            ]
         queries = Tokens(position=positions, block=blocks[0])
         return Mask(block_causal() & padding(), queries, known.with_ids(block=blocks[1]))
 

@@ -16,6 +16,7 @@ class DraftLayout:
     |---|---|---|---|---|
     | `shift` | True | False | True | False |
     | `attention` | bidirectional | bidirectional | block_causal | block_causal |
+    | `clean` | – | – | block | block; token (hybrids) |
     | `grid` | – | – | absolute | prompt |
 
     Raises:
@@ -30,6 +31,8 @@ class DraftLayout:
     """Who sees whom: everybody, or blocks up to one's own."""
     block_size: int | None = None
     """D of block-causal drafters."""
+    clean: Literal["block", "token"] = "block"
+    """What a token of a complete block sees of it, with block-causal attention: all of it, or the tokens up to itself."""
     grid: Literal["absolute", "prompt"] = "absolute"
     """Where blocks begin: at multiples of D, or at the end of the prompt, which is then one block of its own."""
 
@@ -51,13 +54,17 @@ class DraftLayout:
         return origin + -(-(end - origin) // self.block_size) * self.block_size
 
     def complete(self, length: int, prompt_length: int) -> int:
-        """Leading positions of `length` committed ones that no later token can change, and no later row is read from.
-
-        The blocks behind which everything stands; of shifted drafters, the last committed position is left out, since the
-        first draft token is predicted there.
-        """
+        """Leading positions of `length` committed ones whose blocks are all committed."""
         if self.block_size is None:
             return 0
         origin = self.origin(prompt_length)
-        blocks = (length - self.shift - origin) // self.block_size
+        blocks = (length - origin) // self.block_size
         return origin + blocks * self.block_size if blocks >= 0 else 0
+
+    def settled(self, length: int, prompt_length: int) -> int:
+        """Leading positions of `length` committed ones that no later token can change, and no later row is read from.
+
+        Complete blocks; of shifted drafters, the one with the last committed position is left out, since the first draft
+        token is predicted there.
+        """
+        return self.complete(length - self.shift, prompt_length)
