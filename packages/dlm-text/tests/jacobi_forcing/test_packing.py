@@ -1,5 +1,6 @@
 """The packed sequence: its layout, its mask, what is learnt, and where a text ends."""
 
+import json
 import random
 from itertools import chain
 
@@ -10,7 +11,7 @@ from ar_core.masks import Mask, Tokens, noise_aware_causal
 from dlm_text.jacobi_forcing.config import JacobiForcingConfig, NoiseSchedule
 from dlm_text.jacobi_forcing.noise import noised
 from dlm_text.jacobi_forcing.packing import Packed, join, pack
-from dlm_text.jacobi_forcing.trajectories.published import read_packed, read_states
+from dlm_text.jacobi_forcing.trajectories.published import PublishedTrajectories, read_packed, read_states
 from dlm_text.jacobi_forcing.trajectories.trajectory import Trajectory
 from safetensors.torch import load_file
 
@@ -201,3 +202,21 @@ def test_joined_samples_are_documents_of_one_row(make_trajectory) -> None:
     empty = join([], PAD)
     assert len(empty["ids"]) == 1
     assert len(empty["rows"]) == len(empty["student"]) == 0
+
+
+def test_a_published_file_of_packed_sequences_has_blocks_of_one_size(tmp_path):
+    def record(size):
+        return {
+            "complete_training_sequence_ids": [1, 2, *range(4 * size)],
+            "prompt_ids_len": 2,
+            "traj_position_indices": [0, 1],
+        }
+
+    path = tmp_path / "packed.jsonl"
+    path.write_text("\n".join(json.dumps(record(3)) for _ in range(2)))
+    read = PublishedTrajectories(path)
+    assert (len(read), read.block_size) == (2, 3)
+    assert read[1].prompt.tolist() == [1, 2]
+    path.write_text("\n".join(json.dumps(record(size)) for size in (3, 3, 4)))
+    with pytest.raises(DataError, match="number 3 has blocks of 4 and those before it have blocks of 3"):
+        PublishedTrajectories(path)

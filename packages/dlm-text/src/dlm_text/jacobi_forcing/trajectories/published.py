@@ -23,7 +23,7 @@ class PublishedTrajectories:
         path: the file, `.gz` or not.
 
     Raises:
-        DataError: the file is absent or damaged, or a record is of neither layout.
+        DataError: the file is absent or damaged, a record is of neither layout, or blocks differ in size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +40,12 @@ class PublishedTrajectories:
         if not self._trajectories:
             raise DataError(f"{str(path)!r} holds no trajectory; give a file with one JSON object a line")
         self.block_size = self._trajectories[0].block_size
+        for number, one in enumerate(self._trajectories, start=1):
+            if one.block_size != self.block_size:
+                raise DataError(
+                    f"{str(path)!r}: the sequence number {number} has blocks of {one.block_size} and those before it have "
+                    f"blocks of {self.block_size}; put each size in a file of its own"
+                )
         self.keys = torch.tensor([prompt_key(one.prompt) for one in self._trajectories])
 
     def __len__(self) -> int:
