@@ -1,7 +1,19 @@
 """Triton kernels for parallel decoding of autoregressive models, each beside its torch reference."""
 
 from ar_kernels.confidence import Confidence, confidence
+from ar_kernels.selected_cross_entropy import (
+    selected_cross_entropy,
+    selected_soft_cross_entropy,
+    sharded_selected_cross_entropy,
+)
 
-__all__ = ["Confidence", "__version__", "confidence"]
+__all__ = [
+    "Confidence",
+    "__version__",
+    "confidence",
+    "selected_cross_entropy",
+    "selected_soft_cross_entropy",
+    "sharded_selected_cross_entropy",
+]
 
 __version__ = "0.1.0"

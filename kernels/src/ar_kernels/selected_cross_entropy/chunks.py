@@ -1,0 +1,104 @@
+"""Loss and gradients of a head, chunk by chunk, both in the forward pass.
+
+The gradient of a cross-entropy needs no more than its own logits: d loss / d z = w (softmax(z) - target). So a chunk turns
+its logits into their gradient where they lie, multiplies them into those of hidden states and head, and is forgotten. The
+head is not run again in the backward pass, and one chunk is all that is held.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Sums", "default_logits", "head_logits", "run"]
+
+CPU_LOGITS = 2**23
+"""32 MiB in float32: fewer rows make the products narrow, more leave the cache."""
+GPU_LOGITS = 2**26
+
+InPlace = Callable[[Tensor, slice, bool], tuple[Tensor, Tensor]]
+"""Takes logits [n, V] of a slice of rows; returns what each row adds to the loss, and to the divergence, [n] each. If asked
+to, it leaves d loss / d z in the logits' place."""
+
+
+class Sums(NamedTuple):
+    """What all rows add up to.
+
+    Attributes:
+        loss: scalar, float32 or better.
+        divergence: likewise; 0 for hard targets.
+        hidden: d loss / d hidden [N, C] of the selected rows, in their dtype; [0] if not wanted.
+        weight: d loss / d weight [V, C], float32 or better, since thousands of rows add up in it; [0] if not wanted.
+    """
+
+    loss: Tensor
+    divergence: Tensor
+    hidden: Tensor
+    weight: Tensor
+
+
+def head_logits(hidden: Tensor, weight: Tensor, scale: float, cap: float | None) -> Tensor:
+    """Logits [n, V] in float32 or better, a tensor of their own; see `reference.logits`."""
+    z = hidden @ weight.T
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    if scale != 1:
+        z.mul_(scale)
+    return z if cap is None else z.div_(cap).tanh_().mul_(cap)
+
+
+def default_logits(device: torch.device) -> int:
+    """How many logits a chunk has that is fast on a device."""
+    return CPU_LOGITS if device.type == "cpu" else GPU_LOGITS
+
+
+def run(
+    hidden: Tensor,
+    weight: Tensor,
+    in_place: InPlace,
+    *,
+    scale: float,
+    cap: float | None,
+    max_logits: int | None,
+    of_hidden: bool,
+    of_weight: bool,
+) -> Sums:
+    """Go through the selected rows.
+
+    Args:
+        hidden: [N, C], of the rows.
+        weight: [V, C].
+        in_place: the loss.
+        scale: of the logits.
+        cap: of the logits.
+        max_logits: at most so many are held, though never less than one row's; None: what is fast on the device.
+        of_hidden: whether the gradient of the hidden states is wanted.
+        of_weight: whether that of the head is.
+    """
+    wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
+    size = max(1, (max_logits or default_logits(hidden.device)) // weight.shape[0])
+    wanted = of_hidden or of_weight
+    loss, divergence = hidden.new_zeros((), dtype=wide), hidden.new_zeros((), dtype=wide)
+    d_hidden = torch.empty_like(hidden) if of_hidden else hidden.new_empty(0)
+    d_weight = weight.new_zeros(weight.shape if of_weight else (0,), dtype=wide)
+    for start in range(0, len(hidden), size):
+        part = slice(start, min(start + size, len(hidden)))
+        own = hidden[part]
+        z = head_logits(own, weight, scale, cap)
+        bend = (z / cap).square_().neg_().add_(1) if wanted and cap is not None else None
+        added, apart = in_place(z, part, wanted)
+        loss, divergence = loss + added.sum(), divergence + apart.sum()
+        if not wanted:
+            continue
+        if bend is not None:
+            z.mul_(bend)
+        if scale != 1:
+            z.mul_(scale)
+        slope = z.to(weight.dtype)
+        if of_hidden:
+            d_hidden[part] = slope @ weight
+        if of_weight and weight.dtype == wide:
+            d_weight.addmm_(slope.T, own)
+        elif of_weight:
+            d_weight += slope.T @ own
+    return Sums(loss, divergence, d_hidden, d_weight)

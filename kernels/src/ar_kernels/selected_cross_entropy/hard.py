@@ -1,0 +1,131 @@
+"""Cross-entropy against labels."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ar_kernels.selected_cross_entropy import rows as torch_rows
+from ar_kernels.selected_cross_entropy.chunks import run
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, factors, gathered, scattered, use_triton
+
+__all__ = ["selected_cross_entropy"]
+
+
+def selected_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
+    *,
+    scale: float = 1.0,
+    cap: float | None = None,
+    max_logits: int | None = None,
+    implementation: Literal["auto", "torch", "triton"] = "auto",
+) -> Tensor:
+    """Sum over selected rows of -log softmax(z)[label], each times its weight, z = cap tanh(scale h W^T / cap).
+
+    Exact, with gradients for `hidden` and `weight`; weights are constants. Gradients are made in the forward pass, so that
+    the head runs once and no more than `max_logits` logits are held.
+
+    Args:
+        hidden: [T, C], any float dtype.
+        weight: [V, C], of the head, in the same dtype.
+        rows: int64 [N], of `hidden`; any order, repeats allowed.
+        labels: int64 [N] in [0, V).
+        weights: [N], factor of each row; None: 1.
+        scale: factor of the logits, not 0.
+        cap: bound of the logits; None: none.
+        max_logits: most logits held at once, though never less than a row's; None: 2^23 on a CPU, 2^26 elsewhere.
+        implementation: `auto` takes Triton on CUDA and torch elsewhere; both chunk.
+
+    Returns:
+        Scalar, float32 (float64 for float64 input); 0, and still part of the graph, for N = 0.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or a setting is out of range. Ids are checked on a CPU only.
+
+    Example:
+        >>> h, w = torch.eye(2), torch.eye(3, 2)
+        >>> selected_cross_entropy(h, w, torch.tensor([0]), torch.tensor([0]))
+        tensor(0.5514)
+    """
+    check(hidden, weight, rows, weights, scale, cap, max_logits)
+    if labels.shape != rows.shape or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels are {labels.dtype} {tuple(labels.shape)} and must be int64 {tuple(rows.shape)}, one for each row"
+        )
+    grad = torch.is_grad_enabled()
+    return torch.ops.ar_kernels.selected_cross_entropy(
+        hidden,
+        weight,
+        rows,
+        labels,
+        factors(weights, rows, hidden, weight),
+        scale,
+        cap,
+        max_logits,
+        use_triton(implementation, hidden),
+        grad and hidden.requires_grad,
+        grad and weight.requires_grad,
+    )[0]
+
+
+@torch.library.custom_op("ar_kernels::selected_cross_entropy", mutates_args=())
+def _forward(
+    hidden: Tensor,
+    weight: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    scale: float,
+    cap: float | None,
+    max_logits: int | None,
+    triton: bool,
+    of_hidden: bool,
+    of_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    check_ids(rows, len(hidden), "rows")
+    check_ids(labels, len(weight), "labels")
+    if triton:
+        from ar_kernels.selected_cross_entropy import rows_triton
+
+        function = rows_triton.hard
+    else:
+        function = torch_rows.hard
+    found = run(
+        gathered(hidden, rows),
+        weight,
+        lambda z, part, wanted: function(z, labels[part], weights[part], wanted),
+        scale=scale,
+        cap=cap,
+        max_logits=max_logits,
+        of_hidden=of_hidden,
+        of_weight=of_weight,
+    )
+    return found.loss, found.hidden, found.weight
+
+
+@_forward.register_fake
+def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):  # type: ignore[no-untyped-def]
+    return (
+        weights.new_empty(()),
+        hidden.new_empty(rows.shape[0], hidden.shape[1]) if of_hidden else hidden.new_empty(0),
+        weights.new_empty(weight.shape if of_weight else (0,)),
+    )
+
+
+def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    hidden, _, rows, *_, of_hidden, of_weight = inputs
+    ctx.save_for_backward(rows, *output[1:])
+    ctx.shape, ctx.dtype, ctx.of = hidden.shape, hidden.dtype, (of_hidden, of_weight)
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _backward(ctx, of_loss, *_):  # type: ignore[no-untyped-def]
+    rows, d_hidden, d_weight = ctx.saved_tensors
+    return (*scattered(of_loss, rows, d_hidden, d_weight, ctx.shape, ctx.dtype, ctx.of), *(None,) * 9)
+
+
+_forward.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,107 @@
+"""Checks and moves that the variants of the op share."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check", "check_ids", "factors", "gathered", "scattered", "use_triton"]
+
+
+def check(
+    hidden: Tensor,
+    weight: Tensor,
+    rows: Tensor,
+    weights: Tensor | None,
+    scale: float,
+    cap: float | None,
+    max_logits: int | None,
+) -> None:
+    """Refuse what cannot be computed.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"hidden states are {tuple(hidden.shape)} and the head's weight {tuple(weight.shape)}: give [T, C] and [V, C]"
+        )
+    if hidden.dtype != weight.dtype or not hidden.dtype.is_floating_point:
+        raise ValueError(f"hidden states are {hidden.dtype} and the head's weight {weight.dtype}: give one float dtype")
+    if rows.ndim != 1 or rows.dtype != torch.int64:
+        raise ValueError(f"rows are {rows.dtype} {tuple(rows.shape)}: give int64 [N]")
+    if weights is not None and weights.shape != rows.shape:
+        raise ValueError(
+            f"weights are {tuple(weights.shape)} and rows {tuple(rows.shape)}: give one weight for each row"
+        )
+    if not scale:
+        raise ValueError("scale is 0, which makes all logits equal: give the inverse of a temperature")
+    if cap is not None and cap <= 0:
+        raise ValueError(f"cap is {cap} and bounds a size: give a positive one, or None")
+    if max_logits is not None and max_logits < 1:
+        raise ValueError(f"max_logits is {max_logits}: give a positive number, or None")
+
+
+def check_ids(ids: Tensor, count: int, what: str) -> None:
+    """Refuse ids outside of 0 ... count - 1, where looking at them does not wait for a device.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if ids.device.type == "cpu" and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
+        raise ValueError(
+            f"{what} lie between {int(ids.min())} and {int(ids.max())} and must lie between 0 and {count - 1}: drop the "
+            "others"
+        )
+
+
+def factors(weights: Tensor | None, rows: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
+    """Weights of all rows, float32 or better."""
+    wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
+    return hidden.new_ones(rows.shape, dtype=wide) if weights is None else weights.detach().to(wide)
+
+
+def use_triton(implementation: str, hidden: Tensor) -> bool:
+    """Whether Triton computes the rows.
+
+    Raises:
+        ValueError: there is no such implementation, or it cannot compute in this dtype.
+    """
+    if implementation not in ("auto", "torch", "triton"):
+        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
+    if implementation == "triton" and hidden.dtype == torch.float64:
+        raise ValueError("the Triton kernel computes in float32 and was given float64: use implementation='torch'")
+    return implementation == "triton" or (implementation == "auto" and hidden.is_cuda and hidden.dtype != torch.float64)
+
+
+def gathered(hidden: Tensor, rows: Tensor) -> Tensor:
+    """[N, C]."""
+    return hidden.index_select(0, rows)
+
+
+def scattered(
+    of_loss: Tensor,
+    rows: Tensor,
+    d_hidden: Tensor,
+    d_weight: Tensor,
+    shape: torch.Size,
+    dtype: torch.dtype,
+    of: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients from those for a loss of gradient 1; None where not wanted.
+
+    Args:
+        of_loss: scalar; it is not rounded to a narrow dtype, which would scale all gradients by its error.
+        rows: int64 [N].
+        d_hidden: [N, C].
+        d_weight: [V, C], float32 or better.
+        shape: (T, C).
+        dtype: of the gradients.
+        of: whether that of the hidden states is wanted, and that of the head.
+    """
+    hidden = weight = None
+    if of[0]:
+        scaled = (d_hidden * of_loss.to(d_weight.dtype)[None, None]).to(dtype)
+        hidden = scaled.new_zeros(shape).index_add_(0, rows, scaled)
+    if of[1]:
+        weight = torch.empty_like(d_weight, dtype=dtype)
+        torch.mul(d_weight, of_loss, out=weight)
+    return hidden, weight
