@@ -1,13 +1,12 @@
-"""`confidence`: reference against first principles, Triton kernel against the reference."""
-
-import os
-import subprocess
-import sys
+"""Both forms of `confidence`: against first principles and float64, in pieces, compiled, and refused."""
 
 import pytest
 import torch
-from ar_kernels import confidence
-from ar_kernels.confidence import reference
+from ar_kernels import confidence, confidence_from_hidden
+from ar_kernels.confidence import from_hidden, from_logits
+from ar_kernels.confidence.reference import reference
+from comparing import SIZES
+from confidence_cases import compare_hidden, compare_logits
 
 
 def test_reference_equals_the_definition_in_float64():
@@ -24,12 +23,91 @@ def test_reference_equals_the_definition_in_float64():
     torch.testing.assert_close(got.entropy.double(), torch.special.entr(p).sum(-1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda dtype: str(dtype)[6:])
+def test_both_forms_equal_the_reference(size, dtype, monkeypatch):
+    # Pieces of a few ids, so that there are several.
+    monkeypatch.setattr(from_logits, "PIECE", 40 * size[0])
+    monkeypatch.setattr(from_hidden, "PIECE", 30)
+    monkeypatch.setattr(from_hidden, "FEWEST_IDS", 37)
+    compare_logits(size[0], size[1], dtype, "torch", "cpu")
+    settings = [{}, {"cap": 4.0}, {"scale": 0.4}][sum(size) % 3]
+    compare_hidden(size, dtype, "torch", "cpu", **settings)
+
+
+def test_bfloat16_logits_are_those_of_the_models_head():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 16, generator=generator).bfloat16() for n in (9, 700))
+    found, expected = confidence_from_hidden(hidden, weight), confidence(hidden @ weight.T)
+    assert torch.equal(found.token, expected.token)
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert expected.probability.dtype == torch.float32
+
+
 def test_a_single_id_left_is_certain():
-    got = confidence(torch.zeros(1, 3), banned_ids=(0, 2))
-    assert got.token.item() == 1
-    assert got.probability.item() == 1
-    assert got.entropy.item() == 0
-    assert got.margin.item() == 1
+    for got in (
+        confidence(torch.zeros(1, 3), banned_ids=(0, 2)),
+        confidence_from_hidden(torch.ones(1, 2), torch.ones(3, 2), banned_ids=(0, 2)),
+    ):
+        assert got.token.item() == 1
+        assert got.probability.item() == 1
+        assert got.entropy.item() == 0
+        assert got.margin.item() == 1
+
+
+def test_ties_and_no_rows(monkeypatch):
+    monkeypatch.setattr(from_logits, "PIECE", 4)
+    ties = torch.zeros(2, 20)
+    ties[0, 5] = ties[0, 15] = 3.0
+    assert confidence(ties).token.tolist() == [5, 0]
+    assert confidence(torch.zeros(0, 9)).token.shape == (0,)
+    assert confidence_from_hidden(torch.zeros(0, 4), torch.zeros(9, 4)).entropy.shape == (0,)
+
+
+def test_logits_are_left_as_they_are():
+    for dtype in (torch.float32, torch.bfloat16):
+        logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
+        before = logits.clone()
+        confidence(logits, banned_ids=(1,))
+        assert torch.equal(logits, before)
+
+
+def test_gradients_equal_the_references():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 30, generator=generator, dtype=torch.float64).requires_grad_()
+    options = {"temperature": 0.7, "banned_ids": (4,)}
+    for name in ("probability", "entropy", "margin"):
+        found, expected = (
+            torch.autograd.grad(getattr(op(logits, **options), name).square().sum(), logits)[0]
+            for op in (confidence, reference)
+        )
+        assert torch.allclose(found, expected, atol=1e-12), name
+        assert found.abs().sum() > 0
+
+
+def test_torch_library_checks_and_compilation():
+    logits = torch.randn(3, 20, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    # Its check of a compiled backward pass adds up all outputs in place, ids among them; compiled gradients are checked below.
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.ar_kernels.confidence.default, (logits, 0.7, [2], False), test_utils=checks)
+    hidden, weight = torch.randn(3, 4), torch.randn(20, 4)
+    torch.library.opcheck(
+        torch.ops.ar_kernels.confidence_from_hidden.default, (hidden, weight, 1.0, 5.0, 0.7, [2], False)
+    )
+    compiled = torch.compile(
+        lambda z, h, w: (*confidence(z), *confidence_from_hidden(h, w, temperature=2.0)),
+        fullgraph=True,
+        backend="aot_eager",
+    )
+    expected = (*confidence(logits), *confidence_from_hidden(hidden, weight, temperature=2.0))
+    for one, other in zip(compiled(logits, hidden, weight), expected, strict=True):
+        assert torch.equal(one, other)
+    gradients = [
+        torch.autograd.grad(outputs[1].sum() + 2 * outputs[2].sum(), logits)[0]
+        for outputs in (compiled(logits, hidden, weight), expected)
+    ]
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -39,48 +117,18 @@ def test_a_single_id_left_is_certain():
         ({"logits": torch.zeros(1, 3), "temperature": 0.0}, "positive temperature, got 0.0"),
         ({"logits": torch.zeros(1, 3), "banned_ids": (3,)}, "banned id 3 is outside of the vocabulary 0..2"),
         ({"logits": torch.zeros(1, 2), "banned_ids": (0, 1)}, "all 2 ids are banned"),
+        ({"logits": torch.zeros(1, 2), "implementation": "fast"}, "give auto, torch or triton"),
+        ({"logits": torch.zeros(1, 2).double(), "implementation": "triton"}, "was given float64"),
     ],
-    ids=["shape", "temperature", "outside", "all-banned"],
+    ids=["shape", "temperature", "outside", "all-banned", "implementation", "float64"],
 )
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         confidence(arguments.pop("logits"), **arguments)
 
 
-COMPARE = """
-import torch
-import ar_kernels.confidence_triton as kernel
-from ar_kernels.confidence import reference
-
-empty = torch.empty
-def poisoned(*shape, **options):
-    tensor = empty(*shape, **options)
-    return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor.fill_(-7)
-torch.empty = poisoned
-generator = torch.Generator().manual_seed(0)
-for rows, vocabulary, banned, temperature, dtype in [
-    (1, 1, (), 1.0, torch.float32), (3, 63, (0, 62), 0.5, torch.float32), (5, 1024, (), 1.0, torch.bfloat16),
-    (2, 1025, (1024,), 1.3, torch.float32), (2, 2500, tuple(range(1024)), 1.0, torch.float32),
-    (0, 9, (), 1.0, torch.float32),
-]:
-    logits = (4 * torch.randn(rows, vocabulary, generator=generator)).to(dtype)
-    got = kernel.launch(logits, temperature, banned)
-    want = reference(logits, temperature=temperature, banned_ids=banned)
-    assert torch.equal(got[0], want.token), (rows, vocabulary, got[0], want.token)
-    for name, a, b in zip(("probability", "entropy", "margin"), got[1:], want[1:]):
-        torch.testing.assert_close(a, b, atol=2e-6, rtol=2e-5, msg=lambda m: f"{name} {rows}x{vocabulary}: {m}")
-ties = torch.zeros(2, 2048); ties[0, 5] = ties[0, 1500] = 3.0
-assert kernel.launch(ties, 1.0, ())[0].tolist() == [5, 0]
-wide = torch.randn(4, 200, generator=generator)[:, ::2]
-assert torch.equal(kernel.launch(wide, 1.0, ())[0], wide.argmax(-1))
-print("equal")
-"""
-
-
-def test_triton_kernel_equals_the_reference_under_the_interpreter():
-    pytest.importorskip("triton", reason="triton is not installed")
-    # The interpreter is chosen when triton is imported, hence a process of its own.
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    run = subprocess.run([sys.executable, "-c", COMPARE], capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == "equal"
+def test_bad_heads_are_named():
+    with pytest.raises(ValueError, match=r"give \[R, C\] and \[V, C\] of one dtype"):
+        confidence_from_hidden(torch.zeros(2, 3), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="cap is 0"):
+        confidence_from_hidden(torch.zeros(2, 3), torch.zeros(4, 3), cap=0.0)

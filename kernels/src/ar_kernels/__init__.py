@@ -1,6 +1,6 @@
 """Triton kernels for parallel decoding of autoregressive models, each beside its torch reference."""
 
-from ar_kernels.confidence import Confidence, confidence
+from ar_kernels.confidence import Confidence, confidence, confidence_from_hidden
 from ar_kernels.selected_cross_entropy import (
     selected_cross_entropy,
     selected_soft_cross_entropy,
@@ -11,6 +11,7 @@ __all__ = [
     "Confidence",
     "__version__",
     "confidence",
+    "confidence_from_hidden",
     "selected_cross_entropy",
     "selected_soft_cross_entropy",
     "sharded_selected_cross_entropy",

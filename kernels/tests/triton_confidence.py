@@ -1,0 +1,42 @@
+"""The Triton kernels of `confidence`: on a GPU, or under the interpreter as `test_triton.py` runs them."""
+
+import pytest
+import torch
+from ar_kernels import confidence, confidence_from_hidden
+from comparing import SIZES
+from confidence_cases import compare_hidden, compare_logits
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_both_forms_equal_the_reference(size):
+    compare_logits(size[0], size[1], torch.float32, "triton", DEVICE)
+    settings = [{}, {"cap": 4.0}, {"scale": 0.4}][sum(size) % 3]
+    compare_hidden(size, torch.float32, "triton", DEVICE, **settings)
+
+
+def test_the_lowest_id_wins_a_tie_within_a_tile_and_across():
+    ties = torch.zeros(2, 2048, device=DEVICE)
+    ties[0, 5] = ties[0, 1500] = 3.0
+    assert confidence(ties, implementation="triton").token.tolist() == [5, 0]
+    same = torch.ones(300, 4, device=DEVICE)
+    found = confidence_from_hidden(torch.ones(3, 4, device=DEVICE), same, banned_ids=(0, 1), implementation="triton")
+    assert found.token.tolist() == [2, 2, 2]
+    assert found.margin.tolist() == [0, 0, 0]
+
+
+def test_tiles_of_banned_ids_alone():
+    logits = torch.randn(2, 2500, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    found = confidence(logits, banned_ids=range(1024), implementation="triton")
+    assert torch.equal(found.token, logits[:, 1024:].argmax(1) + 1024)
+    weight = torch.randn(200, 8, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    hidden = torch.randn(2, 8, generator=torch.Generator().manual_seed(2)).to(DEVICE)
+    found = confidence_from_hidden(hidden, weight, banned_ids=range(130), implementation="triton")
+    assert torch.equal(found.token, (hidden @ weight[130:].T).argmax(1) + 130)
+    assert torch.isfinite(found.entropy).all()
+
+
+def test_strided_logits():
+    wide = torch.randn(4, 200, generator=torch.Generator().manual_seed(0)).to(DEVICE)[:, ::2]
+    assert torch.equal(confidence(wide, implementation="triton").token, wide.argmax(-1))
