@@ -71,12 +71,13 @@ def run(
         in_place: the loss.
         scale: of the logits.
         cap: of the logits.
-        max_logits: at most so many are held, though never less than one row's; None: what is fast on the device.
+        max_logits: at most so many are held, though never less than one row's, and never more than is fast on the device.
         of_hidden: whether the gradient of the hidden states is wanted.
         of_weight: whether that of the head is.
     """
     wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
-    size = max(1, (max_logits or default_logits(hidden.device)) // weight.shape[0])
+    most = default_logits(hidden.device)
+    size = max(1, (most if max_logits is None else min(max_logits, most)) // weight.shape[0])
     wanted = of_hidden or of_weight
     loss, divergence = hidden.new_zeros((), dtype=wide), hidden.new_zeros((), dtype=wide)
     d_hidden = torch.empty_like(hidden) if of_hidden else hidden.new_empty(0)

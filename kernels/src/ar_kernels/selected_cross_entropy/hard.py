@@ -37,7 +37,8 @@ def selected_cross_entropy(
         weights: [N], factor of each row; None: 1.
         scale: factor of the logits, not 0.
         cap: bound of the logits; None: none.
-        max_logits: most logits held at once, though never less than a row's; None: 2^23 on a CPU, 2^26 elsewhere.
+        max_logits: most logits held at once, though never less than a row's, and never more than are fast: 2^23 on a CPU,
+            2^26 elsewhere.
         implementation: `auto` takes Triton on CUDA and torch elsewhere; both chunk.
 
     Returns:

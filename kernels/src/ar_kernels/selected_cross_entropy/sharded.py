@@ -67,8 +67,8 @@ class _Sharded(torch.autograd.Function):
 
         # Chunks of one size on all ranks, since each is a round of messages.
         widest = reduce(torch.tensor(len(weight), device=hidden.device), "max")
-        most = max_logits or default_logits(hidden.device)
-        size = max(1, most // int(widest))
+        most = default_logits(hidden.device)
+        size = max(1, (most if max_logits is None else min(max_logits, most)) // int(widest))
         ctx.of = ctx.needs_input_grad[:2]
         found = run(
             gathered(hidden, rows),

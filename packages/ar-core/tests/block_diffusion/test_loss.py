@@ -11,6 +11,7 @@ from ar_core.block_diffusion import (
     select_targets,
     summed_cross_entropy,
 )
+from ar_core.training import LinearHead
 
 VOCAB, WIDTH = 13, 6
 
@@ -166,6 +167,45 @@ def test_gradients_are_exact_in_double_precision() -> None:
 
     assert loss(hidden, weight).dtype == torch.float64
     assert torch.autograd.gradcheck(loss, (hidden, weight))
+
+
+@pytest.mark.parametrize("settings", [{}, {"scale": 0.3}, {"scale": 2.0, "cap": 4.0}], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_head_that_is_a_matrix_gives_the_loss_of_one_that_is_called(settings, weighted) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 10, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(VOCAB, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = Targets(
+        rows=torch.randint(20, (17,), generator=generator),
+        labels=torch.randint(VOCAB, (17,), generator=generator),
+        weights=torch.rand(17, generator=generator) if weighted else None,
+    )
+    head = LinearHead(weight, **settings)
+    of = (hidden, weight)
+    losses = [
+        summed_cross_entropy(hidden, targets, one, vocab_size=VOCAB, max_logits=40) for one in (head, head.__call__)
+    ]
+    torch.testing.assert_close(*losses, rtol=1e-12, atol=0)
+    for got, wanted in zip(*(torch.autograd.grad(loss * 0.3, of) for loss in losses), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+def test_a_matrix_under_autocast_is_multiplied_as_a_module_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(1, 10, WIDTH, generator=generator, requires_grad=True)
+    projection = torch.nn.Linear(WIDTH, VOCAB, bias=False)
+    targets = Targets(rows=torch.arange(9), labels=torch.arange(9) % VOCAB)
+    of = (hidden, projection.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = [
+            summed_cross_entropy(hidden, targets, head, vocab_size=VOCAB)
+            for head in (LinearHead(projection.weight), projection)
+        ]
+    torch.testing.assert_close(*losses)
+    assert losses[0].dtype == torch.float32
+    for got, wanted in zip(*(torch.autograd.grad(loss, of) for loss in losses), strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, wanted, rtol=2e-2, atol=2e-3)
 
 
 def test_half_precision_is_summed_in_float32() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from ar_core.training import summed_soft_cross_entropy
+from ar_core.training import LinearHead, summed_soft_cross_entropy
 
 VOCAB = 11
 
@@ -44,6 +44,22 @@ def test_value_and_gradient_of_the_formula_in_any_chunks(case, temperature, max_
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
     assert not got[0].flatten(0, 1)[1].any(), "a place that only teaches gets no gradient"
+    assert not found[1].requires_grad
+
+
+@pytest.mark.parametrize("settings", [{}, {"scale": 0.3}, {"scale": 2.0, "cap": 3.0}], ids=str)
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_a_head_that_is_a_matrix_gives_the_loss_of_one_that_is_called(case, settings, temperature) -> None:
+    hidden, head, *rest = case
+    matrix = LinearHead(head.weight, **settings)
+    found, wanted = (
+        summed_soft_cross_entropy(hidden, *rest, one, vocab_size=VOCAB, temperature=temperature, max_logits=50)
+        for one in (matrix, matrix.__call__)
+    )
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    of = [hidden, head.weight]
+    for got, expected in zip(torch.autograd.grad(found[0], of), torch.autograd.grad(wanted[0], of), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     assert not found[1].requires_grad
 
 

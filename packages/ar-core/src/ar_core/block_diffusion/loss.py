@@ -1,8 +1,8 @@
 """Cross-entropy of block diffusion on its targets alone.
 
 Only hidden tokens are targets, so only the rows that predict them go through the output head: with a
-vocabulary of 150k the head is a large part of a step. Their logits are made chunk by chunk and made again in
-the backward pass, so that no [targets, V] tensor is held.
+vocabulary of 150k the head is a large part of a step. Their logits are made chunk by chunk, so that no [targets, V]
+tensor is held.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from ar_kernels import selected_cross_entropy
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ar_core.block_diffusion.layout import CLEAN, BlockDiffusionLayout
+from ar_core.training.linear_head import LinearHead
 
 __all__ = ["Targets", "next_token_targets", "select_targets", "summed_cross_entropy"]
 
@@ -103,14 +105,25 @@ def summed_cross_entropy(
     Args:
         hidden: [batch, T, C], any float dtype.
         targets: rows, labels and weights.
-        head: maps [n, C] to logits [n, V].
+        head: maps [n, C] to logits [n, V]; a :class:`ar_core.training.LinearHead` runs once, chunk by chunk, and its
+            gradients are made with the loss.
         vocab_size: V.
-        max_logits: most logits held at once (2**26 are 256 MB in float32). More targets than fit are taken in
-            chunks whose logits are recomputed in the backward pass, at the price of one more head forward.
+        max_logits: most logits held at once (2**26 are 256 MB in float32). If the head is no matrix, more targets than fit
+            are taken in chunks whose logits are recomputed in the backward pass, at the price of one more head forward.
 
     Returns:
         Scalar, float32 (float64 for float64 logits). Zero, and still part of the graph, without targets.
     """
+    if isinstance(head, LinearHead):
+        return selected_cross_entropy(
+            *head.operands(hidden.flatten(0, 1)),
+            targets.rows,
+            targets.labels,
+            targets.weights,
+            scale=head.scale,
+            cap=head.cap,
+            max_logits=max_logits,
+        )
     # Gathered once: a gather per chunk would make a gradient of the full hidden states per chunk.
     predicting = hidden.flatten(0, 1)[targets.rows]
 

@@ -1,6 +1,7 @@
 """A Hugging Face causal LM as decoders and objectives see it."""
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from ar_core.hf.layer_cache import LayerCache
 from ar_core.hf.mask import everything
 from ar_core.hf.supported import check_supported
 from ar_core.masks import Mask
+from ar_core.training.linear_head import LinearHead
 
 __all__ = ["HFBackbone"]
 
@@ -116,6 +118,24 @@ class HFBackbone:
         if self._cap is not None:
             logits = torch.tanh(logits / self._cap) * self._cap
         return logits
+
+    @property
+    def loss_head(self) -> Callable[[Tensor], Tensor]:
+        """What losses give hidden states to: a :class:`ar_core.training.LinearHead` where the head is a plain matrix, so
+        that no adapter, bias, hook or quantised weight is passed over; else :meth:`head`.
+        """
+        projection: Any = self.projection
+        plain = (
+            type(projection) is nn.Linear
+            and projection.bias is None
+            and type(projection.weight) is nn.Parameter
+            and not projection._forward_hooks
+            and not projection._forward_pre_hooks
+        )
+        if not plain:
+            return self.head
+        scale = (1.0 if self._factor is None else self._factor) / (1.0 if self._divisor is None else self._divisor)
+        return LinearHead(projection.weight, scale, self._cap)
 
     def new_cache(self, batch: int, capacity: int) -> WindowedKVCache:
         """An empty windowed cache of the model's layers, key/value heads, dtype and device."""

@@ -3,6 +3,7 @@
 from .chunks import finished_chunks
 from .config import TrainConfig
 from .job import Job, Source, TrainResult
+from .linear_head import LinearHead
 from .loop import train
 from .mean_loss import mean_loss
 from .objective import Objective, Player, Prepared
@@ -15,6 +16,7 @@ from .step import TrainStep
 __all__ = [
     "Chunk",
     "Job",
+    "LinearHead",
     "Objective",
     "Player",
     "Prepared",

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 
 import torch
+from ar_kernels import selected_soft_cross_entropy
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from .linear_head import LinearHead
 
 __all__ = ["summed_soft_cross_entropy"]
 
@@ -27,11 +30,11 @@ def summed_soft_cross_entropy(
         student: int64 [M], rows of the flattened hidden states that learn.
         teacher: int64 [M], the row that each of them is to predict like.
         weights: [M], factor of each pair.
-        head: maps [n, C] to logits [n, V].
+        head: maps [n, C] to logits [n, V]; a :class:`LinearHead` runs once, and its gradients are made with the loss.
         vocab_size: V.
         temperature: tau, > 0.
         max_logits: most logits of students and teachers together held at once. More pairs than fit are taken in chunks
-            whose logits are recomputed in the backward pass.
+            whose logits are recomputed in the backward pass, if the head is no matrix.
 
     Returns:
         Two scalars in float32 or better: the sum of the cross-entropies, zero and still part of the graph without pairs;
@@ -39,6 +42,16 @@ def summed_soft_cross_entropy(
         gradient.
     """
     flat = hidden.flatten(0, 1)
+    if isinstance(head, LinearHead):
+        return selected_soft_cross_entropy(
+            *head.operands(flat),
+            student,
+            teacher,
+            weights,
+            scale=head.scale / temperature,
+            cap=None if head.cap is None else head.cap / temperature,
+            max_logits=max(1, max_logits // 2),
+        )
     # Gathered once: a gather per chunk would make a gradient of the full hidden states per chunk.
     learning, taught = flat[student], flat.detach()[teacher]
 

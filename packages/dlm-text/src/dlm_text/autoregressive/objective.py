@@ -89,6 +89,6 @@ class AutoregressiveObjective:
         hidden = backbone.hidden(tensors["ids"], positions=tensors["position"], mask=mask)
         targets = Targets(rows=tensors["rows"], labels=tensors["labels"])
         loss = summed_cross_entropy(
-            hidden, targets, backbone.head, vocab_size=backbone.vocab_size, max_logits=self.config.max_logits
+            hidden, targets, backbone.loss_head, vocab_size=backbone.vocab_size, max_logits=self.config.max_logits
         )
         return {TERM: loss}

@@ -171,7 +171,7 @@ class EfficientDLMObjective:
             term: summed_cross_entropy(
                 hidden,
                 Targets(tensors[f"{term}.rows"], tensors[f"{term}.labels"], tensors.get(f"{term}.weights")),
-                backbone.head,
+                backbone.loss_head,
                 vocab_size=backbone.vocab_size,
                 max_logits=config.max_logits,
             )

@@ -143,7 +143,7 @@ class FastDLLMv2Objective:
         loss = summed_cross_entropy(
             hidden,
             Targets(rows=tensors["rows"], labels=tensors["labels"]),
-            backbone.head,
+            backbone.loss_head,
             vocab_size=backbone.vocab_size,
             max_logits=self.config.max_logits,
         )

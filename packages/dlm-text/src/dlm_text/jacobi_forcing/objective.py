@@ -148,10 +148,10 @@ class JacobiForcingObjective:
             tensors["student"],
             tensors["teacher"],
             tensors["factors"],
-            backbone.head,
+            backbone.loss_head,
             temperature=self.config.temperature,
             **size,
         )
         targets = Targets(rows=tensors["rows"], labels=tensors["labels"])
-        autoregressive = summed_cross_entropy(hidden, targets, backbone.head, **size)
+        autoregressive = summed_cross_entropy(hidden, targets, backbone.loss_head, **size)
         return {CONSISTENCY: consistency, AUTOREGRESSIVE: autoregressive, DIVERGENCE: divergence}
