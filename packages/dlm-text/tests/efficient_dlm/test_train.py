@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ar_core.block_diffusion import loss
 from ar_core.config import from_dict, load_yaml, to_dict
 from ar_core.data import TextDataConfig, build_source, find_task
 from ar_core.decoding import StopRule, uncached_pass
@@ -193,15 +194,15 @@ def test_held_out_losses_cover_the_same_tokens_in_every_pattern(tmp_path: Path, 
     source = build_source(run.data, tokenizer, seed=0, pad_id=99, block_size=8)
     samples = [next(source.open(0))]
     seen = []
-    original = torch.nn.functional.cross_entropy
+    original = loss.selected_cross_entropy
     config = EfficientDLMConfig(**{"diffusion_block_size": 8, "mask_token": "<mask>", **method})
 
-    def spy(logits, labels, **options):
+    def spy(hidden, weight, rows, labels, *rest, **options):
         seen.append(len(labels))
-        return original(logits, labels, **options)
+        return original(hidden, weight, rows, labels, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ar_core.block_diffusion.loss.F.cross_entropy", spy)
+        patched.setattr(loss, "selected_cross_entropy", spy)
         losses = held_out_losses(loaded.model.eval(), samples, config, 99, EvaluationConfig(rates=(1.0,)))
     assert set(losses) == {"masked_ce_100", "causal_ce"}
     assert seen[0] == seen[1] > 0
