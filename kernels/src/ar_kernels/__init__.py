@@ -1,5 +1,6 @@
 """Triton kernels for parallel decoding of autoregressive models, each beside its torch reference."""
 
+from ar_kernels.block_attention import block_attention, block_diffusion_attention
 from ar_kernels.confidence import Confidence, confidence, confidence_from_hidden
 from ar_kernels.selected_cross_entropy import (
     selected_cross_entropy,
@@ -10,6 +11,8 @@ from ar_kernels.selected_cross_entropy import (
 __all__ = [
     "Confidence",
     "__version__",
+    "block_attention",
+    "block_diffusion_attention",
     "confidence",
     "confidence_from_hidden",
     "selected_cross_entropy",

@@ -1,0 +1,121 @@
+"""A block of queries against a windowed, ragged KV cache."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ar_kernels.block_attention.reference import cached_mask
+
+__all__ = ["block_attention"]
+
+MOST_QUERIES = 256
+
+
+def block_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    start: Tensor,
+    visible: Tensor,
+    tile: Tensor | None = None,
+    *,
+    scale: float | None = None,
+    implementation: Literal["auto", "torch", "triton"] = "auto",
+) -> Tensor:
+    """Attention of a window of Q queries over the slots of a cache, of which the window's own are some.
+
+    Row b sees the slots below `visible[b]`; of those of its window, `start[b]` to `start[b] + Q`, a query sees what its line
+    of the tile shows. With no tile the window is bidirectional: a block that is denoised. A tile is causal, or a tree of
+    candidates with their ancestors. For inference: no gradients.
+
+    The Triton kernel puts the query heads that share a key head, and all queries of the window, into the rows of one
+    product, and splits the slots over programs where rows are few.
+
+    Args:
+        q: [B, H, Q, D], Q at most 256.
+        k: [B, Hkv, K, D], slots of a cache; H is a multiple of Hkv. Slots that no row sees may hold anything finite.
+        v: [B, Hkv, K, D].
+        start: int64 [B].
+        visible: int64 [B], at most K.
+        tile: bool [B or 1, Q, Q], True where the query may see the key; None: all.
+        scale: of the scores; None: 1 / sqrt(D).
+        implementation: `auto` takes Triton on CUDA; elsewhere torch, which computes no more slots than a row sees.
+
+    Returns:
+        [B, H, Q, D], dtype of q; 0 for a query that sees nothing.
+
+    Raises:
+        ValueError: shapes do not fit, there are too many queries, or gradients are wanted.
+    """
+    _check(q, k, v, start, visible, tile)
+    if implementation not in ("auto", "torch", "triton"):
+        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
+    triton = implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64)
+    return torch.ops.ar_kernels.block_attention(
+        q.detach(), k.detach(), v.detach(), start, visible, tile, scale or q.shape[-1] ** -0.5, triton
+    )
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None) -> None:
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
+        raise ValueError(
+            f"queries are {tuple(q.shape)}, keys {tuple(k.shape)} and values {tuple(v.shape)}: give [B, H, Q, D] and twice "
+            "[B, Hkv, K, D]"
+        )
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"{q.shape[1]} query heads do not share {k.shape[1]} key heads evenly: give a multiple")
+    if q.shape[2] > MOST_QUERIES:
+        raise ValueError(f"a window of {q.shape[2]} queries is longer than {MOST_QUERIES}: use attention for prefill")
+    for name, ids in (("start", start), ("visible", visible)):
+        if ids.shape != q.shape[:1] or ids.dtype != torch.int64:
+            raise ValueError(f"{name} is {ids.dtype} {tuple(ids.shape)}: give int64 [{q.shape[0]}]")
+    if tile is not None and (
+        tile.dtype != torch.bool or tile.shape[1:] != (q.shape[2],) * 2 or tile.shape[0] not in (1, q.shape[0])
+    ):
+        raise ValueError(
+            f"the tile is {tile.dtype} {tuple(tile.shape)}: give bool [{q.shape[0]} or 1, {q.shape[2]}, {q.shape[2]}]"
+        )
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        raise ValueError("block_attention reads a cache and has no gradients: run it under torch.no_grad")
+
+
+@torch.library.custom_op("ar_kernels::block_attention", mutates_args=())
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float, triton: bool
+) -> Tensor:
+    if triton:
+        from ar_kernels.block_attention.cached_triton import launch
+
+        return launch(q, k, v, start, visible, tile, scale)
+    return _row_by_row(q, k, v, start, visible, tile, scale)
+
+
+@_forward.register_fake
+def _(q, k, v, start, visible, tile, scale, triton):  # type: ignore[no-untyped-def]
+    return torch.empty_like(q, memory_format=torch.contiguous_format)
+
+
+def _row_by_row(
+    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float
+) -> Tensor:
+    """Rows that stand at the same slots go together; what a row does not see is not computed."""
+    output = torch.empty_like(q, memory_format=torch.contiguous_format)
+    places = list(zip(start.tolist(), visible.tolist(), strict=True))
+    groups = {place: [row for row, other in enumerate(places) if other == place] for place in dict.fromkeys(places)}
+    for (_, seen), rows in groups.items():
+        if not seen:
+            output[rows] = 0
+            continue
+        whole = len(groups) == 1
+        own = (x if whole else x[rows] for x in (q, k[:, :, :seen], v[:, :, :seen]))
+        allowed = None
+        if tile is not None:
+            shown = tile if len(tile) == 1 else tile[rows]
+            allowed = cached_mask(start[rows], visible[rows], q.shape[2], seen, shown)
+        found = scaled_dot_product_attention(*own, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        if whole:
+            return found.contiguous()
+        output[rows] = found
+    return output

@@ -1,0 +1,139 @@
+"""`block_attention` as a Triton kernel that is split over the slots, and the join of the parts.
+
+Each program has the rows of one row of the batch and one key head: all queries of all query heads that share it. It goes
+through its part of the slots with online softmax and leaves a normalised output and the logarithm of its normaliser; parts
+are joined by these in torch, which is exact.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = ["launch"]
+
+SLOTS = 32
+"""Slots of a tile."""
+PROGRAMS = 256
+"""About as many as there should be."""
+
+
+@triton.jit
+def _kernel(
+    q,
+    k,
+    v,
+    start,
+    visible,
+    tile,
+    output,
+    normaliser,
+    q_batch,
+    q_head,
+    q_query,
+    k_batch,
+    k_head,
+    k_slot,
+    v_batch,
+    v_head,
+    v_slot,
+    tile_batch,
+    key_heads,
+    group,
+    queries,
+    width,
+    part_size,
+    scale,
+    TILED: tl.constexpr,
+    ROWS: tl.constexpr,
+    SLOTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    pair = tl.program_id(1)
+    batch = (pair // key_heads).to(tl.int64)
+    key_head = pair % key_heads
+    part = tl.program_id(2)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row < group * queries
+    query = row % queries
+    head = key_head * group + row // queries
+    column = tl.arange(0, WIDTH)
+    inside = column < width
+    at = q + batch * q_batch + head[:, None] * q_head + query[:, None] * q_query + column[None, :]
+    own = tl.load(at, mask=real[:, None] & inside[None, :], other=0.0)
+    first = tl.load(start + batch)
+    stop = tl.minimum((part + 1) * part_size, tl.load(visible + batch))
+    best = tl.full([ROWS], -float("inf"), tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    added = tl.zeros([ROWS, WIDTH], tl.float32)
+    for begin in range(part * part_size, stop, SLOTS):
+        slot = begin + tl.arange(0, SLOTS)
+        seen = slot < stop
+        keys = tl.load(
+            k + batch * k_batch + key_head * k_head + slot[None, :] * k_slot + column[:, None],
+            mask=seen[None, :] & inside[:, None],
+            other=0.0,
+        )
+        scores = tl.dot(own, keys, input_precision="ieee") * scale
+        allowed = seen[None, :] & real[:, None]
+        if TILED:
+            place = slot - first
+            window = (place >= 0) & (place < queries)
+            shown = tl.load(
+                tile + batch * tile_batch + query[:, None] * queries + place[None, :],
+                mask=real[:, None] & window[None, :],
+                other=1,
+            )
+            allowed = allowed & (shown != 0)
+        scores = tl.where(allowed, scores, -float("inf"))
+        above = tl.maximum(best, tl.max(scores, axis=1))
+        # Rows that have seen nothing yet have no maximum to subtract.
+        shift = tl.where(above == -float("inf"), 0.0, above)
+        p = tl.exp(scores - shift[:, None])
+        kept = tl.exp(best - shift)
+        total = total * kept + tl.sum(p, axis=1)
+        values = tl.load(
+            v + batch * v_batch + key_head * v_head + slot[:, None] * v_slot + column[None, :],
+            mask=seen[:, None] & inside[None, :],
+            other=0.0,
+        )
+        added = added * kept[:, None] + tl.dot(p.to(values.dtype), values, input_precision="ieee")
+        best = above
+    blind = total == 0
+    found = tl.where(blind[:, None], 0.0, added / tl.where(blind, 1.0, total)[:, None])
+    log_total = tl.where(blind, -float("inf"), best + tl.log(tl.where(blind, 1.0, total)))
+    pairs = tl.num_programs(1)
+    place = ((part * pairs + pair) * group * queries).to(tl.int64) + row
+    tl.store(output + place[:, None] * width + column[None, :], found, mask=real[:, None] & inside[None, :])
+    tl.store(normaliser + place, log_total, mask=real)
+
+
+def launch(
+    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float
+) -> Tensor:
+    """See `cached.block_attention`."""
+    q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
+    batch, heads, queries, width = q.shape
+    key_heads, slots = k.shape[1], k.shape[2]
+    group = heads // key_heads
+    rows = max(16, min(64, triton.next_power_of_2(group * queries)))
+    blocks, pairs = triton.cdiv(group * queries, rows), batch * key_heads
+    parts = max(1, min(triton.cdiv(slots, 4 * SLOTS), PROGRAMS // max(1, blocks * pairs)))
+    part_size = triton.cdiv(max(1, triton.cdiv(slots, SLOTS)), parts) * SLOTS
+    parts = max(1, triton.cdiv(slots, part_size))
+    output = torch.empty(parts, batch, heads, queries, width, dtype=torch.float32, device=q.device)
+    normaliser = torch.empty(parts, batch, heads, queries, dtype=torch.float32, device=q.device)
+    if not output.numel():
+        return q.new_zeros(q.shape)
+    shown = start if tile is None else tile.contiguous().view(torch.uint8)
+    _kernel[(blocks, pairs, parts)](
+        q, k, v, start, visible, shown, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
+        0 if tile is None or len(tile) == 1 else queries * queries, key_heads, group, queries, width, part_size, scale,
+        TILED=tile is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=max(16, triton.next_power_of_2(width)),
+    )  # fmt: skip
+    if parts == 1:
+        return output[0].to(q.dtype)
+    # The largest normaliser is taken out; where no part saw anything, all outputs are 0 already.
+    share = (normaliser - normaliser.amax(0).nan_to_num(neginf=0.0)).exp()
+    share = share / share.sum(0).clamp_min(torch.finfo(torch.float32).tiny)
+    return (output * share[..., None]).sum(0).to(q.dtype)

@@ -1,0 +1,80 @@
+"""The Triton kernels of block attention: on a GPU, or under the interpreter as `test_triton.py` runs them."""
+
+import pytest
+import torch
+from ar_kernels import block_attention, block_diffusion_attention
+from ar_kernels.block_attention import cached_triton
+from ar_kernels.block_attention.training_triton import TILE
+from attention_cases import CACHED, RULES, TILES, TRAINING, cached_case, compare_cached, compare_training, training_ids
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NAMES = {"ids": lambda size: "x".join(map(str, size))}
+
+
+@pytest.mark.parametrize("size", CACHED, **NAMES)
+def test_a_window_over_a_cache_equals_the_reference(size):
+    for tile in TILES:
+        compare_cached(size, tile, torch.float32, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("size", TRAINING, **NAMES)
+def test_the_training_form_and_its_gradients_equal_the_reference(size):
+    compare_training(size, RULES[sum(size) % len(RULES)], torch.float32, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids="-".join)
+def test_every_rule_over_several_tiles_and_views(rule):
+    compare_training((70, 8, 2, 2, 2, 1, 8, 2), rule, torch.float32, "triton", DEVICE)
+
+
+def test_the_number_of_parts_changes_nothing_but_rounding(monkeypatch):
+    given = cached_case((2, 4, 2, 5, 600, 16), "tree", torch.float32, DEVICE)
+    found = []
+    for programs in (1, 8, 256):
+        monkeypatch.setattr(cached_triton, "PROGRAMS", programs)
+        found.append(block_attention(*given, implementation="triton"))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=1e-5, rtol=1e-5)
+
+
+def test_blind_queries_give_zero_and_so_do_rows_without_slots():
+    q, k, v, *_ = cached_case((2, 2, 1, 3, 300, 4), "none", torch.float32, DEVICE)
+    blind = torch.zeros(1, 3, 3, dtype=torch.bool, device=DEVICE)
+    places = torch.tensor([0, 0], device=DEVICE), torch.tensor([3, 0], device=DEVICE)
+    assert not block_attention(q, k, v, *places, blind, implementation="triton").any()
+
+
+def test_runs_are_equal_bit_by_bit():
+    ids = training_ids(70, 8, 1, 1, DEVICE)
+    x = torch.randn(1, 2, 140, 8, generator=torch.Generator().manual_seed(0)).to(DEVICE).requires_grad_()
+    runs = []
+    for _ in range(2):
+        output = block_diffusion_attention(x, x, x, ids["stream"], ids["block"], implementation="triton")
+        runs.append((output, *torch.autograd.grad(output.square().sum(), x)))
+    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
+
+
+def test_tiles_that_are_hidden_whole_are_not_computed():
+    """Where a product were made, values that are not numbers would spread, though their weight is 0."""
+    length = 4 * TILE
+    ids = training_ids(length, 8, 1, 1, DEVICE)
+    q, k, v = torch.randn(3, 1, 1, 2 * length, 8, generator=torch.Generator().manual_seed(0)).to(DEVICE).unbind(0)
+    v[:, :, TILE : 2 * TILE] = float("nan")
+    found = block_diffusion_attention(q, k, v, ids["stream"], ids["block"], implementation="triton")
+    blind = torch.isfinite(found).all(-1)[0, 0].view(-1, TILE).all(-1).tolist()
+    # Only the second noised tile sees itself; no clean query sees a noised key.
+    assert blind == [True, False, True, True, True, True, True, True]
+    v = torch.where(torch.isnan(v), 0, v)
+    v[:, :, length + 2 * TILE :] = float("nan")
+    found = block_diffusion_attention(q, k, v, ids["stream"], ids["block"], implementation="triton")
+    seen = torch.isfinite(found).all(-1)[0, 0].view(-1, TILE).all(-1).tolist()
+    # The last two clean tiles: seen by themselves, and by noised queries behind their first blocks.
+    assert seen == [True, True, False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=lambda dtype: str(dtype)[6:])
+def test_narrow_dtypes(dtype):
+    if dtype == torch.bfloat16 and DEVICE == "cpu":
+        pytest.skip("Triton's interpreter multiplies the bits of bfloat16 as integers")
+    compare_cached((2, 4, 2, 8, 100, 16), "tree", dtype, "triton", DEVICE)
+    compare_training((40, 8, 1, 1, 2, 1, 16, 2), RULES[0], dtype, "triton", DEVICE)
