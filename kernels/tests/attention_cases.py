@@ -15,7 +15,7 @@ CACHED = [
     (1, 4, 4, 40, 99, 13), (1, 2, 2, 63, 64, 16), (1, 2, 1, 64, 300, 8), (1, 1, 1, 65, 131, 24), (2, 1, 1, 70, 70, 4),
     (1, 2, 2, 100, 123, 15), (1, 1, 1, 127, 200, 6), (1, 2, 1, 128, 129, 5), (1, 1, 1, 200, 211, 3), (1, 1, 1, 256, 300, 2),
 ]  # fmt: skip
-TILES = ("none", "causal", "tree")
+TILES = ("none", "causal", "tree", "all slots")
 TRAINING = [
     # L, block size, views, B, H, Hkv, D, documents
     (1, 1, 1, 1, 1, 1, 1, 1), (2, 1, 1, 1, 2, 1, 3, 1), (3, 2, 1, 2, 1, 1, 8, 1), (5, 5, 1, 1, 2, 2, 5, 2),
@@ -45,7 +45,10 @@ def cached_case(size: tuple[int, ...], tile: str, dtype: torch.dtype, device: st
         "none": None,
         "causal": torch.ones(1, queries, queries).tril().bool(),
         "tree": torch.rand(batch, queries, queries, generator=generator) < 0.5,
+        "all slots": torch.rand(batch, queries, slots, generator=generator) < 0.5,
     }[tile]
+    if tile == "all slots":
+        start = torch.zeros_like(start)
     on = [x.to(device, dtype) for x in (q, k, v)]
     return (*on, start.to(device), visible.to(device), None if shown is None else shown.to(device))
 

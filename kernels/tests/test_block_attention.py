@@ -81,7 +81,7 @@ def test_what_cannot_be_computed_is_named():
         ({"q": torch.zeros(2, 4, 257, 4)}, "a window of 257 queries is longer than 256"),
         ({"start": start.int()}, r"start is torch.int32 \(2,\): give int64 \[2\]"),
         ({"visible": visible[:1]}, "visible is torch.int64"),
-        ({"tile": torch.ones(2, 3, 2, dtype=torch.bool)}, r"give bool \[2 or 1, 3, 3\]"),
+        ({"tile": torch.ones(2, 2, 3, dtype=torch.bool)}, r"give bool \[2 or 1, 3, W\]"),
         ({"implementation": "fast"}, "give auto, torch or triton"),
         ({"q": q.clone().requires_grad_()}, "has no gradients"),
     ):

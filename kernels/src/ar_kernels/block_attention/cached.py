@@ -26,9 +26,9 @@ def block_attention(
 ) -> Tensor:
     """Attention of a window of Q queries over the slots of a cache, of which the window's own are some.
 
-    Row b sees the slots below `visible[b]`; of those of its window, `start[b]` to `start[b] + Q`, a query sees what its line
-    of the tile shows. With no tile the window is bidirectional: a block that is denoised. A tile is causal, or a tree of
-    candidates with their ancestors. For inference: no gradients.
+    Row b sees the slots below `visible[b]`; of those of its window, `start[b]` to `start[b] + W`, a query sees what its line
+    of the tile shows. With no tile the window is bidirectional: a block that is denoised. A tile is causal, a tree of
+    candidates with their ancestors (W = Q), or any mask over all slots (W = K). For inference: no gradients.
 
     The Triton kernel puts the query heads that share a key head, and all queries of the window, into the rows of one
     product, and splits the slots over programs where rows are few.
@@ -39,7 +39,7 @@ def block_attention(
         v: [B, Hkv, K, D].
         start: int64 [B].
         visible: int64 [B], at most K.
-        tile: bool [B or 1, Q, Q], True where the query may see the key; None: all.
+        tile: bool [B or 1, Q, W], True where the query may see the key; None: all.
         scale: of the scores; None: 1 / sqrt(D).
         implementation: `auto` takes Triton on CUDA; elsewhere torch, which computes no more slots than a row sees.
 
@@ -72,10 +72,13 @@ def _check(q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile
         if ids.shape != q.shape[:1] or ids.dtype != torch.int64:
             raise ValueError(f"{name} is {ids.dtype} {tuple(ids.shape)}: give int64 [{q.shape[0]}]")
     if tile is not None and (
-        tile.dtype != torch.bool or tile.shape[1:] != (q.shape[2],) * 2 or tile.shape[0] not in (1, q.shape[0])
+        tile.dtype != torch.bool
+        or tile.ndim != 3
+        or tile.shape[1] != q.shape[2]
+        or tile.shape[0] not in (1, q.shape[0])
     ):
         raise ValueError(
-            f"the tile is {tile.dtype} {tuple(tile.shape)}: give bool [{q.shape[0]} or 1, {q.shape[2]}, {q.shape[2]}]"
+            f"the tile is {tile.dtype} {tuple(tile.shape)}: give bool [{q.shape[0]} or 1, {q.shape[2]}, W]"
         )
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         raise ValueError("block_attention reads a cache and has no gradients: run it under torch.no_grad")

@@ -38,6 +38,7 @@ def _kernel(
     v_head,
     v_slot,
     tile_batch,
+    tile_width,
     key_heads,
     group,
     queries,
@@ -78,9 +79,9 @@ def _kernel(
         allowed = seen[None, :] & real[:, None]
         if TILED:
             place = slot - first
-            window = (place >= 0) & (place < queries)
+            window = (place >= 0) & (place < tile_width)
             shown = tl.load(
-                tile + batch * tile_batch + query[:, None] * queries + place[None, :],
+                tile + batch * tile_batch + query[:, None] * tile_width + place[None, :],
                 mask=real[:, None] & window[None, :],
                 other=1,
             )
@@ -125,10 +126,11 @@ def launch(
     normaliser = torch.empty(parts, batch, heads, queries, dtype=torch.float32, device=q.device)
     if not output.numel():
         return q.new_zeros(q.shape)
-    shown = start if tile is None else tile.contiguous().view(torch.uint8)
+    tile = None if tile is None else tile.contiguous()
+    shown = start if tile is None else tile.view(torch.uint8)
     _kernel[(blocks, pairs, parts)](
         q, k, v, start, visible, shown, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
-        0 if tile is None or len(tile) == 1 else queries * queries, key_heads, group, queries, width, part_size, scale,
+        0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, part_size, scale,
         TILED=tile is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=max(16, triton.next_power_of_2(width)),
     )  # fmt: skip
     if parts == 1:

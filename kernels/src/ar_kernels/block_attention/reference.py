@@ -37,15 +37,16 @@ def cached_mask(start: Tensor, visible: Tensor, queries: int, keys: int, tile: T
         visible: int64 [B], slots that each row sees.
         queries: Q.
         keys: K.
-        tile: bool [B or 1, Q, Q], who sees whom in the window; None: everybody.
+        tile: bool [B or 1, Q, W], what each query sees of the window, W slots; None: all.
     """
     slots = torch.arange(keys, device=start.device)
     seen = (slots < visible[:, None])[:, None, None].expand(-1, 1, queries, -1)
     if tile is None:
         return seen
     place = slots - start[:, None]
-    inside = (place >= 0) & (place < queries)
-    places = place.clamp(0, queries - 1)[:, None].expand(-1, queries, -1)
+    width = tile.shape[2]
+    inside = (place >= 0) & (place < width)
+    places = place.clamp(0, width - 1)[:, None].expand(-1, queries, -1)
     shown = tile.expand(len(start), -1, -1).gather(2, places)
     return seen & (shown | ~inside[:, None])[:, None]
 
