@@ -61,9 +61,13 @@ def test_auto_on_other_devices():
 
 
 @pytest.mark.parametrize("name", ["triton", "flash_attn", "xformers"])
-def test_absent_backends_say_so(name):
+def test_absent_backends_say_so_and_what_is_there(name, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     mask = training(10)
-    with pytest.raises(BackendError, match=rf"'{name}' cannot be used: .* yet.*; choose sdpa, segments, flex"):
+    with pytest.raises(
+        BackendError,
+        match=rf"'{name}' cannot be used here: .* is not installed .*; choose sdpa, segments, flex, flex_uncompiled or auto",
+    ):
         attend(*inputs(mask), mask, backend=name)
 
 
@@ -90,7 +94,7 @@ def test_flex_refuses_float64():
 
 
 def test_every_backend_explains_its_availability():
-    for backend in BACKENDS.values():
+    for name, backend in BACKENDS.items():
         present, reason = backend.available()
-        assert present
+        assert present or name in ("triton", "flash_attn", "xformers")
         assert reason

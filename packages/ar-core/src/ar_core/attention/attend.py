@@ -26,8 +26,9 @@ def attend(
         v: values [B, Hkv, K, D].
         mask: who may attend to whom; None: everything visible.
         scale: factor on q k^T; None: 1 / sqrt(D).
-        backend: ``"auto"``, ``"sdpa"``, ``"segments"``, ``"flex"`` or ``"flex_uncompiled"``. They agree up to
-            rounding; :func:`ar_core.attention.choose` says which one ``"auto"`` takes, and why.
+        backend: ``"auto"``, or a name in :data:`ar_core.attention.BACKENDS`: ``"sdpa"``, ``"segments"``, ``"flex"``,
+            ``"flex_uncompiled"``, ``"triton"``, ``"flash_attn"``, ``"xformers"``. They agree up to rounding;
+            :func:`ar_core.attention.choose` says which one ``"auto"`` takes, and why.
 
     Returns:
         [B, H, Q, D], dtype of q; 0 for a query that sees no key.

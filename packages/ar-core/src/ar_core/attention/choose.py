@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from ar_core.attention import flex, sdpa, segments
+from ar_core.attention import flash_attn, flex, sdpa, segments, triton, xformers
 from ar_core.attention.backend import Backend
 from ar_core.errors import BackendError
 from ar_core.masks import Mask
@@ -25,12 +25,9 @@ BACKENDS: dict[str, Backend] = {
         Backend,
         SimpleNamespace(available=flex.available, refuses=flex.refuses_uncompiled, compute=flex.compute_uncompiled),
     ),
-}
-
-_ABSENT = {
-    "triton": "ar-kernels has no attention kernel yet",
-    "flash_attn": "ar-core does not drive flash-attn yet, which can express full, causal and windowed masks only",
-    "xformers": "ar-core does not drive xformers yet",
+    "triton": _backend(triton),
+    "flash_attn": _backend(flash_attn),
+    "xformers": _backend(xformers),
 }
 
 _FEW_QUERIES = 256
@@ -61,21 +58,18 @@ def choose(q: Tensor, k: Tensor, mask: Mask | None, backend: str = "auto") -> Ch
     """
     if backend == "auto":
         return _automatic(q, k, mask)
-    if backend in _ABSENT:
-        raise BackendError(
-            f"The attention backend {backend!r} cannot be used: {_ABSENT[backend]}; choose {_names()} instead."
-        )
     if backend not in BACKENDS:
         raise BackendError(f"There is no attention backend {backend!r}; choose {_names()}.")
     present, why = BACKENDS[backend].available()
-    refusal = BACKENDS[backend].refuses(q, k, mask) if present else why
-    if refusal is not None:
+    if not present:
+        raise BackendError(f"The attention backend {backend!r} cannot be used here: {why}; choose {_names()}.")
+    if (refusal := BACKENDS[backend].refuses(q, k, mask)) is not None:
         raise BackendError(f"The attention backend {backend!r} was asked for and cannot compute this: {refusal}.")
     return Choice(backend, "asked for")
 
 
 def _names() -> str:
-    return f"{', '.join(BACKENDS)} or auto"
+    return f"{', '.join(name for name, backend in BACKENDS.items() if backend.available()[0])} or auto"
 
 
 def _automatic(q: Tensor, k: Tensor, mask: Mask | None) -> Choice:
