@@ -96,7 +96,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(q, k, v, start, visible, tile, scale, triton):  # type: ignore[no-untyped-def]
+def _(q, k, v, start, visible, tile, scale, triton):
     return torch.empty_like(q, memory_format=torch.contiguous_format)
 
 
@@ -112,12 +112,14 @@ def _row_by_row(
             output[rows] = 0
             continue
         whole = len(groups) == 1
-        own = (x if whole else x[rows] for x in (q, k[:, :, :seen], v[:, :, :seen]))
+        own_q, own_k, own_v = (x if whole else x[rows] for x in (q, k[:, :, :seen], v[:, :, :seen]))
         allowed = None
         if tile is not None:
             shown = tile if len(tile) == 1 else tile[rows]
             allowed = cached_mask(start[rows], visible[rows], q.shape[2], seen, shown)
-        found = scaled_dot_product_attention(*own, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        found = scaled_dot_product_attention(
+            own_q, own_k, own_v, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+        )
         if whole:
             return found.contiguous()
         output[rows] = found

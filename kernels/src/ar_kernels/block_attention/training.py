@@ -86,7 +86,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: f
 
 
 @_forward.register_fake
-def _(q, k, v, ids, noisy, scale):  # type: ignore[no-untyped-def]
+def _(q, k, v, ids, noisy, scale):
     return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
@@ -108,17 +108,17 @@ def _gradients(
 
 
 @_gradients.register_fake
-def _(of_output, q, k, v, output, normaliser, ids, noisy, scale):  # type: ignore[no-untyped-def]
+def _(of_output, q, k, v, output, normaliser, ids, noisy, scale):
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
-def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
+def _setup(ctx, inputs, output):
     q, k, v, ids, ctx.noisy, ctx.scale = inputs
     ctx.save_for_backward(q, k, v, *output, ids)
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx, of_output, _):  # type: ignore[no-untyped-def]
+def _backward(ctx, of_output, _):
     q, k, v, output, normaliser, ids = ctx.saved_tensors
     found = torch.ops.ar_kernels.block_diffusion_attention_backward(
         of_output, q, k, v, output, normaliser, ids, ctx.noisy, ctx.scale

@@ -84,7 +84,7 @@ def _in_pieces(logits: Tensor, temperature: float, banned_ids: Sequence[int]) ->
 
 
 @_forward.register_fake
-def _(logits, temperature, banned_ids, triton):  # type: ignore[no-untyped-def]
+def _(logits, temperature, banned_ids, triton):
     wide = torch.promote_types(logits.dtype, torch.float32)
     rows = logits.shape[:1]
     return (
@@ -93,13 +93,13 @@ def _(logits, temperature, banned_ids, triton):  # type: ignore[no-untyped-def]
     )
 
 
-def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
+def _setup(ctx, inputs, output):
     logits, ctx.temperature, ctx.banned_ids, _ = inputs
     ctx.save_for_backward(logits)
     ctx.mark_non_differentiable(output[0])
 
 
-def _backward(ctx, _, *gradients):  # type: ignore[no-untyped-def]
+def _backward(ctx, _, *gradients):
     (logits,) = ctx.saved_tensors
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()

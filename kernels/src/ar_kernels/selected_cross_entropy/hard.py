@@ -109,7 +109,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):  # type: ignore[no-untyped-def]
+def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):
     return (
         weights.new_empty(()),
         hidden.new_empty(rows.shape[0], hidden.shape[1]) if of_hidden else hidden.new_empty(0),
@@ -117,14 +117,14 @@ def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_
     )
 
 
-def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
+def _setup(ctx, inputs, output):
     hidden, _, rows, *_, of_hidden, of_weight = inputs
     ctx.save_for_backward(rows, *output[1:])
     ctx.shape, ctx.dtype, ctx.of = hidden.shape, hidden.dtype, (of_hidden, of_weight)
     ctx.mark_non_differentiable(*output[1:])
 
 
-def _backward(ctx, of_loss, *_):  # type: ignore[no-untyped-def]
+def _backward(ctx, of_loss, *_):
     rows, d_hidden, d_weight = ctx.saved_tensors
     return (*scattered(of_loss, rows, d_hidden, d_weight, ctx.shape, ctx.dtype, ctx.of), *(None,) * 9)
 

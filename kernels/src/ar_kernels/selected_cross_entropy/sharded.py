@@ -58,7 +58,7 @@ def sharded_selected_cross_entropy(
 
 class _Sharded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden, weight, rows, labels, weights, first, group, scale, cap, max_logits) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, hidden, weight, rows, labels, weights, first, group, scale, cap, max_logits) -> Tensor:
         operations = {"max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
 
         def reduce(tensor: Tensor, how: str) -> Tensor:
@@ -87,6 +87,6 @@ class _Sharded(torch.autograd.Function):
         return found.loss
 
     @staticmethod
-    def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:
         rows, d_hidden, d_weight = ctx.saved_tensors
         return (*scattered(of_loss, rows, d_hidden, d_weight, ctx.shape, ctx.dtype, ctx.of), *(None,) * 8)

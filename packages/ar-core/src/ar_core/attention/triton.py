@@ -61,7 +61,7 @@ def _training(mask: Mask | None) -> tuple[str, str, bool] | None:
         return None
     for clean in ("block", "token"):
         for context in ("clean", "noisy"):
-            rule = block_diffusion(clean=clean, context=context)  # type: ignore[arg-type]
+            rule = block_diffusion(clean=clean, context=context)
             if mask.rule == rule:
                 return clean, context, False
             if mask.rule in (rule & document(), document() & rule):

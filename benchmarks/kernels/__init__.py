@@ -1,0 +1,1 @@
+"""Time and memory of the kernels against their references and the best other implementation."""

@@ -1,0 +1,109 @@
+"""Ops on an output head: cross-entropy of selected rows, and confidence."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from ar_kernels import confidence, confidence_from_hidden, selected_cross_entropy
+from ar_kernels.confidence.reference import reference
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .case import Case
+
+__all__ = ["confidence_case", "confidence_from_hidden_case", "cross_entropy_case"]
+
+Head = tuple[int, int]
+"""(C, V)."""
+
+
+def cross_entropy_case(
+    head: Head, count: int, device: str, dtype: torch.dtype, *, max_logits: int | None = None
+) -> Case:
+    """Loss and gradients of some rows: all logits at once, chunks that are made twice, ours.
+
+    Args:
+        head: its sizes.
+        count: N.
+        device: where.
+        dtype: of hidden states and head.
+        max_logits: of a chunk; None: each one's own choice.
+    """
+    width, vocabulary = head
+    hidden, weight = _operands(count, head, device, dtype)
+    index = torch.arange(count, device=device)
+    labels = torch.randint(vocabulary, (count,), generator=torch.Generator().manual_seed(1)).to(device)
+
+    def gradients(loss: Tensor) -> tuple[Tensor, ...]:
+        return (loss.detach(), *torch.autograd.grad(loss, (hidden, weight)))
+
+    def loss_of(part: Tensor, own: Tensor) -> Tensor:
+        return F.cross_entropy((part @ weight.T).float(), own, reduction="sum")
+
+    def twice() -> tuple[Tensor, ...]:
+        size = max(1, (max_logits or 2**24) // vocabulary)
+        parts = zip(hidden.split(size), labels.split(size), strict=True)
+        return gradients(torch.stack([checkpoint(loss_of, *part, use_reentrant=False) for part in parts]).sum())
+
+    element = torch.finfo(dtype).bits // 8
+    return Case(
+        op="selected_cross_entropy",
+        size=f"{count} rows, C={width}, V={vocabulary}, {_name(dtype)}, with gradients",
+        runs={
+            "all logits": lambda: gradients(loss_of(hidden, labels)),
+            "chunks made twice": twice,
+            "ar_kernels": lambda: gradients(
+                selected_cross_entropy(hidden, weight, index, labels, max_logits=max_logits)
+            ),
+        },
+        ours="ar_kernels",
+        most=1e-4 if dtype == torch.float32 else 2e-2,
+        flops=3 * 2 * count * width * vocabulary,
+        bytes=element * (2 * vocabulary * width + 2 * count * width),
+    )
+
+
+def confidence_case(head: Head, count: int, device: str, dtype: torch.dtype) -> Case:
+    """Token, probability, entropy and margin from logits: by torch, by ours."""
+    hidden, weight = (x.detach() for x in _operands(count, head, device, dtype))
+    logits = hidden @ weight.T
+    return Case(
+        op="confidence",
+        size=f"{count} rows, V={head[1]}, {_name(dtype)}",
+        runs={"torch": partial(reference, logits), "ar_kernels": partial(confidence, logits)},
+        ours="ar_kernels",
+        most=1e-3,
+        flops=0,
+        bytes=torch.finfo(dtype).bits // 8 * count * head[1],
+    )
+
+
+def confidence_from_hidden_case(head: Head, count: int, device: str, dtype: torch.dtype) -> Case:
+    """The same from hidden states: all logits and torch, all logits and ours, ours without logits."""
+    width, vocabulary = head
+    hidden, weight = (x.detach() for x in _operands(count, head, device, dtype))
+    return Case(
+        op="confidence_from_hidden",
+        size=f"{count} rows, C={width}, V={vocabulary}, {_name(dtype)}",
+        runs={
+            "all logits, torch": lambda: reference(hidden @ weight.T),
+            "all logits, ar_kernels": lambda: confidence(hidden @ weight.T),
+            "ar_kernels": partial(confidence_from_hidden, hidden, weight),
+        },
+        ours="ar_kernels",
+        most=1e-3,
+        flops=2 * count * width * vocabulary,
+        bytes=torch.finfo(dtype).bits // 8 * (vocabulary * width + count * width),
+    )
+
+
+def _operands(count: int, head: Head, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    width, vocabulary = head
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(count, width, generator=generator).to(device, dtype).requires_grad_()
+    weight = (3 * torch.randn(vocabulary, width, generator=generator) / width**0.5).to(device, dtype).requires_grad_()
+    return hidden, weight
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,92 @@
+"""What is measured together: one command each, so that a lent device is enough for one at a time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+
+from .attention_cases import cached_case, training_case
+from .case import Case
+from .head_cases import confidence_case, confidence_from_hidden_case, cross_entropy_case
+
+__all__ = ["PARTS", "dry"]
+
+Part = Callable[[], Iterator[Case]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Sizes of a model; its weights are random here.
+
+    Attributes:
+        head: (C, V).
+        heads: (H, Hkv, D).
+    """
+
+    head: tuple[int, int]
+    heads: tuple[int, int, int]
+
+
+SMOLLM2 = Model((576, 49152), (9, 3, 64))
+QWENS = (Model((1536, 151936), (12, 2, 128)), Model((3584, 152064), (28, 4, 128)))
+"""1.5B and 7B."""
+
+
+def _cpu_head() -> Iterator[Case]:
+    for rows in (512, 2048):
+        yield cross_entropy_case(SMOLLM2.head, rows, "cpu", torch.float32)
+    for dtype in (torch.float32, torch.bfloat16):
+        for rows in (8, 32, 128):
+            yield confidence_case(SMOLLM2.head, rows, "cpu", dtype)
+            yield confidence_from_hidden_case(SMOLLM2.head, rows, "cpu", dtype)
+
+
+def _cpu_attention() -> Iterator[Case]:
+    for shape in ((1, 8, 512), (1, 32, 1024), (8, 8, 512)):
+        yield cached_case(SMOLLM2.heads, shape, "cpu", torch.float32)
+    for shape in ((1, 512, 8), (1, 1024, 32)):
+        yield training_case(SMOLLM2.heads, shape, "cpu", torch.float32, kernel=False)
+
+
+def _cuda_head() -> Iterator[Case]:
+    for model in QWENS:
+        for rows in (1024, 8192):
+            yield cross_entropy_case(model.head, rows, "cuda", torch.bfloat16)
+        for rows in (8, 32, 256, 2048):
+            yield confidence_case(model.head, rows, "cuda", torch.bfloat16)
+            yield confidence_from_hidden_case(model.head, rows, "cuda", torch.bfloat16)
+
+
+def _cuda_cached() -> Iterator[Case]:
+    for model in QWENS:
+        for shape in ((1, 1, 4096), (1, 32, 4096), (8, 32, 4096), (64, 32, 2048), (1, 256, 16384)):
+            yield cached_case(model.heads, shape, "cuda", torch.bfloat16)
+
+
+def _cuda_training() -> Iterator[Case]:
+    for model in QWENS:
+        for shape in ((1, 2048, 32), (2, 4096, 32)):
+            yield training_case(model.heads, shape, "cuda", torch.bfloat16, kernel=True)
+
+
+PARTS: Mapping[str, tuple[str, Part]] = MappingProxyType(
+    {
+        "cpu_head": ("cpu", _cpu_head),
+        "cpu_attention": ("cpu", _cpu_attention),
+        "cuda_head": ("cuda", _cuda_head),
+        "cuda_cached": ("cuda", _cuda_cached),
+        "cuda_training": ("cuda", _cuda_training),
+    }
+)
+"""Device and cases of each part."""
+
+
+def dry() -> Iterator[Case]:
+    """All kinds of cases at sizes of a second in all, on a CPU."""
+    tiny = Model((16, 300), (4, 2, 8))
+    yield cross_entropy_case(tiny.head, 200, "cpu", torch.float32, max_logits=1000)
+    yield confidence_case(tiny.head, 5, "cpu", torch.float32)
+    yield confidence_from_hidden_case(tiny.head, 5, "cpu", torch.float32)
+    yield cached_case(tiny.heads, (3, 4, 40), "cpu", torch.float32)
+    yield training_case(tiny.heads, (1, 32, 4), "cpu", torch.float32, kernel=False)

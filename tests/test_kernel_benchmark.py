@@ -1,0 +1,90 @@
+"""The benchmark of kernels: every kind of case agrees, a wrong one is not timed, finished cases are kept."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def module(benchmark_module):
+    return lambda name: benchmark_module(f"kernels.{name}")
+
+
+CEILING = {"bytes_per_second": 1e9, "flops_per_second": 1e9}
+
+
+def test_all_kinds_of_cases_agree_and_are_measured(module):
+    rows = [
+        module("measuring").measured(case, repeats=1, device="cpu", ceiling=CEILING) for case in module("parts").dry()
+    ]
+    assert {row["op"] for row in rows} == {
+        "selected_cross_entropy", "confidence", "confidence_from_hidden", "block_attention", "block_diffusion_attention",
+    }  # fmt: skip
+    for row in rows:
+        assert row["error"] == ""
+        assert row["ours"] in row["seconds"]
+        assert all(ratio > 0 for ratio in row["ratios"].values())
+        assert row["of_ceiling"] >= 0
+    table = module("measuring").markdown_table({"rows": rows})
+    assert table.count("\n") == 2 + len(rows)
+    # All logits at once, 200 x 300 of them several times over, against chunks of three rows.
+    head = next(row for row in rows if row["op"] == "selected_cross_entropy")
+    assert head["memory_ratios"]["all logits"] > 1
+
+
+def test_a_case_whose_implementations_disagree_has_no_times(module):
+    case = next(module("parts").dry())
+    for wrong in (0.5, float("nan")):
+        runs = {**case.runs, "ar_kernels": lambda wrong=wrong: tuple(x * wrong for x in case.runs["ar_kernels"]())}
+        row = module("measuring").measured(dataclasses.replace(case, runs=runs), repeats=1, device="cpu", ceiling=None)
+        assert row["error"].startswith("not timed: ar_kernels by ")
+        assert not {"seconds", "ratios", "of_ceiling"} & row.keys()
+        assert "not timed" in module("measuring").markdown_table({"rows": [row]})
+
+
+def test_ids_that_differ_count(module):
+    same, other = torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 5])
+    assert module("case").disagreement((same,), (other,)) == 0.25
+
+
+def test_peak_memory_is_what_a_run_holds_at_most(module):
+    def run():
+        torch.zeros(1000).add(1).add(1)
+
+    assert 2 * 4000 <= module("cost").peak_bytes(run, "cpu") < 4 * 4000
+
+
+def test_the_command_line(module, monkeypatch, capsys, tmp_path):
+    main = module("__main__").main
+    parts = module("parts")
+    monkeypatch.setattr(parts, "PARTS", {"tiny": ("cpu", parts.dry), "far": ("cuda", parts.dry)})
+    monkeypatch.setattr(module("cost"), "ceilings", lambda device, dtype: CEILING)
+    shared = ["--results", str(tmp_path), "--repeats", "1", "--threads", str(torch.get_num_threads())]
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["kernels", *arguments])
+        return main()
+
+    assert run("run", "--dry", *shared) == 0
+    assert not list(tmp_path.iterdir())
+    assert run("table", "--results", str(tmp_path)) == 2
+    assert run("run", "--part", "none", *shared) == 2
+    assert "give one of tiny, far" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert run("run", "--part", "far", *shared) == 2
+        assert "needs a CUDA device" in capsys.readouterr().err
+    assert run("run", "--part", "tiny", *shared) == 0
+    file = tmp_path / "kernels_tiny.json"
+    first = json.loads(file.read_text())
+    assert {"command", "date", "commit", "device", "versions"} <= first["environment"].keys()
+    first["rows"] = first["rows"][:-1]
+    first["rows"][0]["seconds"] = "kept"
+    file.write_text(json.dumps(first))
+    assert run("run", "--part", "tiny", *shared) == 0
+    again = json.loads(file.read_text())["rows"]
+    assert again[0]["seconds"] == "kept"
+    assert len(again) == len(first["rows"]) + 1
+    assert run("table", "--results", str(tmp_path)) == 0
+    assert "| block_attention |" in capsys.readouterr().out
