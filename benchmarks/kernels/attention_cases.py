@@ -36,11 +36,22 @@ def cached_case(
     visible = torch.linspace(slots, slots // 2 + queries, batch).long().to(device)
     allowed = (torch.arange(slots, device=device) < visible[:, None])[:, None, None].expand(-1, 1, queries, -1)
     seen = int(visible.sum())
+    peers: dict[str, Callable[[], tuple[Tensor, ...]]] = {}
+    if device.startswith("cuda"):
+        # Kernels of torch that do not share key heads want the keys of all heads, and have them here for nothing.
+        wide_k, wide_v = (x.repeat_interleave(heads[0] // heads[1], 1) for x in (k, v))
+        peers["SDPA, keys of all heads at hand"] = lambda: (
+            scaled_dot_product_attention(q, wide_k, wide_v, attn_mask=allowed),
+        )
+        if batch == 1:
+            # A single row sees all slots, so that no mask is needed.
+            peers["SDPA without a mask"] = lambda: (scaled_dot_product_attention(q, k, v, enable_gqa=True),)
     return Case(
         op="block_attention",
         size=f"B={batch}, H={heads[0]}/{heads[1]}, D={heads[2]}, {queries} queries, {slots} slots, {_name(dtype)}",
         runs={
             "dense SDPA": lambda: (scaled_dot_product_attention(q, k, v, attn_mask=allowed, enable_gqa=True),),
+            **peers,
             "ar_kernels": lambda: (
                 block_attention(q, k, v, visible - queries, visible, implementation=implementation),  # type: ignore[arg-type]
             ),

@@ -45,6 +45,7 @@ def cross_entropy_case(
         parts = zip(hidden.split(size), labels.split(size), strict=True)
         return gradients(torch.stack([checkpoint(loss_of, *part, use_reentrant=False) for part in parts]).sum())
 
+    compiled = torch.compile(loss_of)
     element = torch.finfo(dtype).bits // 8
     return Case(
         op="selected_cross_entropy",
@@ -52,6 +53,11 @@ def cross_entropy_case(
         runs={
             "all logits": lambda: gradients(loss_of(hidden, labels)),
             "chunks made twice": twice,
+            **(
+                {"all logits, compiled": lambda: gradients(compiled(hidden, labels))}
+                if device.startswith("cuda")
+                else {}
+            ),
             "ar_kernels": lambda: gradients(
                 selected_cross_entropy(hidden, weight, index, labels, max_logits=max_logits)
             ),
