@@ -77,7 +77,7 @@ def training_case(heads: Heads, shape: tuple[int, int, int], device: str, dtype:
     tokens = block_diffusion_layout(block_grid(length, block)).tokens
     mask = block_diffusion_mask(tokens).to(device)
     given = [x.requires_grad_() for x in _tensors(heads, batch, tokens.length, tokens.length, device, dtype)]
-    slope = torch.randn(given[0].shape, generator=torch.Generator().manual_seed(5)).to(device, dtype)
+    slope = torch.randn(given[0].shape, generator=torch.Generator(device).manual_seed(5), device=device).to(dtype)
     stream, blocks = (tokens[name].view(1, -1).to(device) for name in ("stream", "block"))
 
     def both(compute: Callable[..., Tensor]) -> tuple[Tensor, ...]:
@@ -108,9 +108,9 @@ def training_case(heads: Heads, shape: tuple[int, int, int], device: str, dtype:
 def _tensors(
     heads: Heads, batch: int, queries: int, keys: int, device: str, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     shapes = [(batch, heads[0], queries, heads[2]), *[(batch, heads[1], keys, heads[2])] * 2]
-    q, k, v = (torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes)
+    q, k, v = (torch.randn(shape, generator=generator, device=device).to(dtype) for shape in shapes)
     return q, k, v
 
 

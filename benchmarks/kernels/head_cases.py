@@ -106,11 +106,11 @@ def confidence_from_hidden_case(head: Head, count: int, device: str, dtype: torc
 def _operands(count: int, head: Head, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Hidden states [N, C] and a head [V, C] whose logits have one winner a row: bfloat16 does not draw another."""
     width, vocabulary = head
-    generator = torch.Generator().manual_seed(0)
-    weight = 3 * torch.randn(vocabulary, width, generator=generator) / width**0.5
-    hidden = torch.randn(count, width, generator=generator)
-    hidden += 2 * weight[torch.randint(vocabulary, (count,), generator=generator)]
-    hidden, weight = (x.to(device, dtype).requires_grad_() for x in (hidden, weight))
+    generator = torch.Generator(device).manual_seed(0)
+    weight = 3 * torch.randn(vocabulary, width, generator=generator, device=device) / width**0.5
+    hidden = torch.randn(count, width, generator=generator, device=device)
+    hidden += 2 * weight[torch.randint(vocabulary, (count,), generator=generator, device=device)]
+    hidden, weight = (x.to(dtype).requires_grad_() for x in (hidden, weight))
     return hidden, weight
 
 
