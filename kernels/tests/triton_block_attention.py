@@ -1,10 +1,12 @@
 """The Triton kernels of block attention: on a GPU, or under the interpreter as `test_triton.py` runs them."""
 
+import itertools
+
 import pytest
 import torch
 from ar_kernels import block_attention, block_diffusion_attention
-from ar_kernels.block_attention import cached_triton
-from ar_kernels.block_attention.training_triton import TILE
+from ar_kernels.block_attention import cached_triton, training_triton
+from ar_kernels.block_attention.reference import training_mask
 from attention_cases import CACHED, RULES, TILES, TRAINING, cached_case, compare_cached, compare_training, training_ids
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -17,14 +19,40 @@ def test_a_window_over_a_cache_equals_the_reference(size):
         compare_cached(size, tile, torch.float32, "triton", DEVICE)
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Many tiles in few tokens, and other ones of queries than of keys."""
+    sizes = training_triton.Launch(32, 16, 4, 1)
+    monkeypatch.setattr(training_triton, "NARROW", dict.fromkeys(training_triton.NARROW, sizes))
+
+
 @pytest.mark.parametrize("size", TRAINING, **NAMES)
-def test_the_training_form_and_its_gradients_equal_the_reference(size):
+def test_the_training_form_and_its_gradients_equal_the_reference(size, small_tiles):
     compare_training(size, RULES[sum(size) % len(RULES)], torch.float32, "triton", DEVICE)
 
 
 @pytest.mark.parametrize("rule", RULES, ids="-".join)
 def test_every_rule_over_several_tiles_and_views(rule):
     compare_training((70, 8, 2, 2, 2, 1, 8, 2), rule, torch.float32, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids="-".join)
+@pytest.mark.parametrize("documents", [1, 3])
+@pytest.mark.parametrize("sizes", [(16, 16), (32, 16), (16, 32)], ids=str)
+def test_tiles_are_seen_and_whole_where_the_mask_says_so(sizes, documents, rule):
+    ids = training_ids(100, 8, 2, documents, "cpu")
+    order = ids["position"] if rule[0] == "token" else ids["block"]
+    document = ids["document"] if documents > 1 else None
+    packed = torch.stack([ids["stream"], ids["block"], order, *([] if document is None else [document])])
+    may, whole = training_triton._tiles(packed, training_triton.Launch(*sizes, 4, 1), rule[1] == "noisy")
+    allowed = training_mask(ids["stream"], ids["block"], order, document, rule[1])[0, 0]
+    assert may.shape == whole.shape == (1, -(-300 // sizes[0]), -(-300 // sizes[1]))
+    for i, j in itertools.product(range(may.shape[1]), range(may.shape[2])):
+        part = allowed[i * sizes[0] : (i + 1) * sizes[0], j * sizes[1] : (j + 1) * sizes[1]]
+        assert may[0, i, j] or not part.any()
+        assert not whole[0, i, j] or (part.all() and part.shape[1] == sizes[1])
+    # Neither is said of everything, or of nothing; documents of 33 tokens hardly hold a whole tile.
+    assert 0 < whole.sum() + documents - 1 < may.sum() < may.numel()
 
 
 def test_the_number_of_parts_changes_nothing_but_rounding(monkeypatch):
@@ -54,20 +82,23 @@ def test_runs_are_equal_bit_by_bit():
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
 
 
-def test_tiles_that_are_hidden_whole_are_not_computed():
+def test_tiles_that_are_hidden_whole_are_not_computed(monkeypatch):
     """Where a product were made, values that are not numbers would spread, though their weight is 0."""
-    length = 4 * TILE
+    tile = 32
+    sizes = dict.fromkeys(training_triton.NARROW, training_triton.Launch(tile, tile, 4, 1))
+    monkeypatch.setattr(training_triton, "NARROW", sizes)
+    length = 4 * tile
     ids = training_ids(length, 8, 1, 1, DEVICE)
     q, k, v = torch.randn(3, 1, 1, 2 * length, 8, generator=torch.Generator().manual_seed(0)).to(DEVICE).unbind(0)
-    v[:, :, TILE : 2 * TILE] = float("nan")
+    v[:, :, tile : 2 * tile] = float("nan")
     found = block_diffusion_attention(q, k, v, ids["stream"], ids["block"], implementation="triton")
-    blind = torch.isfinite(found).all(-1)[0, 0].view(-1, TILE).all(-1).tolist()
+    blind = torch.isfinite(found).all(-1)[0, 0].view(-1, tile).all(-1).tolist()
     # Only the second noised tile sees itself; no clean query sees a noised key.
     assert blind == [True, False, True, True, True, True, True, True]
     v = torch.where(torch.isnan(v), 0, v)
-    v[:, :, length + 2 * TILE :] = float("nan")
+    v[:, :, length + 2 * tile :] = float("nan")
     found = block_diffusion_attention(q, k, v, ids["stream"], ids["block"], implementation="triton")
-    seen = torch.isfinite(found).all(-1)[0, 0].view(-1, TILE).all(-1).tolist()
+    seen = torch.isfinite(found).all(-1)[0, 0].view(-1, tile).all(-1).tolist()
     # The last two clean tiles: seen by themselves, and by noised queries behind their first blocks.
     assert seen == [True, True, False, False, True, True, False, False]
 

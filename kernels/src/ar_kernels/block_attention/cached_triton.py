@@ -1,8 +1,8 @@
 """`block_attention` as a Triton kernel that is split over the slots, and the join of the parts.
 
 Each program has the rows of one row of the batch and one key head: all queries of all query heads that share it. It goes
-through its part of the slots with online softmax and leaves a normalised output and the logarithm of its normaliser; parts
-are joined by these in torch, which is exact.
+through its part of the slots with online softmax and leaves a normalised output and the logarithm of its normaliser, by which
+a second kernel joins the parts; where there is one part only, it writes the output itself.
 """
 
 import torch
@@ -12,10 +12,12 @@ from torch import Tensor
 
 __all__ = ["launch"]
 
-SLOTS = 32
+SLOTS = 64
 """Slots of a tile."""
 PROGRAMS = 256
 """About as many as there should be."""
+JOINED = 4
+"""Rows that a program joins."""
 
 
 @triton.jit
@@ -49,6 +51,7 @@ def _kernel(
     ROWS: tl.constexpr,
     SLOTS: tl.constexpr,
     WIDTH: tl.constexpr,
+    JOINED: tl.constexpr,
 ):
     pair = tl.program_id(1)
     batch = (pair // key_heads).to(tl.int64)
@@ -102,11 +105,40 @@ def _kernel(
         best = above
     blind = total == 0
     found = tl.where(blind[:, None], 0.0, added / tl.where(blind, 1.0, total)[:, None])
-    log_total = tl.where(blind, -float("inf"), best + tl.log(tl.where(blind, 1.0, total)))
     pairs = tl.num_programs(1)
     place = ((part * pairs + pair) * group * queries).to(tl.int64) + row
     tl.store(output + place[:, None] * width + column[None, :], found, mask=real[:, None] & inside[None, :])
-    tl.store(normaliser + place, log_total, mask=real)
+    if JOINED:
+        tl.store(
+            normaliser + place, tl.where(blind, -float("inf"), best + tl.log(tl.where(blind, 1.0, total))), mask=real
+        )
+
+
+@triton.jit
+def _join_kernel(
+    found, normaliser, output, parts, rows, width, ROWS: tl.constexpr, WIDTH: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, WIDTH)
+    real = row < rows
+    inside = real[:, None] & (column < width)[None, :]
+    best = tl.full([ROWS], -float("inf"), tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    added = tl.zeros([ROWS, WIDTH], tl.float32)
+    for part in range(0, parts):
+        place = (part * rows + row).to(tl.int64)
+        own = tl.load(normaliser + place, mask=real, other=-float("inf"))
+        above = tl.maximum(best, own)
+        # Where no part has seen anything yet, there is no maximum to subtract.
+        shift = tl.where(above == -float("inf"), 0.0, above)
+        share = tl.exp(own - shift)
+        kept = tl.exp(best - shift)
+        values = tl.load(found + place[:, None] * width + column[None, :], mask=inside, other=0.0)
+        added = added * kept[:, None] + values * share[:, None]
+        total = total * kept + share
+        best = above
+    joined = added / tl.where(total == 0, 1.0, total)[:, None]
+    tl.store(output + row.to(tl.int64)[:, None] * width + column[None, :], joined, mask=inside)
 
 
 def launch(
@@ -119,23 +151,30 @@ def launch(
     group = heads // key_heads
     rows = max(16, min(64, triton.next_power_of_2(group * queries)))
     blocks, pairs = triton.cdiv(group * queries, rows), batch * key_heads
-    parts = max(1, min(triton.cdiv(slots, 4 * SLOTS), PROGRAMS // max(1, blocks * pairs)))
+    parts = max(1, min(triton.cdiv(slots, 2 * SLOTS), PROGRAMS // max(1, blocks * pairs)))
     part_size = triton.cdiv(max(1, triton.cdiv(slots, SLOTS)), parts) * SLOTS
     parts = max(1, triton.cdiv(slots, part_size))
-    output = torch.empty(parts, batch, heads, queries, width, dtype=torch.float32, device=q.device)
-    normaliser = torch.empty(parts, batch, heads, queries, dtype=torch.float32, device=q.device)
-    if not output.numel():
-        return q.new_zeros(q.shape)
+    found = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    if not found.numel():
+        return found
+    if not slots:
+        return found.zero_()
+    output, normaliser = found, found
+    if parts > 1:
+        output = torch.empty(parts, *q.shape, dtype=torch.float32, device=q.device)
+        normaliser = torch.empty(parts, *q.shape[:3], dtype=torch.float32, device=q.device)
     tile = None if tile is None else tile.contiguous()
     shown = start if tile is None else tile.view(torch.uint8)
+    padded = max(16, triton.next_power_of_2(width))
     _kernel[(blocks, pairs, parts)](
         q, k, v, start, visible, shown, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
         0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, part_size, scale,
-        TILED=tile is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=max(16, triton.next_power_of_2(width)),
+        TILED=tile is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
+        num_warps=4, num_stages=3 if padded <= 128 else 1,
     )  # fmt: skip
-    if parts == 1:
-        return output[0].to(q.dtype)
-    # The largest normaliser is taken out; where no part saw anything, all outputs are 0 already.
-    share = (normaliser - normaliser.amax(0).nan_to_num(neginf=0.0)).exp()
-    share = share / share.sum(0).clamp_min(torch.finfo(torch.float32).tiny)
-    return (output * share[..., None]).sum(0).to(q.dtype)
+    if parts > 1:
+        every = batch * heads * queries
+        _join_kernel[(triton.cdiv(every, JOINED),)](
+            output, normaliser, found, parts, every, width, ROWS=JOINED, WIDTH=padded, num_warps=1
+        )  # fmt: skip
+    return found

@@ -1,8 +1,13 @@
 """`block_diffusion_attention` as Triton kernels, forward and backward.
 
-Scores are made again in the backward pass from the normaliser of each row. Gradients of keys and values are added up by the
-program that owns the keys, over all query heads that share them, so that nothing is added atomically and two runs are equal.
+Which tiles of keys a tile of queries sees, and of those all of which, follows from the smallest and largest ids of both:
+a list for each tile, whole ones first, which need no mask. Scores are made again in the backward pass from the normaliser of
+each row. Gradients of keys and values are made for every query head by the program that owns the keys, and added up over
+those that share them, so that nothing is added atomically and two runs are equal.
 """
+
+import math
+from typing import NamedTuple
 
 import torch
 import triton
@@ -11,209 +16,298 @@ from torch import Tensor
 
 __all__ = ["backward", "forward"]
 
-TILE = 32
-"""Queries and keys of a tile."""
+LOG2_E = math.log2(math.e)
+
+
+class Launch(NamedTuple):
+    """Queries and keys of a tile, warps of a program, loads in flight."""
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+
+
+NARROW = {"forward": Launch(128, 64, 8, 3), "queries": Launch(64, 64, 4, 2), "keys": Launch(64, 64, 4, 2)}
+"""For heads of at most 256 bytes, 128 numbers in bfloat16."""
+WIDE = dict.fromkeys(NARROW, Launch(32, 32, 4, 1))
 
 
 @triton.jit
-def _ids(ids, number, batch_ids, length, at, inside):
-    """One kind of ids of some tokens; padding gets one that equals no other."""
-    return tl.load(ids + number * batch_ids * length + at, mask=inside, other=-1)
-
-
-@triton.jit
-def _may_see(low, high, row, column, tiles, kinds_stride, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr):
-    """Whether any query of a tile may see any key of another, by the smallest and largest ids of both; never wrongly no."""
-    qs_low = tl.load(low + row)
-    qs_high = tl.load(high + row)
-    ks_low = tl.load(low + column)
-    ks_high = tl.load(high + column)
-    qb_low = tl.load(low + kinds_stride + row)
-    qb_high = tl.load(high + kinds_stride + row)
-    kb_low = tl.load(low + kinds_stride + column)
-    kb_high = tl.load(high + kinds_stride + column)
-    same_stream = (qs_low <= ks_high) & (ks_low <= qs_high)
-    if NOISY:
-        noised = same_stream & (kb_low <= qb_high)
-    else:
-        noised = (same_stream & (qb_low <= kb_high) & (kb_low <= qb_high)) | ((ks_low == 0) & (kb_low < qb_high))
-    qo_high = tl.load(high + 2 * kinds_stride + row)
-    ko_low = tl.load(low + 2 * kinds_stride + column)
-    clean = (qs_low == 0) & (ks_low == 0) & (ko_low <= qo_high)
-    found = ((qs_high > 0) & noised) | clean
-    if DOCUMENTS:
-        found = found & (tl.load(low + 3 * kinds_stride + row) <= tl.load(high + 3 * kinds_stride + column))
-        found = found & (tl.load(low + 3 * kinds_stride + column) <= tl.load(high + 3 * kinds_stride + row))
-    return found
-
-
-@triton.jit
-def _allowed(ids, batch, batch_ids, length, row, column, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr):
-    """Bool [rows, columns]: the rule."""
-    real_row = row < length
-    real_column = column < length
-    at_row = batch * length + row
-    at_column = batch * length + column
-    qs = _ids(ids, 0, batch_ids, length, at_row, real_row)[:, None]
-    ks = _ids(ids, 0, batch_ids, length, at_column, real_column)[None, :]
-    qb = _ids(ids, 1, batch_ids, length, at_row, real_row)[:, None]
-    kb = _ids(ids, 1, batch_ids, length, at_column, real_column)[None, :]
-    qo = _ids(ids, 2, batch_ids, length, at_row, real_row)[:, None]
-    ko = _ids(ids, 2, batch_ids, length, at_column, real_column)[None, :]
-    own = qs == ks
-    noised = own & (kb <= qb) if NOISY else (own & (qb == kb)) | ((ks == 0) & (kb < qb))
-    found = ((qs > 0) & noised) | ((qs == 0) & (ks == 0) & (ko <= qo))
-    if DOCUMENTS:
-        qd = _ids(ids, 3, batch_ids, length, at_row, real_row)[:, None]
-        kd = _ids(ids, 3, batch_ids, length, at_column, real_column)[None, :]
-        found = found & (qd == kd)
-    return found & real_row[:, None] & real_column[None, :]
-
-
-@triton.jit
-def _load(x, base, at, length, column, width, token_stride):
+def _load(x, at, length, column, width, token_stride):
     return tl.load(
-        x + base + at[:, None] * token_stride + column[None, :],
+        x + at[:, None] * token_stride + column[None, :],
         mask=(at < length)[:, None] & (column < width)[None, :],
         other=0.0,
     )
 
 
 @triton.jit
+def _ids(ids, kind_stride, at, length, DOCUMENTS: tl.constexpr):
+    """Stream, block, order and document of some tokens; padding gets what equals no other's."""
+    inside = at < length
+    stream = tl.load(ids + at, mask=inside, other=-1)
+    block = tl.load(ids + kind_stride + at, mask=inside, other=-1)
+    order = tl.load(ids + 2 * kind_stride + at, mask=inside, other=-1)
+    document = stream
+    if DOCUMENTS:
+        document = tl.load(ids + 3 * kind_stride + at, mask=inside, other=-1)
+    return stream, block, order, document
+
+
+@triton.jit
+def _allowed(qs, qb, qo, qd, ks, kb, ko, kd, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr):
+    """The rule, bool [queries, keys]. A padded key has a stream that no query has."""
+    qs, qb, qo, qd = qs[:, None], qb[:, None], qo[:, None], qd[:, None]
+    ks, kb, ko, kd = ks[None, :], kb[None, :], ko[None, :], kd[None, :]
+    noised = (qs == ks) & (kb <= qb) if NOISY else ((qs == ks) & (qb == kb)) | ((ks == 0) & (kb < qb))
+    found = ((qs > 0) & noised) | ((qs == 0) & (ks == 0) & (ko <= qo))
+    return found & (qd == kd) if DOCUMENTS else found
+
+
+@triton.jit
+def _attend(
+    queries, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token, scale, best, total, added,
+    MASKED: tl.constexpr, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr,
+):  # fmt: skip
+    """One tile of keys with online softmax, in powers of two."""
+    keys = _load(k, key, length, column, width, k_token)
+    scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
+    if MASKED:
+        ks, kb, ko, kd = _ids(ids, kind_stride, key, length, DOCUMENTS)
+        allowed = _allowed(qs, qb, qo, qd, ks, kb, ko, kd, NOISY, DOCUMENTS)
+        scores = tl.where(allowed, scores, -float("inf"))
+    above = tl.maximum(best, tl.max(scores, axis=1))
+    # Rows that have seen nothing yet have no maximum to subtract.
+    shift = tl.where(above == -float("inf"), 0.0, above) if MASKED else above
+    p = tl.exp2(scores - shift[:, None])
+    kept = tl.exp2(best - shift)
+    values = _load(v, key, length, column, width, k_token)
+    added = tl.dot(p.to(values.dtype), values, added * kept[:, None], input_precision="ieee")
+    return above, total * kept + tl.sum(p, axis=1), added
+
+
+@triton.jit
 def _forward_kernel(
-    q, k, v, ids, low, high, output, normaliser, q_batch, q_head, q_token, k_batch, k_head, k_token, heads, group,
+    q, k, v, ids, lists, counts, output, normaliser, q_batch, q_head, q_token, k_batch, k_head, k_token, heads, group,
     batch_ids, length, width, tiles, scale,
-    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, TILE: tl.constexpr, WIDTH: tl.constexpr,
+    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
     batch = (pair // heads).to(tl.int64)
     head = pair % heads
-    own = tl.program_id(0)
-    row = own * TILE + tl.arange(0, TILE)
+    row = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
-    id_batch = batch % batch_ids
-    kinds = batch_ids * tiles
-    low += id_batch * tiles
-    high += id_batch * tiles
-    queries = _load(q, batch * q_batch + head * q_head, row, length, column, width, q_token)
-    base = batch * k_batch + (head // group) * k_head
-    best = tl.full([TILE], -float("inf"), tl.float32)
-    total = tl.zeros([TILE], tl.float32)
-    added = tl.zeros([TILE, WIDTH], tl.float32)
-    for other in range(tiles):
-        if _may_see(low, high, own, other, tiles, kinds, NOISY, DOCUMENTS):
-            key = other * TILE + tl.arange(0, TILE)
-            keys = _load(k, base, key, length, column, width, k_token)
-            values = _load(v, base, key, length, column, width, k_token)
-            scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
-            allowed = _allowed(ids, id_batch, batch_ids, length, row, key, NOISY, DOCUMENTS)
-            scores = tl.where(allowed, scores, -float("inf"))
-            above = tl.maximum(best, tl.max(scores, axis=1))
-            # Rows that have seen nothing yet have no maximum to subtract.
-            shift = tl.where(above == -float("inf"), 0.0, above)
-            p = tl.exp(scores - shift[:, None])
-            kept = tl.exp(best - shift)
-            total = total * kept + tl.sum(p, axis=1)
-            added = added * kept[:, None] + tl.dot(p.to(values.dtype), values, input_precision="ieee")
-            best = above
+    offset = tl.arange(0, KEYS)
+    kind_stride = batch_ids * length
+    ids += (batch % batch_ids) * length
+    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    lists += own * tiles
+    whole = tl.load(counts + 2 * own)
+    seen = tl.load(counts + 2 * own + 1)
+    queries = _load(q + batch * q_batch + head * q_head, row, length, column, width, q_token)
+    qs, qb, qo, qd = _ids(ids, kind_stride, row, length, DOCUMENTS)
+    k += batch * k_batch + (head // group) * k_head
+    v += batch * k_batch + (head // group) * k_head
+    best = tl.full([QUERIES], -float("inf"), tl.float32)
+    total = tl.zeros([QUERIES], tl.float32)
+    added = tl.zeros([QUERIES, WIDTH], tl.float32)
+    for n in range(0, whole):
+        key = tl.load(lists + n) * KEYS + offset
+        best, total, added = _attend(
+            queries, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token, scale, best, total, added,
+            False, NOISY, DOCUMENTS,
+        )  # fmt: skip
+    for n in range(whole, seen):
+        key = tl.load(lists + n) * KEYS + offset
+        best, total, added = _attend(
+            queries, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token, scale, best, total, added,
+            True, NOISY, DOCUMENTS,
+        )  # fmt: skip
     blind = total == 0
     found = tl.where(blind[:, None], 0.0, added / tl.where(blind, 1.0, total)[:, None])
     place = pair.to(tl.int64) * length + row
     real = row < length
     tl.store(output + place[:, None] * width + column[None, :], found, mask=real[:, None] & (column < width)[None, :])
     # A blind row has the normaliser of one that sees nothing but minus infinities: every probability comes out as 0.
-    tl.store(normaliser + place, tl.where(blind, float("inf"), best + tl.log(tl.where(blind, 1.0, total))), mask=real)
+    tl.store(normaliser + place, tl.where(blind, float("inf"), best + tl.log2(tl.where(blind, 1.0, total))), mask=real)
+
+
+@triton.jit
+def _slopes(
+    queries, slope, log_total, mean, keys, values, qs, qb, qo, qd, key, ids, kind_stride, length, scale,
+    MASKED: tl.constexpr, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr,
+):  # fmt: skip
+    """Probabilities, and the gradients of the scores before they are scaled."""
+    p = tl.exp2(tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale - log_total[:, None])
+    if MASKED:
+        ks, kb, ko, kd = _ids(ids, kind_stride, key, length, DOCUMENTS)
+        p = tl.where(_allowed(qs, qb, qo, qd, ks, kb, ko, kd, NOISY, DOCUMENTS), p, 0.0)
+    of_p = tl.dot(slope, tl.trans(values), input_precision="ieee")
+    return p, p * (of_p - mean[:, None])
+
+
+@triton.jit
+def _of_queries(
+    queries, slope, log_total, mean, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token, scale, added,
+    MASKED: tl.constexpr, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr,
+):  # fmt: skip
+    keys = _load(k, key, length, column, width, k_token)
+    values = _load(v, key, length, column, width, k_token)
+    _, of_scores = _slopes(
+        queries, slope, log_total, mean, keys, values, qs, qb, qo, qd, key, ids, kind_stride, length, scale, MASKED, NOISY,
+        DOCUMENTS,
+    )  # fmt: skip
+    return tl.dot(of_scores.to(keys.dtype), keys, added, input_precision="ieee")
 
 
 @triton.jit
 def _query_kernel(
-    q, k, v, of_output, normaliser, delta, ids, low, high, of_q, q_batch, q_head, q_token, k_batch, k_head, k_token, heads,
-    group, batch_ids, length, width, tiles, scale,
-    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, TILE: tl.constexpr, WIDTH: tl.constexpr,
+    q, k, v, of_output, normaliser, delta, ids, lists, counts, of_q, q_batch, q_head, q_token, k_batch, k_head, k_token,
+    heads, group, batch_ids, length, width, tiles, scale, plain_scale,
+    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
     batch = (pair // heads).to(tl.int64)
     head = pair % heads
-    own = tl.program_id(0)
-    row = own * TILE + tl.arange(0, TILE)
+    row = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
-    id_batch = batch % batch_ids
-    kinds = batch_ids * tiles
-    low += id_batch * tiles
-    high += id_batch * tiles
-    real = row < length
+    offset = tl.arange(0, KEYS)
+    kind_stride = batch_ids * length
+    ids += (batch % batch_ids) * length
+    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    lists += own * tiles
+    whole = tl.load(counts + 2 * own)
+    seen = tl.load(counts + 2 * own + 1)
     place = pair.to(tl.int64) * length
-    queries = _load(q, batch * q_batch + head * q_head, row, length, column, width, q_token)
-    slope = _load(of_output, place * width, row, length, column, width, width)
+    real = row < length
+    queries = _load(q + batch * q_batch + head * q_head, row, length, column, width, q_token)
+    slope = _load(of_output + place * width, row, length, column, width, width)
     log_total = tl.load(normaliser + place + row, mask=real, other=float("inf"))
     mean = tl.load(delta + place + row, mask=real, other=0.0)
-    base = batch * k_batch + (head // group) * k_head
-    added = tl.zeros([TILE, WIDTH], tl.float32)
-    for other in range(tiles):
-        if _may_see(low, high, own, other, tiles, kinds, NOISY, DOCUMENTS):
-            key = other * TILE + tl.arange(0, TILE)
-            keys = _load(k, base, key, length, column, width, k_token)
-            values = _load(v, base, key, length, column, width, k_token)
-            scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
-            allowed = _allowed(ids, id_batch, batch_ids, length, row, key, NOISY, DOCUMENTS)
-            p = tl.where(allowed, tl.exp(scores - log_total[:, None]), 0.0)
-            of_p = tl.dot(slope, tl.trans(values), input_precision="ieee")
-            of_scores = p * (of_p - mean[:, None]) * scale
-            added += tl.dot(of_scores.to(keys.dtype), keys, input_precision="ieee")
+    qs, qb, qo, qd = _ids(ids, kind_stride, row, length, DOCUMENTS)
+    k += batch * k_batch + (head // group) * k_head
+    v += batch * k_batch + (head // group) * k_head
+    added = tl.zeros([QUERIES, WIDTH], tl.float32)
+    for n in range(0, whole):
+        key = tl.load(lists + n) * KEYS + offset
+        added = _of_queries(
+            queries, slope, log_total, mean, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token,
+            scale, added, False, NOISY, DOCUMENTS,
+        )  # fmt: skip
+    for n in range(whole, seen):
+        key = tl.load(lists + n) * KEYS + offset
+        added = _of_queries(
+            queries, slope, log_total, mean, qs, qb, qo, qd, k, v, key, ids, kind_stride, length, column, width, k_token,
+            scale, added, True, NOISY, DOCUMENTS,
+        )  # fmt: skip
     at = of_q + (place + row)[:, None] * width + column[None, :]
-    tl.store(at, added, mask=real[:, None] & (column < width)[None, :])
+    tl.store(at, added * plain_scale, mask=real[:, None] & (column < width)[None, :])
+
+
+@triton.jit
+def _of_keys(
+    keys, values, key, q, of_output, normaliser, delta, row, ids, kind_stride, length, column, width, q_token, scale, added_k,
+    added_v, MASKED: tl.constexpr, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr,
+):  # fmt: skip
+    queries = _load(q, row, length, column, width, q_token)
+    slope = _load(of_output, row, length, column, width, width)
+    log_total = tl.load(normaliser + row, mask=row < length, other=float("inf"))
+    mean = tl.load(delta + row, mask=row < length, other=0.0)
+    qs, qb, qo, qd = _ids(ids, kind_stride, row, length, DOCUMENTS)
+    p, of_scores = _slopes(
+        queries, slope, log_total, mean, keys, values, qs, qb, qo, qd, key, ids, kind_stride, length, scale, MASKED, NOISY,
+        DOCUMENTS,
+    )  # fmt: skip
+    added_v = tl.dot(tl.trans(p).to(slope.dtype), slope, added_v, input_precision="ieee")
+    added_k = tl.dot(tl.trans(of_scores).to(queries.dtype), queries, added_k, input_precision="ieee")
+    return added_k, added_v
 
 
 @triton.jit
 def _key_kernel(
-    q, k, v, of_output, normaliser, delta, ids, low, high, of_k, of_v, q_batch, q_head, q_token, k_batch, k_head, k_token,
-    heads, group, batch_ids, length, width, tiles, scale,
-    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, TILE: tl.constexpr, WIDTH: tl.constexpr,
+    q, k, v, of_output, normaliser, delta, ids, lists, counts, of_k, of_v, q_batch, q_head, q_token, k_batch, k_head,
+    k_token, heads, group, batch_ids, length, width, tiles, scale, plain_scale,
+    NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
-    key_heads = heads // group
-    batch = (pair // key_heads).to(tl.int64)
-    key_head = pair % key_heads
-    own = tl.program_id(0)
-    key = own * TILE + tl.arange(0, TILE)
+    batch = (pair // heads).to(tl.int64)
+    head = pair % heads
+    key = tl.program_id(0) * KEYS + tl.arange(0, KEYS)
     column = tl.arange(0, WIDTH)
-    id_batch = batch % batch_ids
-    kinds = batch_ids * tiles
-    low += id_batch * tiles
-    high += id_batch * tiles
-    base = batch * k_batch + key_head * k_head
-    keys = _load(k, base, key, length, column, width, k_token)
-    values = _load(v, base, key, length, column, width, k_token)
-    added_k = tl.zeros([TILE, WIDTH], tl.float32)
-    added_v = tl.zeros([TILE, WIDTH], tl.float32)
-    for other in range(tiles):
-        if _may_see(low, high, other, own, tiles, kinds, NOISY, DOCUMENTS):
-            row = other * TILE + tl.arange(0, TILE)
-            allowed = _allowed(ids, id_batch, batch_ids, length, row, key, NOISY, DOCUMENTS)
-            for member in range(group):
-                head = key_head * group + member
-                place = (batch * heads + head) * length
-                queries = _load(q, batch * q_batch + head * q_head, row, length, column, width, q_token)
-                slope = _load(of_output, place * width, row, length, column, width, width)
-                log_total = tl.load(normaliser + place + row, mask=row < length, other=float("inf"))
-                mean = tl.load(delta + place + row, mask=row < length, other=0.0)
-                scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
-                p = tl.where(allowed, tl.exp(scores - log_total[:, None]), 0.0)
-                added_v += tl.dot(tl.trans(p).to(slope.dtype), slope, input_precision="ieee")
-                of_p = tl.dot(slope, tl.trans(values), input_precision="ieee")
-                of_scores = p * (of_p - mean[:, None]) * scale
-                added_k += tl.dot(tl.trans(of_scores).to(queries.dtype), queries, input_precision="ieee")
-    place = pair.to(tl.int64) * length + key
+    offset = tl.arange(0, QUERIES)
+    kind_stride = batch_ids * length
+    ids += (batch % batch_ids) * length
+    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    lists += own * tiles
+    whole = tl.load(counts + 2 * own)
+    seen = tl.load(counts + 2 * own + 1)
+    base = batch * k_batch + (head // group) * k_head
+    keys = _load(k + base, key, length, column, width, k_token)
+    values = _load(v + base, key, length, column, width, k_token)
+    place = pair.to(tl.int64) * length
+    q += batch * q_batch + head * q_head
+    of_output += place * width
+    normaliser += place
+    delta += place
+    added_k = tl.zeros([KEYS, WIDTH], tl.float32)
+    added_v = tl.zeros([KEYS, WIDTH], tl.float32)
+    for n in range(0, whole):
+        row = tl.load(lists + n) * QUERIES + offset
+        added_k, added_v = _of_keys(
+            keys, values, key, q, of_output, normaliser, delta, row, ids, kind_stride, length, column, width, q_token, scale,
+            added_k, added_v, False, NOISY, DOCUMENTS,
+        )  # fmt: skip
+    for n in range(whole, seen):
+        row = tl.load(lists + n) * QUERIES + offset
+        added_k, added_v = _of_keys(
+            keys, values, key, q, of_output, normaliser, delta, row, ids, kind_stride, length, column, width, q_token, scale,
+            added_k, added_v, True, NOISY, DOCUMENTS,
+        )  # fmt: skip
+    at = (place + key)[:, None] * width + column[None, :]
     inside = (key < length)[:, None] & (column < width)[None, :]
-    tl.store(of_k + place[:, None] * width + column[None, :], added_k, mask=inside)
-    tl.store(of_v + place[:, None] * width + column[None, :], added_v, mask=inside)
+    tl.store(of_k + at, added_k * plain_scale, mask=inside)
+    tl.store(of_v + at, added_v, mask=inside)
 
 
-def _bounds(ids: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
-    """Smallest and largest ids of each tile: int64 [kinds, batch, tiles] each; padding repeats the last token."""
-    missing = tiles * TILE - ids.shape[2]
-    padded = torch.cat([ids, ids[:, :, -1:].expand(-1, -1, missing)], 2).unflatten(2, (tiles, TILE))
-    return padded.amin(-1).contiguous(), padded.amax(-1).contiguous()
+def _bounds(ids: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Smallest and largest ids of each tile, [kinds, batch, tiles]; padding repeats the last token."""
+    tiles = triton.cdiv(ids.shape[2], size)
+    missing = tiles * size - ids.shape[2]
+    padded = torch.cat([ids, ids[:, :, -1:].expand(-1, -1, missing)], 2).unflatten(2, (tiles, size))
+    return padded.amin(-1), padded.amax(-1)
+
+
+def _tiles(ids: Tensor, sizes: Launch, noisy: bool) -> tuple[Tensor, Tensor]:
+    """Whether a tile of queries may see a tile of keys, and whether all of it sees all: bool [batch, query tiles, key tiles].
+
+    The first is never wrongly no, the second never wrongly yes.
+    """
+    (low_q, high_q), (low_k, high_k) = _bounds(ids, sizes.queries), _bounds(ids, sizes.keys)
+    (qs, qb, qo, *qd), (qs_, qb_, qo_, *qd_) = low_q[..., None].unbind(), high_q[..., None].unbind()
+    (ks, kb, ko, *kd), (ks_, kb_, ko_, *kd_) = low_k[:, :, None].unbind(), high_k[:, :, None].unbind()
+    one_stream, one_block = (qs == qs_) & (ks == ks_) & (qs == ks), (qb == qb_) & (kb == kb_) & (qb == kb)
+    may_share = (qs <= ks_) & (ks <= qs_)
+    if noisy:
+        may, whole = may_share & (kb <= qb_), one_stream & (kb_ <= qb)
+    else:
+        may = (may_share & (qb <= kb_) & (kb <= qb_)) | ((ks == 0) & (kb < qb_))
+        whole = (one_stream & one_block) | ((ks_ == 0) & (kb_ < qb))
+    may = ((qs_ > 0) & may) | ((qs == 0) & (ks == 0) & (ko <= qo_))
+    whole = ((qs > 0) & whole) | ((qs_ == 0) & (ks_ == 0) & (ko_ <= qo))
+    for (low_one, high_one), (low_other, high_other) in zip(zip(qd, qd_), zip(kd, kd_)):
+        may = may & (low_one <= high_other) & (low_other <= high_one)
+        whole = whole & (low_one == high_one) & (low_other == high_other) & (low_one == low_other)
+    if ids.shape[2] % sizes.keys:
+        whole[..., -1] = False
+    return may, whole
+
+
+def _lists(may: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of tiles: numbers of those that are seen, whole ones first, and how many are whole, and seen; int32."""
+    order = torch.sort(torch.where(whole, 0, torch.where(may, 1, 2)), dim=-1, stable=True).indices
+    counts = torch.stack([whole.sum(-1), may.sum(-1)], -1)
+    return order.int().contiguous(), counts.int()
 
 
 def _prepared(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,19 +316,35 @@ def _prepared(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (q, k, v) if k.stride() == v.stride() else (q, k.contiguous(), v.contiguous())
 
 
+def _launches(q: Tensor) -> dict[str, Launch]:
+    return NARROW if q.shape[3] * q.element_size() <= 256 else WIDE
+
+
+def _options(sizes: Launch, q: Tensor, ids: Tensor, noisy: bool) -> dict[str, int | bool]:
+    return {
+        "NOISY": noisy,
+        "DOCUMENTS": len(ids) > 3,
+        "QUERIES": sizes.queries,
+        "KEYS": sizes.keys,
+        "WIDTH": max(16, triton.next_power_of_2(q.shape[3])),
+        "num_warps": sizes.warps,
+        "num_stages": sizes.stages,
+    }
+
+
 def forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: float) -> tuple[Tensor, Tensor]:
-    """Output [B, H, T, D], and the logarithm of each row's normaliser [B, H, T] in float32."""
+    """Output [B, H, T, D], and the base-2 logarithm of each row's normaliser [B, H, T] in float32."""
     q, k, v = _prepared(q, k, v)
-    ids = ids.contiguous()
+    ids = ids.int().contiguous()
     batch, heads, length, width = q.shape
     output = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     normaliser = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    tiles = triton.cdiv(length, TILE)
     if output.numel():
-        _forward_kernel[(tiles, batch * heads)](
-            q, k, v, ids, *_bounds(ids, tiles), output, normaliser, *q.stride()[:3], *k.stride()[:3], heads,
-            heads // k.shape[1], ids.shape[1], length, width, tiles, scale,
-            NOISY=noisy, DOCUMENTS=len(ids) > 3, TILE=TILE, WIDTH=max(16, triton.next_power_of_2(width)),
+        sizes = _launches(q)["forward"]
+        lists, counts = _lists(*_tiles(ids, sizes, noisy))
+        _forward_kernel[(lists.shape[1], batch * heads)](
+            q, k, v, ids, lists, counts, output, normaliser, *q.stride()[:3], *k.stride()[:3], heads, heads // k.shape[1],
+            ids.shape[1], length, width, lists.shape[2], scale * LOG2_E, **_options(sizes, q, ids, noisy),
         )  # fmt: skip
     return output, normaliser
 
@@ -252,16 +362,26 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v."""
     q, k, v = _prepared(q, k, v)
-    ids, of_output = ids.contiguous(), of_output.contiguous()
+    ids, of_output = ids.int().contiguous(), of_output.contiguous()
     batch, heads, length, width = q.shape
-    of_q, of_k, of_v = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
-    if not q.numel():
-        return of_q, of_k, of_v
-    delta = (of_output.float() * output.float()).sum(-1)
-    tiles = triton.cdiv(length, TILE)
-    shared = (of_output, normaliser, delta, ids, *_bounds(ids, tiles))
-    sizes = (*q.stride()[:3], *k.stride()[:3], heads, heads // k.shape[1], ids.shape[1], length, width, tiles, scale)
-    options = {"NOISY": noisy, "DOCUMENTS": len(ids) > 3, "TILE": TILE, "WIDTH": max(16, triton.next_power_of_2(width))}
-    _query_kernel[(tiles, batch * heads)](q, k, v, *shared, of_q, *sizes, **options)
-    _key_kernel[(tiles, batch * k.shape[1])](q, k, v, *shared, of_k, of_v, *sizes, **options)
+    group = heads // k.shape[1]
+    of_q = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    # Those of each query head, which are rounded once they are added up.
+    of_k, of_v = (
+        torch.empty(q.shape, dtype=k.dtype if group == 1 else torch.float32, device=q.device) for _ in range(2)
+    )
+    if q.numel():
+        delta = (of_output.float() * output.float()).sum(-1)
+        shared = (of_output, normaliser, delta, ids)
+        strides = (*q.stride()[:3], *k.stride()[:3], heads, group, ids.shape[1], length, width)
+        for kernel, kind, outputs in ((_query_kernel, "queries", (of_q,)), (_key_kernel, "keys", (of_k, of_v))):
+            sizes = _launches(q)[kind]
+            may, whole = _tiles(ids, sizes, noisy)
+            lists, counts = _lists(may, whole) if kind == "queries" else _lists(may.mT, whole.mT)
+            kernel[(lists.shape[1], batch * heads)](
+                q, k, v, *shared, lists, counts, *outputs, *strides, lists.shape[2], scale * LOG2_E, scale,
+                **_options(sizes, q, ids, noisy),
+            )  # fmt: skip
+    if group > 1:
+        of_k, of_v = (x.unflatten(1, (-1, group)).sum(2).to(k.dtype) for x in (of_k, of_v))
     return of_q, of_k, of_v

@@ -80,9 +80,8 @@ def _forward(
     if triton:
         from ar_kernels.confidence.head_triton import launch
 
-        found = launch(hidden, weight, scale, cap, temperature, banned_ids)
-    else:
-        found = _in_pieces(hidden, weight, scale, cap, temperature, banned_ids)
+        return launch(hidden, weight, scale, cap, temperature, banned_ids)
+    found = _in_pieces(hidden, weight, scale, cap, temperature, banned_ids)
     return tuple(found.confidence())  # type: ignore[return-value]
 
 

@@ -1,25 +1,37 @@
 """Confidence from hidden states as a Triton kernel: a program takes some rows and a part of the ids.
 
-It multiplies tile after tile of the head and keeps the running statistics of `online` in registers; the parts, which there
-are so that a few rows fill the device, are merged in torch. Logits are rounded to the dtype of the head as a model's own head
+It multiplies tile after tile of the head and keeps the running statistics in registers. Logits are rounded to the dtype of the head as a model's own head
 rounds them, so that ties and thresholds fall alike.
 """
 
+import math
 from collections.abc import Sequence
-from functools import reduce
+from typing import NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ar_kernels.confidence.online import Statistics, merge
+from ar_kernels.confidence.online_triton import banned_on, include, joined, leave, room, without
 
 __all__ = ["launch"]
 
-ROWS, IDS, WIDTH = 16, 64, 64
 PROGRAMS = 256
 """About as many as there should be, of rows and parts together."""
+
+
+class Launch(NamedTuple):
+    """Rows, ids and columns of a tile, warps of a program, loads in flight."""
+
+    rows: int
+    ids: int
+    width: int
+    warps: int
+    stages: int
+
+
+LAUNCHES = ((16, Launch(16, 64, 128, 4, 4)), (32, Launch(32, 64, 128, 4, 3)), (math.inf, Launch(64, 128, 64, 4, 3)))
+"""By how many rows there are at most."""
 
 
 @triton.jit
@@ -73,50 +85,28 @@ def _head_kernel(
             # tanh by exponentials of numbers that are not positive, which cannot overflow.
             e = tl.exp(-2.0 * tl.abs(z))
             z = tl.where(z < 0, -1.0, 1.0) * (1.0 - e) / (1.0 + e) * outer
-        z = tl.where(ids[None, :] < stop, z, -float("inf"))
-        for j in range(num_banned):
-            z = tl.where(ids[None, :] == tl.load(banned + j), -float("inf"), z)
-        tile_best = tl.max(z, axis=1)
-        tile_id = tl.min(tl.where(z == tile_best[:, None], ids[None, :], vocabulary), axis=1)
-        tile_second = tl.max(tl.where(ids[None, :] == tile_id[:, None], -float("inf"), z), axis=1)
-        second = tl.maximum(tl.maximum(second, tile_second), tl.minimum(best, tile_best))
-        best_id = tl.where(tile_best > best, tile_id, best_id)
-        above = tl.maximum(best, tile_best)
-        # A tile of banned ids only has maximum -inf; its exponentials are 0, not exp(-inf + inf).
-        shift = tl.where(above == -float("inf"), 0.0, above)
-        moved = tl.where(best == -float("inf"), 0.0, best - shift)
-        rescale = tl.where(best == -float("inf"), 0.0, tl.exp(moved))
-        below = tl.where(z == -float("inf"), 0.0, z - shift[:, None])
-        e = tl.where(z == -float("inf"), 0.0, tl.exp(below))
-        weighted = rescale * (weighted + moved * total) + tl.sum(below * e, axis=1)
-        total = total * rescale + tl.sum(e, axis=1)
-        best = above
-    inside = row < rows
-    tl.store(token + part * rows + row, best_id, mask=inside)
-    tl.store(numbers + (part * 4 + 0) * rows + row, best, mask=inside)
-    tl.store(numbers + (part * 4 + 1) * rows + row, second, mask=inside)
-    tl.store(numbers + (part * 4 + 2) * rows + row, total, mask=inside)
-    tl.store(numbers + (part * 4 + 3) * rows + row, weighted, mask=inside)
+        z = without(tl.where(ids[None, :] < stop, z, -float("inf")), ids, banned, num_banned)
+        best, second, best_id, total, weighted = include(z, ids, vocabulary, best, second, best_id, total, weighted)
+    leave(token, numbers, part, rows, row, best, second, best_id, total, weighted)
 
 
 def launch(
     hidden: Tensor, weight: Tensor, scale: float, cap: float | None, temperature: float, banned_ids: Sequence[int]
-) -> Statistics:
-    """Statistics of all ids, for hidden states [R, C] and a head [V, C]."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Token, probability, entropy and margin, each [R], of hidden states [R, C] and a head [V, C]."""
     hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
     weight = weight if weight.stride(1) == 1 else weight.contiguous()
     rows, (vocabulary, width) = len(hidden), weight.shape
-    blocks = max(1, triton.cdiv(rows, ROWS))
-    tiles = triton.cdiv(vocabulary, IDS)
-    part_size = triton.cdiv(tiles, min(tiles, max(1, PROGRAMS // blocks))) * IDS
-    parts = triton.cdiv(vocabulary, part_size)
-    banned = torch.tensor(list(banned_ids) or [-1], dtype=torch.int64, device=hidden.device)
-    token = torch.empty(parts, rows, dtype=torch.int64, device=hidden.device)
-    numbers = torch.empty(parts, 4, rows, dtype=torch.float32, device=hidden.device)
+    sizes = next(sizes for most, sizes in LAUNCHES if rows <= most)
+    blocks = max(1, triton.cdiv(rows, sizes.rows))
+    tiles = triton.cdiv(vocabulary, sizes.ids)
+    part_size = triton.cdiv(tiles, min(tiles, max(1, PROGRAMS // blocks))) * sizes.ids
+    token, numbers = room(triton.cdiv(vocabulary, part_size), rows, hidden.device)
     inner, outer = (scale / temperature, 1.0) if cap is None else (scale / cap, cap / temperature)
     if rows:
-        _head_kernel[(blocks, parts)](
-            hidden, weight, banned, token, numbers, hidden.stride(0), weight.stride(0), rows, width, vocabulary, part_size,
-            len(banned_ids), inner, outer, CAPPED=cap is not None, ROWS=ROWS, IDS=IDS, WIDTH=WIDTH,
+        _head_kernel[(blocks, len(token))](
+            hidden, weight, banned_on(tuple(banned_ids), hidden.device), token, numbers, hidden.stride(0), weight.stride(0),
+            rows, width, vocabulary, part_size, len(banned_ids), inner, outer, CAPPED=cap is not None, ROWS=sizes.rows,
+            IDS=sizes.ids, WIDTH=sizes.width, num_warps=sizes.warps, num_stages=sizes.stages,
         )  # fmt: skip
-    return reduce(merge, (Statistics(token[part], *numbers[part]) for part in range(parts)))
+    return joined(token, numbers)

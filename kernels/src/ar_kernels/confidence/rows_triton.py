@@ -1,81 +1,61 @@
-"""Triton kernel of `ar_kernels.confidence`: one program a row, online softmax over tiles of the vocabulary.
-
-For a tile with maximum m the running triple (m, s = sum e^(z-m), w = sum (z-m) e^(z-m)) is rescaled as in online
-softmax, so that entropy = log s - w / s needs no second pass and does not cancel where the logits are large. The best
-two values are carried along for token and margin.
-"""
+"""Triton kernel of `ar_kernels.confidence`: a program goes through a part of the logits of a row, once."""
 
 from collections.abc import Sequence
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from ar_kernels.confidence.online_triton import banned_on, include, joined, leave, room, without
+
 __all__ = ["launch"]
 
 TILE = 1024
+PROGRAMS = 1024
+"""About as many as there should be, of rows and parts together."""
 
 
 @triton.jit
-def _confidence_kernel(
+def _rows_kernel(
     logits,
     banned,
     token,
-    probability,
-    entropy,
-    margin,
+    numbers,
     stride,
+    rows,
     vocabulary,
+    part_size,
     num_banned,
     inverse_temperature,
     TILE: tl.constexpr,
 ):
-    row = tl.program_id(0)
-    offsets = tl.arange(0, TILE)
-    best = -float("inf")
-    second = -float("inf")
-    best_id = 0
-    total = 0.0
-    weighted = 0.0
-    for start in range(0, vocabulary, TILE):
-        ids = start + offsets
-        inside = ids < vocabulary
-        z = tl.load(logits + row * stride + ids, mask=inside, other=-float("inf")).to(tl.float32) * inverse_temperature
-        for j in range(num_banned):
-            z = tl.where(ids == tl.load(banned + j), -float("inf"), z)
-        tile_best = tl.max(z, axis=0)
-        # The lowest id among equal values, as torch.argmax documents for the reference.
-        tile_id = tl.min(tl.where(z == tile_best, ids, vocabulary), axis=0)
-        tile_second = tl.max(tl.where(ids == tile_id, -float("inf"), z), axis=0)
-        second = tl.maximum(tl.maximum(second, tile_second), tl.minimum(best, tile_best))
-        best_id = tl.where(tile_best > best, tile_id, best_id)
-        new_best = tl.maximum(best, tile_best)
-        # A tile of banned ids only has maximum -inf; its exponentials are 0, not exp(-inf + inf).
-        shift = tl.where(new_best == -float("inf"), 0.0, new_best)
-        moved = tl.where(best == -float("inf"), 0.0, best - shift)
-        rescale = tl.where(best == -float("inf"), 0.0, tl.exp(moved))
-        below = tl.where(z == -float("inf"), 0.0, z - shift)
-        e = tl.where(z == -float("inf"), 0.0, tl.exp(below))
-        weighted = rescale * (weighted + moved * total) + tl.sum(below * e, axis=0)
-        total = total * rescale + tl.sum(e, axis=0)
-        best = new_best
-    tl.store(token + row, best_id)
-    tl.store(probability + row, 1.0 / total)
-    tl.store(entropy + row, tl.maximum(tl.log(total) - weighted / total, 0.0))
-    tl.store(margin + row, (1.0 - tl.exp(second - best)) / total)
+    row = tl.program_id(0) + tl.arange(0, 1)
+    part = tl.program_id(1)
+    best = tl.full([1], -float("inf"), tl.float32)
+    second = tl.full([1], -float("inf"), tl.float32)
+    best_id = tl.zeros([1], tl.int32)
+    total = tl.zeros([1], tl.float32)
+    weighted = tl.zeros([1], tl.float32)
+    stop = tl.minimum((part + 1) * part_size, vocabulary)
+    for start in range(part * part_size, stop, TILE):
+        ids = start + tl.arange(0, TILE)
+        at = row.to(tl.int64)[:, None] * stride + ids[None, :]
+        z = tl.load(logits + at, mask=ids[None, :] < stop, other=-float("inf")).to(tl.float32) * inverse_temperature
+        z = without(z, ids, banned, num_banned)
+        best, second, best_id, total, weighted = include(z, ids, vocabulary, best, second, best_id, total, weighted)
+    leave(token, numbers, part, rows, row, best, second, best_id, total, weighted)
 
 
 def launch(logits: Tensor, temperature: float, banned_ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run the kernel on logits [R, V]; returns token, probability, entropy and margin, each [R]."""
+    """Token, probability, entropy and margin, each [R], of logits [R, V]."""
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
     rows, vocabulary = logits.shape
-    banned = torch.tensor(list(banned_ids) or [-1], dtype=torch.int64, device=logits.device)
-    token = torch.empty(rows, dtype=torch.int64, device=logits.device)
-    probability, entropy, margin = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(3))
+    tiles = triton.cdiv(vocabulary, TILE)
+    part_size = triton.cdiv(tiles, min(tiles, max(1, PROGRAMS // max(1, rows)))) * TILE
+    token, numbers = room(triton.cdiv(vocabulary, part_size), rows, logits.device)
     if rows:
-        _confidence_kernel[(rows,)](
-            logits, banned, token, probability, entropy, margin, logits.stride(0), vocabulary, len(banned_ids),
-            1.0 / temperature, TILE=TILE,
+        _rows_kernel[(rows, len(token))](
+            logits, banned_on(tuple(banned_ids), logits.device), token, numbers, logits.stride(0), rows, vocabulary, part_size,
+            len(banned_ids), 1.0 / temperature, TILE=TILE,
         )  # fmt: skip
-    return token, probability, entropy, margin
+    return joined(token, numbers)

@@ -15,7 +15,8 @@ __all__ = ["Sums", "default_logits", "head_logits", "run"]
 
 CPU_LOGITS = 2**23
 """32 MiB in float32: fewer rows make the products narrow, more leave the cache."""
-GPU_LOGITS = 2**26
+GPU_LOGITS = 2**28
+"""512 MiB in bfloat16. Each chunk reads and writes the gradient of the head once, 2 GB at V = 152,064 and C = 1,536."""
 
 InPlace = Callable[[Tensor, slice, bool], tuple[Tensor, Tensor]]
 """Takes logits [n, V] of a slice of rows; returns what each row adds to the loss, and to the divergence, [n] each. If asked
@@ -38,9 +39,20 @@ class Sums(NamedTuple):
     weight: Tensor
 
 
-def head_logits(hidden: Tensor, weight: Tensor, scale: float, cap: float | None) -> Tensor:
-    """Logits [n, V] in float32 or better, a tensor of their own; see `reference.logits`."""
+def head_logits(hidden: Tensor, weight: Tensor, scale: float, cap: float | None, narrow: bool = False) -> Tensor:
+    """Logits [n, V], a tensor of their own; see `reference.logits`.
+
+    Args:
+        hidden: [n, C].
+        weight: [V, C].
+        scale: of the logits.
+        cap: of the logits.
+        narrow: leave them in the dtype of the head, as it rounds them, where nothing is to be done with them; otherwise they
+            are float32 or better.
+    """
     z = hidden @ weight.T
+    if narrow and scale == 1 and cap is None:
+        return z
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     if scale != 1:
         z.mul_(scale)
@@ -60,6 +72,7 @@ def run(
     scale: float,
     cap: float | None,
     max_logits: int | None,
+    narrow: bool,
     of_hidden: bool,
     of_weight: bool,
 ) -> Sums:
@@ -72,6 +85,7 @@ def run(
         scale: of the logits.
         cap: of the logits.
         max_logits: at most so many are held, though never less than one row's, and never more than is fast on the device.
+        narrow: whether `in_place` takes logits in the dtype of the head.
         of_hidden: whether the gradient of the hidden states is wanted.
         of_weight: whether that of the head is.
     """
@@ -85,7 +99,7 @@ def run(
     for start in range(0, len(hidden), size):
         part = slice(start, min(start + size, len(hidden)))
         own = hidden[part]
-        z = head_logits(own, weight, scale, cap)
+        z = head_logits(own, weight, scale, cap, narrow)
         bend = (z / cap).square_().neg_().add_(1) if wanted and cap is not None else None
         added, apart = in_place(z, part, wanted)
         loss, divergence = loss + added.sum(), divergence + apart.sum()
@@ -98,8 +112,16 @@ def run(
         slope = z.to(weight.dtype)
         if of_hidden:
             d_hidden[part] = slope @ weight
-        if of_weight and weight.dtype == wide:
-            d_weight.addmm_(slope.T, own)
-        elif of_weight:
-            d_weight += slope.T @ own
+        if of_weight:
+            _add_product(d_weight, slope.T, own)
     return Sums(loss, divergence, d_hidden, d_weight)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product to a total that may be wider; on CUDA it is not rounded in between."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    elif total.is_cuda:
+        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
+    else:
+        total += left @ right

@@ -38,7 +38,7 @@ def selected_cross_entropy(
         scale: factor of the logits, not 0.
         cap: bound of the logits; None: none.
         max_logits: most logits held at once, though never less than a row's, and never more than are fast: 2^23 on a CPU,
-            2^26 elsewhere.
+            2^28 elsewhere.
         implementation: `auto` takes Triton on CUDA and torch elsewhere; both chunk.
 
     Returns:
@@ -102,6 +102,7 @@ def _forward(
         scale=scale,
         cap=cap,
         max_logits=max_logits,
+        narrow=triton,
         of_hidden=of_hidden,
         of_weight=of_weight,
     )

@@ -1,7 +1,7 @@
 """The losses of `rows` as Triton kernels: one program a row, two passes over its logits.
 
 The first pass finds the normaliser by online softmax, a running maximum and a sum that is rescaled when the maximum moves;
-the second writes the gradient over the logits. Soft targets read student and teacher in both.
+the second writes the gradient over the logits, in their dtype. Soft targets read student and teacher in both.
 """
 
 import torch
@@ -21,7 +21,7 @@ def _normaliser(z, stride, row, vocabulary, TILE: tl.constexpr):
     total = 0.0
     for start in range(0, vocabulary, TILE):
         ids = start + offsets
-        tile = tl.load(z + row * stride + ids, mask=ids < vocabulary, other=-float("inf"))
+        tile = tl.load(z + row * stride + ids, mask=ids < vocabulary, other=-float("inf")).to(tl.float32)
         above = tl.maximum(top, tl.max(tile, axis=0))
         total = total * tl.exp(top - above) + tl.sum(tl.exp(tile - above), axis=0)
         top = above
@@ -35,14 +35,14 @@ def _hard_kernel(z, labels, weights, loss, stride, vocabulary, WANTED: tl.conste
     label = tl.load(labels + row)
     factor = tl.load(weights + row)
     normaliser = _normaliser(z, stride, row, vocabulary, TILE)
-    tl.store(loss + row, factor * (normaliser - tl.load(z + row * stride + label)))
+    tl.store(loss + row, factor * (normaliser - tl.load(z + row * stride + label).to(tl.float32)))
     if WANTED:
         # Every thread has read the label's logit before any thread writes over it.
         tl.debug_barrier()
         for start in range(0, vocabulary, TILE):
             ids = start + offsets
             inside = ids < vocabulary
-            tile = tl.load(z + row * stride + ids, mask=inside, other=-float("inf"))
+            tile = tl.load(z + row * stride + ids, mask=inside, other=-float("inf")).to(tl.float32)
             slope = tl.exp(tile - normaliser) - tl.where(ids == label, 1.0, 0.0)
             tl.store(z + row * stride + ids, factor * slope, mask=inside)
 
@@ -61,8 +61,8 @@ def _soft_kernel(
     for start in range(0, vocabulary, TILE):
         ids = start + offsets
         inside = ids < vocabulary
-        log_p = tl.load(z + row * stride + ids, mask=inside, other=0.0) - own
-        log_t = tl.load(teacher + row * teacher_stride + ids, mask=inside, other=0.0) - other
+        log_p = tl.load(z + row * stride + ids, mask=inside, other=0.0).to(tl.float32) - own
+        log_t = tl.load(teacher + row * teacher_stride + ids, mask=inside, other=0.0).to(tl.float32) - other
         p_t = tl.where(inside, tl.exp(log_t), 0.0)
         crossed -= tl.sum(p_t * log_p, axis=0)
         entropy -= tl.sum(p_t * log_t, axis=0)

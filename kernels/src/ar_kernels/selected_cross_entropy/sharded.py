@@ -77,6 +77,7 @@ class _Sharded(torch.autograd.Function):
             scale=scale,
             cap=cap,
             max_logits=size * len(weight),
+            narrow=False,
             of_hidden=ctx.of[0],
             of_weight=ctx.of[1],
         )

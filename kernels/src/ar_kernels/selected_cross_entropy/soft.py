@@ -90,7 +90,7 @@ def _forward(
         function = torch_rows.soft
 
     def in_place(z: Tensor, part: slice, wanted: bool) -> tuple[Tensor, Tensor]:
-        known = head_logits(gathered(hidden, teachers[part]), weight, scale, cap)
+        known = head_logits(gathered(hidden, teachers[part]), weight, scale, cap, narrow=triton)
         return function(z, known, weights[part], wanted)
 
     found = run(
@@ -100,6 +100,7 @@ def _forward(
         scale=scale,
         cap=cap,
         max_logits=max_logits,
+        narrow=triton,
         of_hidden=of_hidden,
         of_weight=of_weight,
     )
