@@ -16,21 +16,23 @@ from ar_kernels.confidence.online_triton import banned_on, include, joined, leav
 
 __all__ = ["launch"]
 
-PROGRAMS = 256
-"""About as many as there should be, of rows and parts together."""
-
 
 class Launch(NamedTuple):
-    """Rows, ids and columns of a tile, warps of a program, loads in flight."""
+    """Rows, ids and columns of a tile, warps of a program, loads in flight, about how many programs of rows and parts."""
 
     rows: int
     ids: int
     width: int
     warps: int
     stages: int
+    programs: int
 
 
-LAUNCHES = ((16, Launch(16, 64, 128, 4, 4)), (32, Launch(32, 64, 128, 4, 3)), (math.inf, Launch(64, 128, 64, 4, 3)))
+LAUNCHES = (
+    (16, Launch(16, 64, 128, 4, 4, 256)),
+    (32, Launch(32, 64, 128, 4, 3, 256)),
+    (math.inf, Launch(64, 128, 64, 4, 3, 256)),
+)
 """By how many rows there are at most."""
 
 
@@ -100,7 +102,7 @@ def launch(
     sizes = next(sizes for most, sizes in LAUNCHES if rows <= most)
     blocks = max(1, triton.cdiv(rows, sizes.rows))
     tiles = triton.cdiv(vocabulary, sizes.ids)
-    part_size = triton.cdiv(tiles, min(tiles, max(1, PROGRAMS // blocks))) * sizes.ids
+    part_size = triton.cdiv(tiles, min(tiles, max(1, sizes.programs // blocks))) * sizes.ids
     token, numbers = room(triton.cdiv(vocabulary, part_size), rows, hidden.device)
     inner, outer = (scale / temperature, 1.0) if cap is None else (scale / cap, cap / temperature)
     if rows:
