@@ -28,7 +28,7 @@ class Launch(NamedTuple):
     stages: int
 
 
-NARROW = {"forward": Launch(128, 64, 8, 3), "queries": Launch(64, 64, 4, 2), "keys": Launch(64, 64, 4, 2)}
+NARROW = {"forward": Launch(64, 64, 4, 2), "queries": Launch(64, 64, 4, 2), "keys": Launch(64, 64, 4, 3)}
 """For heads of at most 256 bytes, 128 numbers in bfloat16."""
 WIDE = dict.fromkeys(NARROW, Launch(32, 32, 4, 1))
 

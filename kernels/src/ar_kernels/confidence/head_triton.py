@@ -29,9 +29,9 @@ class Launch(NamedTuple):
 
 
 LAUNCHES = (
-    (16, Launch(16, 64, 128, 4, 4, 256)),
+    (16, Launch(16, 64, 256, 4, 3, 264)),
     (32, Launch(32, 64, 128, 4, 3, 256)),
-    (math.inf, Launch(64, 128, 64, 4, 3, 256)),
+    (math.inf, Launch(128, 256, 64, 8, 3, 132)),
 )
 """By how many rows there are at most."""
 
