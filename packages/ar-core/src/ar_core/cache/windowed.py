@@ -204,12 +204,22 @@ class WindowedKVCache:
             keys.transpose(1, 2)[rows, slots] = k.transpose(1, 2)
             values.transpose(1, 2)[rows, slots] = v.transpose(1, 2)
         if layer == 0:
-            for row, first in zip(window.rows, window.starts):
-                self._written[row] = max(self._written[row], first + window.length)
+            self.wrote()
         if not window.whole:
             take = window.slots(keys.device)[0][:, 0]
             return keys[:, :, : window.span].index_select(0, take), values[:, :, : window.span].index_select(0, take)
         return keys[:, :, : window.span], values[:, :, : window.span]
+
+    def wrote(self) -> None:
+        """Note that the window's slots are written; `update` does, a pass that writes by itself must."""
+        window = self._current
+        for row, first in zip(window.rows, window.starts):
+            self._written[row] = max(self._written[row], first + window.length)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the pass takes all rows in their order."""
+        return self._current.whole
 
     def keep(self, n: int | Sequence[int]) -> None:
         """Accept the first `n` tokens of the window: the committed length of a row becomes `start + n`.

@@ -21,6 +21,7 @@ from ar_core.hf.load import WHEELS, LoadedModel, check_source, load_causal_lm, l
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.save import save_pretrained
+from ar_core.hf.static import StaticBackbone
 from ar_core.hf.stop_ids import stop_ids
 from ar_core.hf.supported import check_supported
 from ar_core.hf.untie import untie_embeddings
@@ -35,6 +36,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "PassFlops",
+    "StaticBackbone",
     "WindowedCacheForGenerate",
     "add_mask_token",
     "build_model",

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from ar_core.attention import BACKENDS, attend
+from ar_core.attention.placed import PlacedMask
 from ar_core.errors import BackendError, MaskError, UnsupportedModelError
 from ar_core.hf.mask import mask_for_model
 from ar_core.masks import Mask, sliding_window
@@ -49,7 +50,7 @@ def _attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Mask | None,
+    attention_mask: Mask | PlacedMask | None,
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -68,6 +69,8 @@ def _attention(
             f"{type(module).__name__} asks its attention for dropout={dropout}, which ar_core does not compute; set "
             f"attention_dropout to 0 in the model's config."
         )
+    if isinstance(attention_mask, PlacedMask):
+        return attention_mask.attend(query, key, value, scaling).transpose(1, 2), None
     if not isinstance(attention_mask, Mask):
         raise MaskError(
             f"{type(module).__name__} handed its attention a mask of type {type(attention_mask).__name__}; pass an "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers.masking_utils import causal_mask_function
 
+from ar_core.attention.placed import PlacedMask
 from ar_core.errors import MaskError
 from ar_core.masks import Mask, Rule, Tokens, bidirectional, causal, padding
 from ar_core.masks.rule import Ids
@@ -38,7 +39,7 @@ def mask_for_model(
     use_vmap: bool = False,
     device: torch.device | str = "cpu",
     **_: Any,
-) -> Mask:
+) -> Mask | PlacedMask:
     """What transformers calls to build a mask: ours passes untouched, from None or 2-D padding one is made.
 
     The rule is the predicate that the model asks for: causal, in a sliding window, or within packed sequences.
@@ -57,7 +58,7 @@ def mask_for_model(
     Raises:
         MaskError: the mask is of another kind, or the predicate cannot be evaluated.
     """
-    if isinstance(attention_mask, Mask):
+    if isinstance(attention_mask, (Mask, PlacedMask)):
         return attention_mask
     if use_vmap:
         raise MaskError(

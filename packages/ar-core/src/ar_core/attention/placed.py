@@ -1,0 +1,56 @@
+"""Attention of a pass over a cache whose place is a tensor: nothing of it changes shape from pass to pass."""
+
+import torch
+from ar_kernels import block_attention
+from torch import Tensor
+
+from ar_core.masks import Mask, block_causal, causal, tree
+
+__all__ = ["PlacedMask", "placeable", "tile_of"]
+
+_EVERYTHING_BEFORE = frozenset({causal(), block_causal(), tree()})
+"""Rules by which a pass at the end of the cache sees all committed tokens of its row."""
+
+
+class PlacedMask:
+    """Who sees what in one pass: row b sees the slots below `visible[b]`, its own window through the tile.
+
+    It travels through Hugging Face models as `attention_mask`, hence `ndim` and `shape`.
+
+    Args:
+        starts: int64 [B], first slot of each row's window.
+        visible: int64 [B].
+        tile: bool [B or 1, n, n]; None: the window is bidirectional.
+        slots: of the cache.
+        length: n.
+    """
+
+    ndim = 4
+
+    def __init__(self, starts: Tensor, visible: Tensor, tile: Tensor | None, *, slots: int, length: int) -> None:
+        self.starts, self.visible, self.tile = starts, visible, tile
+        self.shape = (len(starts), 1, length, slots)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+        """[B, H, n, D] of queries [B, H, n, D] over all slots [B, Hkv, slots, D]."""
+        return block_attention(q, k, v, self.starts, self.visible, self.tile, scale=scale)
+
+
+def tile_of(mask: Mask | None, starts: Tensor) -> Tensor | None:
+    """What the tokens of a window see of each other, bool [B or 1, n, n]; None: everything.
+
+    Args:
+        mask: queries are the window, keys the slots from 0; of a rule that :func:`placeable` knows.
+        starts: int64 [B].
+    """
+    if mask is None or mask.is_full:
+        return None
+    dense = mask.dense()[:, 0]
+    length = dense.shape[1]
+    columns = starts[:, None, None] + torch.arange(length, device=starts.device)
+    return dense.expand(len(starts), -1, -1).gather(2, columns.expand(-1, length, -1))
+
+
+def placeable(mask: Mask | None) -> bool:
+    """Whether a mask hides nothing that lies before the window."""
+    return mask is None or mask.is_full or mask.rule in _EVERYTHING_BEFORE

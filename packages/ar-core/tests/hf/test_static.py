@@ -1,0 +1,90 @@
+"""Passes of fixed shapes: the tokens of every decoder, in storage that is used again."""
+
+import pytest
+import torch
+from ar_core.block_diffusion import BlockPolicy, decode_blocks
+from ar_core.decoding import StopRule, autoregressive
+from ar_core.hf import HFBackbone, StaticBackbone
+from ar_core.sampling import Sampler
+from ar_core.verification import Jacobi, MultiBlock, NgramLookup, Recycling, speculative
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8]]
+
+
+def randomise(model: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.02, 0.2, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture
+def llama() -> LlamaForCausalLM:
+    return randomise(LlamaForCausalLM(LlamaConfig(**SIZES)))
+
+
+def blocks(**settings):
+    policy = BlockPolicy(block_size=4, mask_id=60, threshold=0.05, **settings)
+    return lambda backbone, **given: decode_blocks(backbone, PROMPTS, policy, **given)
+
+
+def lossless(proposer):
+    return lambda backbone, **given: speculative(
+        backbone, PROMPTS, proposer(), sampler=Sampler(), fallback=False, **given
+    )
+
+
+DECODERS = {
+    "autoregressive": lambda backbone, **given: autoregressive(backbone, PROMPTS, sampler=Sampler(), **given),
+    "blocks": blocks(),
+    "fused": blocks(commit="fused"),
+    "sub-blocks": blocks(sub_block_size=2, sub_block_cache=True),
+    "bidirectional prompt": blocks(grid="prompt", context="bidirectional", shift=False, first_token="denoise"),
+    "hybrid": blocks(context="causal", shift=False, first_token="denoise"),
+    "lookup": lossless(NgramLookup),
+    "jacobi": lossless(lambda: Jacobi(draft_length=5)),
+    "recycling": lossless(lambda: Recycling(Jacobi(draft_length=5))),
+    "multi-block": lossless(lambda: MultiBlock(block_length=5)),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_gives_the_same_tokens_in_the_same_passes(llama, name):
+    llama.double()
+    stop = StopRule(max_new_tokens=23, stop_ids=(7, 11))
+    plain, fixed = HFBackbone(llama), StaticBackbone(llama, "eager")
+    expected = DECODERS[name](plain, stop=stop)
+    for _ in range(2):
+        found = DECODERS[name](fixed, stop=stop)
+        assert found.tokens == expected.tokens
+        assert found.stats.nfe == expected.stats.nfe
+    assert fixed.static_passes > 0
+
+
+def test_a_pass_that_comes_again_is_compiled_once(llama, monkeypatch):
+    compiled = []
+
+    def compile(function, **_):
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile)
+    backbone = StaticBackbone(llama, "compile")
+    stop = StopRule(max_new_tokens=9, stop_ids=())
+    expected = autoregressive(HFBackbone(llama), PROMPTS[:1], stop=stop, sampler=Sampler()).tokens
+    for _ in range(3):
+        assert autoregressive(backbone, PROMPTS[:1], stop=stop, sampler=Sampler()).tokens == expected
+    # Prefill of 5 tokens, and steps of 1.
+    assert len(compiled) == 2
