@@ -1,12 +1,11 @@
 """Lossless decoders on Spec-Bench: equal to AR greedy, and how many tokens a pass.
 
-AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final
-                                                   60 prompts x 128 tokens; continues where it stopped
+AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final \\
+    --arm 'DiffuSpec, all layers: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final tree_nodes=32'
 python -m benchmarks.lossless plot                                  table and figure again from the results
 
-A decoder that needs settings is given them, and a name if the settings are long:
-
-... measure --arm 'diffuspec, full size: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final proxy=uniform'
+60 prompts x 128 tokens; the same command goes on where it stopped. A decoder that needs settings is given them, and a name if
+they are long; what has no drafter is left out: --without diffuspec --without 'Hugging Face assisted'.
 """
 
 import argparse

@@ -85,15 +85,8 @@ def load_drafter(
     if layout == "fast_dllm_v2":
         settings = decode_settings(config, tokenizer, source)
         own = block_size or settings["diffusion_block_size"]
-        if own is None:
-            raise ConfigError(
-                f"the drafter {source!r} does not say its block size; give drafter_block_size, such as 32."
-            )
-        return DrafterCheckpoint(
-            backbone,
-            DraftLayout(mask_id=settings["mask_id"], shift=True, attention="block_causal", block_size=own),
-            tokenizer,
-        )
+        drawn = DraftLayout(mask_id=settings["mask_id"], shift=True, attention="block_causal", block_size=own)
+        return DrafterCheckpoint(backbone, drawn, tokenizer)
     conversion = Conversion.of_checkpoint(config, source)
     pattern = conversion.attention_pattern
     if pattern == "autoregressive":
