@@ -129,11 +129,15 @@ def _family(results: dict[str, Any], row: dict[str, Any]) -> str:
 def _counts(results: dict[str, Any], row: dict[str, Any]) -> list[tuple[str, float]]:
     """Families of a point, with its tokens per forward as each counts them."""
     family, tokens_per_forward = _family(results, row), float(row["tokens_per_forward"])
-    drafted = row.get("drafts", {}).get("drafter", {}).get("forwards", 0)
-    if not drafted:
+    if not any(_drafted(other) for other in results["rows"] if _family(results, other) == family):
         return [(family, tokens_per_forward)]
-    both = tokens_per_forward * row["nfe"] / (row["nfe"] + drafted)
+    both = tokens_per_forward * row["nfe"] / (row["nfe"] + _drafted(row))
     return [(f"{family}, verifier's passes", tokens_per_forward), (f"{family}, drafter's too", both)]
+
+
+def _drafted(row: dict[str, Any]) -> int:
+    """Passes of a model of its own that drafts."""
+    return row.get("drafts", {}).get("drafter", {}).get("forwards", 0)
 
 
 def main() -> int:

@@ -133,13 +133,13 @@ def converted(folder, **fields):
 def test_block_causal_layouts(tmp_path):
     source = converted(tmp_path, bd_size=8, mask_token_id=MASK)
     fast = load_drafter(source).layout
-    assert (fast.shift, fast.attention, fast.block_size, fast.grid) == (True, "block_causal", 8, "absolute")
+    assert (fast.shift, fast.attention, fast.block_size) == (True, "block_causal", 8)
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, {"attention": "block_causal", "block_size": 8, "grid": "prompt", "clean": "block", "shift": False}),
+        ({}, {"attention": "block_causal", "block_size": 8, "clean": "block", "shift": False}),
         ({"token_shift": True}, {"attention": "block_causal", "shift": True}),
         ({"clean": "token"}, {"attention": "block_causal", "clean": "token", "shift": False}),
         ({"attention_pattern": "block_noisy"}, {"attention": "block_causal", "clean": "block"}),

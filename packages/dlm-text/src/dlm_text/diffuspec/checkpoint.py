@@ -105,7 +105,6 @@ def load_drafter(
             attention="block_causal",
             block_size=block_size or conversion.diffusion_block_size,
             clean=conversion.clean,
-            grid="prompt",
         ),
         tokenizer,
     )
@@ -134,7 +133,8 @@ def _told(config: Any, source: str) -> LayoutName:
         return "efficient_dlm"
     raise ConfigError(
         f"the config of the drafter {source!r} (model_type {config.model_type!r}) does not say how it was trained; give "
-        "drafter_layout: dream, llada, fast_dllm_v2 or efficient_dlm."
+        "drafter_layout=dream if it denoises with full attention and shifted logits, or a checkpoint in one of the layouts that "
+        "the documentation lists."
     )
 
 
