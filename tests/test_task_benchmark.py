@@ -352,6 +352,14 @@ def test_comparison_has_a_row_per_conversion(module, variants):
     assert {line.count(" | ") for line in lines if not line.startswith("|---")} == {lines[0].count(" | ")}
 
 
+def test_figures_that_some_seeds_lack_say_of_how_many_they_are(module, variants):
+    variants[1].pop("weight_change")
+    variants[1]["rows"] = [row for row in variants[1]["rows"] if row["name"] != "D=2 separate threshold 0.9"]
+    line = module("comparison").comparison_table(variants).splitlines()[3]
+    assert "| 50.0 % at 2.00 (1 of 2 seeds) | 25.0 ± 0.0 % at 3.00 ± 0.00 |" in line
+    assert "| 0.100, 0.300 (1 of 2 seeds) | 0.000 ± 0.000 |" in line
+
+
 def test_conversions_that_were_told_the_length_have_a_row_of_their_own(module):
     result = measured(0, "bidirectional", [1.0, 1.0])
     told = {"name": "D=2 length given threshold 0.7", "accuracy": 1.0, "tokens_per_forward": 6.0, "problems": 10}
