@@ -219,10 +219,10 @@ class Drafter:
         assert layout.block_size is not None
         blocks = [slots // layout.block_size for slots in (positions, keys)]
         if layout.clean == "token":
-            # Blocks are named by their last position, and every token of a complete one is a block of its own.
+            # Blocks are named by their first position, and every token of a complete one is a block of its own.
             complete = torch.tensor([[one.complete] for one in passes], device=keys.device)
             blocks = [
-                torch.where(slots < complete, slots, (block + 1) * layout.block_size - 1)
+                torch.where(slots < complete, slots, block * layout.block_size)
                 for slots, block in zip((positions, keys), blocks, strict=True)
             ]
         queries = Tokens(position=positions, block=blocks[0])
