@@ -65,13 +65,17 @@ def read(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def curves(results: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Curves of all files; rows of one name (seeds, the baseline of several files) are averaged."""
+    """Curves of all files; rows of one name (seeds, the baseline of several files) are averaged.
+
+    A method that drafts with another model has two: over the verifier's passes, and over those of both models.
+    """
     families: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for result in results:
         for row in result["rows"]:
             if row.get("accuracy") is not None:
-                family = families.setdefault(_family(result, row), {})
-                family.setdefault(row["name"], []).append((row["tokens_per_forward"], row["accuracy"]))
+                for family, tokens_per_forward in _counts(result, row):
+                    points = families.setdefault(family, {}).setdefault(row["name"], [])
+                    points.append((tokens_per_forward, row["accuracy"]))
     found = []
     for name, family in families.items():
         points = sorted((fmean(x for x, _ in same), fmean(y for _, y in same)) for same in family.values())
@@ -120,6 +124,20 @@ def _family(results: dict[str, Any], row: dict[str, Any]) -> str:
         return str(row["method"]["name"]) if row["name"] != "ar of MODEL" else row["name"]
     name = str(row["name"]).partition(" threshold")[0]
     return f"{results['method']} {name}" if "threshold" in row else name
+
+
+def _counts(results: dict[str, Any], row: dict[str, Any]) -> list[tuple[str, float]]:
+    """Families of a point, with its tokens per forward as each counts them."""
+    family, tokens_per_forward = _family(results, row), float(row["tokens_per_forward"])
+    if not any(_drafted(other) for other in results["rows"] if _family(results, other) == family):
+        return [(family, tokens_per_forward)]
+    both = tokens_per_forward * row["nfe"] / (row["nfe"] + _drafted(row))
+    return [(f"{family}, verifier's passes", tokens_per_forward), (f"{family}, drafter's too", both)]
+
+
+def _drafted(row: dict[str, Any]) -> int:
+    """Passes of a model of its own that drafts."""
+    return row.get("drafts", {}).get("drafter", {}).get("forwards", 0)
 
 
 def main() -> int:

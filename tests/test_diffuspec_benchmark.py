@@ -162,7 +162,7 @@ def test_every_arm_is_lossless_and_its_costs_add_up(module, session, trained, tm
         costs=dict.fromkeys(trained.drafters, (COST, COST)),
         settings={"draft_length": 8},
     )
-    assert len(arms) == 2 + 2 * 2 * 2 * 2
+    assert len(arms) == 3 + 2 * 2 * 2 * 2
     ticks = []
     results = module("measuring").measure(
         session,

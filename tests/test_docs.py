@@ -33,6 +33,9 @@ def rendered(benchmark_module) -> dict[str, str]:
         if files := sorted(RESULTS.glob(f"diffuspec_{name}.json")):
             stem, found = f"diffuspec_{name.removesuffix('_seed*')}", [json.loads(file.read_text()) for file in files]
             tables |= {stem: diffuspec.markdown_table(found), f"{stem}_categories": diffuspec.category_table(found)}
+    if files := sorted(RESULTS.glob("eval_tasks_*.json")):
+        quality = benchmark_module("quality")
+        tables["quality_tasks"] = quality.markdown_table(quality.curves(quality.read(files)))
     for file in RESULTS.glob("attention_step.json"):
         tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
     return tables

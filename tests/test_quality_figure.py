@@ -51,6 +51,16 @@ def test_table_gives_aup_with_the_best_of_all(quality, files):
     assert "| one | 160.0 | 1.00, 80.0 % | 2.00, 80.0 % |" in quality.markdown_table(found)
 
 
+def test_passes_of_another_model_that_drafts_are_told_apart(quality, files):
+    drafting = evaluated("two", [(4, 0.6), (0.9, 0.8)])
+    drafting["rows"][1] |= {"nfe": 10, "drafts": {"drafter": {"forwards": 30}}}
+    drafting["rows"][2] |= {"nfe": 40}
+    found = {curve.name: curve.points for curve in quality.curves(quality.read(files(drafting)))}
+    assert found["two, verifier's passes"] == ((0.9, 0.8), (4, 0.6))
+    assert found["two, drafter's too"] == ((0.9, 0.8), (1.0, 0.6))
+    assert "two" not in found
+
+
 def test_seeds_of_the_task_benchmark_are_averaged(quality):
     paths = sorted((ROOT / "benchmarks" / "results").glob("tasks_fast_dllm_v2_seed*.json"))
     found = quality.curves(quality.read(paths))

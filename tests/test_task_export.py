@@ -12,7 +12,11 @@ from dlm_text.efficient_dlm.checkpoint import Conversion, save_checkpoint
 from dlm_text.efficient_dlm.checkpoint import load_checkpoint as load_efficient
 from dlm_text.fast_dllm_v2.checkpoint import load_checkpoint as load_fast
 
-ENVIRONMENT = {"date": "2030-01-02T03:04:05+00:00", "device": {"name": "Z80", "threads": 1}}
+ENVIRONMENT = {
+    "command": "python -m benchmarks.some measure --seed 0 --problems 2",
+    "date": "2030-01-02T03:04:05+00:00",
+    "device": {"name": "Z80", "threads": 1},
+}
 DATA = {"task": "mixed", "split": "held_out", "seed": 20_000, "problems": 2}
 TITLE = {method.decoder: method for method in METHODS}
 
@@ -125,6 +129,9 @@ def test_export_writes_all_models_their_cards_and_the_recorded_figures(module, f
     card = (target / "efficient_dlm" / "README.md").read_text(encoding="utf-8")
     assert "50.0 % exact answers at 4.00 tokens per forward, 2.00 times the tokens per second" in card
     assert "`benchmarks/results/tasks_efficient_dlm_seed0.json`, 2030-01-02" in card
+    # What trained each, what its results say has measured it, and what wrote all of it.
+    assert card.count("  `python -m benchmarks.some measure --seed 0 --problems 2`\n") == 4
+    assert "  `python -m benchmarks.tasks train --method efficient_dlm --seed 0`\n" in card
     assert "  `python -m benchmarks.tasks export --seed 0`\n" in card
     assert load_efficient(target / "efficient_dlm").conversion == load_efficient(folders["efficient_dlm"]).conversion
     assert json.loads((target / "fast_dllm_v2" / "config.json").read_text())["dtype"] == "float16"

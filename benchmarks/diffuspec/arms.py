@@ -23,7 +23,7 @@ __all__ = ["POLICIES", "PROXIES", "MeteredArm", "build_arms", "drafter_backbone"
 
 PROXIES = ("uniform", "in-domain n-gram")
 POLICIES = ("paper", "goodput")
-LOOKUP = "lookup"
+LOOKUP = ("lookup", "lookup fallback=false")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def build_arms(
     costs: Mapping[str, tuple[PassCost, PassCost]],
     settings: Mapping[str, Any],
 ) -> list[MeteredArm]:
-    """AR, prompt lookup, and DiffuSpec with every drafter: paths and trees, each proxy, each length policy.
+    """AR, prompt lookup with and without its fall-back, and DiffuSpec with every drafter: paths and trees, each proxy, each length policy.
 
     Args:
         session: the verifier.
@@ -84,10 +84,7 @@ def build_arms(
     Raises:
         ArError: as building the decoder and loading its drafter do.
     """
-    arms = [
-        MeteredArm(registered_arm(session, AR)),
-        MeteredArm(registered_arm(session, f"{LOOKUP}: lookup fallback=false")),
-    ]
+    arms = [MeteredArm(registered_arm(session, text)) for text in (AR, *LOOKUP)]
     for label, given in _grid(trained, tree_nodes, proxies, policies, costs):
         method = build_method("diffuspec", session, own_settings("diffuspec", {**given, **settings}), {})
         drafter = drafter_backbone(session, method.options)

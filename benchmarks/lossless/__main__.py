@@ -1,12 +1,13 @@
 """Lossless decoders on Spec-Bench: equal to AR greedy, and how many tokens a pass.
 
-AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final
-                                                   60 prompts x 128 tokens; continues where it stopped
+AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final \\
+    --arm 'DiffuSpec, all layers: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final tree_nodes=32'
 python -m benchmarks.lossless plot                                  table and figure again from the results
 
-A decoder that needs settings is given them, and a name if the settings are long:
-
-... measure --arm 'diffuspec, full size: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final proxy=uniform'
+60 prompts x 128 tokens; the same command goes on where it stopped. A decoder that needs settings is given them, and a name if
+they are long; it then has the rows that were given, and none of its defaults. The results are those of the decoders of one
+command; what it shares with an earlier one is not decoded again. What has no drafter is left out: --without diffuspec --without
+'Hugging Face assisted'.
 """
 
 import argparse
@@ -69,9 +70,11 @@ def _measure(arguments: argparse.Namespace) -> int:
     from .problems import first_of_each_kind, spec_bench
 
     torch.set_num_threads(arguments.threads)
-    known = {*decoders(), *HUGGING_FACE}
+    known = {*(name for name, record in decoders().items() if record.lossless), *HUGGING_FACE}
     if unknown := sorted(set(arguments.without) - known):
-        raise ConfigError(f"--without {unknown[0]!r} names no decoder: give one of {sorted(known)}")
+        raise ConfigError(
+            f"--without {unknown[0]!r} is none of the decoders that are compared: give one of {sorted(known)}"
+        )
     if arguments.assistant is None and ASSISTED not in arguments.without:
         raise ConfigError(
             f"{ASSISTED!r} needs a small model: give --assistant FOLDER (`python -m benchmarks.diffuspec train smollm2_135m` "

@@ -118,9 +118,10 @@ def _change_and_masks(same: Results) -> tuple[str, str]:
         for result in same
         if "masked_decoding" in result
     ]
+    layers = ", ".join(_spread(layer, "{:.3f}") for layer in zip(*changes))
     return (
-        ", ".join(_spread(layer, "{:.3f}") for layer in zip(*changes)) or NONE,
-        _spread(distances, "{:.3f}") if distances else NONE,
+        layers + _fewer(changes, same) or NONE,
+        _spread(distances, "{:.3f}") + _fewer(distances, same) if distances else NONE,
     )
 
 
@@ -128,12 +129,18 @@ def _cell(same: Results, name: str) -> str:
     accuracies = [100 * value for value in over_seeds(same, name, "accuracy")]
     if not accuracies:
         return NONE
-    return f"{_spread(accuracies, '{:.1f}')} % at {_spread(over_seeds(same, name, 'tokens_per_forward'), '{:.2f}')}"
+    tokens = _spread(over_seeds(same, name, "tokens_per_forward"), "{:.2f}")
+    return f"{_spread(accuracies, '{:.1f}')} % at {tokens}{_fewer(accuracies, same)}"
 
 
 def _spread(values: Sequence[float], form: str) -> str:
     mean = form.format(fmean(values))
     return f"{mean} ± {form.format(stdev(values))}" if len(values) > 1 else mean
+
+
+def _fewer(values: Sequence[Any], same: Results) -> str:
+    """Of how many seeds a figure is, where some lack it."""
+    return f" ({len(values)} of {len(same)} seeds)" if 0 < len(values) < len(same) else ""
 
 
 def _line(cells: Sequence[str]) -> str:

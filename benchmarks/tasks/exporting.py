@@ -1,7 +1,7 @@
 """The models that ar-quickstart ships: one seed's base and what the methods made of it, in half precision, each with its card."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +62,13 @@ TITLES = {
     ),
 }
 
-COMMANDS = (
-    "python -m benchmarks.tasks train --seed {seed}",
-    "python -m benchmarks.tasks measure --seed {seed}",
-    "python -m benchmarks.tasks train --method efficient_dlm --seed {seed}",
-    "python -m benchmarks.tasks measure --method efficient_dlm --seed {seed}",
-    "python -m benchmarks.jacobi_forcing train tasks --seed {seed}",
-    "python -m benchmarks.jacobi_forcing measure tasks --seed {seed} --block-lengths 8 16",
-    "python -m benchmarks.diffuspec train tasks --seed {seed}",
-    "python -m benchmarks.diffuspec measure tasks --seed {seed}",
-    "python -m benchmarks.tasks export --seed {seed}",
-)
-"""What makes all shipped models and figures, in this order."""
+TRAINED_BY = {
+    "fast_dllm_v2": "python -m benchmarks.tasks train --seed {seed}",
+    "efficient_dlm": "python -m benchmarks.tasks train --method efficient_dlm --seed {seed}",
+    "jacobi_forcing": "python -m benchmarks.jacobi_forcing train tasks --seed {seed}",
+    "diffuspec": "python -m benchmarks.diffuspec train tasks --seed {seed}",
+}
+"""What makes the models of each method, in this order; their results say what measured them."""
 
 CHECKED = 20
 """Problems that are decoded again to see that results are those of the models at hand."""
@@ -150,7 +145,7 @@ def _card(name: str, seed: int, results: Mapping[str, dict[str, Any]]) -> str:
         title=title,
         description=description.format(block_size=result.get("trained_block_size")),
         parameters=result["parameters"],
-        commands="\n".join(f"  `{command.format(seed=seed)}`" for command in COMMANDS),
+        commands="\n".join(f"  `{command}`" for command in _commands(seed, results)),
         problems=result["data"]["problems"],
         figures=figures,
         source=RESULTS[method.decoder].format(seed=seed),
@@ -158,8 +153,19 @@ def _card(name: str, seed: int, results: Mapping[str, dict[str, Any]]) -> str:
     )
 
 
+def _commands(seed: int, results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """What makes all shipped models and figures, in order."""
+    for method, command in TRAINED_BY.items():
+        if method in results:
+            yield command.format(seed=seed)
+            yield results[method]["environment"]["command"]
+    yield f"python -m benchmarks.tasks export --seed {seed}"
+
+
 def _figures(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['accuracy']:.1f} % exact answers at {row['tokens_per_forward']:.2f} tokens per forward"
+    found = f"{100 * row['accuracy']:.1f} % exact answers at {row['tokens_per_forward']:.2f} tokens per forward"
+    kinds = row.get("accuracy_by_task", {})
+    return f"{found} ({', '.join(f'{name} {100 * share:.1f} %' for name, share in kinds.items())})" if kinds else found
 
 
 def _digest(file: Path) -> str:

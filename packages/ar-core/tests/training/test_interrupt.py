@@ -39,6 +39,16 @@ def test_a_signal_ends_the_run_with_a_checkpoint_that_continues_exactly(toy, tmp
     assert result["losses"] + rest.losses == whole.losses
 
 
+def test_a_signal_heard_while_a_step_is_recorded_ends_the_run_at_a_checkpoint(toy, tmp_path):
+    def report(record):
+        if record.get("step") == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = train(toy.job(), toy.config(tmp_path), report=report)
+    assert (result.interrupted, result.step) == (True, 3)
+    assert (tmp_path / "step-00000003" / "complete.json").exists()
+
+
 def test_handlers_are_put_back_and_the_second_ctrl_c_ends_at_once():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Interrupt() as interrupt:

@@ -101,10 +101,7 @@ def decode(model, proposer, draws, **how):
 @pytest.mark.parametrize(
     ("name", "draws"),
     [
-        *(
-            pytest.param(name, DRAWS, marks=pytest.mark.slow)
-            for name in ("lookup", "jacobi", "multiblock", "recycling")
-        ),
+        *(pytest.param(name, DRAWS, marks=pytest.mark.slow) for name in PROPOSERS),
         *((name, FEWER) for name in ("chain", "tree", "drawn", "leaning")),
     ],
 )

@@ -74,7 +74,7 @@ def make_drafter(drafter_model) -> Callable[..., Drafter]:
     """A random drafter: `make_drafter(cache="prefix", steps=2, shift=True, attention="block_causal", ...)`."""
 
     def make(*, shift=True, attention="bidirectional", block_size=None, **settings) -> Drafter:
-        own = {name: settings.pop(name) for name in ("grid", "clean") if name in settings}
+        own = {name: settings.pop(name) for name in ("clean",) if name in settings}
         layout = DraftLayout(mask_id=MASK, shift=shift, attention=attention, block_size=block_size, **own)
         return Drafter(drafter_model, layout, Vocabulary.same(V, V, forbidden={MASK}), **settings)
 

@@ -113,6 +113,23 @@ def test_costs_decide_whether_a_draft_is_made(verifier, source):
     assert length(100.0) == 0
 
 
+def test_a_tree_is_paid_for_as_wide_as_it_may_be(verifier, source):
+    costs = PassCost((1, 2, 3, 4, 8, 16, 33), (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 33.0), context=8)
+
+    def verifying(**settings):
+        config = DiffuSpecConfig(
+            drafter=source, length_policy="goodput", draft_length=8, pass_cost=costs, drafter_cost=costs, **settings
+        )
+        length = build_proposer(verifier, config).length
+        assert isinstance(length, Goodput)
+        return [length._verify_seconds(k) for k in range(5)]
+
+    assert verifying() == [1, 2, 3, 4, 5]
+    # 3 tokens at the first depth, 9 more at the second, then all that the tree may hold.
+    assert verifying(tree_nodes=32, max_candidates=3) == [1, 4, 13, 33, 33]
+    assert verifying(tree_nodes=2, max_candidates=3) == [1, 3, 3, 3, 3]
+
+
 def test_measured_costs(verifier, source, monkeypatch):
     given = PassCost((1, 2), (1.0, 1.1), context=8), PassCost((1, 2), (0.1, 0.1), context=8)
     monkeypatch.setattr(module, "measure_costs", lambda *models: given)

@@ -69,16 +69,12 @@ def test_a_block_causal_drafter_sees_no_later_block_and_a_whole_last_one(make_dr
 
 
 @pytest.mark.parametrize("shift", [True, False])
-@pytest.mark.parametrize("grid", ["absolute", "prompt"])
-def test_a_hybrid_reads_complete_blocks_token_by_token(make_drafter, drafter_model, shift, grid):
+def test_a_hybrid_reads_complete_blocks_token_by_token(make_drafter, drafter_model, shift):
     """Mask by hand: who is complete sees up to itself; the others see these, and each other up to their own block."""
-    prompt, context, k = 3, [3, 1, 4, 1, 5, 9, 2, 6, 5], 4
-    origin = prompt if grid == "prompt" else 0
-    complete = origin + (len(context) - origin) // 4 * 4
-    end = origin + -(-(len(context) + k - origin) // 4) * 4
+    context, complete, k, end = [3, 1, 4, 1, 5, 9, 2, 6, 5], 8, 4, 16
     seen = torch.zeros(end, end, dtype=torch.bool)
     for query in range(end):
-        last = query if query < complete else origin + ((query - origin) // 4 + 1) * 4 - 1
+        last = query if query < complete else (query // 4 + 1) * 4 - 1
         seen[query, : last + 1] = True
     by_id = Mask.self_attention(
         block_causal(),
@@ -87,8 +83,8 @@ def test_a_hybrid_reads_complete_blocks_token_by_token(make_drafter, drafter_mod
     assert torch.equal(by_id.dense().reshape(end, end), seen)
     ids = torch.tensor([[*context, *[MASK] * (end - len(context))]])
     logits = drafter_model.head(drafter_model.hidden(ids, positions=torch.arange(end)[None], mask=by_id))[0].detach()
-    drafter = make_drafter(shift=shift, attention="block_causal", block_size=4, grid=grid, clean="token")
-    drafter.begin([context[:prompt]])
+    drafter = make_drafter(shift=shift, attention="block_causal", block_size=4, clean="token")
+    drafter.begin([context[:3]])
     first = len(context) - shift
     found = drafter.lattice([0], [context], [k])[0]
     assert torch.allclose(found, normalised(logits[first : first + k]), atol=1e-9)
@@ -116,9 +112,9 @@ def grow(drafter, rounds=7):
     [
         {"block_size": 4, "shift": True},
         {"block_size": 3, "shift": False},
-        {"block_size": 4, "shift": False, "grid": "prompt"},
-        {"block_size": 5, "shift": True, "grid": "prompt"},
-        {"block_size": 4, "shift": False, "grid": "prompt", "clean": "token"},
+        {"block_size": 4, "shift": False},
+        {"block_size": 5, "shift": True},
+        {"block_size": 4, "shift": False, "clean": "token"},
         {"block_size": 4, "shift": True, "clean": "token"},
     ],
 )

@@ -23,9 +23,9 @@ SETTINGS = [
     ({"shift": False}, FixedLength(1), {"mass": 0.0}),
     ({"cache": "prefix", "refresh": 3}, FixedLength(6), {"mass": 1.0, "beam": 5, "max_candidates": 4}),
     ({"attention": "block_causal", "block_size": 4, "cache": "block"}, FixedLength(6), {"eos_rule": "paper"}),
-    ({"attention": "block_causal", "block_size": 3, "shift": False, "grid": "prompt"}, FixedLength(5), {}),
+    ({"attention": "block_causal", "block_size": 3, "shift": False}, FixedLength(5), {}),
     (
-        {"attention": "block_causal", "block_size": 4, "shift": False, "grid": "prompt", "cache": "block", "steps": 2},
+        {"attention": "block_causal", "block_size": 4, "shift": False, "cache": "block", "steps": 2},
         AdaptiveLength(minimum=2, maximum=8, growth=2),
         {"eos_rule": "prob", "eos_probability": 0.1},
     ),

@@ -58,8 +58,8 @@ def test_a_wide_beam_finds_the_best_path(proxy, seed, weight):
     for row, context in enumerate(CONTEXTS):
         scores = {p: score(p, log_probs[row], proxy, context, weight) for p in product(*allowed(found, row))}
         best = max(scores.values())
-        assert float(paths.scores[row]) == pytest.approx(best, abs=1e-5)
-        assert scores[tuple(path(paths, row))] == pytest.approx(best, abs=1e-5)
+        assert float(paths.scores[row]) == pytest.approx(best, abs=1e-6)
+        assert scores[tuple(path(paths, row))] == pytest.approx(best, abs=1e-6)
 
 
 def test_a_beam_of_one_chooses_step_by_step(proxy):

@@ -42,6 +42,8 @@ class Run:
         resume: As in ``train``.
         report: As in ``train``.
 
+    ``stopping`` is true once a step found that a signal had asked any rank to stop; its checkpoint is then written.
+
     Raises:
         ConfigError, ResumeError: On entering; as ``train`` does.
     """
@@ -70,6 +72,7 @@ class Run:
         self.resumed_from: int | None = None
         self.recorder: Recorder | None = None
         self.interrupt = Interrupt()
+        self.stopping = False
         self._stack = ExitStack()
 
     def __enter__(self) -> "Run":
@@ -121,17 +124,13 @@ class Run:
         self.losses.append(result.loss)
         if self.ema is not None:
             self.ema.update()
-        self.interrupt.requested = self.ranks.any(self.interrupt.requested)
+        # Read once a step: a signal heard after this point is the next step's, on every rank and with its checkpoint.
+        self.stopping = self.ranks.any(self.interrupt.requested)
         if self.recorder is not None:
             # Other ranks' shares of a step are as large, and their tokens are counted as as many.
             tokens = sum(prepared.meta["tokens"] for prepared in micro_batches) * self.ranks.size
-            self.recorder.after_step(self.step, result, tokens, stopping=self.interrupt.requested)
+            self.recorder.after_step(self.step, result, tokens, stopping=self.stopping)
         return result
-
-    @property
-    def stopping(self) -> bool:
-        """True once a signal asked any rank to stop; its checkpoint is then written."""
-        return self.interrupt.requested
 
     def finish(self) -> TrainResult:
         """Leave the final model if the run is over, and return how it ended."""

@@ -85,15 +85,8 @@ def load_drafter(
     if layout == "fast_dllm_v2":
         settings = decode_settings(config, tokenizer, source)
         own = block_size or settings["diffusion_block_size"]
-        if own is None:
-            raise ConfigError(
-                f"the drafter {source!r} does not say its block size; give drafter_block_size, such as 32."
-            )
-        return DrafterCheckpoint(
-            backbone,
-            DraftLayout(mask_id=settings["mask_id"], shift=True, attention="block_causal", block_size=own),
-            tokenizer,
-        )
+        drawn = DraftLayout(mask_id=settings["mask_id"], shift=True, attention="block_causal", block_size=own)
+        return DrafterCheckpoint(backbone, drawn, tokenizer)
     conversion = Conversion.of_checkpoint(config, source)
     pattern = conversion.attention_pattern
     if pattern == "autoregressive":
@@ -112,7 +105,6 @@ def load_drafter(
             attention="block_causal",
             block_size=block_size or conversion.diffusion_block_size,
             clean=conversion.clean,
-            grid="prompt",
         ),
         tokenizer,
     )
@@ -141,7 +133,8 @@ def _told(config: Any, source: str) -> LayoutName:
         return "efficient_dlm"
     raise ConfigError(
         f"the config of the drafter {source!r} (model_type {config.model_type!r}) does not say how it was trained; give "
-        "drafter_layout: dream, llada, fast_dllm_v2 or efficient_dlm."
+        "drafter_layout=dream if it denoises with full attention and shifted logits, or a checkpoint in one of the layouts that "
+        "the documentation lists."
     )
 
 

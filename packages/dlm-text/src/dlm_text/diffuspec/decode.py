@@ -179,8 +179,20 @@ def _length(config: DiffuSpecConfig, backbone: Backbone, drafter: Drafter) -> Dr
         minimum=config.shortest,
         maximum=config.draft_length,
         draft_seconds=draft_seconds,
-        verify_seconds=lambda k: verifying.time(k + 1),
+        verify_seconds=lambda k: verifying.time(1 + verified_tokens(config, k)),
     )
+
+
+def verified_tokens(config: DiffuSpecConfig, depth: int) -> int:
+    """Draft tokens of a verifying pass at most: those of a path, or of a tree as deep and as wide as the lattice lets it be."""
+    if config.tree_nodes is None:
+        return depth
+    reachable = 0
+    for level in range(1, depth + 1):
+        reachable += config.max_candidates**level
+        if reachable >= config.tree_nodes:
+            return config.tree_nodes
+    return reachable
 
 
 @lru_cache(maxsize=KEPT)

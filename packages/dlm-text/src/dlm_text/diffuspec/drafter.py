@@ -24,7 +24,6 @@ GROWTH = 256
 
 @dataclass
 class _Row:
-    prompt_length: int
     stored: int = 0
     """Positions whose keys and values are in the cache."""
     rounds: int = 0
@@ -95,7 +94,7 @@ class Drafter:
 
     def begin(self, prompts: Sequence[Sequence[int]]) -> None:
         """Start a batch of requests, none of which knows of earlier ones."""
-        self._rows = [_Row(len(prompt)) for prompt in prompts]
+        self._rows = [_Row() for _ in prompts]
         self._store = None
         self.forwards = self.tokens = 0
 
@@ -173,14 +172,14 @@ class Drafter:
 
     def _pass(self, number: int, context: Sequence[int], length: int) -> _Pass:
         row, committed = self._rows[number], len(context)
-        end = min(self.layout.block_end(committed + length, row.prompt_length), self.backbone.context_length)
-        complete = self.layout.complete(committed, row.prompt_length)
+        end = min(self.layout.block_end(committed + length), self.backbone.context_length)
+        complete = self.layout.complete(committed)
         if self.cache == "prefix":
             # The last committed token is always fed: the first draft token of shifted drafters is predicted there.
             start = min(row.stored, committed - 1) if row.rounds % self.refresh else 0
             return _Pass(number, start, end, committed - start, complete)
         if self.cache == "block":
-            kept = self.layout.settled(committed, row.prompt_length)
+            kept = self.layout.settled(committed)
             return _Pass(number, row.stored, end, kept - row.stored, complete)
         return _Pass(number, 0, end, 0, complete)
 
@@ -218,17 +217,12 @@ class Drafter:
         if layout.attention == "bidirectional":
             return Mask(bidirectional() & padding(), Tokens(position=positions), known)
         assert layout.block_size is not None
-        origins = [[layout.origin(self._rows[one.row].prompt_length)] for one in passes]
-        origin = torch.tensor(origins, device=keys.device)
-        blocks = [
-            torch.div(slots - origin, layout.block_size, rounding_mode="floor").clamp(min=-1)
-            for slots in (positions, keys)
-        ]
+        blocks = [slots // layout.block_size for slots in (positions, keys)]
         if layout.clean == "token":
-            # Blocks are named by their last position, and every token of a complete one is a block of its own.
+            # Blocks are named by their first position, and every token of a complete one is a block of its own.
             complete = torch.tensor([[one.complete] for one in passes], device=keys.device)
             blocks = [
-                torch.where(slots < complete, slots, origin + (block + 1) * layout.block_size - 1)
+                torch.where(slots < complete, slots, block * layout.block_size)
                 for slots, block in zip((positions, keys), blocks, strict=True)
             ]
         queries = Tokens(position=positions, block=blocks[0])

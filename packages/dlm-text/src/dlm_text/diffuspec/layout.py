@@ -17,7 +17,6 @@ class DraftLayout:
     | `shift` | True | False | True | False |
     | `attention` | bidirectional | bidirectional | block_causal | block_causal |
     | `clean` | – | – | block | block; token (hybrids) |
-    | `grid` | – | – | absolute | prompt |
 
     Raises:
         ConfigError: a block-causal drafter without a block size.
@@ -30,11 +29,9 @@ class DraftLayout:
     attention: Literal["bidirectional", "block_causal"] = "bidirectional"
     """Who sees whom: everybody, or blocks up to one's own."""
     block_size: int | None = None
-    """D of block-causal drafters."""
+    """D of block-causal drafters, whose blocks begin at multiples of D, as in training."""
     clean: Literal["block", "token"] = "block"
     """What a token of a complete block sees of it, with block-causal attention: all of it, or the tokens up to itself."""
-    grid: Literal["absolute", "prompt"] = "absolute"
-    """Where blocks begin: at multiples of D, or at the end of the prompt, which is then one block of its own."""
 
     def __post_init__(self) -> None:
         if self.attention == "block_causal" and (self.block_size is None or self.block_size < 1):
@@ -42,29 +39,20 @@ class DraftLayout:
                 f"a block-causal drafter was given the block size {self.block_size}; give the size it was trained with."
             )
 
-    def origin(self, prompt_length: int) -> int:
-        """Where blocks are counted from."""
-        return prompt_length if self.grid == "prompt" else 0
-
-    def block_end(self, end: int, prompt_length: int) -> int:
+    def block_end(self, end: int) -> int:
         """The end of the block in which position `end - 1` lies; `end` itself where there are no blocks."""
         if self.block_size is None or self.attention == "bidirectional":
             return end
-        origin = self.origin(prompt_length)
-        return origin + -(-(end - origin) // self.block_size) * self.block_size
+        return -(-end // self.block_size) * self.block_size
 
-    def complete(self, length: int, prompt_length: int) -> int:
+    def complete(self, length: int) -> int:
         """Leading positions of `length` committed ones whose blocks are all committed."""
-        if self.block_size is None:
-            return 0
-        origin = self.origin(prompt_length)
-        blocks = (length - origin) // self.block_size
-        return origin + blocks * self.block_size if blocks >= 0 else 0
+        return 0 if self.block_size is None else length // self.block_size * self.block_size
 
-    def settled(self, length: int, prompt_length: int) -> int:
+    def settled(self, length: int) -> int:
         """Leading positions of `length` committed ones that no later token can change, and no later row is read from.
 
         Complete blocks; of shifted drafters, the one with the last committed position is left out, since the first draft
         token is predicted there.
         """
-        return self.complete(length - self.shift, prompt_length)
+        return self.complete(length - self.shift)
