@@ -64,9 +64,9 @@ def test_strided_caches_and_rows_at_one_place():
 
 def test_torch_library_checks():
     q, k, v, start, visible, tile = cached_case((2, 4, 2, 3, 10, 4), "tree", torch.float32, "cpu")
-    for shown in (None, tile):
+    for shown, rows in ((None, None), (tile, torch.tensor([1, 0]))):
         torch.library.opcheck(
-            torch.ops.ar_kernels.block_attention.default, (q, k, v, start, visible, shown, 0.5, False)
+            torch.ops.ar_kernels.block_attention.default, (q, k, v, start, visible, shown, rows, 0.5, False)
         )
     compiled = torch.compile(lambda *x: block_attention(*x), fullgraph=True, backend="aot_eager")
     assert torch.equal(compiled(q, k, v, start, visible, tile), block_attention(q, k, v, start, visible, tile))
@@ -76,6 +76,7 @@ def test_what_cannot_be_computed_is_named():
     q, k, v, start, visible, _ = cached_case((2, 4, 2, 3, 10, 4), "none", torch.float32, "cpu")
     good = {"q": q, "k": k, "v": v, "start": start, "visible": visible}
     for changed, message in (
+        ({"rows": torch.zeros(3, dtype=torch.int64)}, r"rows is torch.int64 \(3,\): give int64 \[2\]"),
         ({"k": k[..., :3]}, r"give \[B, H, Q, D\] and twice"),
         ({"q": q[:, :3]}, "3 query heads do not share 2 key heads evenly"),
         ({"q": torch.zeros(2, 4, 257, 4)}, "a window of 257 queries is longer than 256"),

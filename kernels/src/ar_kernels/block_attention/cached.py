@@ -20,6 +20,7 @@ def block_attention(
     start: Tensor,
     visible: Tensor,
     tile: Tensor | None = None,
+    rows: Tensor | None = None,
     *,
     scale: float | None = None,
     implementation: Literal["auto", "torch", "triton"] = "auto",
@@ -40,6 +41,7 @@ def block_attention(
         start: int64 [B].
         visible: int64 [B], at most K.
         tile: bool [B or 1, Q, W], True where the query may see the key; None: all.
+        rows: int64 [B], which row of the cache each row reads, that then may have any number of rows; None: its own.
         scale: of the scores; None: 1 / sqrt(D).
         implementation: `auto` takes Triton on CUDA; elsewhere torch, which computes no more slots than a row sees.
 
@@ -49,17 +51,20 @@ def block_attention(
     Raises:
         ValueError: shapes do not fit, there are too many queries, or gradients are wanted.
     """
-    _check(q, k, v, start, visible, tile)
+    _check(q, k, v, start, visible, tile, rows)
     if implementation not in ("auto", "torch", "triton"):
         raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
     triton = implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64)
     return torch.ops.ar_kernels.block_attention(
-        q.detach(), k.detach(), v.detach(), start, visible, tile, scale or q.shape[-1] ** -0.5, triton
+        q.detach(), k.detach(), v.detach(), start, visible, tile, rows, scale or q.shape[-1] ** -0.5, triton
     )
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None) -> None:
-    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
+def _check(
+    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, rows: Tensor | None
+) -> None:
+    fit = q.ndim == k.ndim == 4 and k.shape == v.shape and q.shape[3] == k.shape[3]
+    if not fit or (rows is None and q.shape[0] != k.shape[0]):
         raise ValueError(
             f"queries are {tuple(q.shape)}, keys {tuple(k.shape)} and values {tuple(v.shape)}: give [B, H, Q, D] and twice "
             "[B, Hkv, K, D]"
@@ -68,7 +73,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile
         raise ValueError(f"{q.shape[1]} query heads do not share {k.shape[1]} key heads evenly: give a multiple")
     if q.shape[2] > MOST_QUERIES:
         raise ValueError(f"a window of {q.shape[2]} queries is longer than {MOST_QUERIES}: use attention for prefill")
-    for name, ids in (("start", start), ("visible", visible)):
+    for name, ids in (("start", start), ("visible", visible), ("rows", rows)):
+        if ids is None:
+            continue
         if ids.shape != q.shape[:1] or ids.dtype != torch.int64:
             raise ValueError(f"{name} is {ids.dtype} {tuple(ids.shape)}: give int64 [{q.shape[0]}]")
     if tile is not None and (
@@ -86,41 +93,58 @@ def _check(q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile
 
 @torch.library.custom_op("ar_kernels::block_attention", mutates_args=())
 def _forward(
-    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float, triton: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    start: Tensor,
+    visible: Tensor,
+    tile: Tensor | None,
+    rows: Tensor | None,
+    scale: float,
+    triton: bool,
 ) -> Tensor:
     if triton:
         from ar_kernels.block_attention.cached_triton import launch
 
-        return launch(q, k, v, start, visible, tile, scale)
-    return _row_by_row(q, k, v, start, visible, tile, scale)
+        return launch(q, k, v, start, visible, tile, rows, scale)
+    return _row_by_row(q, k, v, start, visible, tile, rows, scale)
 
 
 @_forward.register_fake
-def _(q, k, v, start, visible, tile, scale, triton):
+def _(q, k, v, start, visible, tile, rows, scale, triton):
     return torch.empty_like(q, memory_format=torch.contiguous_format)
 
 
 def _row_by_row(
-    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    start: Tensor,
+    visible: Tensor,
+    tile: Tensor | None,
+    rows: Tensor | None,
+    scale: float,
 ) -> Tensor:
     """Rows that stand at the same slots go together; what a row does not see is not computed."""
     output = torch.empty_like(q, memory_format=torch.contiguous_format)
     places = list(zip(start.tolist(), visible.tolist(), strict=True))
     groups = {place: [row for row, other in enumerate(places) if other == place] for place in dict.fromkeys(places)}
-    for (_, seen), rows in groups.items():
+    for (_, seen), alike in groups.items():
         if not seen:
-            output[rows] = 0
+            output[alike] = 0
             continue
         whole = len(groups) == 1
-        own_q, own_k, own_v = (x if whole else x[rows] for x in (q, k[:, :, :seen], v[:, :, :seen]))
+        own_q = q if whole else q[alike]
+        read = (None if whole else alike) if rows is None else rows if whole else rows[alike]
+        own_k, own_v = (x if read is None else x[read] for x in (k[:, :, :seen], v[:, :, :seen]))
         allowed = None
         if tile is not None:
-            shown = tile if len(tile) == 1 else tile[rows]
-            allowed = cached_mask(start[rows], visible[rows], q.shape[2], seen, shown)
+            shown = tile if len(tile) == 1 else tile[alike]
+            allowed = cached_mask(start[alike], visible[alike], q.shape[2], seen, shown)
         found = scaled_dot_product_attention(
             own_q, own_k, own_v, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
         )
         if whole:
             return found.contiguous()
-        output[rows] = found
+        output[alike] = found
     return output

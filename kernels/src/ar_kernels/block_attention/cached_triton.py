@@ -28,6 +28,7 @@ def _kernel(
     start,
     visible,
     tile,
+    lines,
     output,
     normaliser,
     q_batch,
@@ -48,6 +49,7 @@ def _kernel(
     part_size,
     scale,
     TILED: tl.constexpr,
+    INDEXED: tl.constexpr,
     ROWS: tl.constexpr,
     SLOTS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -65,6 +67,7 @@ def _kernel(
     inside = column < width
     at = q + batch * q_batch + head[:, None] * q_head + query[:, None] * q_query + column[None, :]
     own = tl.load(at, mask=real[:, None] & inside[None, :], other=0.0)
+    line = tl.load(lines + batch) if INDEXED else batch
     first = tl.load(start + batch)
     stop = tl.minimum((part + 1) * part_size, tl.load(visible + batch))
     best = tl.full([ROWS], -float("inf"), tl.float32)
@@ -74,7 +77,7 @@ def _kernel(
         slot = begin + tl.arange(0, SLOTS)
         seen = slot < stop
         keys = tl.load(
-            k + batch * k_batch + key_head * k_head + slot[None, :] * k_slot + column[:, None],
+            k + line * k_batch + key_head * k_head + slot[None, :] * k_slot + column[:, None],
             mask=seen[None, :] & inside[:, None],
             other=0.0,
         )
@@ -97,7 +100,7 @@ def _kernel(
         kept = tl.exp(best - shift)
         total = total * kept + tl.sum(p, axis=1)
         values = tl.load(
-            v + batch * v_batch + key_head * v_head + slot[:, None] * v_slot + column[None, :],
+            v + line * v_batch + key_head * v_head + slot[:, None] * v_slot + column[None, :],
             mask=seen[:, None] & inside[None, :],
             other=0.0,
         )
@@ -142,7 +145,14 @@ def _join_kernel(
 
 
 def launch(
-    q: Tensor, k: Tensor, v: Tensor, start: Tensor, visible: Tensor, tile: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    start: Tensor,
+    visible: Tensor,
+    tile: Tensor | None,
+    lines: Tensor | None,
+    scale: float,
 ) -> Tensor:
     """See `cached.block_attention`."""
     q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
@@ -167,9 +177,9 @@ def launch(
     shown = start if tile is None else tile.view(torch.uint8)
     padded = max(16, triton.next_power_of_2(width))
     _kernel[(blocks, pairs, parts)](
-        q, k, v, start, visible, shown, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
+        q, k, v, start, visible, shown, start if lines is None else lines, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
         0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, part_size, scale,
-        TILED=tile is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
+        TILED=tile is not None, INDEXED=lines is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
         num_warps=4, num_stages=3 if padded <= 128 else 1,
     )  # fmt: skip
     if parts > 1:

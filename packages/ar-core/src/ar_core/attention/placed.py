@@ -21,19 +21,22 @@ class PlacedMask:
         starts: int64 [B], first slot of each row's window.
         visible: int64 [B].
         tile: bool [B or 1, n, n]; None: the window is bidirectional.
+        rows: int64 [B], rows of the cache that take part; None: all.
         slots: of the cache.
         length: n.
     """
 
     ndim = 4
 
-    def __init__(self, starts: Tensor, visible: Tensor, tile: Tensor | None, *, slots: int, length: int) -> None:
-        self.starts, self.visible, self.tile = starts, visible, tile
+    def __init__(
+        self, starts: Tensor, visible: Tensor, tile: Tensor | None, rows: Tensor | None, *, slots: int, length: int
+    ) -> None:
+        self.starts, self.visible, self.tile, self.rows = starts, visible, tile, rows
         self.shape = (len(starts), 1, length, slots)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        """[B, H, n, D] of queries [B, H, n, D] over all slots [B, Hkv, slots, D]."""
-        return block_attention(q, k, v, self.starts, self.visible, self.tile, scale=scale)
+        """[B, H, n, D] of queries [B, H, n, D] over all slots of all rows of the cache."""
+        return block_attention(q, k, v, self.starts, self.visible, self.tile, self.rows, scale=scale)
 
 
 def tile_of(mask: Mask | None, starts: Tensor) -> Tensor | None:

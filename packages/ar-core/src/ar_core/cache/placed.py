@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ar_core.cache.windowed import WindowedKVCache
 
-__all__ = ["PlacedCache", "Storage", "StorageCache", "StoragePool"]
+__all__ = ["PlacedCache", "Storage", "StorageCache", "StoragePool", "power_of_two"]
 
 
 class Storage:
-    """Keys and values of all layers, `[B, Hkv, capacity, D]` each, that outlive the cache that uses them.
+    """Keys and values of all layers, `[lines, Hkv, capacity, D]` each, that outlive the cache that uses them.
 
     Args:
         keys: of each layer.
@@ -23,11 +24,13 @@ class Storage:
 
     def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
         self.keys, self.values = keys, values
+        self.built: dict[Hashable, Any] = {}
+        """What was built for these tensors, such as graphs that read them, to go when they go."""
         self._owner: Callable[[], object | None] = lambda: None
 
     @property
-    def batch(self) -> int:
-        """B."""
+    def lines(self) -> int:
+        """Rows that it has room for."""
         return self.keys[0].shape[0]
 
     @property
@@ -50,11 +53,14 @@ class Storage:
 
 
 class StoragePool:
-    """Storage by rows and capacity, used again where its last user is gone.
+    """Storage that is used again where its last user is gone.
+
+    Rows are rounded up to a power of two, so that few sizes occur as rows leave a batch, and slots to a granule. What is free
+    and too small gives way to what is allocated in its place.
 
     Args:
         allocate: makes keys and values of all layers for a batch and a capacity.
-        granule: capacities are multiples of it, so that few sizes occur.
+        granule: capacities are multiples of it.
     """
 
     def __init__(self, allocate: Callable[[int, int], WindowedKVCache], granule: int = 256) -> None:
@@ -62,19 +68,26 @@ class StoragePool:
         self._all: list[Storage] = []
 
     def take(self, batch: int, capacity: int, owner: object) -> Storage:
-        """Zeroed storage of at least `capacity` slots."""
+        """Zeroed storage with room for `batch` rows, of at least `capacity` slots."""
+        lines = power_of_two(batch)
         slots = -(-capacity // self._granule) * self._granule
-        for storage in self._all:
-            if storage.free and (storage.batch, storage.capacity) == (batch, slots):
-                for tensor in (*storage.keys, *storage.values):
-                    tensor.zero_()
-                break
+        free = [storage for storage in self._all if storage.free and storage.lines == lines]
+        enough = [storage for storage in free if storage.capacity >= slots]
+        if enough:
+            chosen = min(enough, key=lambda storage: storage.capacity)
+            for tensor in (*chosen.keys, *chosen.values):
+                tensor.zero_()
         else:
-            fresh = self._allocate(batch, slots)
-            storage = Storage(fresh._keys, fresh._values)
-            self._all.append(storage)
-        storage.lend(owner)
-        return storage
+            for storage in free:
+                # Graphs hold the storage that they read: without this, both would wait for the garbage collector.
+                storage.built.clear()
+                self._all.remove(storage)
+            free.clear()
+            fresh = self._allocate(lines, slots)
+            chosen = Storage(fresh._keys, fresh._values)
+            self._all.append(chosen)
+        chosen.lend(owner)
+        return chosen
 
 
 class StorageCache(WindowedKVCache):
@@ -88,45 +101,63 @@ class StorageCache(WindowedKVCache):
 
     def __init__(self, pool: StoragePool, batch: int, capacity: int) -> None:
         self._pool = pool
-        self.storage = pool.take(batch, capacity, self)
-        self._keys, self._values = self.storage.keys, self.storage.values
         self._memory = ()
         self._lengths = [0] * batch
         self._written = [0] * batch
         self._window = None
+        self._store_in(pool.take(batch, capacity, self), batch)
+
+    @property
+    def pass_rows(self) -> list[int] | None:
+        """Rows of the window that is set; None: all of them, in their order."""
+        return None if self._current.whole else self._current.rows
 
     def rows(self, index: Tensor | Sequence[int]) -> None:
-        """See :meth:`WindowedKVCache.rows`; the rows move into storage of their number."""
-        before = self.storage
+        """See :meth:`WindowedKVCache.rows`; the rows move to the front of their storage, or into one of their number."""
+        before, own = self.storage, self._keys
         super().rows(index)
-        if self._keys is before.keys:
+        if self._keys is own:
             return
-        after = self._pool.take(self.batch, before.capacity, self)
-        for target, source in zip((*after.keys, *after.values), (*self._keys, *self._values), strict=True):
-            target.copy_(source)
-        before.give_back()
-        self.storage, self._keys, self._values = after, after.keys, after.values
+        moved = (*self._keys, *self._values)
+        fits = power_of_two(self.batch) == before.lines
+        after = before if fits else self._pool.take(self.batch, before.capacity, self)
+        for target, source in zip((*after.keys, *after.values), moved, strict=True):
+            target[: self.batch] = source
+        if not fits:
+            before.give_back()
+        self._store_in(after, self.batch)
+
+    def _store_in(self, storage: Storage, batch: int) -> None:
+        self.storage = storage
+        self._keys = [tensor[:batch] for tensor in storage.keys]
+        self._values = [tensor[:batch] for tensor in storage.values]
 
 
 class PlacedCache:
     """One pass's view of storage: keys and values are written where `starts` says when the pass runs.
 
-    It returns all slots, whatever a row sees, so that shapes never change; attention must read no further than each row's
-    visible end.
+    It returns all slots of all lines, whatever a row sees, so that shapes never change; attention must read no further than
+    each row's visible end.
 
     Args:
         storage: of the cache.
-        starts: int64 `[B]`, first slot that the pass writes; read at every pass.
+        starts: int64 `[R]`, first slot that the pass writes; read at every pass.
+        rows: int64 `[R]`, lines that take part, as often as one likes; None: all.
     """
 
-    def __init__(self, storage: Storage, starts: Tensor) -> None:
+    def __init__(self, storage: Storage, starts: Tensor, rows: Tensor | None) -> None:
         self.storage, self.starts = storage, starts
-        self._rows = torch.arange(len(starts), device=starts.device)[:, None]
+        self._rows = torch.arange(len(starts), device=starts.device)[:, None] if rows is None else rows[:, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values `[B, Hkv, n, D]` of a layer; all slots `[B, Hkv, capacity, D]` of it."""
+        """Write keys and values `[R, Hkv, n, D]` of a layer; all slots `[lines, Hkv, capacity, D]` of it."""
         slots = self.starts[:, None] + torch.arange(k.shape[2], device=k.device)
         keys, values = self.storage.keys[layer], self.storage.values[layer]
         for stored, fresh in ((keys, k), (values, v)):
             stored.transpose(1, 2)[self._rows, slots] = fresh.transpose(1, 2)
         return keys, values
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is no less than a positive number."""
+    return 1 << (count - 1).bit_length()

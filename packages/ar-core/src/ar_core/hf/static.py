@@ -1,6 +1,5 @@
 """Passes of fixed shapes, each kind captured or compiled once: what turns tokens per forward into time."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from ar_core.attention.placed import PlacedMask, placeable, tile_of
 from ar_core.cache import WindowedKVCache
-from ar_core.cache.placed import PlacedCache, Storage, StorageCache, StoragePool
+from ar_core.cache.placed import PlacedCache, Storage, StorageCache, StoragePool, power_of_two
 from ar_core.errors import BackendError
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.layer_cache import PlacedLayerCache
@@ -25,19 +24,28 @@ SEEN = 2
 
 
 class Kind(NamedTuple):
-    """What tells passes apart: where they store, how many tokens a row has, whether these see each other through a tile."""
+    """What tells passes over one storage apart.
 
-    storage: Storage
+    Attributes:
+        rows: R of the pass, all lines of the storage or a power of two.
+        length: n, tokens of each.
+        tiled: whether the tokens of a row see each other through a tile.
+        indexed: whether some lines take part, rather than all.
+    """
+
+    rows: int
     length: int
     tiled: bool
+    indexed: bool
 
 
 class StaticBackbone(HFBackbone):
     """An :class:`HFBackbone` whose passes over a cache run as graphs of fixed shapes; every decoder takes it.
 
-    Ids, positions, starts, visible ends and tiles are copied into tensors that the graph reads; the host does nothing more
-    than launch it. Storage of caches is kept, so that graphs live on from call to call. Passes that have no fixed shape
-    (prefill, some rows of a cache, masks that hide committed tokens, layers with a sliding window) run as ever.
+    Ids, positions, rows, starts, visible ends and tiles are copied into tensors that the graph reads; the host does nothing
+    more than launch it. Storage of caches is kept, so that graphs live on from call to call. Where rows are no power of two,
+    the pass is filled up: with lines that nobody uses, or, if some rows of the cache take part, with the last of them again.
+    Passes that have no fixed shape (long prefill, masks that hide committed tokens, layers with a sliding window) run as ever.
 
     Args:
         model: as of :class:`HFBackbone`; for inference.
@@ -57,9 +65,11 @@ class StaticBackbone(HFBackbone):
                 f"The engine 'graph' needs a CUDA device and the model is on {self.device}; choose compile."
             )
         self.engine = engine
+        self.graph_memory = torch.cuda.graph_pool_handle() if engine == "graph" else None
+        """Shared by all graphs: they run one after another, and what they leave is copied at once."""
+        self.static_passes = 0
+        """How many passes had a fixed shape so far."""
         self._pool = StoragePool(super().new_cache)
-        self._passes: dict[Kind, _Pass] = {}
-        self._seen: Counter[Kind] = Counter()
         self._slides = any(kind != "full_attention" for kind in getattr(self.config, "layer_types", None) or ())
 
     def new_cache(self, batch: int, capacity: int) -> WindowedKVCache:
@@ -80,7 +90,6 @@ class StaticBackbone(HFBackbone):
             isinstance(cache, StorageCache)
             and ids is not None
             and ids.shape[1] <= MOST_TOKENS
-            and cache.whole
             and not self._slides
             and placeable(mask)
         )
@@ -88,19 +97,16 @@ class StaticBackbone(HFBackbone):
             return super().hidden(ids, embeds=embeds, positions=positions, mask=mask, cache=cache)
         assert isinstance(cache, StorageCache)
         assert ids is not None
-        kind = Kind(cache.storage, ids.shape[1], not (mask is None or mask.is_full))
-        if kind not in self._passes:
-            self._passes[kind] = _Pass(self, kind)
-        self._seen[kind] += 1
-        place = torch.tensor([cache.starts, cache.visibles], device=ids.device)
-        found = self._passes[kind](ids, positions, place, mask, ready=self._seen[kind] >= SEEN)
+        some = cache.pass_rows
+        lines = cache.storage.lines if some is None else power_of_two(len(some))
+        kind = Kind(lines, ids.shape[1], not (mask is None or mask.is_full), some is not None)
+        built = cache.storage.built
+        if kind not in built:
+            built[kind] = _Pass(self, cache.storage, kind)
+        found = built[kind](ids, positions, cache, mask)
+        self.static_passes += 1
         cache.wrote()
         return found
-
-    @property
-    def static_passes(self) -> int:
-        """How many passes had a fixed shape so far."""
-        return self._seen.total()
 
     def placed(self, ids: Tensor, positions: Tensor, mask: PlacedMask, cache: PlacedCache) -> Tensor:
         """Final hidden states of a pass whose place is in tensors."""
@@ -113,32 +119,55 @@ class StaticBackbone(HFBackbone):
 class _Pass:
     """One kind of pass and the tensors that it reads."""
 
-    def __init__(self, backbone: StaticBackbone, kind: Kind) -> None:
-        storage, length, tiled = kind
-        rows, device = storage.batch, backbone.device
+    def __init__(self, backbone: StaticBackbone, storage: Storage, kind: Kind) -> None:
+        rows, length, tiled, indexed = kind
+        device = backbone.device
         self._backbone = backbone
         self._ids, self._positions = (torch.zeros(rows, length, dtype=torch.int64, device=device) for _ in range(2))
-        self._place = torch.zeros(2, rows, dtype=torch.int64, device=device)
+        self._place = torch.zeros(3, rows, dtype=torch.int64, device=device)
         self._tile = torch.zeros(rows, length, length, dtype=torch.bool, device=device) if tiled else None
-        starts, visible = self._place.unbind()
-        self._mask = PlacedMask(starts, visible, self._tile, slots=storage.capacity, length=length)
-        self._cache = PlacedCache(storage, starts)
+        starts, visible, lines = self._place.unbind()
+        index = lines if indexed else None
+        self._mask = PlacedMask(starts, visible, self._tile, index, slots=storage.capacity, length=length)
+        self._cache = PlacedCache(storage, starts, index)
+        self._runs = 0
         self._ready: Callable[[], Tensor] | None = None
 
-    def __call__(self, ids: Tensor, positions: Tensor, place: Tensor, mask: Mask | None, *, ready: bool) -> Tensor:
-        self._ids.copy_(ids)
-        self._positions.copy_(positions)
+    def __call__(self, ids: Tensor, positions: Tensor, cache: StorageCache, mask: Mask | None) -> Tensor:
+        count = len(ids)
+        missing = self._place.shape[1] - count
+        place = torch.tensor(
+            [self._filled(cache.starts, missing, 0), self._filled(cache.visibles, missing, ids.shape[1]),
+             self._filled(cache.pass_rows or list(range(count)), missing, 0)],
+        )  # fmt: skip
         self._place.copy_(place)
-        if self._tile is not None and (tile := tile_of(mask, place[0])) is not None:
-            self._tile.copy_(tile)
-        if not ready:
-            return self._compute()
+        self._fill(self._ids, ids)
+        self._fill(self._positions, positions)
+        if self._tile is not None and (tile := tile_of(mask, self._place[0, :count])) is not None:
+            self._fill(self._tile, tile.expand(count, -1, -1))
+        self._runs += 1
+        if self._runs < SEEN:
+            return self._compute()[:count]
         if self._ready is None:
             self._ready = {"graph": self._captured, "compile": self._compiled, "eager": lambda: self._compute}[
                 self._backbone.engine
             ]()
-        # The next pass of this kind writes over the graph's output.
-        return self._ready().clone()
+        # The next pass writes over the graph's output.
+        return self._ready()[:count].clone()
+
+    @property
+    def _indexed(self) -> bool:
+        return self._mask.rows is not None
+
+    def _filled(self, numbers: list[int], missing: int, unused: int) -> list[int]:
+        """With numbers for the rows that fill the pass up."""
+        return numbers + missing * [numbers[-1] if self._indexed else unused]
+
+    def _fill(self, target: Tensor, given: Tensor) -> None:
+        count = len(given)
+        target[:count] = given
+        if self._indexed and count < len(target):
+            target[count:] = given[-1]
 
     def _compute(self) -> Tensor:
         return self._backbone.placed(self._ids, self._positions, self._mask, self._cache)
@@ -154,7 +183,7 @@ class _Pass:
             self._compute()
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._backbone.graph_memory):
             output = self._compute()
 
         def replay() -> Tensor:
