@@ -20,7 +20,7 @@ class PlacedMask:
     Args:
         starts: int64 [B], first slot of each row's window.
         visible: int64 [B].
-        tile: bool [B or 1, n, n]; None: the window is bidirectional.
+        tile: bool [B or 1, n, W], of the W slots from the window's first on; None: a row sees all of its visible slots.
         rows: int64 [B], rows of the cache that take part; None: all.
         slots: of the cache.
         length: n.
@@ -39,19 +39,17 @@ class PlacedMask:
         return block_attention(q, k, v, self.starts, self.visible, self.tile, self.rows, scale=scale)
 
 
-def tile_of(mask: Mask | None, starts: Tensor) -> Tensor | None:
-    """What the tokens of a window see of each other, bool [B or 1, n, n]; None: everything.
+def tile_of(mask: Mask, starts: Tensor, width: int) -> Tensor:
+    """What the tokens of a window see of the slots from their first on, bool [B or 1, n, W].
 
     Args:
         mask: queries are the window, keys the slots from 0; of a rule that :func:`placeable` knows.
         starts: int64 [B].
+        width: W; where it goes beyond the keys of the mask, the tile says nothing.
     """
-    if mask is None or mask.is_full:
-        return None
-    dense = mask.dense()[:, 0]
-    length = dense.shape[1]
-    columns = starts[:, None, None] + torch.arange(length, device=starts.device)
-    return dense.expand(len(starts), -1, -1).gather(2, columns.expand(-1, length, -1))
+    dense = mask.dense()[:, 0].expand(len(starts), -1, -1)
+    columns = starts[:, None] + torch.arange(width, device=starts.device)
+    return dense.gather(2, columns.clamp(max=dense.shape[2] - 1)[:, None].expand(-1, dense.shape[1], -1))
 
 
 def placeable(mask: Mask | None) -> bool:

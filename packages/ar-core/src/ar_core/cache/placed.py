@@ -68,9 +68,9 @@ class StoragePool:
         self._all: list[Storage] = []
 
     def take(self, batch: int, capacity: int, owner: object) -> Storage:
-        """Zeroed storage with room for `batch` rows, of at least `capacity` slots."""
+        """Zeroed storage with room for `batch` rows, of more than `capacity` slots."""
         lines = power_of_two(batch)
-        slots = -(-capacity // self._granule) * self._granule
+        slots = (capacity // self._granule + 1) * self._granule
         free = [storage for storage in self._all if storage.free and storage.lines == lines]
         enough = [storage for storage in free if storage.capacity >= slots]
         if enough:
@@ -91,7 +91,7 @@ class StoragePool:
 
 
 class StorageCache(WindowedKVCache):
-    """A windowed cache in lent storage.
+    """A windowed cache in lent storage, of which the last slot stays out of use: passes that are filled up write there.
 
     Args:
         pool: where storage comes from, also when rows are evicted.
@@ -108,6 +108,11 @@ class StorageCache(WindowedKVCache):
         self._store_in(pool.take(batch, capacity, self), batch)
 
     @property
+    def capacity(self) -> int:
+        """Slots per row."""
+        return self.storage.capacity - 1
+
+    @property
     def pass_rows(self) -> list[int] | None:
         """Rows of the window that is set; None: all of them, in their order."""
         return None if self._current.whole else self._current.rows
@@ -120,9 +125,9 @@ class StorageCache(WindowedKVCache):
             return
         moved = (*self._keys, *self._values)
         fits = power_of_two(self.batch) == before.lines
-        after = before if fits else self._pool.take(self.batch, before.capacity, self)
+        after = before if fits else self._pool.take(self.batch, self.capacity, self)
         for target, source in zip((*after.keys, *after.values), moved, strict=True):
-            target[: self.batch] = source
+            target[: self.batch, :, : source.shape[2]] = source
         if not fits:
             before.give_back()
         self._store_in(after, self.batch)
@@ -142,16 +147,18 @@ class PlacedCache:
     Args:
         storage: of the cache.
         starts: int64 `[R]`, first slot that the pass writes; read at every pass.
+        counts: int64 `[R]`, tokens of each row that count; what the others leave lies in the storage's last slot.
         rows: int64 `[R]`, lines that take part, as often as one likes; None: all.
     """
 
-    def __init__(self, storage: Storage, starts: Tensor, rows: Tensor | None) -> None:
-        self.storage, self.starts = storage, starts
+    def __init__(self, storage: Storage, starts: Tensor, counts: Tensor, rows: Tensor | None) -> None:
+        self.storage, self.starts, self.counts = storage, starts, counts
         self._rows = torch.arange(len(starts), device=starts.device)[:, None] if rows is None else rows[:, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write keys and values `[R, Hkv, n, D]` of a layer; all slots `[lines, Hkv, capacity, D]` of it."""
-        slots = self.starts[:, None] + torch.arange(k.shape[2], device=k.device)
+        place = torch.arange(k.shape[2], device=k.device)
+        slots = torch.where(place < self.counts[:, None], self.starts[:, None] + place, self.storage.capacity - 1)
         keys, values = self.storage.keys[layer], self.storage.values[layer]
         for stored, fresh in ((keys, k), (values, v)):
             stored.transpose(1, 2)[self._rows, slots] = fresh.transpose(1, 2)

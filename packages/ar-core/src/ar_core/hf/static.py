@@ -17,7 +17,7 @@ from ar_core.masks import Mask
 __all__ = ["Engine", "StaticBackbone"]
 
 Engine = Literal["graph", "compile", "eager"]
-MOST_TOKENS = 256
+MOST_TOKENS = 128
 """Wider passes are prefill, which comes once."""
 SEEN = 2
 """A kind of pass becomes a graph when it comes for the second time."""
@@ -28,28 +28,30 @@ class Kind(NamedTuple):
 
     Attributes:
         rows: R of the pass, all lines of the storage or a power of two.
-        length: n, tokens of each.
-        tiled: whether the tokens of a row see each other through a tile.
+        length: tokens of each; a power of two if there is a tile.
+        width: of the tile through which they see the slots from the window's first on, a power of two; 0: they see all.
         indexed: whether some lines take part, rather than all.
     """
 
     rows: int
     length: int
-    tiled: bool
+    width: int
     indexed: bool
 
 
 class StaticBackbone(HFBackbone):
     """An :class:`HFBackbone` whose passes over a cache run as graphs of fixed shapes; every decoder takes it.
 
-    Ids, positions, rows, starts, visible ends and tiles are copied into tensors that the graph reads; the host does nothing
-    more than launch it. Storage of caches is kept, so that graphs live on from call to call. Where rows are no power of two,
-    the pass is filled up: with lines that nobody uses, or, if some rows of the cache take part, with the last of them again.
-    Passes that have no fixed shape (long prefill, masks that hide committed tokens, layers with a sliding window) run as ever.
+    Ids, positions, rows, starts, visible ends and tiles are copied into tensors that the graph reads; the host does no more
+    than launch it. Storage of caches is kept, so that graphs live on from call to call. So that few shapes occur, rows are
+    filled up to a power of two (by lines that nobody uses; by the last again, if some rows of the cache take part), and so
+    are the tokens of a window that is not bidirectional: a verifier's, whose drafts have all lengths. Passes that have no
+    fixed shape (long prefill, masks that hide committed tokens, layers with a sliding window) run as ever.
 
     Args:
         model: as of :class:`HFBackbone`; for inference.
-        engine: "graph" captures CUDA graphs, "compile" takes torch.compile, "eager" runs the fixed shapes as they are.
+        engine: "graph" captures CUDA graphs; "compile" takes torch.compile, and on CUDA captures what it made; "eager" runs
+            the fixed shapes as they are.
 
     Raises:
         UnsupportedModelError: as :class:`HFBackbone`.
@@ -99,7 +101,11 @@ class StaticBackbone(HFBackbone):
         assert ids is not None
         some = cache.pass_rows
         lines = cache.storage.lines if some is None else power_of_two(len(some))
-        kind = Kind(lines, ids.shape[1], not (mask is None or mask.is_full), some is not None)
+        length, width = ids.shape[1], 0
+        if mask is not None and not mask.is_full:
+            length = power_of_two(length)
+            width = power_of_two(max(end - start for start, end in zip(cache.starts, cache.visibles, strict=True)))
+        kind = Kind(lines, length, width, some is not None)
         built = cache.storage.built
         if kind not in built:
             built[kind] = _Pass(self, cache.storage, kind)
@@ -120,71 +126,73 @@ class _Pass:
     """One kind of pass and the tensors that it reads."""
 
     def __init__(self, backbone: StaticBackbone, storage: Storage, kind: Kind) -> None:
-        rows, length, tiled, indexed = kind
+        rows, length, width, indexed = kind
         device = backbone.device
         self._backbone = backbone
         self._ids, self._positions = (torch.zeros(rows, length, dtype=torch.int64, device=device) for _ in range(2))
-        self._place = torch.zeros(3, rows, dtype=torch.int64, device=device)
-        self._tile = torch.zeros(rows, length, length, dtype=torch.bool, device=device) if tiled else None
-        starts, visible, lines = self._place.unbind()
+        self._place = torch.zeros(4, rows, dtype=torch.int64, device=device)
+        self._tile = torch.zeros(rows, length, width, dtype=torch.bool, device=device) if width else None
+        starts, visible, counts, lines = self._place.unbind()
         index = lines if indexed else None
         self._mask = PlacedMask(starts, visible, self._tile, index, slots=storage.capacity, length=length)
-        self._cache = PlacedCache(storage, starts, index)
+        self._cache = PlacedCache(storage, starts, counts, index)
         self._runs = 0
         self._ready: Callable[[], Tensor] | None = None
 
     def __call__(self, ids: Tensor, positions: Tensor, cache: StorageCache, mask: Mask | None) -> Tensor:
-        count = len(ids)
-        missing = self._place.shape[1] - count
-        place = torch.tensor(
-            [self._filled(cache.starts, missing, 0), self._filled(cache.visibles, missing, ids.shape[1]),
-             self._filled(cache.pass_rows or list(range(count)), missing, 0)],
-        )  # fmt: skip
-        self._place.copy_(place)
+        count, length = ids.shape
+        missing = self._ids.shape[0] - count
+        numbers = (cache.starts, cache.visibles, count * [length], cache.pass_rows or list(range(count)))
+        unused = (0, length, length, 0)
+        self._place.copy_(torch.tensor([self._filled(*row, missing) for row in zip(numbers, unused, strict=True)]))
         self._fill(self._ids, ids)
         self._fill(self._positions, positions)
-        if self._tile is not None and (tile := tile_of(mask, self._place[0, :count])) is not None:
-            self._fill(self._tile, tile.expand(count, -1, -1))
+        if self._tile is not None:
+            assert mask is not None
+            self._fill(self._tile, tile_of(mask, self._place[0, :count], self._tile.shape[2]))
         self._runs += 1
         if self._runs < SEEN:
-            return self._compute()[:count]
+            return self._compute()[:count, :length]
         if self._ready is None:
             self._ready = {"graph": self._captured, "compile": self._compiled, "eager": lambda: self._compute}[
                 self._backbone.engine
             ]()
         # The next pass writes over the graph's output.
-        return self._ready()[:count].clone()
+        return self._ready()[:count, :length].clone()
 
     @property
     def _indexed(self) -> bool:
         return self._mask.rows is not None
 
-    def _filled(self, numbers: list[int], missing: int, unused: int) -> list[int]:
+    def _filled(self, numbers: list[int], unused: int, missing: int) -> list[int]:
         """With numbers for the rows that fill the pass up."""
         return numbers + missing * [numbers[-1] if self._indexed else unused]
 
     def _fill(self, target: Tensor, given: Tensor) -> None:
-        count = len(given)
-        target[:count] = given
+        """Put what is given into the front of what the pass reads."""
+        count, length = given.shape[:2]
+        target[:count, :length] = given
         if self._indexed and count < len(target):
-            target[count:] = given[-1]
+            target[count:, :length] = given[-1]
 
     def _compute(self) -> Tensor:
         return self._backbone.placed(self._ids, self._positions, self._mask, self._cache)
 
     def _compiled(self) -> Callable[[], Tensor]:
-        return torch.compile(self._compute, dynamic=False)
+        compiled = torch.compile(self._compute, dynamic=False, fullgraph=True)
+        return self._captured(compiled) if self._ids.is_cuda else compiled
 
-    def _captured(self) -> Callable[[], Tensor]:
+    def _captured(self, compute: Callable[[], Tensor] | None = None) -> Callable[[], Tensor]:
+        compute = compute or self._compute
         # What runs before and during the capture writes the pass's own keys and values, which the replay writes again.
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
-            self._compute()
+            compute()
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._backbone.graph_memory):
-            output = self._compute()
+            output = compute()
 
         def replay() -> Tensor:
             graph.replay()
