@@ -14,6 +14,7 @@ __all__ = [
     "DeviceOption",
     "DraftLengthOption",
     "DtypeOption",
+    "EngineOption",
     "ForceOption",
     "MaxNewTokensOption",
     "MethodOption",
@@ -24,9 +25,11 @@ __all__ = [
     "SetOption",
     "SubBlockSizeOption",
     "TemperatureOption",
+    "ThreadsOption",
     "ThresholdOption",
     "TopKOption",
     "TopPOption",
+    "WeightsOption",
     "method_settings",
 ]
 
@@ -81,6 +84,20 @@ DtypeOption = Annotated[
     str, typer.Option("--dtype", metavar="DTYPE", help="stored, float32, bfloat16, float16 or float64.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:1.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="How passes run, AR's as well: plain, graph (CUDA graphs), compile (torch.compile); auto: graph on CUDA, else plain.",
+    ),
+]
+WeightsOption = Annotated[
+    str, typer.Option("--weights", metavar="NAME", help="full, or int8: linear layers in 8 bits (half the memory).")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads; default: torch's own number.")
+]
 BatchSizeOption = Annotated[
     int, typer.Option("--batch-size", "-b", min=1, metavar="B", help="Prompts decoded at a time.")
 ]

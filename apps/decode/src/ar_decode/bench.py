@@ -72,7 +72,7 @@ class Arm:
         """Everything about the arm but the outputs, JSON-able."""
         return {
             "method": self.method.describe(),
-            "dtype": self.session.dtype,
+            **self.session.runs_as,
             "generated_tokens": sum(self.stats.generated),
             "nfe": self.stats.nfe,
             "forwards": dict(self.stats.forwards),

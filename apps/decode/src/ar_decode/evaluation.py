@@ -43,7 +43,7 @@ class EvalArm:
         return {
             "method": self.method.describe(),
             "model": {"source": self.session.source, "revision": self.session.revision},
-            "dtype": self.session.dtype,
+            **self.session.runs_as,
         }
 
 

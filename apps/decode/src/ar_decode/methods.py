@@ -168,9 +168,25 @@ def build_method(name: str, session: Session, settings: Mapping[str, Any], profi
 
 
 def load_method(
-    model: str, name: str, settings: Mapping[str, Any], profile: Path | None, *, dtype: str, device: str
+    model: str,
+    name: str,
+    settings: Mapping[str, Any],
+    profile: Path | None,
+    *,
+    dtype: str = "stored",
+    device: str = "cpu",
+    engine: str = "auto",
+    weights: str = "full",
+    threads: int | None = None,
 ) -> tuple[Session, Method]:
     """Load a model and build a method for it; settings and profile are looked at first, since that is quick.
+
+    Args:
+        model: what the user named.
+        name: of the method.
+        settings: see :func:`own_settings`.
+        profile: see :func:`read_profile`.
+        dtype, device, engine, weights, threads: see :func:`load_session`.
 
     Raises:
         ArError: see :func:`read_profile`, :class:`Profile`, :func:`load_session` and :func:`build_method`.
@@ -178,7 +194,7 @@ def load_method(
     own_settings(name, settings)
     measured = None if profile is None else read_profile(profile)
     tuned = {} if measured is None else measured.settings(name)
-    session = load_session(model, dtype=dtype, device=device)
+    session = load_session(model, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads)
     if measured is not None:
         measured.check_made_for(session)
     return session, build_method(name, session, settings, tuned)

@@ -22,6 +22,8 @@ class Profile:
     Attributes:
         model: what was measured; see :func:`model_identity`.
         dtype: of its weights.
+        engine: how its passes ran.
+        weights: how its weights were stored.
         context: tokens in the cache during the measurement.
         batch: rows of a pass.
         tokens: n of the measured passes.
@@ -37,6 +39,8 @@ class Profile:
     batch: int
     tokens: tuple[int, ...]
     seconds: tuple[float, ...]
+    engine: str = "plain"
+    weights: str = "full"
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     explanation: tuple[str, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
@@ -62,13 +66,15 @@ class Profile:
         """Refuse to decode with what was measured on something else.
 
         Raises:
-            ConfigError: the profile was made for another model, dtype or device.
+            ConfigError: the profile was made for another model, dtype, engine, weights or device.
         """
         device = self.environment.get("device", {})
         here = describe_device(session.device)
         facts = {
             "model": (self.model, model_identity(session.source)),
             "dtype": (self.dtype, session.dtype),
+            "engine": (self.engine, session.engine),
+            "weights": (self.weights, session.weights),
             "device": (device.get("name"), here["name"]),
         }
         for what, (made, found) in facts.items():

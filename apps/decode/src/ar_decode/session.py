@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
-from ar_core.hf import HFBackbone, load_causal_lm, stop_ids
+from ar_core.hf import build_backbone, load_causal_lm, quantize_int8, stop_ids
 from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
 
-__all__ = ["DTYPES", "Session", "load_session", "parse_device"]
+__all__ = ["DTYPES", "WEIGHTS", "Session", "load_session", "parse_device"]
 
 DTYPES = {
     "stored": None,
@@ -21,6 +21,8 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+
+WEIGHTS = ("full", "int8")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Session:
         source: what the user named.
         revision: what exactly that was, if it can be said.
         stop_ids: ids that end an output: the generation config's and the tokenizer's end-of-sequence tokens.
+        engine: how passes run, as ``--engine`` takes it.
+        weights: how they are stored, as ``--weights`` takes it.
     """
 
     backbone: Backbone
@@ -42,6 +46,8 @@ class Session:
     source: str
     revision: str | None
     stop_ids: frozenset[int]
+    engine: str = "plain"
+    weights: str = "full"
 
     @cached_property
     def mask_id(self) -> int | None:
@@ -58,6 +64,11 @@ class Session:
     def dtype(self) -> str:
         """Dtype of the weights, as ``--dtype`` takes it."""
         return str(self.backbone.dtype).removeprefix("torch.")
+
+    @property
+    def runs_as(self) -> dict[str, str]:
+        """Dtype, engine and weights: what a number measured with it must say of it."""
+        return {"dtype": self.dtype, "engine": self.engine, "weights": self.weights}
 
     @property
     def device(self) -> str:
@@ -98,20 +109,44 @@ def parse_device(text: str) -> torch.device:
     return device
 
 
-def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> Session:
+def load_session(
+    source: str,
+    *,
+    dtype: str = "stored",
+    device: str = "cpu",
+    engine: str = "auto",
+    weights: str = "full",
+    threads: int | None = None,
+) -> Session:
     """Load a model strictly and bring it to a device.
 
+    Args:
+        source: what the user named.
+        dtype: a name of ``DTYPES``.
+        device: see :func:`parse_device`.
+        engine: see :func:`ar_core.hf.build_backbone`.
+        weights: a name of ``WEIGHTS``.
+        threads: of torch on the CPU; None leaves their number.
+
     Raises:
-        ConfigError: an unknown dtype or a device that is not there.
+        ConfigError: an unknown dtype, weights that are neither, or a device that is not there.
+        BackendError: an engine that is unknown or not for the device.
         DataError: the model comes without a tokenizer.
+        MissingPackageError: int8 without torchao.
         CheckpointError, UnsupportedModelError: see :func:`ar_core.hf.load_causal_lm`.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"the dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}.")
+    if weights not in WEIGHTS:
+        raise ConfigError(f"weights were asked for as {weights!r}; give one of {', '.join(WEIGHTS)}.")
+    if threads is not None:
+        torch.set_num_threads(threads)
     loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=parse_device(device))
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
-    backbone = HFBackbone(loaded.model)
+    if weights == "int8":
+        quantize_int8(loaded.model)
+    backbone = build_backbone(loaded.model, engine)
     return Session(
         backbone,
         loaded.tokenizer,
@@ -119,4 +154,6 @@ def load_session(source: str, *, dtype: str = "stored", device: str = "cpu") -> 
         loaded.source,
         loaded.revision,
         stop_ids(loaded.model, loaded.tokenizer),
+        getattr(backbone, "engine", "plain"),
+        weights,
     )

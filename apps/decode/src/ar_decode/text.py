@@ -142,7 +142,7 @@ def decode_file(
     job = {
         "model": session.source,
         "revision": session.revision,
-        "dtype": session.dtype,
+        **session.runs_as,
         "method": method.describe(),
         "generation": asdict(generation),
         "prompts": hashlib.sha256(repr([(prompt.id, one) for prompt, one in zip(prompts, ids)]).encode()).hexdigest(),

@@ -11,6 +11,7 @@ from ..arguments import (
     BlockSizeOption,
     DeviceOption,
     DraftLengthOption,
+    EngineOption,
     ForceOption,
     MaxNewTokensOption,
     MethodOption,
@@ -20,7 +21,9 @@ from ..arguments import (
     SetOption,
     SubBlockSizeOption,
     TemperatureOption,
+    ThreadsOption,
     ThresholdOption,
+    WeightsOption,
     method_settings,
 )
 
@@ -64,6 +67,9 @@ def bench(
         ),
     ] = "fastest",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Default: benchmarks/results/decode_MODEL_METHOD.json."),
@@ -109,7 +115,10 @@ def bench(
     made = None if profile is None else read_profile(profile)
     tuned = {} if made is None else made.settings(method)
     dtypes = ["float32", "bfloat16"] if dtype == "fastest" else [dtype]
-    sessions = {one: load_session(model, dtype=one, device=device) for one in dtypes}
+    sessions = {
+        one: load_session(model, dtype=one, device=device, engine=engine, weights=weights, threads=threads)
+        for one in dtypes
+    }
     if made is not None:
         made.check_made_for(sessions.get(made.dtype, sessions[dtypes[0]]))
     any_session = sessions[dtypes[0]]

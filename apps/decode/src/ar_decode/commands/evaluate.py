@@ -12,6 +12,7 @@ from ..arguments import (
     DeviceOption,
     DraftLengthOption,
     DtypeOption,
+    EngineOption,
     ForceOption,
     MethodOption,
     ModelArgument,
@@ -20,7 +21,9 @@ from ..arguments import (
     SetOption,
     SubBlockSizeOption,
     TemperatureOption,
+    ThreadsOption,
     ThresholdOption,
+    WeightsOption,
     method_settings,
 )
 
@@ -85,6 +88,9 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, metavar="K", help="Samples of the likelihood nelbo.")] = 32,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Default: benchmarks/results/eval_MODEL_TASK_METHOD.json."),
@@ -141,8 +147,22 @@ def evaluate(
         stop_strings=benchmark.stop_strings if isinstance(benchmark, Benchmark) else (),
         keep_string=True,
     )
-    session, _ = load_method(model, method, next(iter(variants.values())), profile, dtype=dtype, device=device)
-    reference = session if baseline is None else load_session(baseline, dtype=dtype, device=device)
+    session, _ = load_method(
+        model,
+        method,
+        next(iter(variants.values())),
+        profile,
+        dtype=dtype,
+        device=device,
+        engine=engine,
+        weights=weights,
+        threads=threads,
+    )
+    reference = (
+        session
+        if baseline is None
+        else load_session(baseline, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads)
+    )
     tuned = _tuned(profile, method)
     arms = [EvalArm(BASELINE, reference, build_method("ar", reference, {}, {}))]
     if method != "ar":

@@ -13,6 +13,7 @@ from ..arguments import (
     DeviceOption,
     DraftLengthOption,
     DtypeOption,
+    EngineOption,
     ForceOption,
     MaxNewTokensOption,
     MethodOption,
@@ -23,9 +24,11 @@ from ..arguments import (
     SetOption,
     SubBlockSizeOption,
     TemperatureOption,
+    ThreadsOption,
     ThresholdOption,
     TopKOption,
     TopPOption,
+    WeightsOption,
     method_settings,
 )
 
@@ -73,6 +76,9 @@ def text(
     batch_size: BatchSizeOption = 1,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     statistics: Annotated[
         Path | None, typer.Option("--statistics", metavar="JSON", help="Also write the statistics to a file.")
     ] = None,
@@ -107,7 +113,9 @@ def text(
         draft_length=draft_length,
     )
     generation = Generation(max_new_tokens, temperature, top_k, top_p, min_p, seed, tuple(stop or ()))
-    session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
+    session, chosen = load_method(
+        model, method, given, profile, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads
+    )
     if source is not None:
         stats = decode_file(
             session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat, resume=resume

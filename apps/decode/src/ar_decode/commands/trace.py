@@ -10,6 +10,7 @@ from ..arguments import (
     DeviceOption,
     DraftLengthOption,
     DtypeOption,
+    EngineOption,
     ForceOption,
     MaxNewTokensOption,
     MethodOption,
@@ -17,7 +18,9 @@ from ..arguments import (
     ProfileOption,
     SetOption,
     SubBlockSizeOption,
+    ThreadsOption,
     ThresholdOption,
+    WeightsOption,
     method_settings,
 )
 
@@ -46,6 +49,9 @@ def trace(
     profile: ProfileOption = None,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write a page that replays, pass by pass, which tokens AR and a parallel method fixed.
@@ -68,7 +74,9 @@ def trace(
         draft_length=draft_length,
     )
     generation = Generation(max_new_tokens)
-    session, chosen = load_method(model, method, given, profile, dtype=dtype, device=device)
+    session, chosen = load_method(
+        model, method, given, profile, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads
+    )
     arms = [build_method("ar", session, {}, {}), chosen]
     asked = [Prompt(str(number), text) for number, text in enumerate(prompts, start=1)]
     encoded = [session.encode(prompt, chat=chat) for prompt in asked]

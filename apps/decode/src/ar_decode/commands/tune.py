@@ -10,12 +10,15 @@ from ..arguments import (
     BlockSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineOption,
     ForceOption,
     MaxNewTokensOption,
     MethodOption,
     ModelArgument,
     SetOption,
+    ThreadsOption,
     ThresholdOption,
+    WeightsOption,
     method_settings,
 )
 
@@ -62,6 +65,9 @@ def tune(
     ] = 10,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Measure what passes of several tokens cost on this device, and choose settings from it.
@@ -88,7 +94,7 @@ def tune(
     given = own_settings(method, method_settings(settings, block_size=block_size, threshold=threshold))
     prompts = read_jsonl(source) if source is not None else []
     generation = Generation(max_new_tokens)
-    session = load_session(model, dtype=dtype, device=device)
+    session = load_session(model, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads)
     trial = build_method(method, session, given, {})
     blocks = hasattr(trial.options, "threshold")
     if blocks and source is None:
@@ -129,6 +135,8 @@ def tune(
     profile = Profile(
         model=model_identity(session.source),
         dtype=session.dtype,
+        engine=session.engine,
+        weights=session.weights,
         context=cost.context,
         batch=batch_size,
         tokens=cost.tokens,

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from ..arguments import DeviceOption, DtypeOption, ForceOption, ModelArgument
+from ..arguments import (
+    DeviceOption,
+    DtypeOption,
+    EngineOption,
+    ForceOption,
+    ModelArgument,
+    ThreadsOption,
+    WeightsOption,
+)
 
 __all__ = ["EXAMPLES", "verify"]
 
@@ -27,6 +35,9 @@ def verify(
     new_tokens: Annotated[int, typer.Option("--max-new-tokens", "-n", min=1, metavar="N", help="Per prompt.")] = 24,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
+    engine: EngineOption = "auto",
+    weights: WeightsOption = "full",
+    threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Check that a model decodes correctly here: cached = uncached, block size 1 = AR, lookup = AR, on five prompts.
@@ -39,7 +50,10 @@ def verify(
     from ..session import load_session
     from ..verify import verify as run
 
-    report = run(load_session(model, dtype=dtype, device=device), new_tokens=new_tokens)
+    report = run(
+        load_session(model, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads),
+        new_tokens=new_tokens,
+    )
     if output is None:
         typer.echo(report.to_markdown())
     else:

@@ -153,7 +153,7 @@ class ArDecodeLM(LM):
         return {
             "model": self.session.source,
             "revision": self.session.revision,
-            "dtype": self.session.dtype,
+            **self.session.runs_as,
             "method": self.method.describe(),
             "likelihood": self.estimator,
             "decoding": self.stats.to_dict(),

@@ -14,9 +14,11 @@ from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.custom_generate import custom_generate
+from ar_core.hf.engine import build_backbone
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.flops import FlopMeter, PassFlops
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
+from ar_core.hf.int8 import quantize_int8
 from ar_core.hf.load import WHEELS, LoadedModel, check_source, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
@@ -39,6 +41,7 @@ __all__ = [
     "StaticBackbone",
     "WindowedCacheForGenerate",
     "add_mask_token",
+    "build_backbone",
     "build_model",
     "check_agreement",
     "check_source",
@@ -48,6 +51,7 @@ __all__ = [
     "first_layers",
     "load_causal_lm",
     "load_tokenizer",
+    "quantize_int8",
     "register",
     "save_pretrained",
     "stop_ids",

@@ -1,0 +1,60 @@
+"""How passes run and weights are stored: the same tokens, said in every record, refused where it cannot be."""
+
+import json
+
+import torch
+
+
+def test_engines_give_the_same_text(ar_decode, plain_model, tmp_path):
+    told = {}
+    for engine in ("plain", "eager", "auto"):
+        file = tmp_path / f"{engine}.json"
+        found = ar_decode(
+            "text", plain_model, "Once", "-m", "lookup", "-n", 20, "--engine", engine, "--statistics", file
+        )
+        assert found.code == 0
+        told[engine] = (found.out, json.loads(file.read_text())["nfe"])
+    assert told["plain"] == told["eager"] == told["auto"]
+
+
+def test_int8_weights(ar_decode, plain_model, tmp_path, monkeypatch):
+    from ar_decode.session import load_session
+    from torch import nn
+
+    full, session = load_session(str(plain_model)), load_session(str(plain_model), weights="int8")
+    assert session.runs_as == {"dtype": "float32", "engine": "plain", "weights": "int8"}
+    layers = [module for module in session.backbone.model.modules() if isinstance(module, nn.Linear)]
+    stored = [type(layer.weight).__name__ for layer in layers]
+    assert stored.count("Int8Tensor") == len(stored) - 1
+    assert type(session.backbone.projection.weight) is nn.Parameter
+    for ours, before in zip(
+        layers, (m for m in full.backbone.model.modules() if isinstance(m, nn.Linear)), strict=True
+    ):
+        error = (ours.weight.dequantize() if type(ours.weight).__name__ == "Int8Tensor" else ours.weight) - before.weight
+        # Half a step of 1/127 of the channel's largest weight.
+        assert (error.abs() <= before.weight.abs().amax(1, keepdim=True) / 127 * 0.51).all()
+    assert ar_decode("text", plain_model, "Once", "-n", 5, "--weights", "int8").code == 0
+
+
+def test_what_cannot_be_is_refused(refused, ar_decode, plain_model, tmp_path, monkeypatch):
+    ask = ("text", plain_model, "Once", "-n", 2)
+    refused(*ask, "--engine", "warp", says=("'warp'", "choose auto, plain, graph, compile, eager"))
+    refused(*ask, "--engine", "graph", says="needs a CUDA device and the model is on cpu; choose compile")
+    refused(*ask, "--weights", "int4", says="give one of full, int8")
+    path = tmp_path / "profile.json"
+    assert ar_decode("tune", plain_model, "-o", path, "--rounds", 1, "--context", 16).code == 0
+    refused(*ask, "-m", "lookup", "--profile", path, "--engine", "eager", says="made for the engine 'plain'")
+    refused(*ask, "-m", "lookup", "--profile", path, "--weights", "int8", says="made for the weights 'full'")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused(
+        *ask, "--weights", "int8", says="int8 weights need torchao, which is not installed: pip install 'ar-core[int8]'"
+    )
+
+
+def test_threads(ar_decode, plain_model):
+    before = torch.get_num_threads()
+    try:
+        assert ar_decode("text", plain_model, "Once", "-n", 2, "--threads", 3).code == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
