@@ -30,7 +30,9 @@ def test_int8_weights(ar_decode, plain_model, tmp_path, monkeypatch):
     for ours, before in zip(
         layers, (m for m in full.backbone.model.modules() if isinstance(m, nn.Linear)), strict=True
     ):
-        error = (ours.weight.dequantize() if type(ours.weight).__name__ == "Int8Tensor" else ours.weight) - before.weight
+        error = (
+            ours.weight.dequantize() if type(ours.weight).__name__ == "Int8Tensor" else ours.weight
+        ) - before.weight
         # Half a step of 1/127 of the channel's largest weight.
         assert (error.abs() <= before.weight.abs().amax(1, keepdim=True) / 127 * 0.51).all()
     assert ar_decode("text", plain_model, "Once", "-n", 5, "--weights", "int8").code == 0

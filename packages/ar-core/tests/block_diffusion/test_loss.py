@@ -11,7 +11,7 @@ from ar_core.block_diffusion import (
     select_targets,
     summed_cross_entropy,
 )
-from ar_core.training import LinearHead
+from ar_core.linear_head import LinearHead
 
 VOCAB, WIDTH = 13, 6
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ar_core.hf import HFBackbone
-from ar_core.training import LinearHead
+from ar_core.linear_head import LinearHead
 from torch import nn
 from transformers import (
     CohereConfig,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import StopRule, autoregressive
-from ar_core.hf import HFBackbone, StaticBackbone
+from ar_core.hf import HFBackbone, StaticBackbone, load_causal_lm
 from ar_core.sampling import Sampler
 from ar_core.verification import Jacobi, MultiBlock, NgramLookup, Recycling, speculative
 from torch import nn
@@ -71,6 +71,31 @@ def test_every_decoder_gives_the_same_tokens_in_the_same_passes(llama, name):
         assert found.tokens == expected.tokens
         assert found.stats.nfe == expected.stats.nfe
     assert fixed.static_passes == 2 * expected.stats.nfe
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_on_real_weights(stories260k, name):
+    model = load_causal_lm(stories260k, dtype=torch.float64).model
+    stop = StopRule(max_new_tokens=40, stop_ids=(1, 2))
+    expected = DECODERS[name](HFBackbone(model), stop=stop)
+    fixed = StaticBackbone(model, "eager")
+    found = DECODERS[name](fixed, stop=stop)
+    assert (found.tokens, found.stats.nfe) == (expected.tokens, expected.stats.nfe)
+    assert fixed.static_passes == expected.stats.nfe
+
+
+@pytest.mark.data
+@pytest.mark.smollm2
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autoregressive", "fused", "sub-blocks", "recycling"])
+def test_decoders_on_smollm2(smollm2_gguf, name):
+    model = load_causal_lm(smollm2_gguf, dtype=torch.float32).model
+    stop = StopRule(max_new_tokens=8, stop_ids=())
+    assert (
+        DECODERS[name](StaticBackbone(model, "eager"), stop=stop).tokens
+        == DECODERS[name](HFBackbone(model), stop=stop).tokens
+    )
 
 
 def test_a_pass_that_comes_again_is_compiled_once(llama, monkeypatch):

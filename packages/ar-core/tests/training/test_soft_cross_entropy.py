@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from ar_core.training import LinearHead, summed_soft_cross_entropy
+from ar_core.linear_head import LinearHead
+from ar_core.training import summed_soft_cross_entropy
 
 VOCAB = 11
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ar_core.block_diffusion.layout import CLEAN, BlockDiffusionLayout
-from ar_core.training.linear_head import LinearHead
+from ar_core.linear_head import LinearHead
 
 __all__ = ["Targets", "next_token_targets", "select_targets", "summed_cross_entropy"]
 
@@ -105,7 +105,7 @@ def summed_cross_entropy(
     Args:
         hidden: [batch, T, C], any float dtype.
         targets: rows, labels and weights.
-        head: maps [n, C] to logits [n, V]; a :class:`ar_core.training.LinearHead` runs once, chunk by chunk, and its
+        head: maps [n, C] to logits [n, V]; a :class:`ar_core.linear_head.LinearHead` runs once, chunk by chunk, and its
             gradients are made with the loss.
         vocab_size: V.
         max_logits: most logits held at once (2**26 are 256 MB in float32). If the head is no matrix, more targets than fit

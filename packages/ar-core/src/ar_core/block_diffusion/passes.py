@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ar_core.cache import WindowedKVCache
-from ar_core.decoding import Backbone, check_sound, sound_or_negative
+from ar_core.decoding import Backbone, check_sound, pick
 from ar_core.masks import Mask, Tokens, block_causal, causal
 from ar_core.sampling import Sampler
 
@@ -67,10 +67,15 @@ def run_pass(
         cache.keep(kept)
     if not reads:
         return [], []
-    logits = backbone.head(hidden.flatten(0, 1).index_select(0, index))
     generators = None if sampler.greedy else [row.generator for row, move in zip(rows, asked) for _ in move.targets]
-    picked, confidence = sampler.pick(logits, generators, raw_confidence=policy.confidence == "raw")
-    picked = sound_or_negative(picked, logits)
+    picked, confidence = pick(
+        backbone,
+        hidden.flatten(0, 1).index_select(0, index),
+        sampler,
+        generators,
+        raw_confidence=policy.confidence == "raw",
+    )
+    assert confidence is not None
     if picked.device.type != "cpu":
         # One transfer for both: the bits of the confidences travel as integers.
         packed = torch.stack((picked.int(), confidence.float().view(torch.int32))).cpu()

@@ -6,6 +6,7 @@ from ar_core.decoding.causal_pass import causal_pass, uncached_pass
 from ar_core.decoding.decoded import Decoded, OnToken
 from ar_core.decoding.likelihood import LogLikelihood, causal_log_likelihood
 from ar_core.decoding.numerics import check_sound, sound_or_negative
+from ar_core.decoding.pick import pick
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
 from ar_core.decoding.stop import Finish, StopRule, text_before
@@ -27,6 +28,7 @@ __all__ = [
     "causal_pass",
     "check_prompts",
     "check_sound",
+    "pick",
     "sound_or_negative",
     "text_before",
     "uncached_pass",

@@ -10,7 +10,8 @@ from torch import Tensor
 from ar_core.decoding.backbone import Backbone
 from ar_core.decoding.causal_pass import causal_pass
 from ar_core.decoding.decoded import Decoded, OnToken
-from ar_core.decoding.numerics import check_sound, sound_or_negative
+from ar_core.decoding.numerics import check_sound
+from ar_core.decoding.pick import pick
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
 from ar_core.decoding.stop import StopRule
@@ -78,19 +79,15 @@ def autoregressive(
             else:
                 hidden = causal_pass(backbone, cache, tokens[:, None])[:, 0]
                 cache.keep(1)
-            logits = backbone.head(hidden)
-            if recorder is None:
-                tokens = sampler.choose(logits, generators)
-            else:
-                tokens, confidences = sampler.pick(logits, generators)
-            fresh: list[int] = sound_or_negative(tokens, logits).tolist()
+            tokens, confidences = pick(backbone, hidden, sampler, generators, with_confidences=trace)
+            fresh: list[int] = tokens.tolist()
         check_sound(fresh)
         alive = []
         for slot, (row, token) in enumerate(zip(active, fresh)):
             generated = output[row]
             generated.append(token)
             stats.accept(1)
-            if recorder is not None:
+            if recorder is not None and confidences is not None:
                 recorder.add(stats.nfe - 1, phase, row, [len(generated) - 1], [token], [float(confidences[slot])])
             end = stop.check(generated, seen=len(generated) - 1)
             if end is None:

@@ -14,8 +14,8 @@ from ar_core.hf.attention import IMPLEMENTATION, register
 from ar_core.hf.layer_cache import LayerCache
 from ar_core.hf.mask import everything
 from ar_core.hf.supported import check_supported
+from ar_core.linear_head import LinearHead
 from ar_core.masks import Mask
-from ar_core.training.linear_head import LinearHead
 
 __all__ = ["HFBackbone"]
 
@@ -121,7 +121,7 @@ class HFBackbone:
 
     @property
     def loss_head(self) -> Callable[[Tensor], Tensor]:
-        """What losses give hidden states to: a :class:`ar_core.training.LinearHead` where the head is a plain matrix, so
+        """What losses give hidden states to: a :class:`ar_core.linear_head.LinearHead` where the head is a plain matrix, so
         that no adapter, bias, hook or quantised weight is passed over; else :meth:`head`.
         """
         projection: Any = self.projection

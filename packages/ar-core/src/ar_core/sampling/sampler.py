@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from ar_kernels import Confidence, confidence
 from torch import Generator, Tensor
 
 from ar_core.errors import ConfigError
@@ -92,6 +93,9 @@ class Sampler:
             ConfigError: the temperature is positive and there is not one generator per row; or a banned id is no id of the
                 model.
         """
+        if self.greedy and _one_pass(logits):
+            found = self._most_probable(logits)
+            return found.token, found.probability
         scores = self.filtered(logits)
         probabilities = scores.softmax(-1)
         # From the logits: two that differ may have equal probabilities once rounded.
@@ -104,18 +108,39 @@ class Sampler:
         """The tokens of `pick` without their confidences; at temperature 0 no softmax is computed."""
         if not self.greedy:
             return draw(self.filtered(logits).softmax(-1), generators)
+        if _one_pass(logits):
+            return self._most_probable(logits).token
         return self._allowed(logits).argmax(-1) if self.banned_ids else logits.argmax(-1)
+
+    def check_vocabulary(self, size: int) -> None:
+        """Refuse banned ids that a model of so many ids does not have.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        if self.banned_ids and not 0 <= min(self.banned_ids) <= max(self.banned_ids) < size:
+            raise ConfigError(
+                f"The ids {', '.join(map(str, self.banned_ids))} are not to be generated, and the model has ids 0 to "
+                f"{size - 1}; give ids that it has, such as the mask token that it was trained with."
+            )
+
+    def _most_probable(self, logits: Tensor) -> Confidence:
+        self.check_vocabulary(logits.shape[-1])
+        return confidence(logits, banned_ids=self.banned_ids)
 
     def _allowed(self, logits: Tensor) -> Tensor:
         scores = logits if logits.dtype == torch.float64 else logits.float()
         if self.banned_ids:
-            if not 0 <= min(self.banned_ids) <= max(self.banned_ids) < scores.shape[-1]:
-                raise ConfigError(
-                    f"The ids {', '.join(map(str, self.banned_ids))} are not to be generated, and the model has ids 0 to "
-                    f"{scores.shape[-1] - 1}; give ids that it has, such as the mask token that it was trained with."
-                )
+            self.check_vocabulary(scores.shape[-1])
             scores = scores.index_fill(-1, _index(self.banned_ids, scores.device), -math.inf)
         return scores
+
+
+def _one_pass(logits: Tensor) -> bool:
+    """Whether one kernel gives token and probability; elsewhere entropy and margin, which it also gives, cost more than they
+    save.
+    """
+    return logits.is_cuda and logits.dtype != torch.float64
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,6 @@
 from .chunks import finished_chunks
 from .config import TrainConfig
 from .job import Job, Source, TrainResult
-from .linear_head import LinearHead
 from .loop import train
 from .mean_loss import mean_loss
 from .objective import Objective, Player, Prepared
@@ -16,7 +15,6 @@ from .step import TrainStep
 __all__ = [
     "Chunk",
     "Job",
-    "LinearHead",
     "Objective",
     "Player",
     "Prepared",

@@ -7,7 +7,7 @@ from ar_kernels import selected_soft_cross_entropy
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .linear_head import LinearHead
+from ..linear_head import LinearHead
 
 __all__ = ["summed_soft_cross_entropy"]
 

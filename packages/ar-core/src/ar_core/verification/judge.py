@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ar_core.decoding import check_sound, sound_or_negative
+from ar_core.decoding import Backbone, check_sound, pick, sound_or_negative
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler, invert
 from ar_core.verification.draft import Draft
@@ -32,8 +32,9 @@ def densities_used(draft: Draft, sampler: Sampler, acceptance: Acceptance) -> Te
 
 
 def judge(
+    backbone: Backbone,
+    hidden: Tensor,
     sampler: Sampler,
-    logits: Tensor,
     rows: Sequence[Row],
     drafts: Sequence[Draft],
     *,
@@ -48,8 +49,9 @@ def judge(
     2211.17192, equation 1); each place has two numbers of its own.
 
     Args:
+        backbone: whose head gives the logits.
+        hidden: [P, C] at these places, row by row, the newest committed token first.
         sampler: how a token is chosen.
-        logits: [P, V] behind these places, row by row, the newest committed token first.
         rows: whose numbers are used; none are spent.
         drafts: one for each row.
         acceptance: which densities count.
@@ -60,13 +62,14 @@ def judge(
         NumericsError: logits are not numbers.
     """
     if sampler.greedy:
-        tokens, confidences = sampler.pick(logits) if with_confidences else (sampler.choose(logits), None)
+        sound, confidences = pick(backbone, hidden, sampler, with_confidences=with_confidences)
     else:
+        logits = backbone.head(hidden)
         probabilities = sampler.filtered(logits).softmax(-1)
         used = [densities_used(draft, sampler, acceptance) for draft in drafts]
         tokens = _draw(probabilities, rows, drafts, used)
         confidences = probabilities.gather(-1, tokens[:, None])[:, 0] if with_confidences else None
-    sound = sound_or_negative(tokens, logits)
+        sound = sound_or_negative(tokens, logits)
     if confidences is None:
         numbers, sure = sound.tolist(), []
     else:

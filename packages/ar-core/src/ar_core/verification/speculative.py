@@ -138,8 +138,10 @@ def speculative(
             else:
                 asked = [[*old, *draft.tokens] for old, draft in zip(known, drafts, strict=True)]
                 hidden = causal_pass(backbone, cache, asked)
-            logits = backbone.head(hidden.flatten(0, 1)[_places(known, drafts, hidden)])
-            picks, confidences = judge(sampler, logits, active, drafts, acceptance=acceptance, with_confidences=trace)
+            judged_at = hidden.flatten(0, 1)[_places(known, drafts, hidden)]
+            picks, confidences = judge(
+                backbone, judged_at, sampler, active, drafts, acceptance=acceptance, with_confidences=trace
+            )
 
         paths, lessons, running = [], [], []
         for slot, (row, draft) in enumerate(zip(active, drafts, strict=True)):
