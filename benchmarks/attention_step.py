@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ar_core.allocator import keep_freed_memory
 from ar_core.attention import attend
 from ar_core.block_diffusion import block_diffusion_layout, block_diffusion_mask, block_grid
 from ar_core.corruption import SampleRng
 from ar_core.hf import load_causal_lm, use_backend
 from ar_core.masks import Mask
 from ar_core.training import Prepared
-from ar_core.training.allocator import keep_freed_memory
 from ar_decode.environment import environment
 from dlm_text.fast_dllm_v2.config import FastDLLMv2Config
 from dlm_text.fast_dllm_v2.objective import FastDLLMv2Objective

@@ -1,6 +1,8 @@
 """How passes run and weights are stored: the same tokens, said in every record, refused where it cannot be."""
 
 import json
+import subprocess
+import sys
 
 import torch
 
@@ -60,3 +62,31 @@ def test_threads(ar_decode, plain_model):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+FAULTS = """
+import resource, sys
+from ar_decode.session import load_session
+from ar_core.decoding import StopRule, autoregressive
+from ar_core.sampling import Sampler
+import torch
+torch.set_num_threads(1)
+session = load_session(sys.argv[1])
+for count in (6, 40):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(count):
+        cache = session.backbone.new_cache(32, 256)
+        cache.window(256)
+        ids = torch.zeros(32, 256, dtype=torch.int64)
+        with torch.no_grad():
+            hidden = session.backbone.hidden(ids, positions=cache.query_positions(), mask=None, cache=cache)
+            session.backbone.head(hidden).softmax(-1).argmax(-1)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+def test_passes_on_a_cpu_find_the_memory_of_those_before(plain_model):
+    run = subprocess.run([sys.executable, "-c", FAULTS, str(plain_model)], capture_output=True, text=True, check=True)
+    # Some 950 pages a pass if what a pass frees is not kept.
+    assert int(run.stdout) < 40 * 200

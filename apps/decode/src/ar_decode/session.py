@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from ar_core.allocator import keep_freed_memory
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
 from ar_core.hf import build_backbone, load_causal_lm, quantize_int8, stop_ids
@@ -141,6 +142,8 @@ def load_session(
         raise ConfigError(f"weights were asked for as {weights!r}; give one of {', '.join(WEIGHTS)}.")
     if threads is not None:
         torch.set_num_threads(threads)
+    # A pass on a CPU then finds the memory of the one before it, instead of asking the kernel for it.
+    keep_freed_memory()
     loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=parse_device(device))
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")

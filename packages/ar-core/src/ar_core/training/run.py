@@ -8,9 +8,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from ..allocator import keep_freed_memory
 from ..errors import ConfigError
 from . import checkpoint
-from .allocator import keep_freed_memory
 from .batches import StepDataset, step_loader
 from .config import TrainConfig
 from .ema import Ema

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a training step frees."""
+"""What the C library does with memory that a training step or a forward pass frees."""
 
 import ctypes
 import platform
@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what it is given back, so that the next step finds its activations' pages already mapped.
+    """Let glibc keep what it is given back, so that the next step or pass finds its activations' pages already mapped.
 
     By default glibc returns much of it to the kernel and asks for fresh, zeroed pages a moment later: a page fault
     for every 4 KiB touched, and one lock that all threads of the process wait for. With this a step's faults fall

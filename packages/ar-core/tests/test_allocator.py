@@ -7,7 +7,7 @@ PAGES_PER_STEP = 4 * 2**23 // 4096
 FAULTS = """
 import resource
 import torch
-from ar_core.training.allocator import keep_freed_memory
+from ar_core.allocator import keep_freed_memory
 assert keep_freed_memory()
 def step():
     tensors = [torch.ones(2**21) for _ in range(4)]
