@@ -30,7 +30,7 @@ def interleaved(
         launches: on CUDA, by the wall clock from an idle device to an idle device; a graph would keep a second copy of what a
             run holds.
     """
-    clock = _wall_clock
+    clock: Callable[[Callable[[], Any]], float] = _wall_clock
     if device.startswith("cuda"):
         clock = _idle_clock if launches else _device_clock(device)
         runs = runs if launches else {name: captured(run) or run for name, run in runs.items()}
