@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*/README.md"))]
-TABLE = re.compile(r"<!-- results: (\w+) -->\n(.*?)\n<!-- end -->", re.DOTALL)
+TABLE = re.compile(r"<!-- results: ([\w.]+) -->\n(.*?)\n<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -36,8 +36,9 @@ def rendered(benchmark_module) -> dict[str, str]:
     if files := sorted(RESULTS.glob("eval_tasks_*.json")):
         quality = benchmark_module("quality")
         tables["quality_tasks"] = quality.markdown_table(quality.curves(quality.read(files)))
-    for file in RESULTS.glob("attention_step.json"):
-        tables[file.stem] = benchmark_module("attention_step").markdown_table(json.loads(file.read_text()))
+    for file in RESULTS.glob("training_step_*.json"):
+        table = benchmark_module("training_step.measuring").markdown_table
+        tables[file.stem] = table(json.loads(file.read_text()))
     return tables
 
 

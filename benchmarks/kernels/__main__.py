@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if results.get("environment", {}).get("device") == fresh["environment"]["device"]
         else []
     )
-    from .cost import ceilings
+    from ..timing import ceilings
 
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     fresh["ceilings"] = ceilings(device, dtype)

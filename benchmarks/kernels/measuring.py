@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..timing import interleaved, peak_bytes
 from .case import Case, disagreement
-from .cost import interleaved, peak_bytes
 
 __all__ = ["markdown_table", "measured"]
 

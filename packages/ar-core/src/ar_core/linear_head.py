@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LinearHead"]
+__all__ = ["CALLED_LOGITS", "LinearHead"]
+
+CALLED_LOGITS = 2**26
+"""Most logits that losses hold at once of a head that they can only call, unless told: 256 MiB in float32."""
 
 
 @dataclass(frozen=True, eq=False)

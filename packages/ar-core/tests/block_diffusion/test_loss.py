@@ -1,5 +1,7 @@
 """Targets and their cross-entropy."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from ar_core.block_diffusion import (
     summed_cross_entropy,
 )
 from ar_core.linear_head import LinearHead
+from ar_kernels import selected_cross_entropy
 
 VOCAB, WIDTH = 13, 6
 
@@ -79,8 +82,10 @@ def test_first_tokens_of_documents_are_no_targets(restart: bool) -> None:
     assert select_targets(together, [everything], labels).labels.tolist() == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("max_logits", [1, 2 * VOCAB, 5 * VOCAB + 1, 2**26], ids=["1-row", "2-rows", "5-rows", "whole"])
-def test_chunked_loss_and_gradients_equal_the_plain_ones(max_logits: int) -> None:
+@pytest.mark.parametrize(
+    "max_logits", [1, 2 * VOCAB, 5 * VOCAB + 1, None], ids=["1-row", "2-rows", "5-rows", "default"]
+)
+def test_chunked_loss_and_gradients_equal_the_plain_ones(max_logits: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(2, 10, WIDTH, generator=generator, requires_grad=True)
     weight = torch.randn(VOCAB, WIDTH, generator=generator, requires_grad=True)
@@ -100,7 +105,7 @@ def test_chunked_loss_and_gradients_equal_the_plain_ones(max_logits: int) -> Non
     torch.testing.assert_close(ours, plain, rtol=1e-6, atol=0)
     for got, wanted in zip(gradients, expected):
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
-    assert max(held) <= max(max_logits, VOCAB)
+    assert max(held) <= max(max_logits, VOCAB) if max_logits is not None else held == [17 * VOCAB]
 
 
 @pytest.mark.parametrize("max_logits", [2 * VOCAB, 2**26], ids=["2-rows", "whole"])
@@ -188,6 +193,22 @@ def test_a_head_that_is_a_matrix_gives_the_loss_of_one_that_is_called(settings, 
     torch.testing.assert_close(*losses, rtol=1e-12, atol=0)
     for got, wanted in zip(*(torch.autograd.grad(loss * 0.3, of) for loss in losses), strict=True):
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("given", [None, 40])
+def test_a_matrix_leaves_the_size_of_chunks_to_the_op_unless_one_is_given(monkeypatch, given) -> None:
+    seen = []
+
+    def op(*operands, max_logits, **settings):
+        seen.append(max_logits)
+        return selected_cross_entropy(*operands, max_logits=max_logits, **settings)
+
+    monkeypatch.setattr("ar_core.block_diffusion.loss.selected_cross_entropy", op)
+    targets = Targets(rows=torch.arange(9), labels=torch.arange(9) % VOCAB)
+    head = LinearHead(torch.zeros(VOCAB, WIDTH))
+    loss = summed_cross_entropy(torch.zeros(1, 10, WIDTH), targets, head, vocab_size=VOCAB, max_logits=given)
+    assert loss.item() == pytest.approx(9 * math.log(VOCAB))
+    assert seen == [given]
 
 
 def test_a_matrix_under_autocast_is_multiplied_as_a_module_is() -> None:

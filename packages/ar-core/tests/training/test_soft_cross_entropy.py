@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from ar_core.linear_head import LinearHead
 from ar_core.training import summed_soft_cross_entropy
+from ar_kernels import selected_soft_cross_entropy
 
 VOCAB = 11
 
@@ -31,7 +32,7 @@ def plain(hidden, head, student, teacher, weights, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-@pytest.mark.parametrize("max_logits", [2**26, 1, 2 * 2 * VOCAB])
+@pytest.mark.parametrize("max_logits", [None, 1, 2 * 2 * VOCAB])
 def test_value_and_gradient_of_the_formula_in_any_chunks(case, temperature, max_logits) -> None:
     hidden, head, *rest = case
     found = summed_soft_cross_entropy(
@@ -62,6 +63,20 @@ def test_a_head_that_is_a_matrix_gives_the_loss_of_one_that_is_called(case, sett
     for got, expected in zip(torch.autograd.grad(found[0], of), torch.autograd.grad(wanted[0], of), strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     assert not found[1].requires_grad
+
+
+@pytest.mark.parametrize(("given", "of_a_side"), [(None, None), (50, 25), (1, 1)])
+def test_a_matrix_leaves_the_size_of_chunks_to_the_op_unless_one_is_given(case, monkeypatch, given, of_a_side) -> None:
+    hidden, head, *rest = case
+    seen = []
+
+    def op(*operands, max_logits, **settings):
+        seen.append(max_logits)
+        return selected_soft_cross_entropy(*operands, max_logits=max_logits, **settings)
+
+    monkeypatch.setattr("ar_core.training.soft_cross_entropy.selected_soft_cross_entropy", op)
+    summed_soft_cross_entropy(hidden, *rest, LinearHead(head.weight), vocab_size=VOCAB, max_logits=given)
+    assert seen == [of_a_side]
 
 
 @pytest.mark.parametrize("max_logits", [2 * VOCAB, 4 * VOCAB, 7 * VOCAB, 2**26])

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ar_core.block_diffusion.layout import CLEAN, BlockDiffusionLayout
-from ar_core.linear_head import LinearHead
+from ar_core.linear_head import CALLED_LOGITS, LinearHead
 
 __all__ = ["Targets", "next_token_targets", "select_targets", "summed_cross_entropy"]
 
@@ -98,7 +98,7 @@ def summed_cross_entropy(
     head: Callable[[Tensor], Tensor],
     *,
     vocab_size: int,
-    max_logits: int = 2**26,
+    max_logits: int | None = None,
 ) -> Tensor:
     """Sum over targets of -log p(label), each times its weight, in float32 or better.
 
@@ -108,8 +108,9 @@ def summed_cross_entropy(
         head: maps [n, C] to logits [n, V]; a :class:`ar_core.linear_head.LinearHead` runs once, chunk by chunk, and its
             gradients are made with the loss.
         vocab_size: V.
-        max_logits: most logits held at once (2**26 are 256 MB in float32). If the head is no matrix, more targets than fit
-            are taken in chunks whose logits are recomputed in the backward pass, at the price of one more head forward.
+        max_logits: most logits held at once; None: as many as are fast on the device, or 2^26 if the head is no matrix. More
+            targets than fit are taken in chunks; if the head is no matrix, their logits are recomputed in the backward pass,
+            at the price of one more head forward.
 
     Returns:
         Scalar, float32 (float64 for float64 logits). Zero, and still part of the graph, without targets.
@@ -134,7 +135,7 @@ def summed_cross_entropy(
             return F.cross_entropy(logits, labels, reduction="sum")
         return (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
 
-    size = max(1, max_logits // vocab_size)
+    size = max(1, (CALLED_LOGITS if max_logits is None else max_logits) // vocab_size)
     if len(targets) <= size:
         return chunk_loss(predicting, targets.labels, targets.weights)
     chunks = predicting.split(size)

@@ -7,7 +7,7 @@ from ar_kernels import selected_soft_cross_entropy
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..linear_head import LinearHead
+from ..linear_head import CALLED_LOGITS, LinearHead
 
 __all__ = ["summed_soft_cross_entropy"]
 
@@ -21,7 +21,7 @@ def summed_soft_cross_entropy(
     *,
     vocab_size: int,
     temperature: float = 1.0,
-    max_logits: int = 2**26,
+    max_logits: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Weighted sum over M pairs of positions of H(p_t, p_s), p = softmax(logits / tau); the teacher is a constant.
 
@@ -33,8 +33,9 @@ def summed_soft_cross_entropy(
         head: maps [n, C] to logits [n, V]; a :class:`LinearHead` runs once, and its gradients are made with the loss.
         vocab_size: V.
         temperature: tau, > 0.
-        max_logits: most logits of students and teachers together held at once. More pairs than fit are taken in chunks
-            whose logits are recomputed in the backward pass, if the head is no matrix.
+        max_logits: most logits of students and teachers together held at once; None: as many as are fast on the device, or
+            2^26 if the head is no matrix. More pairs than fit are taken in chunks, whose logits are recomputed in the backward
+            pass if the head is no matrix.
 
     Returns:
         Two scalars in float32 or better: the sum of the cross-entropies, zero and still part of the graph without pairs;
@@ -50,7 +51,7 @@ def summed_soft_cross_entropy(
             weights,
             scale=head.scale / temperature,
             cap=None if head.cap is None else head.cap / temperature,
-            max_logits=max(1, max_logits // 2),
+            max_logits=None if max_logits is None else max(1, max_logits // 2),
         )
     # Gathered once: a gather per chunk would make a gradient of the full hidden states per chunk.
     learning, taught = flat[student], flat.detach()[teacher]
@@ -64,7 +65,7 @@ def summed_soft_cross_entropy(
         factors = factors.to(cross.dtype)
         return (factors * cross).sum(), (factors * (cross.detach() - entropy)).sum()
 
-    size = max(1, max_logits // (2 * vocab_size))
+    size = max(1, (CALLED_LOGITS if max_logits is None else max_logits) // (2 * vocab_size))
     if len(student) <= size:
         return chunk_sums(learning, taught, weights)
     sums = [

@@ -1,7 +1,8 @@
 """Hyperparameters of plain causal language modelling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ar_core.config import FREE
 from ar_core.errors import ConfigError
 
 __all__ = ["AutoregressiveConfig"]
@@ -21,9 +22,9 @@ class AutoregressiveConfig:
     document_positions: bool = True
     """Count positions from the start of each document rather than of the row."""
 
-    max_logits: int = 2**26
-    """Most logits held at once by the loss (2**26 are 256 MB in float32); memory only, the result does not change."""
+    max_logits: int | None = field(default=None, metadata=FREE)
+    """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
-        if self.max_logits < 1:
+        if self.max_logits is not None and self.max_logits < 1:
             raise ConfigError(f"max_logits is {self.max_logits}, but must be at least 1: give a positive integer")

@@ -76,13 +76,14 @@ class EfficientDLMConfig:
     """Add the mask token to a tokenizer that lacks it and give it the mean of all embeddings. False: refuse such a
     tokenizer."""
 
-    max_logits: int = field(default=2**26, metadata=FREE)
-    """Most logits held at once by the loss (2**26 are 256 MB in float32); memory only, the result does not change."""
+    max_logits: int | None = field(default=None, metadata=FREE)
+    """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
         for name in ("diffusion_block_size", "max_logits"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, but must be at least 1: give a positive integer")
         for name, allowed in (
             ("attention_pattern", get_args(AttentionPattern)),
             ("clean", ("block", "token")),

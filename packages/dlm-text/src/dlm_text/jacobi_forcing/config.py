@@ -103,13 +103,14 @@ class JacobiForcingConfig:
     corrupt_context: int = 128
     """With trajectories made from text: how many tokens before a block its noise is drawn from. Published code: 128."""
 
-    max_logits: int = field(default=2**26, metadata=FREE)
-    """Most logits held at once by a loss (2**26 are 256 MB in float32); memory only, the result does not change."""
+    max_logits: int | None = field(default=None, metadata=FREE)
+    """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
         for name in ("block_size", "corrupt_context", "max_logits"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, but must be at least 1: give a positive integer")
         if self.ar_weight < 0:
             raise ConfigError(f"ar_weight is {self.ar_weight}, but must be at least 0: give a weight such as 10")
         if not self.temperature > 0:

@@ -142,16 +142,19 @@ class JacobiForcingObjective:
         tokens = Tokens(**{name: tensors[name] for name in ("stream", "block", "position", "document")})
         mask = Mask.self_attention(noise_aware_causal(self.config.mask_window) & document(), tokens)
         hidden = backbone.hidden(tensors["ids"][None], positions=tensors["position"][None], mask=mask)
-        size = {"vocab_size": backbone.vocab_size, "max_logits": self.config.max_logits}
+        vocab_size, max_logits = backbone.vocab_size, self.config.max_logits
         consistency, divergence = summed_soft_cross_entropy(
             hidden,
             tensors["student"],
             tensors["teacher"],
             tensors["factors"],
             backbone.loss_head,
+            vocab_size=vocab_size,
             temperature=self.config.temperature,
-            **size,
+            max_logits=max_logits,
         )
         targets = Targets(rows=tensors["rows"], labels=tensors["labels"])
-        autoregressive = summed_cross_entropy(hidden, targets, backbone.loss_head, **size)
+        autoregressive = summed_cross_entropy(
+            hidden, targets, backbone.loss_head, vocab_size=vocab_size, max_logits=max_logits
+        )
         return {CONSISTENCY: consistency, AUTOREGRESSIVE: autoregressive, DIVERGENCE: divergence}

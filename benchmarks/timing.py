@@ -8,27 +8,37 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = ["ceilings", "interleaved", "peak_bytes"]
-
+__all__ = ["captured", "ceilings", "interleaved", "peak_bytes"]
 
 FLUSHED_BYTES = 2**28
 """Written before each timed run on CUDA: several times the L2 cache, so that no run finds its inputs there."""
 
 
-def interleaved(runs: Mapping[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each run, round robin; one round more than asked for, the first dropped.
+def interleaved(
+    runs: Mapping[str, Callable[[], Any]], repeats: int, device: str, *, dropped: int = 1, launches: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of each run, round robin.
 
     On CUDA a run is timed on the device, as a graph where it can be captured, behind a write that empties the L2 cache: what
     its kernels take, without the launches.
+
+    Args:
+        runs: by name.
+        repeats: rounds that count.
+        device: where they run.
+        dropped: rounds before those.
+        launches: on CUDA, by the wall clock from an idle device to an idle device; a graph would keep a second copy of what a
+            run holds.
     """
-    clock = _device_clock(device) if device.startswith("cuda") else _wall_clock
+    clock: Callable[[Callable[[], Any]], float] = _wall_clock
     if device.startswith("cuda"):
-        runs = {name: captured(run) or run for name, run in runs.items()}
+        clock = _idle_clock if launches else _device_clock(device)
+        runs = runs if launches else {name: captured(run) or run for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats + 1):
+    for _ in range(dropped + repeats):
         for name, run in runs.items():
             seconds[name].append(clock(run))
-    return {name: values[1:] for name, values in seconds.items()}
+    return {name: values[dropped:] for name, values in seconds.items()}
 
 
 def captured(run: Callable[[], Any]) -> Callable[[], None] | None:
@@ -53,6 +63,15 @@ def _wall_clock(run: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
+
+
+def _idle_clock(run: Callable[[], Any]) -> float:
+    def waited() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    torch.cuda.synchronize()
+    return _wall_clock(waited)
 
 
 def _device_clock(device: str) -> Callable[[Callable[[], Any]], float]:
