@@ -190,7 +190,7 @@ def test_the_command_line(module, monkeypatch, capsys, tmp_path):
     main, parts = module("__main__").main, module("parts")
     tiny = dataclasses.replace(parts.DRY, backends=("sdpa", "segments"))
     monkeypatch.setattr(parts, "PARTS", {"tiny": tiny, "far": dataclasses.replace(tiny, device="cuda")})
-    monkeypatch.setattr("ar_core.training.allocator.keep_freed_memory", lambda: True)
+    monkeypatch.setattr("ar_core.allocator.keep_freed_memory", lambda: True)
     shared = ["--results", str(tmp_path), "--repeats", "1", "--threads", str(torch.get_num_threads())]
 
     def run(*arguments):
