@@ -149,3 +149,15 @@ def test_storage_is_used_again_where_it_is_large_enough_and_goes_where_it_is_too
     larger = backbone.new_cache(2, 600)
     assert larger.storage.capacity == 768
     assert not first.built
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "fused", "recycling"])
+def test_passes_compile_whole(llama, monkeypatch, name):
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **given: real(function, backend="aot_eager", **given))
+    llama.double()
+    stop = StopRule(max_new_tokens=9, stop_ids=())
+    expected = DECODERS[name](HFBackbone(llama), stop=stop)
+    backbone = StaticBackbone(llama, "compile")
+    for _ in range(2):
+        assert DECODERS[name](backbone, stop=stop).tokens == expected.tokens

@@ -21,6 +21,7 @@ MOST_TOKENS = 128
 """Wider passes are prefill, which comes once."""
 SEEN = 2
 """A kind of pass becomes a graph when it comes for the second time."""
+MOST_COMPILED = 10_000
 
 
 class Kind(NamedTuple):
@@ -180,6 +181,9 @@ class _Pass:
 
     def _compiled(self) -> Callable[[], Tensor]:
         compiled = torch.compile(self._compute, dynamic=False, fullgraph=True)
+        # Every kind of pass is a compilation of the one function, and their number has no limit that an error should guard.
+        with torch._dynamo.config.patch(recompile_limit=MOST_COMPILED, accumulated_recompile_limit=MOST_COMPILED):
+            compiled()
         return self._captured(compiled) if self._ids.is_cuda else compiled
 
     def _captured(self, compute: Callable[[], Tensor] | None = None) -> Callable[[], Tensor]:
