@@ -49,18 +49,18 @@ def test_ids_that_differ_count(module):
     assert module("case").disagreement((same,), (other,)) == 0.25
 
 
-def test_peak_memory_is_what_a_run_holds_at_most(module):
+def test_peak_memory_is_what_a_run_holds_at_most(benchmark_module):
     def run():
         torch.zeros(1000).add(1).add(1)
 
-    assert 2 * 4000 <= module("cost").peak_bytes(run, "cpu") < 4 * 4000
+    assert 2 * 4000 <= benchmark_module("timing").peak_bytes(run, "cpu") < 4 * 4000
 
 
-def test_the_command_line(module, monkeypatch, capsys, tmp_path):
+def test_the_command_line(module, benchmark_module, monkeypatch, capsys, tmp_path):
     main = module("__main__").main
     parts = module("parts")
     monkeypatch.setattr(parts, "PARTS", {"tiny": ("cpu", parts.dry), "far": ("cuda", parts.dry)})
-    monkeypatch.setattr(module("cost"), "ceilings", lambda device, dtype: CEILING)
+    monkeypatch.setattr(benchmark_module("timing"), "ceilings", lambda device, dtype: CEILING)
     shared = ["--results", str(tmp_path), "--repeats", "1", "--threads", str(torch.get_num_threads())]
 
     def run(*arguments):

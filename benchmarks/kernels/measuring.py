@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.timing import interleaved, peak_bytes
+
 from .case import Case, disagreement
-from .cost import interleaved, peak_bytes
 
 __all__ = ["markdown_table", "measured"]
 
