@@ -1,6 +1,6 @@
 """Passes of block decoders: denoise, sub-block, commit, fused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -56,7 +56,9 @@ def efficient_dlm(size: int, accepted: Sequence[int] = (), *, fused: bool = Fals
 
 
 @torch.no_grad()
-def _block_pass(policy_of, accepted: tuple[int, ...], backbone: HFBackbone, context: int, batch: int) -> Pass:  # type: ignore[no-untyped-def]
+def _block_pass(
+    policy_of: Callable[[int], BlockPolicy], accepted: tuple[int, ...], backbone: HFBackbone, context: int, batch: int
+) -> Pass:
     policy: BlockPolicy = policy_of(backbone.vocab_size - 1)
     size = policy.block_size
     prompts = draw_prompts(backbone, context, batch)

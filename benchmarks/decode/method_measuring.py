@@ -16,9 +16,6 @@ from .passes import draw_prompts
 
 __all__ = ["MethodCase", "measure_method"]
 
-WARM_UP = 2
-"""Decodes before the timed ones: the second pass of a kind is captured or compiled."""
-
 
 @dataclass(frozen=True)
 class MethodCase:
@@ -96,7 +93,8 @@ def measure_method(case: MethodCase, *, repeats: int, ceiling: Mapping[str, floa
             **row,
             "error": f"not timed: {rate:.3f} tokens per forward, and the script says {method.tokens_per_forward:.3f}",
         }
-    for _ in range(WARM_UP - 1):
+    if case.engine != "plain":
+        # The second pass of a kind is captured or compiled.
         for run in runs.values():
             run()
     prefill: dict[str, list[float]] = {side: [] for side in runs}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import Decoded, StopRule, autoregressive
@@ -35,6 +35,8 @@ TOKEN = 7
 """What the model says everywhere; see :func:`benchmarks.decode.models.always_says`."""
 
 Prompts: TypeAlias = Sequence[Sequence[int]]
+PolicyOf: TypeAlias = Callable[[int], BlockPolicy | None]
+"""Of a mask token."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,27 @@ def methods(
         ahead: k_max of DiffuSpec.
     """
     tokens = rounds * size
-    fast = {"diffusion_block_size": size, "sub_block_size": sub_block}
-    blocks: dict[str, Callable[[int], BlockPolicy | None]] = {
-        "fast_dllm_v2": lambda mask: FastDLLMv2DecodeConfig(mask_id=mask, **fast).policy(),
-        "fast_dllm_v2, sub-block cache": lambda mask: FastDLLMv2DecodeConfig(
-            mask_id=mask, sub_block_cache=True, **fast
-        ).policy(),
-        "fast_dllm_v2, fused commit": lambda mask: FastDLLMv2DecodeConfig(
-            mask_id=mask, commit="fused", **fast
-        ).policy(),
-        "efficient_dlm": lambda mask: EfficientDLMDecodeConfig(mask_id=mask, diffusion_block_size=size).policy(),
-        "efficient_dlm, fused commit": lambda mask: EfficientDLMDecodeConfig(
-            mask_id=mask, diffusion_block_size=size, commit="fused"
-        ).policy(),
+
+    def fast(commit: Literal["separate", "fused"] = "separate", *, sub_block_cache: bool = False) -> PolicyOf:
+        return lambda mask_id: FastDLLMv2DecodeConfig(
+            mask_id=mask_id,
+            diffusion_block_size=size,
+            sub_block_size=sub_block,
+            sub_block_cache=sub_block_cache,
+            commit=commit,
+        ).policy()
+
+    def efficient(commit: Literal["separate", "fused"] = "separate") -> PolicyOf:
+        return lambda mask_id: EfficientDLMDecodeConfig(
+            mask_id=mask_id, diffusion_block_size=size, commit=commit
+        ).policy()
+
+    blocks = {
+        "fast_dllm_v2": fast(),
+        "fast_dllm_v2, sub-block cache": fast(sub_block_cache=True),
+        "fast_dllm_v2, fused commit": fast("fused"),
+        "efficient_dlm": efficient(),
+        "efficient_dlm, fused commit": efficient("fused"),
     }
     lossless: dict[str, VerifiedOptions] = {
         "lookup": LookupOptions(),
@@ -128,7 +138,7 @@ def methods(
     ]
 
 
-def _blocks(label: str, policy_of: Callable[[int], BlockPolicy | None], tokens: int, steps: int) -> Method:
+def _blocks(label: str, policy_of: PolicyOf, tokens: int, steps: int) -> Method:
     policy = policy_of(0)
     assert policy is not None
     first = int(policy.first_token == "commit")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -151,7 +151,7 @@ def _smollm2(dtype: torch.dtype) -> Any:
 
 def _cpu_passes() -> Iterator[Case]:
     for dtype in (torch.bfloat16, torch.float32):
-        yield from _passes("SmolLM2-135M", lambda dtype=dtype: _smollm2(dtype), dtype, "plain", builds=pass_builds())
+        yield from _passes("SmolLM2-135M", partial(_smollm2, dtype), dtype, "plain", builds=pass_builds())
 
 
 def _cpu_methods() -> Iterator[Case]:
@@ -163,7 +163,8 @@ def _cpu_methods() -> Iterator[Case]:
         "plain",
         batches=(1, 4),
         prompt=64,
-        rounds=1,
+        rounds=2,
+        size=16,
     )
 
 
