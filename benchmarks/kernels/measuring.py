@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..timing import interleaved, peak_bytes
+from benchmarks.timing import interleaved, peak_bytes
+
 from .case import Case, disagreement
 
 __all__ = ["markdown_table", "measured"]

@@ -1,0 +1,110 @@
+"""The command line of benchmarks that are measured part by part."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ar_core.errors import ArError, DataError
+
+from .resumable import Row, measure_missing
+
+__all__ = ["Suite", "main"]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a benchmark consists of.
+
+    Attributes:
+        kind: its name; results are called ``KIND_PART.json``.
+        parts: device and cases of each part; a case has a ``name``, which is unique in it.
+        dry: all kinds of cases at sizes of seconds in all, on a CPU.
+        measured: a case, ``repeats``, ``device`` and ``ceiling`` (None in a dry run) to a row with ``name`` and ``error``.
+        told: a row without an error in a line.
+        table: results to markdown.
+    """
+
+    kind: str
+    parts: Mapping[str, tuple[str, Callable[[], Iterable[Any]]]]
+    dry: Callable[[], Iterable[Any]]
+    measured: Callable[..., Row]
+    told: Callable[[Row], str]
+    table: Callable[[Mapping[str, Any]], str]
+
+
+def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: int) -> int:
+    """Run one of the commands; the exit code.
+
+    Args:
+        program: what comes behind ``python -m``.
+        doc: its help.
+        suite: gives the benchmark; called when it is needed.
+        repeats: default of the option.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("--part", help="what is measured; see the list of an unknown one")
+    run.add_argument("--dry", action="store_true", help="tiny sizes, nothing written")
+    run.add_argument("--repeats", type=int, default=repeats, help="timed rounds of each implementation")
+    run.add_argument("--threads", type=int, default=1, help="torch threads on a CPU")
+    run.add_argument("--again", action="store_true", help="measure finished cases anew")
+    run.add_argument("--results", type=Path, default=RESULTS, help="folder that is written to")
+    commands.add_parser("table").add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
+    arguments = parser.parse_args()
+    try:
+        return {"run": _run, "table": _table}[arguments.command](suite(), arguments)
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(suite: Suite, arguments: argparse.Namespace) -> int:
+    import torch
+    from ar_decode.environment import environment
+
+    from .timing import ceilings
+
+    torch.set_num_threads(arguments.threads)
+    if arguments.dry:
+        rows = [suite.measured(case, repeats=1, device="cpu", ceiling=None) for case in suite.dry()]
+        print("\n".join(f"{row['name']}: {row['error'] or 'agrees'}" for row in rows))
+        return int(any(row["error"] for row in rows))
+    if arguments.part not in suite.parts:
+        raise DataError(f"--part is {arguments.part!r}: give one of {', '.join(suite.parts)}, or --dry")
+    device, cases = suite.parts[arguments.part]
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DataError(f"the part {arguments.part!r} needs a CUDA device, and there is none: run a cpu part, or --dry")
+    head = {
+        "kind": suite.kind,
+        "part": arguments.part,
+        "environment": environment(device),
+        "ceilings": ceilings(device, torch.bfloat16 if device == "cuda" else torch.float32),
+    }
+    settings = {"repeats": arguments.repeats, "device": device, "ceiling": head["ceilings"]}
+    rows = measure_missing(
+        arguments.results / f"{suite.kind}_{arguments.part}.json",
+        head,
+        ((case.name, partial(suite.measured, case, **settings)) for case in cases()),
+        again=arguments.again,
+        tell=lambda row: print(f"{row['name']}: {row['error'] or suite.told(row)}", flush=True),
+    )
+    return int(any(row["error"] for row in rows))
+
+
+def _table(suite: Suite, arguments: argparse.Namespace) -> int:
+    files = sorted(arguments.results.glob(f"{suite.kind}_*.json"))
+    if not files:
+        raise DataError(f"{str(arguments.results)!r} holds no {suite.kind}_*.json: run a part first")
+    tables = (f"{file.stem}\n\n{suite.table(json.loads(file.read_text(encoding='utf-8')))}" for file in files)
+    print("\n".join(tables), end="")
+    return 0
