@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from ar_core.cache import WindowedKVCache
-from ar_core.decoding import causal_pass, check_sound, sound_or_negative
+from ar_core.decoding import causal_pass, check_sound, pick
 from ar_core.hf import HFBackbone
 from ar_core.sampling import Sampler
 from ar_core.verification import Draft
@@ -31,8 +31,7 @@ def one_token(backbone: HFBackbone, context: int, batch: int) -> Pass:
     def run() -> None:
         hidden = causal_pass(backbone, cache, tokens[:, None])[:, 0]
         cache.keep(0)
-        logits = backbone.head(hidden)
-        check_sound(sound_or_negative(SAMPLER.choose(logits), logits).tolist())
+        check_sound(pick(backbone, hidden, SAMPLER, with_confidences=False)[0].tolist())
 
     return Pass(run, stages, [[token] for token in newest], [0])
 
@@ -108,7 +107,7 @@ def _verified(
         hidden = forward()
         cache.keep(0)
         places = torch.tensor(list(range(hidden.shape[0] * hidden.shape[1])), device=backbone.device)
-        logits = backbone.head(hidden.flatten(0, 1)[places])
-        judge(SAMPLER, logits, (), drafts, acceptance="lossless", with_confidences=False)
+        judged_at = hidden.flatten(0, 1)[places]
+        judge(backbone, judged_at, SAMPLER, (), drafts, acceptance="lossless", with_confidences=False)
 
     return run
