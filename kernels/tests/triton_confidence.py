@@ -4,7 +4,7 @@ import pytest
 import torch
 from ar_kernels import confidence, confidence_from_hidden
 from comparing import SIZES
-from confidence_cases import compare_hidden, compare_logits
+from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -14,6 +14,15 @@ def test_both_forms_equal_the_reference(size):
     compare_logits(size[0], size[1], torch.float32, "triton", DEVICE)
     settings = [{}, {"cap": 4.0}, {"scale": 0.4}][sum(size) % 3]
     compare_hidden(size, torch.float32, "triton", DEVICE, **settings)
+    compare_gradients(size[0], size[1], torch.float32, "triton", DEVICE)
+
+
+def test_torch_library_checks_and_compilation():
+    compile_whole("triton", DEVICE)
+
+
+def test_runs_are_equal_bit_by_bit():
+    compare_runs("triton", DEVICE)
 
 
 def test_the_lowest_id_wins_a_tie_within_a_tile_and_across():
