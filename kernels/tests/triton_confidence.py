@@ -1,12 +1,30 @@
 """The Triton kernels of `confidence`: on a GPU, or under the interpreter as `test_triton.py` runs them."""
 
+import math
+
 import pytest
 import torch
 from ar_kernels import confidence, confidence_from_hidden
+from ar_kernels.confidence import head_triton, rows_triton
 from comparing import SIZES
 from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture
+def long_parts(monkeypatch):
+    """Few parts of many small tiles, as only large vocabularies have."""
+    monkeypatch.setattr(rows_triton, "TILE", 64)
+    monkeypatch.setattr(rows_triton, "PROGRAMS", 10)
+    monkeypatch.setattr(head_triton, "LAUNCHES", ((math.inf, head_triton.Launch(16, 32, 16, 4, 1, 3)),))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_parts_of_several_tiles(size, long_parts):
+    compare_logits(size[0], size[1], torch.float32, "triton", DEVICE)
+    settings = [{}, {"cap": 4.0}, {"scale": 0.4}][sum(size) % 3]
+    compare_hidden(size, torch.float32, "triton", DEVICE, **settings)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))

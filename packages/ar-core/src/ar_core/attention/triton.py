@@ -45,7 +45,7 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
         tokens = mask.queries
         order = tokens["position"] if clean == "token" else None
         ids = [
-            None if one is None else one.view(-1, tokens.length)
+            None if one is None else one.view(-1, tokens.length).long()
             for one in (tokens["stream"], tokens["block"], order, tokens["document"] if documents else None)
         ]
         return block_diffusion_attention(q, k, v, *ids, context=context, scale=scale, implementation="triton")  # type: ignore[arg-type]
