@@ -6,6 +6,7 @@ import pytest
 import torch
 from ar_kernels import confidence, confidence_from_hidden
 from ar_kernels.confidence import head_triton, rows_triton
+from ar_kernels.confidence.reference import reference
 from comparing import SIZES
 from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
 
@@ -62,6 +63,19 @@ def test_tiles_of_banned_ids_alone():
     found = confidence_from_hidden(hidden, weight, banned_ids=range(130), implementation="triton")
     assert torch.equal(found.token, (hidden @ weight[130:].T).argmax(1) + 130)
     assert torch.isfinite(found.entropy).all()
+
+
+def test_tiles_of_banned_ids_and_ties_within_a_part(long_parts):
+    ties = torch.zeros(2, 400, device=DEVICE)
+    ties[0, 150] = ties[0, 200] = 2.0
+    found = confidence(ties, banned_ids=range(70), implementation="triton")
+    assert found.token.tolist() == [150, 70]
+    assert found.margin.tolist() == [0, 0]
+    logits = torch.randn(2, 400, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    found = confidence(logits, banned_ids=range(70), implementation="triton")
+    assert torch.equal(found.token, logits[:, 70:].argmax(1) + 70)
+    expected = reference(logits.double(), banned_ids=range(70))
+    torch.testing.assert_close(found.entropy.double(), expected.entropy, rtol=1e-5, atol=0)
 
 
 def test_strided_logits():
