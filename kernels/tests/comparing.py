@@ -1,6 +1,6 @@
 """What tests of all ops share: odd shapes, errors as ratios, poisoned memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,7 +17,7 @@ SIZES = [
 
 def error_ratio(found: Tensor, expected: Tensor) -> float:
     """RMS of the difference over that of the expected values; infinite where something is not finite."""
-    found, expected = found.double().cpu(), expected.double().cpu()
+    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
     if not torch.isfinite(found).all():
         return float("inf")
     scale = expected.square().mean().sqrt()
@@ -28,6 +28,12 @@ def close(found: Tensor, expected: Tensor, most: float, name: str) -> None:
     """Fail with the op's name and both numbers."""
     ratio = error_ratio(found, expected)
     assert ratio <= most, f"{name}: error ratio {ratio:.2e}, allowed {most:.0e}"
+
+
+def repeatable(run: Callable[[], Sequence[Tensor]]) -> None:
+    """Fail where two runs differ in a bit."""
+    for number, (one, other) in enumerate(zip(run(), run(), strict=True)):
+        assert torch.equal(one, other), f"result {number} of a second run is another one"
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 import torch
 from ar_kernels import confidence, confidence_from_hidden
 from ar_kernels.confidence.reference import reference
-from comparing import close, poisoned
+from comparing import close, poisoned, repeatable
+from torch import Tensor
 
 PROBABILITY, ENTROPY = {torch.float64: 1e-12, torch.float32: 3e-6}, {torch.float64: 1e-11, torch.float32: 1e-5}
+GRADIENT = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def compare_logits(rows: int, vocabulary: int, dtype: torch.dtype, implementation: str, device: str) -> None:
@@ -17,6 +19,74 @@ def compare_logits(rows: int, vocabulary: int, dtype: torch.dtype, implementatio
         with poisoned():
             found = confidence(logits, **options, implementation=implementation)
         _same(found, reference(logits.double(), **options), dtype)
+
+
+def compare_gradients(rows: int, vocabulary: int, dtype: torch.dtype, implementation: str, device: str) -> None:
+    """Gradients through all three numbers against those of the float64 reference, memory poisoned."""
+    generator = torch.Generator().manual_seed(rows * 7919 + vocabulary)
+    logits = (4 * torch.randn(rows, vocabulary, generator=generator)).to(device, dtype).requires_grad_()
+    wide = logits.detach().double().requires_grad_()
+    slopes = torch.randn(3, rows, generator=generator, dtype=torch.float64).to(device)
+    options = {"temperature": 0.6, "banned_ids": (vocabulary // 2,) if vocabulary > 1 else ()}
+
+    def of(result, leaf: Tensor) -> Tensor:
+        return torch.autograd.grad(sum((slope.to(one) * one).sum() for slope, one in zip(slopes, result[1:])), leaf)[0]
+
+    with poisoned():
+        found = of(confidence(logits, **options, implementation=implementation), logits)
+    expected = of(reference(wide, **options), wide)
+    assert found.dtype == dtype
+    # Two ids left: the margin is constant but for rounding. One: everything is, and so is every gradient 0.
+    if expected.abs().max() > 1e-12:
+        close(found, expected, GRADIENT[dtype], "gradient of logits")
+    else:
+        assert found.abs().max() < GRADIENT[dtype]
+
+
+def compare_runs(implementation: str, device: str) -> None:
+    """Two runs of both forms, and of the gradients of the first, in several parts and tiles."""
+    for rows, vocabulary, width in ((1, 4099, 30), (5, 300, 17), (33, 129, 31)):
+        generator = torch.Generator().manual_seed(rows)
+        logits, hidden, weight = (
+            torch.randn(shape, generator=generator).to(device)
+            for shape in ((rows, vocabulary), (rows, width), (vocabulary, width))
+        )
+        logits.requires_grad_()
+
+        def run(logits=logits, hidden=hidden, weight=weight) -> tuple[Tensor, ...]:
+            found = confidence(logits, banned_ids=(3,), implementation=implementation)
+            of_logits = torch.autograd.grad(found.probability.sum() + found.entropy.square().sum(), logits)
+            return (*found, *of_logits, *confidence_from_hidden(hidden, weight, cap=3.0, implementation=implementation))
+
+        repeatable(run)
+
+
+def compile_whole(implementation: str, device: str) -> None:
+    """Both forms inside `torch.compile` in one graph, with gradients; and what `torch.library` asks of an op."""
+    generator = torch.Generator().manual_seed(0)
+    logits, hidden, weight = (
+        torch.randn(shape, generator=generator).to(device) for shape in ((3, 20), (3, 4), (20, 4))
+    )
+    logits.requires_grad_()
+    triton = implementation == "triton"
+    # Its check of a compiled backward pass adds up all outputs in place, ids among them; compiled gradients are checked here.
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.ar_kernels.confidence.default, (logits, 0.7, [2], triton), test_utils=checks)
+    torch.library.opcheck(
+        torch.ops.ar_kernels.confidence_from_hidden.default, (hidden, weight, 1.0, 5.0, 0.7, [2], triton)
+    )
+
+    def both(z: Tensor, h: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        return (
+            *confidence(z, implementation=implementation),
+            *confidence_from_hidden(h, w, temperature=2.0, implementation=implementation),
+        )
+
+    found = torch.compile(both, fullgraph=True, backend="aot_eager")(logits, hidden, weight)
+    expected = both(logits, hidden, weight)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    gradients = [torch.autograd.grad(x[1].sum() + 2 * x[2].sum(), logits)[0] for x in (found, expected)]
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 def compare_hidden(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from ar_kernels import selected_cross_entropy, selected_soft_cross_entropy
 from ar_kernels.selected_cross_entropy import reference
-from comparing import close, poisoned
+from comparing import close, poisoned, repeatable
 from torch import Tensor
 
 SETTINGS = [{}, {"scale": 0.5}, {"cap": 3.0}, {"scale": 1.7, "cap": 5.0}]
@@ -65,4 +65,43 @@ def compare(size: tuple[int, int, int], dtype: torch.dtype, settings: dict, impl
                     close(one, other, 3 * most, f"{name} gradient of {what}")
         if name == "soft":
             # The difference of two sums that are nearly equal at times.
-            assert abs(float(found[1] - wanted[1])) <= most * max(1.0, float(wanted[0].abs()))
+            assert float((found[1] - wanted[1]).detach().abs()) <= most * max(1.0, float(wanted[0].detach().abs()))
+
+
+def both_forms(given: Case, implementation: str, **options) -> tuple[Tensor, ...]:
+    """Losses of both forms, the divergence, and the gradients of the losses' sum."""
+    options = {**options, "implementation": implementation}
+    hard = selected_cross_entropy(given.hidden, given.weight, given.rows, given.labels, given.weights, **options)
+    soft = selected_soft_cross_entropy(given.hidden, given.weight, given.rows, given.teachers, given.weights, **options)
+    return (hard, *soft, *torch.autograd.grad(hard + 0.3 * soft[0], (given.hidden, given.weight)))
+
+
+def compare_runs(implementation: str, device: str) -> None:
+    """Two runs of both forms and their gradients, in several chunks and tiles, of rows that are selected more than once."""
+    for rows, vocabulary, width in ((7, 300, 8), (40, 130, 16), (3, 4099, 5)):
+        given = case(rows, vocabulary, width, torch.float32, device)
+        repeatable(lambda given=given, most=2 * vocabulary: both_forms(given, implementation, max_logits=most, cap=9.0))
+
+
+def compile_whole(implementation: str, device: str) -> None:
+    """Both forms inside `torch.compile` in one graph, with gradients; and what `torch.library` asks of an op."""
+    given = case(5, 12, 4, torch.float32, device)
+    shared = (1.0, None, 30, implementation == "triton", True, True)
+    for op, targets in (("selected_cross_entropy", given.labels), ("selected_soft_cross_entropy", given.teachers)):
+        arguments = (given.hidden, given.weight, given.rows, targets, given.weights, *shared)
+        torch.library.opcheck(getattr(torch.ops.ar_kernels, op).default, arguments)
+    given = case(21, 50, 8, torch.float32, device)
+
+    def both(hidden: Tensor, weight: Tensor) -> Tensor:
+        options = {"implementation": implementation}
+        hard = selected_cross_entropy(
+            hidden, weight, given.rows, given.labels, given.weights, max_logits=150, **options
+        )
+        return hard + selected_soft_cross_entropy(hidden, weight, given.rows, given.teachers, scale=0.5, **options)[0]
+
+    compiled = torch.compile(both, fullgraph=True, backend="aot_eager")
+    of = (given.hidden, given.weight)
+    expected, found = both(*of), compiled(*of)
+    assert torch.allclose(found, expected)
+    for one, other in zip(torch.autograd.grad(found, of), torch.autograd.grad(expected, of), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)

@@ -4,7 +4,19 @@ import pytest
 import torch
 from ar_kernels import block_attention, block_diffusion_attention
 from ar_kernels.block_attention.reference import attention, cached_mask, training_mask
-from attention_cases import CACHED, RULES, TILES, TRAINING, cached_case, compare_cached, compare_training, training_ids
+from attention_cases import (
+    CACHED,
+    RULES,
+    TILES,
+    TRAINING,
+    cached_case,
+    compare_cached,
+    compare_cached_runs,
+    compare_training,
+    compare_training_runs,
+    compile_whole,
+    training_ids,
+)
 
 NAMES = {"ids": lambda size: "x".join(map(str, size))}
 DTYPES = [torch.float64, torch.float32]
@@ -62,14 +74,13 @@ def test_strided_caches_and_rows_at_one_place():
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_torch_library_checks():
-    q, k, v, start, visible, tile = cached_case((2, 4, 2, 3, 10, 4), "tree", torch.float32, "cpu")
-    for shown, rows in ((None, None), (tile, torch.tensor([1, 0]))):
-        torch.library.opcheck(
-            torch.ops.ar_kernels.block_attention.default, (q, k, v, start, visible, shown, rows, 0.5, False)
-        )
-    compiled = torch.compile(lambda *x: block_attention(*x), fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(q, k, v, start, visible, tile), block_attention(q, k, v, start, visible, tile))
+def test_torch_library_checks_and_compilation():
+    compile_whole("torch", "cpu")
+
+
+def test_runs_are_equal_bit_by_bit():
+    compare_cached_runs("torch", "cpu")
+    compare_training_runs("torch", "cpu")
 
 
 def test_what_cannot_be_computed_is_named():

@@ -6,7 +6,7 @@ from ar_kernels import confidence, confidence_from_hidden
 from ar_kernels.confidence import from_hidden, from_logits
 from ar_kernels.confidence.reference import reference
 from comparing import SIZES
-from confidence_cases import compare_hidden, compare_logits
+from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
 
 
 def test_reference_equals_the_definition_in_float64():
@@ -73,7 +73,13 @@ def test_logits_are_left_as_they_are():
         assert torch.equal(logits, before)
 
 
-def test_gradients_equal_the_references():
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size[:2])))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda dtype: str(dtype)[6:])
+def test_gradients_equal_the_references(size, dtype):
+    compare_gradients(size[0], size[1], dtype, "torch", "cpu")
+
+
+def test_every_number_has_a_gradient_of_its_own():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(5, 30, generator=generator, dtype=torch.float64).requires_grad_()
     options = {"temperature": 0.7, "banned_ids": (4,)}
@@ -87,27 +93,14 @@ def test_gradients_equal_the_references():
 
 
 def test_torch_library_checks_and_compilation():
-    logits = torch.randn(3, 20, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    # Its check of a compiled backward pass adds up all outputs in place, ids among them; compiled gradients are checked below.
-    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(torch.ops.ar_kernels.confidence.default, (logits, 0.7, [2], False), test_utils=checks)
-    hidden, weight = torch.randn(3, 4), torch.randn(20, 4)
-    torch.library.opcheck(
-        torch.ops.ar_kernels.confidence_from_hidden.default, (hidden, weight, 1.0, 5.0, 0.7, [2], False)
-    )
-    compiled = torch.compile(
-        lambda z, h, w: (*confidence(z), *confidence_from_hidden(h, w, temperature=2.0)),
-        fullgraph=True,
-        backend="aot_eager",
-    )
-    expected = (*confidence(logits), *confidence_from_hidden(hidden, weight, temperature=2.0))
-    for one, other in zip(compiled(logits, hidden, weight), expected, strict=True):
-        assert torch.equal(one, other)
-    gradients = [
-        torch.autograd.grad(outputs[1].sum() + 2 * outputs[2].sum(), logits)[0]
-        for outputs in (compiled(logits, hidden, weight), expected)
-    ]
-    assert torch.allclose(*gradients, atol=1e-6)
+    compile_whole("torch", "cpu")
+
+
+def test_runs_are_equal_bit_by_bit(monkeypatch):
+    monkeypatch.setattr(from_logits, "PIECE", 200)
+    monkeypatch.setattr(from_hidden, "PIECE", 30)
+    monkeypatch.setattr(from_hidden, "FEWEST_IDS", 37)
+    compare_runs("torch", "cpu")
 
 
 @pytest.mark.parametrize(

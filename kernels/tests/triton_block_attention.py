@@ -7,7 +7,19 @@ import torch
 from ar_kernels import block_attention, block_diffusion_attention
 from ar_kernels.block_attention import cached_triton, training_triton
 from ar_kernels.block_attention.reference import training_mask
-from attention_cases import CACHED, RULES, TILES, TRAINING, cached_case, compare_cached, compare_training, training_ids
+from attention_cases import (
+    CACHED,
+    RULES,
+    TILES,
+    TRAINING,
+    cached_case,
+    compare_cached,
+    compare_cached_runs,
+    compare_training,
+    compare_training_runs,
+    compile_whole,
+    training_ids,
+)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NAMES = {"ids": lambda size: "x".join(map(str, size))}
@@ -72,14 +84,13 @@ def test_blind_queries_give_zero_and_so_do_rows_without_slots():
     assert not block_attention(q, k, v, *places, blind, implementation="triton").any()
 
 
-def test_runs_are_equal_bit_by_bit():
-    ids = training_ids(70, 8, 1, 1, DEVICE)
-    x = torch.randn(1, 2, 140, 8, generator=torch.Generator().manual_seed(0)).to(DEVICE).requires_grad_()
-    runs = []
-    for _ in range(2):
-        output = block_diffusion_attention(x, x, x, ids["stream"], ids["block"], implementation="triton")
-        runs.append((output, *torch.autograd.grad(output.square().sum(), x)))
-    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
+def test_runs_are_equal_bit_by_bit(small_tiles):
+    compare_cached_runs("triton", DEVICE)
+    compare_training_runs("triton", DEVICE)
+
+
+def test_torch_library_checks_and_compilation():
+    compile_whole("triton", DEVICE)
 
 
 def test_tiles_that_are_hidden_whole_are_not_computed(monkeypatch):

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
 from ar_kernels.selected_cross_entropy.chunks import run
-from ar_kernels.selected_cross_entropy.inputs import check, check_ids, factors, gathered, scattered, use_triton
+from ar_kernels.selected_cross_entropy.gradients import register, room
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
 __all__ = ["selected_cross_entropy"]
 
@@ -53,10 +54,7 @@ def selected_cross_entropy(
         tensor(0.5514)
     """
     check(hidden, weight, rows, weights, scale, cap, max_logits)
-    if labels.shape != rows.shape or labels.dtype != torch.int64:
-        raise ValueError(
-            f"labels are {labels.dtype} {tuple(labels.shape)} and must be int64 {tuple(rows.shape)}, one for each row"
-        )
+    check_labels(labels, rows)
     grad = torch.is_grad_enabled()
     return torch.ops.ar_kernels.selected_cross_entropy(
         hidden,
@@ -111,23 +109,7 @@ def _forward(
 
 @_forward.register_fake
 def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):
-    return (
-        weights.new_empty(()),
-        hidden.new_empty(rows.shape[0], hidden.shape[1]) if of_hidden else hidden.new_empty(0),
-        weights.new_empty(weight.shape if of_weight else (0,)),
-    )
+    return room(hidden, weight, rows, weights, of_hidden, of_weight)
 
 
-def _setup(ctx, inputs, output):
-    hidden, _, rows, *_, of_hidden, of_weight = inputs
-    ctx.save_for_backward(rows, *output[1:])
-    ctx.shape, ctx.dtype, ctx.of = hidden.shape, hidden.dtype, (of_hidden, of_weight)
-    ctx.mark_non_differentiable(*output[1:])
-
-
-def _backward(ctx, of_loss, *_):
-    rows, d_hidden, d_weight = ctx.saved_tensors
-    return (*scattered(of_loss, rows, d_hidden, d_weight, ctx.shape, ctx.dtype, ctx.of), *(None,) * 9)
-
-
-_forward.register_autograd(_backward, setup_context=_setup)
+register(_forward)

@@ -1,9 +1,9 @@
-"""Checks and moves that the variants of the op share."""
+"""Checks and settings that the variants of the op share."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["check", "check_ids", "factors", "gathered", "scattered", "use_triton"]
+__all__ = ["check", "check_ids", "check_labels", "factors", "gathered", "use_triton"]
 
 
 def check(
@@ -53,6 +53,18 @@ def check_ids(ids: Tensor, count: int, what: str) -> None:
         )
 
 
+def check_labels(labels: Tensor, rows: Tensor) -> None:
+    """Refuse labels that are not one id for each row.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if labels.shape != rows.shape or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels are {labels.dtype} {tuple(labels.shape)} and must be int64 {tuple(rows.shape)}, one for each row"
+        )
+
+
 def factors(weights: Tensor | None, rows: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
     """Weights of all rows, float32 or better."""
     wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
@@ -75,33 +87,3 @@ def use_triton(implementation: str, hidden: Tensor) -> bool:
 def gathered(hidden: Tensor, rows: Tensor) -> Tensor:
     """[N, C]."""
     return hidden.index_select(0, rows)
-
-
-def scattered(
-    of_loss: Tensor,
-    rows: Tensor,
-    d_hidden: Tensor,
-    d_weight: Tensor,
-    shape: torch.Size,
-    dtype: torch.dtype,
-    of: tuple[bool, bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients from those for a loss of gradient 1; None where not wanted.
-
-    Args:
-        of_loss: scalar; it is not rounded to a narrow dtype, which would scale all gradients by its error.
-        rows: int64 [N].
-        d_hidden: [N, C].
-        d_weight: [V, C], float32 or better.
-        shape: (T, C).
-        dtype: of the gradients.
-        of: whether that of the hidden states is wanted, and that of the head.
-    """
-    hidden = weight = None
-    if of[0]:
-        scaled = (d_hidden * of_loss.to(d_weight.dtype)[None, None]).to(dtype)
-        hidden = scaled.new_zeros(shape).index_add_(0, rows, scaled)
-    if of[1]:
-        weight = torch.empty_like(d_weight, dtype=dtype)
-        torch.mul(d_weight, of_loss, out=weight)
-    return hidden, weight

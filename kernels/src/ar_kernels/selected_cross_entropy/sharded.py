@@ -1,14 +1,13 @@
 """Cross-entropy where every rank holds the head's rows of some ids."""
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
 from ar_kernels.selected_cross_entropy.chunks import default_logits, run
-from ar_kernels.selected_cross_entropy.inputs import check, check_ids, factors, gathered, scattered
+from ar_kernels.selected_cross_entropy.gradients import register, room
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered
 
 __all__ = ["sharded_selected_cross_entropy"]
 
@@ -47,47 +46,77 @@ def sharded_selected_cross_entropy(
         Scalar, equal on all ranks. The gradient of `hidden` is the whole one on every rank, that of `weight` this rank's.
 
     Raises:
-        ValueError: as `selected_cross_entropy`.
+        ValueError: as `selected_cross_entropy`, or there is no group.
     """
     check(hidden, weight, rows, weights, scale, cap, max_logits)
+    check_labels(labels, rows)
+    shared = dist.group.WORLD if group is None else group
+    if shared is None:
+        raise ValueError("there are no processes to share a head: call init_process_group, or selected_cross_entropy")
+    grad = torch.is_grad_enabled()
+    return torch.ops.ar_kernels.sharded_selected_cross_entropy(
+        hidden,
+        weight,
+        rows,
+        labels,
+        factors(weights, rows, hidden, weight),
+        first,
+        shared.group_name,
+        scale,
+        cap,
+        max_logits,
+        grad and hidden.requires_grad,
+        grad and weight.requires_grad,
+    )[0]
+
+
+@torch.library.custom_op("ar_kernels::sharded_selected_cross_entropy", mutates_args=())
+def _forward(
+    hidden: Tensor,
+    weight: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    first: int,
+    group_name: str,
+    scale: float,
+    cap: float | None,
+    max_logits: int | None,
+    of_hidden: bool,
+    of_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     check_ids(rows, len(hidden), "rows")
-    return _Sharded.apply(
-        hidden, weight, rows, labels, factors(weights, rows, hidden, weight), first, group, scale, cap, max_logits
+    # Ops take no process groups, so the group travels as its name.
+    group = dist.distributed_c10d._resolve_process_group(dist.distributed_c10d.GroupName(group_name))
+    operations = {"max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
+
+    def reduce(tensor: Tensor, how: str) -> Tensor:
+        dist.all_reduce(tensor, operations[how], group=group)
+        return tensor
+
+    # Chunks of one size on all ranks, since each is a round of messages.
+    widest = reduce(torch.tensor(len(weight), device=hidden.device), "max")
+    most = default_logits(hidden.device)
+    size = max(1, (most if max_logits is None else min(max_logits, most)) // int(widest))
+    found = run(
+        gathered(hidden, rows),
+        weight,
+        lambda z, part, wanted: torch_rows.hard(z, labels[part], weights[part], wanted, first=first, reduce=reduce),
+        scale=scale,
+        cap=cap,
+        max_logits=size * len(weight),
+        narrow=False,
+        of_hidden=of_hidden,
+        of_weight=of_weight,
     )
+    if of_hidden:
+        reduce(found.hidden, "sum")
+    return found.loss, found.hidden, found.weight
 
 
-class _Sharded(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden, weight, rows, labels, weights, first, group, scale, cap, max_logits) -> Tensor:
-        operations = {"max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
+@_forward.register_fake
+def _(hidden, weight, rows, labels, weights, first, group_name, scale, cap, max_logits, of_hidden, of_weight):
+    return room(hidden, weight, rows, weights, of_hidden, of_weight)
 
-        def reduce(tensor: Tensor, how: str) -> Tensor:
-            dist.all_reduce(tensor, operations[how], group=group)
-            return tensor
 
-        # Chunks of one size on all ranks, since each is a round of messages.
-        widest = reduce(torch.tensor(len(weight), device=hidden.device), "max")
-        most = default_logits(hidden.device)
-        size = max(1, (most if max_logits is None else min(max_logits, most)) // int(widest))
-        ctx.of = ctx.needs_input_grad[:2]
-        found = run(
-            gathered(hidden, rows),
-            weight,
-            lambda z, part, wanted: torch_rows.hard(z, labels[part], weights[part], wanted, first=first, reduce=reduce),
-            scale=scale,
-            cap=cap,
-            max_logits=size * len(weight),
-            narrow=False,
-            of_hidden=ctx.of[0],
-            of_weight=ctx.of[1],
-        )
-        if ctx.of[0]:
-            reduce(found.hidden, "sum")
-        ctx.save_for_backward(rows, found.hidden, found.weight)
-        ctx.shape, ctx.dtype = hidden.shape, hidden.dtype
-        return found.loss
-
-    @staticmethod
-    def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:
-        rows, d_hidden, d_weight = ctx.saved_tensors
-        return (*scattered(of_loss, rows, d_hidden, d_weight, ctx.shape, ctx.dtype, ctx.of), *(None,) * 8)
+register(_forward)

@@ -64,12 +64,3 @@ def test_unrendered_segments_are_refused_by_name_and_avoided_by_auto(monkeypatch
     assert choose(q, q, mask).name == "sdpa"
     mask.segments()
     assert choose(q, q, mask).name == "segments"
-
-
-@pytest.mark.slow
-def test_compiled_flex_equals_sdpa():
-    mask = training(150)
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(1, heads, 300, 16, generator=generator) for heads in (4, 2, 2))
-    out = attend(q, k, v, mask, backend="flex")
-    torch.testing.assert_close(out, attend(q, k, v, mask, backend="sdpa"), rtol=0, atol=2e-6)

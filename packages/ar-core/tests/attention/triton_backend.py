@@ -2,57 +2,86 @@
 
 import pytest
 import torch
-from ar_core.attention import attend, choose
+from ar_core.attention import attend, choose, triton
 from ar_core.errors import BackendError
-from ar_core.masks import Mask, Tokens, bidirectional, block_diffusion, causal, document, tree, tree_intervals
+from ar_core.masks import Mask, Tokens, block_diffusion, causal, document
+from torch import Tensor
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HEADS = (2, 1)
+QUERIES = 40
 
 
-def test_passes_and_training_equal_attention_written_out(mask, tensors, reference):
-    """Every mask of the folder that it accepts; longer ones are cut to the queries of a pass."""
-    if mask.shape[2] > 256 and "block_diffusion" not in repr(mask.rule):
-        queries = mask.queries.slice(mask.shape[2] - 40, mask.shape[2])
-        mask = Mask(mask.rule, queries, mask.keys)
-    inputs = tensors(mask, dtype=torch.float32)
-    out = attend(*inputs, mask, backend="triton")
-    torch.testing.assert_close(out, reference(*inputs, mask), rtol=0, atol=3e-6)
+pytestmark = pytest.mark.usefixtures("poisoned")
 
 
-@pytest.mark.parametrize("rule", ["plain", "& document", "document &", "token", "noisy"])
-def test_gradients_of_training(tensors, reference, rule):
-    index = torch.arange(40)
-    ids = {"block": index // 8, "position": index, "document": index // 24}
-    streams = [Tokens(stream=torch.full((40,), s), **ids) for s in (1, 2, 0)]
-    rules = {
-        "plain": block_diffusion(),
-        "& document": block_diffusion() & document(),
-        "document &": document() & block_diffusion(),
-        "token": block_diffusion(clean="token"),
-        "noisy": block_diffusion(context="noisy"),
-    }
-    mask = Mask.self_attention(rules[rule], Tokens.cat(streams))
-    inputs, twins = (tensors(mask, dtype=torch.float32, grad=True) for _ in range(2))
+def close(found: Tensor, expected: Tensor, most: float, name: str) -> None:
+    """Root mean square of the difference over that of what is expected, or the difference where that is 0."""
+    error, size = (float(x.double().square().mean().sqrt()) for x in (found.detach() - expected, expected.detach()))
+    assert error <= most * (size if size > 1e-12 else 1.0), f"{name}: {error:.1e} of {size:.1e}, allowed {most:.0e}"
+
+
+def test_every_mask_equals_attention_written_out(mask, tensors, reference):
+    """The interpreter is slow: two heads share one of keys, and of a long pass some queries in its middle are computed."""
+    inputs = tensors(mask, dtype=torch.float32, heads=HEADS)
+    if triton.refuses(*inputs[:2], mask):
+        with pytest.raises(BackendError, match="queries are more than the 256"):
+            attend(*inputs, mask, backend="triton")
+    if not mask.rule.name.startswith("block_diffusion") and mask.shape[2] > QUERIES:
+        first = mask.shape[2] // 3
+        mask = Mask(mask.rule, mask.queries.slice(first, first + QUERIES), mask.keys)
+        inputs = tensors(mask, dtype=torch.float32, heads=HEADS)
+    inputs, mask = [x.to(DEVICE) for x in inputs], mask.to(DEVICE)
+    expected = reference(*(x.double() for x in inputs), mask)
+    close(attend(*inputs, mask, backend="triton"), expected, 1e-6, "output")
+
+
+def test_every_gradient_equals_that_of_attention_written_out_or_is_refused(mask, tensors, reference):
+    inputs = [x.detach().to(DEVICE).requires_grad_() for x in tensors(mask, dtype=torch.float32, heads=HEADS)]
+    mask = mask.to(DEVICE)
+    if triton.refuses(*inputs[:2], mask):
+        with pytest.raises(BackendError, match="with gradients it computes block_diffusion"):
+            attend(*inputs, mask, backend="triton")
+        return
+    twins = [x.detach().double().requires_grad_() for x in inputs]
     out, expected = attend(*inputs, mask, backend="triton"), reference(*twins, mask)
-    torch.testing.assert_close(out, expected, rtol=0, atol=3e-6)
-    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(3))
-    found = torch.autograd.grad((out * weight).sum(), inputs)
-    for one, other in zip(found, torch.autograd.grad((expected * weight).sum(), twins), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    wanted = torch.autograd.grad((expected * slope.double()).sum(), twins)
+    for name, one, other in zip("qkv", torch.autograd.grad((out * slope).sum(), inputs), wanted, strict=True):
+        close(one, other, 3e-6, f"gradient of {name}")
 
 
-def test_trees_and_full_windows(tensors, reference):
-    enter, leave = tree_intervals([-1, 0, 0, 1, 1])
-    slots = Tokens(
-        position=torch.arange(9),
-        enter=torch.cat([torch.zeros(4).long(), enter]),
-        exit=torch.cat([torch.full((4,), 99), leave]),
-    )
-    candidates = Mask(tree(), slots.slice(4, 9), slots)
-    full = Mask(bidirectional(), slots.slice(4, 9), slots)
-    for mask in (candidates, full, None):
-        shape = mask if mask is not None else full
-        inputs = tensors(shape, dtype=torch.float32)
-        out = attend(*inputs, mask, backend="triton")
-        torch.testing.assert_close(out, reference(*inputs, shape), rtol=0, atol=3e-6)
+@pytest.mark.parametrize("heads", [(6, 2), (3, 3)], ids=["grouped", "as many"])
+def test_numbers_of_heads(heads, every_mask, tensors, reference):
+    for name in ("diffusion, packed", "blocks, padded, cached"):
+        inputs = [x.to(DEVICE) for x in tensors(every_mask[name], dtype=torch.float32, heads=heads)]
+        mask = every_mask[name].to(DEVICE)
+        expected = reference(*(x.double() for x in inputs), mask)
+        close(attend(*inputs, mask, backend="triton"), expected, 1e-6, name)
+
+
+def test_without_a_mask(every_mask, tensors, reference):
+    full = every_mask["full, cached"]
+    inputs = [x.to(DEVICE) for x in tensors(full, dtype=torch.float32)]
+    expected = reference(*(x.double() for x in inputs), full.to(DEVICE))
+    close(attend(*inputs, None, backend="triton"), expected, 1e-6, "output")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
+def test_ids_of_any_integers_compile_whole(dtype, tensors):
+    index = torch.arange(40, dtype=dtype)
+    parts = [Tokens(stream=torch.full_like(index, s), block=index // 8, document=index // 24) for s in (1, 0)]
+    mask = Mask.self_attention(block_diffusion() & document(), Tokens.cat(parts)).to(DEVICE)
+    inputs = [x.detach().to(DEVICE).requires_grad_() for x in tensors(mask, dtype=torch.float32, heads=HEADS)]
+
+    def layer(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attend(q, k, v, mask, backend="triton")
+
+    outputs = torch.compile(layer, backend="aot_eager", fullgraph=True)(*inputs), layer(*inputs)
+    assert torch.equal(*outputs)
+    found, expected = (torch.autograd.grad(output.square().sum(), inputs) for output in outputs)
+    for one, other in zip(found, expected, strict=True):
+        close(one, other, 1e-6, "gradient")
 
 
 def test_what_it_cannot_do_is_named(tensors):

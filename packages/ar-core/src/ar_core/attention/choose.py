@@ -78,6 +78,8 @@ def _automatic(q: Tensor, k: Tensor, mask: Mask | None) -> Choice:
     if q.shape[2] < _FEW_QUERIES:
         return Choice("sdpa", f"{q.shape[2]} queries are too few to gain from skipping what is hidden")
     if q.device.type == "cuda":
+        if triton.suits(q, mask) and triton.available()[0]:
+            return Choice("triton", "kernels of block-diffusion training in half precision on CUDA")
         refusal = flex.refuses(q, k, mask)
         return Choice("sdpa", refusal) if refusal else Choice("flex", "a block-sparse mask on CUDA")
     if q.device.type != "cpu":

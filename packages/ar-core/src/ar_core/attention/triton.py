@@ -2,17 +2,21 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from ar_kernels import block_attention, block_diffusion_attention
 from torch import Tensor
 
-from ar_core.masks import Mask, block_diffusion, document
+from ar_core.masks import Mask, Rule, block_diffusion, document
 
-__all__ = ["available", "compute", "refuses"]
+__all__ = ["available", "compute", "refuses", "suits"]
 
 QUERIES = 256
 """Longest window of the cached form."""
+WIDEST = 128
+"""Width of heads up to which tiles of the training form are as large as they were tuned."""
 
 
 def available() -> tuple[bool, str]:
@@ -41,29 +45,49 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
     """See :class:`ar_core.attention.backend.Backend`."""
     if (form := _training(mask)) is not None:
         assert mask is not None
-        clean, context, documents = form
         tokens = mask.queries
-        order = tokens["position"] if clean == "token" else None
+        order = tokens["position"] if form.clean == "token" else None
         ids = [
-            None if one is None else one.view(-1, tokens.length)
-            for one in (tokens["stream"], tokens["block"], order, tokens["document"] if documents else None)
+            None if one is None else one.view(-1, tokens.length).long()
+            for one in (tokens["stream"], tokens["block"], order, tokens["document"] if form.documents else None)
         ]
-        return block_diffusion_attention(q, k, v, *ids, context=context, scale=scale, implementation="triton")  # type: ignore[arg-type]
+        return block_diffusion_attention(q, k, v, *ids, context=form.context, scale=scale, implementation="triton")  # type: ignore[arg-type]
     keys = k.shape[2]
     start = torch.zeros(len(q), dtype=torch.int64, device=q.device)
     tile = None if mask is None or mask.is_full else mask.dense()[:, 0]
     return block_attention(q, k, v, start, torch.full_like(start, keys), tile, scale=scale, implementation="triton")
 
 
-def _training(mask: Mask | None) -> tuple[str, str, bool] | None:
-    """Options of the training form, and whether documents are apart; None for other masks."""
-    if mask is None or mask.queries is not mask.keys:
-        return None
+def suits(q: Tensor, mask: Mask | None) -> bool:
+    """Whether a call is one that the kernels were measured to be the fastest backend for: training, in half precision."""
+    return q.dtype in (torch.float16, torch.bfloat16) and q.shape[3] <= WIDEST and _training(mask) is not None
+
+
+class _Form(NamedTuple):
+    """Options of the training form, and whether documents are apart."""
+
+    clean: str
+    context: str
+    documents: bool
+
+
+def _forms() -> Iterator[tuple[Rule, _Form]]:
     for clean in ("block", "token"):
         for context in ("clean", "noisy"):
             rule = block_diffusion(clean=clean, context=context)
-            if mask.rule == rule:
-                return clean, context, False
-            if mask.rule in (rule & document(), document() & rule):
-                return clean, context, True
+            yield rule, _Form(clean, context, False)
+            yield rule & document(), _Form(clean, context, True)
+            yield document() & rule, _Form(clean, context, True)
+
+
+_FORMS = tuple(_forms())
+
+
+def _training(mask: Mask | None) -> _Form | None:
+    """The training form of a mask, or None."""
+    if mask is None or mask.queries is not mask.keys:
+        return None
+    for rule, form in _FORMS:
+        if mask.rule == rule:
+            return form
     return None

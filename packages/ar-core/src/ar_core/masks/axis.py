@@ -1,12 +1,14 @@
 """The two ways in which a rule reads ids: as a whole side of the attention matrix, or one token at a time."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ar_core.masks.rule import Rule
 from ar_core.masks.tokens import Tokens
 
-__all__ = ["Axis", "Gathered", "visible"]
+__all__ = ["Axis", "Gathered", "predicate", "visible"]
 
 
 class Axis:
@@ -40,3 +42,12 @@ def visible(rule: Rule, queries: Tokens, keys: Tokens) -> Tensor:
     batch = queries.batch if queries.batch is not None else keys.batch
     shape = (queries.length, keys.length) if batch is None else (batch, queries.length, keys.length)
     return rule(Axis(queries, -1), Axis(keys, -2)).expand(shape)
+
+
+def predicate(rule: Rule, queries: Tokens, keys: Tokens) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """The rule as FlexAttention's ``mask_mod(b, h, q_idx, kv_idx)``: scalar index tensors in, scalar bool out."""
+
+    def mask_mod(b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
+        return rule(Gathered(queries, b, q_idx), Gathered(keys, b, kv_idx))
+
+    return mask_mod

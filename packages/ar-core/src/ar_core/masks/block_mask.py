@@ -1,37 +1,85 @@
-"""Rendering a mask as FlexAttention's ``BlockMask`` without ever holding Q x K."""
+"""A mask as FlexAttention's ``BlockMask``: rendered without ever holding Q x K, and once for equal structures."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ar_core.masks.axis import visible
+from ar_core.masks.axis import predicate, visible
 from ar_core.masks.rule import Rule
 from ar_core.masks.tokens import Tokens
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-__all__ = ["render_block_mask"]
+__all__ = ["block_mask"]
 
 
-def render_block_mask(
-    rule: Rule, queries: Tokens, keys: Tokens, predicate: Callable[..., Tensor], block_size: int
-) -> "BlockMask":
-    """Sort the blocks of the attention matrix into empty, partial and full, one row of blocks at a time.
+class _Rendered(NamedTuple):
+    """A structure, with ids of its own, and its rendering."""
+
+    rule: Rule
+    queries: Tokens
+    keys: Tokens
+    block_size: int
+    result: "BlockMask"
+
+
+_RENDERED: deque[_Rendered] = deque(maxlen=8)
+"""The latest structures, of which a training run or a decoder has few."""
+
+
+def block_mask(rule: Rule, queries: Tokens, keys: Tokens, block_size: int) -> "BlockMask":
+    """Render a rule, or return what was rendered for the same rule over the same ids before.
+
+    Only ids shared by the batch are looked up: packed rows hardly come again. Looking up reads ids on the host, for which
+    ``torch.compile`` cannot wait; while it traces, every mask is rendered.
 
     Args:
         rule: the rule.
         queries: Q tokens.
         keys: K tokens.
-        predicate: the rule as ``mask_mod(b, h, q, kv)``; FlexAttention evaluates it inside partial blocks.
         block_size: rows and columns of a block.
 
     Returns:
         BlockMask of batch size B (1 if all ids are shared) and one head.
     """
+    shared = queries.batch is None and keys.batch is None and queries.device.type != "meta"
+    if not shared or torch.compiler.is_compiling():
+        return _render(rule, queries, keys, block_size)
+    for one in tuple(_RENDERED):
+        if (
+            (one.rule, one.block_size) == (rule, block_size)
+            and _alike(one.queries, queries, rule.queries)
+            and _alike(one.keys, keys, rule.keys)
+        ):
+            return one.result
+    # Ids are copied: whoever owns these may write the next pass's into the same memory. What is rendered in inference mode
+    # could not be used in training.
+    with torch.inference_mode(False):
+        own_queries = _copy(queries)
+        own_keys = own_queries if queries is keys else _copy(keys)
+        result = _render(rule, own_queries, own_keys, block_size)
+    _RENDERED.append(_Rendered(rule, own_queries, own_keys, block_size, result))
+    return result
+
+
+def _alike(one: Tokens, other: Tokens, names: frozenset[str]) -> bool:
+    return (
+        one.length == other.length
+        and one.device == other.device
+        and all(one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in names)
+    )
+
+
+def _copy(tokens: Tokens) -> Tokens:
+    return Tokens(**{name: tokens[name].clone() for name in tokens.names})
+
+
+def _render(rule: Rule, queries: Tokens, keys: Tokens, block_size: int) -> "BlockMask":
+    """Sort the blocks of the attention matrix into empty, partial and full, one row of blocks at a time."""
     # Importing FlexAttention costs about a second, which a program that never asks for a BlockMask should not pay.
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -55,7 +103,7 @@ def render_block_mask(
         full_count,
         full_index,
         BLOCK_SIZE=block_size,
-        mask_mod=predicate,
+        mask_mod=predicate(rule, queries, keys),
         seq_lengths=(queries.length, keys.length),
     )
 

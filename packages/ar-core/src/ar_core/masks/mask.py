@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ar_core.errors import MaskError
-from ar_core.masks.axis import Gathered, visible
+from ar_core.masks.axis import predicate, visible
 from ar_core.masks.bidirectional import bidirectional
-from ar_core.masks.block_mask import render_block_mask
+from ar_core.masks.block_mask import block_mask
 from ar_core.masks.rule import Rule
 from ar_core.masks.segments import Segment, render_segments
 from ar_core.masks.tokens import Tokens
@@ -107,19 +107,15 @@ class Mask:
 
     def predicate(self) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
         """The mask as FlexAttention's ``mask_mod(b, h, q_idx, kv_idx)``: scalar index tensors in, scalar bool out."""
-        rule, queries, keys = self.rule, self.queries, self.keys
-
-        def mask_mod(b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
-            return rule(Gathered(queries, b, q_idx), Gathered(keys, b, kv_idx))
-
-        return mask_mod
+        return predicate(self.rule, self.queries, self.keys)
 
     def block_mask(self, block_size: int = 128) -> "BlockMask":
-        """The mask as FlexAttention's ``BlockMask``, batch size B or 1, one head; kept per block size."""
+        """The mask as FlexAttention's ``BlockMask``, batch size B or 1, one head; kept per block size.
+
+        Masks of one rule over equal ids that are shared by the batch have one between them, whenever they were made.
+        """
         if block_size not in self._block_masks:
-            self._block_masks[block_size] = render_block_mask(
-                self.rule, self.queries, self.keys, self.predicate(), block_size
-            )
+            self._block_masks[block_size] = block_mask(self.rule, self.queries, self.keys, block_size)
         return self._block_masks[block_size]
 
     def segments(self, rows: int = 128, batch: int = 0) -> tuple[Segment, ...]:
