@@ -40,11 +40,38 @@ def test_int8_weights(ar_decode, plain_model, tmp_path, monkeypatch):
     assert ar_decode("text", plain_model, "Once", "-n", 5, "--weights", "int8").code == 0
 
 
+def test_packed_weights(ar_decode, refused, plain_model):
+    from ar_core.hf import PackedLinear
+    from ar_decode.session import load_session
+    from torch import nn
+
+    for dtype, weights, expected in (
+        ("bfloat16", "auto", "packed"), ("float32", "auto", "full"), ("float32", "packed", "packed"),
+        ("bfloat16", "full", "full"),
+    ):  # fmt: skip
+        session = load_session(str(plain_model), dtype=dtype, weights=weights)
+        assert session.runs_as == {"dtype": dtype, "engine": "plain", "weights": expected}
+        kinds = [type(module) for module in session.backbone.model.modules()]
+        assert (PackedLinear in kinds, nn.Linear in kinds) == (expected == "packed", expected == "full")
+    ask = ("text", plain_model, "Once", "-n", 12, "--dtype", "float32", "--weights")
+    assert ar_decode(*ask, "packed").out == ar_decode(*ask, "full").out
+    refused(
+        "text",
+        plain_model,
+        "Once",
+        "--dtype",
+        "float64",
+        "--weights",
+        "packed",
+        says="Weights in float64 on cpu cannot",
+    )
+
+
 def test_what_cannot_be_is_refused(refused, ar_decode, plain_model, tmp_path, monkeypatch):
     ask = ("text", plain_model, "Once", "-n", 2)
     refused(*ask, "--engine", "warp", says=("'warp'", "choose auto, plain, graph, compile, eager"))
     refused(*ask, "--engine", "graph", says="needs a CUDA device and the model is on cpu; choose compile")
-    refused(*ask, "--weights", "int4", says="give one of full, int8")
+    refused(*ask, "--weights", "int4", says="give one of auto, full, packed, int8")
     path = tmp_path / "profile.json"
     assert ar_decode("tune", plain_model, "-o", path, "--rounds", 1, "--context", 16).code == 0
     refused(*ask, "-m", "lookup", "--profile", path, "--engine", "eager", says="made for the engine 'plain'")

@@ -93,7 +93,12 @@ EngineOption = Annotated[
     ),
 ]
 WeightsOption = Annotated[
-    str, typer.Option("--weights", metavar="NAME", help="full, or int8: linear layers in 8 bits (half the memory).")
+    str,
+    typer.Option(
+        "--weights",
+        metavar="NAME",
+        help="full; packed: laid out for the CPU's products; int8: linear layers in 8 bits; auto: packed in bfloat16 on a CPU.",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads; default: torch's own number.")

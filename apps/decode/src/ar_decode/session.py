@@ -8,7 +8,7 @@ import torch
 from ar_core.allocator import keep_freed_memory
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
-from ar_core.hf import build_backbone, load_causal_lm, quantize_int8, stop_ids
+from ar_core.hf import build_backbone, can_pack, load_causal_lm, pack_weights, quantize_int8, stop_ids
 from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
@@ -23,7 +23,7 @@ DTYPES = {
     "float64": torch.float64,
 }
 
-WEIGHTS = ("full", "int8")
+WEIGHTS = ("auto", "full", "packed", "int8")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load_session(
     dtype: str = "stored",
     device: str = "cpu",
     engine: str = "auto",
-    weights: str = "full",
+    weights: str = "auto",
     threads: int | None = None,
 ) -> Session:
     """Load a model strictly and bring it to a device.
@@ -126,12 +126,13 @@ def load_session(
         dtype: a name of ``DTYPES``.
         device: see :func:`parse_device`.
         engine: see :func:`ar_core.hf.build_backbone`.
-        weights: a name of ``WEIGHTS``.
+        weights: "full" as stored; "packed", see :func:`ar_core.hf.pack_weights`; "int8", see
+            :func:`ar_core.hf.quantize_int8`; "auto" is packed in bfloat16 on a CPU that has it, else full.
         threads: of torch on the CPU; None leaves their number.
 
     Raises:
         ConfigError: an unknown dtype, weights that are neither, or a device that is not there.
-        BackendError: an engine that is unknown or not for the device.
+        BackendError: an engine that is unknown or not for the device, or weights that cannot be packed.
         DataError: the model comes without a tokenizer.
         MissingPackageError: int8 without torchao.
         CheckpointError, UnsupportedModelError: see :func:`ar_core.hf.load_causal_lm`.
@@ -139,7 +140,7 @@ def load_session(
     if dtype not in DTYPES:
         raise ConfigError(f"the dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}.")
     if weights not in WEIGHTS:
-        raise ConfigError(f"weights were asked for as {weights!r}; give one of {', '.join(WEIGHTS)}.")
+        raise ConfigError(f"the weights {weights!r} are not known; give one of {', '.join(WEIGHTS)}.")
     if threads is not None:
         torch.set_num_threads(threads)
     # A pass on a CPU then finds the memory of the one before it, instead of asking the kernel for it.
@@ -147,7 +148,12 @@ def load_session(
     loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=parse_device(device))
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
-    if weights == "int8":
+    if weights == "auto":
+        fits = loaded.model.dtype == torch.bfloat16 and can_pack(loaded.model.dtype, loaded.model.device)
+        weights = "packed" if fits else "full"
+    if weights == "packed":
+        pack_weights(loaded.model)
+    elif weights == "int8":
         quantize_int8(loaded.model)
     backbone = build_backbone(loaded.model, engine)
     return Session(

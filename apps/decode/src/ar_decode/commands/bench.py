@@ -68,7 +68,7 @@ def bench(
     ] = "fastest",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     output: Annotated[
         Path | None,

@@ -89,7 +89,7 @@ def evaluate(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     output: Annotated[
         Path | None,

@@ -77,7 +77,7 @@ def text(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     statistics: Annotated[
         Path | None, typer.Option("--statistics", metavar="JSON", help="Also write the statistics to a file.")

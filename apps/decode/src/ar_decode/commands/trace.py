@@ -50,7 +50,7 @@ def trace(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

@@ -66,7 +66,7 @@ def tune(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

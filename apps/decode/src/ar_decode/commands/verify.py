@@ -36,7 +36,7 @@ def verify(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "auto",
-    weights: WeightsOption = "full",
+    weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

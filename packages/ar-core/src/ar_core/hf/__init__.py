@@ -22,6 +22,7 @@ from ar_core.hf.int8 import quantize_int8
 from ar_core.hf.load import WHEELS, LoadedModel, check_source, load_causal_lm, load_tokenizer
 from ar_core.hf.mask_token import add_mask_token, find_mask_token
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
+from ar_core.hf.packed import PackedLinear, can_pack, pack_weights
 from ar_core.hf.save import save_pretrained
 from ar_core.hf.static import StaticBackbone
 from ar_core.hf.stop_ids import stop_ids
@@ -37,12 +38,14 @@ __all__ = [
     "LoadedModel",
     "LoraConfig",
     "ModelConfig",
+    "PackedLinear",
     "PassFlops",
     "StaticBackbone",
     "WindowedCacheForGenerate",
     "add_mask_token",
     "build_backbone",
     "build_model",
+    "can_pack",
     "check_agreement",
     "check_source",
     "check_supported",
@@ -51,6 +54,7 @@ __all__ = [
     "first_layers",
     "load_causal_lm",
     "load_tokenizer",
+    "pack_weights",
     "quantize_int8",
     "register",
     "save_pretrained",
