@@ -45,10 +45,9 @@ def tile_of(mask: Mask | None, starts: Tensor) -> Tensor | None:
     """
     if mask is None or mask.is_full:
         return None
-    dense = mask.dense()[:, 0]
-    length = dense.shape[1]
-    columns = starts[:, None, None] + torch.arange(length, device=starts.device)
-    return dense.expand(len(starts), -1, -1).gather(2, columns.expand(-1, length, -1))
+    columns = starts[:, None] + torch.arange(mask.queries.length, device=starts.device)
+    # The rule is asked about the window alone, not about all slots.
+    return Mask(mask.rule, mask.queries, mask.keys.take(columns)).dense()[:, 0]
 
 
 def placeable(mask: Mask | None) -> bool:
