@@ -36,8 +36,9 @@ def test_equal_structures_have_one():
             block_diffusion(), streams(150, 16).with_ids(stream=(torch.arange(300) < 140).long())
         ),
         lambda: Mask(block_diffusion(), streams(150, 16).slice(0, 200), streams(150, 16)),
+        lambda: Mask(block_diffusion(), streams(150, 16), streams(150, 60)),
     ],
-    ids=["length", "block", "rule", "ids", "queries"],
+    ids=["length", "block", "rule", "ids", "queries", "keys"],
 )
 def test_other_structures_have_their_own(other):
     first, second = training().block_mask(), other().block_mask()
