@@ -54,6 +54,7 @@ def test_masks_in_words(mask, expected):
         (Mask.self_attention(~causal(), tokens(6)), "is none of full"),
         (Mask(causal(), tokens(6).slice(1, 3), tokens(6)), "do not count one by one up to the same end"),
         (Mask.self_attention(causal(), Tokens(position=torch.tensor([0, 2, 1]))), "do not count one by one"),
+        (Mask(causal(), tokens(3).slice(2, 3), Tokens(position=torch.tensor([1, 0, 2]))), "do not count one by one"),
         (Mask.self_attention(document(), tokens(3, document=torch.tensor([0, 1, 0]))), "lies in several pieces"),
         (
             Mask.self_attention(causal() & document(), Tokens(position=DOCUMENTS, document=DOCUMENTS)),
@@ -61,7 +62,17 @@ def test_masks_in_words(mask, expected):
         ),
         (Mask(document(), Tokens(document=DOCUMENTS), Tokens(document=DOCUMENTS)), "within one sequence only"),
     ],
-    ids=["blocks", "padding", "other-way", "not-at-the-end", "permuted", "pieces", "positions", "cache"],
+    ids=[
+        "blocks",
+        "padding",
+        "other-way",
+        "not-at-the-end",
+        "permuted",
+        "permuted-cache",
+        "pieces",
+        "positions",
+        "cache",
+    ],
 )
 def test_masks_that_libraries_do_not_have(mask, why):
     found = structure(mask, 2)

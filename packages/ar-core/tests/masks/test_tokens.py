@@ -19,6 +19,9 @@ def test_shared_and_per_row_ids():
     assert tokens.slice(2, 5)["valid"].shape == (3, 3)
     assert tokens.with_ids(document=torch.arange(7)).names == {"position", "valid", "block", "document"}
     assert Tokens(position=torch.arange(1)).batch is None
+    taken = Tokens(position=torch.arange(7), block=torch.arange(14).view(2, 7)).take(torch.tensor([[1, 0], [6, 6]]))
+    assert taken["position"].tolist() == [[1, 0], [6, 6]]
+    assert taken["block"].tolist() == [[1, 0], [13, 13]]
 
 
 def test_cat_expands_shared_ids():

@@ -47,9 +47,9 @@ def tile_of(mask: Mask, starts: Tensor, width: int) -> Tensor:
         starts: int64 [B].
         width: W; where it goes beyond the keys of the mask, the tile says nothing.
     """
-    dense = mask.dense()[:, 0].expand(len(starts), -1, -1)
     columns = starts[:, None] + torch.arange(width, device=starts.device)
-    return dense.gather(2, columns.clamp(max=dense.shape[2] - 1)[:, None].expand(-1, dense.shape[1], -1))
+    # The rule is asked about the window alone, not about all slots.
+    return Mask(mask.rule, mask.queries, mask.keys.take(columns.clamp(max=mask.keys.length - 1))).dense()[:, 0]
 
 
 def placeable(mask: Mask | None) -> bool:

@@ -94,6 +94,10 @@ class Tokens:
         """The tokens in another order: token i of the result is token ``order[i]`` ([L] int64) of these."""
         return Tokens(**{name: tensor[..., order] for name, tensor in self._ids.items()})
 
+    def take(self, index: Tensor) -> "Tokens":
+        """Tokens of each row of a batch: token i of row b is token ``index[b, i]`` (int64 [B, n]) of these."""
+        return Tokens(**{n: t[index] if t.ndim == 1 else t.gather(1, index) for n, t in self._ids.items()})
+
     def row(self, batch: int) -> "Tokens":
         """The tokens of one row of the batch, every id [L]."""
         return Tokens(**{n: t if t.ndim == 1 else t[batch] for n, t in self._ids.items()})
