@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ class Suite:
         kind: its name; results are called ``KIND_PART.json``.
         parts: device and cases of each part; a case has a ``name``, which is unique in it.
         dry: all kinds of cases at sizes of seconds in all, on a CPU.
-        measured: a case, ``repeats``, ``device`` and ``ceiling`` (None in a dry run) to a row with ``name`` and ``error``.
-        told: a row without an error in a line.
+        measured: a case, ``repeats``, ``device`` and ``ceiling`` (None in a dry run) to a row with ``name``, ``error`` and,
+            where something it needs is absent, ``not_run``, the reason.
+        told: a row with times in a line.
         table: results to markdown.
+        head: what else results say of a part.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Suite:
     measured: Callable[..., Row]
     told: Callable[[Row], str]
     table: Callable[[Mapping[str, Any]], str]
+    head: Callable[[str], Mapping[str, Any]] = field(default=lambda part: {})
 
 
 def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: int) -> int:
@@ -70,23 +73,30 @@ def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: 
 
 def _run(suite: Suite, arguments: argparse.Namespace) -> int:
     import torch
+    from ar_core import allocator
     from ar_decode.environment import environment
 
     from .timing import ceilings
 
+    if arguments.repeats < 1:
+        raise DataError(f"--repeats is {arguments.repeats}: give 1 or more")
     torch.set_num_threads(arguments.threads)
     if arguments.dry:
-        rows = [suite.measured(case, repeats=1, device="cpu", ceiling=None) for case in suite.dry()]
-        print("\n".join(f"{row['name']}: {row['error'] or 'agrees'}" for row in rows))
+        rows = []
+        for case in suite.dry():
+            rows.append(suite.measured(case, repeats=1, device="cpu", ceiling=None))
+            print(_line(rows[-1], lambda row: "agrees"), flush=True)
         return int(any(row["error"] for row in rows))
     if arguments.part not in suite.parts:
         raise DataError(f"--part is {arguments.part!r}: give one of {', '.join(suite.parts)}, or --dry")
     device, cases = suite.parts[arguments.part]
     if device == "cuda" and not torch.cuda.is_available():
         raise DataError(f"the part {arguments.part!r} needs a CUDA device, and there is none: run a cpu part, or --dry")
+    allocator.keep_freed_memory()
     head = {
         "kind": suite.kind,
         "part": arguments.part,
+        **suite.head(arguments.part),
         "environment": environment(device),
         "ceilings": ceilings(device, torch.bfloat16 if device == "cuda" else torch.float32),
     }
@@ -96,9 +106,14 @@ def _run(suite: Suite, arguments: argparse.Namespace) -> int:
         head,
         ((case.name, partial(suite.measured, case, **settings)) for case in cases()),
         again=arguments.again,
-        tell=lambda row: print(f"{row['name']}: {row['error'] or suite.told(row)}", flush=True),
+        tell=lambda row: print(_line(row, suite.told), flush=True),
     )
     return int(any(row["error"] for row in rows))
+
+
+def _line(row: Row, told: Callable[[Row], str]) -> str:
+    absent = row.get("not_run")
+    return f"{row['name']}: {row['error'] or (f'not run: {absent}' if absent else told(row))}"
 
 
 def _table(suite: Suite, arguments: argparse.Namespace) -> int:

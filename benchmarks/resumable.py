@@ -20,25 +20,30 @@ def measure_missing(
     again: bool = False,
     tell: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Measure the cases that a file of results lacks; it is written anew behind each of them.
+    """Measure the cases that a file of results lacks, or has without times; it is written anew behind each of them.
 
     Args:
         file: JSON, made if it is not there.
-        head: what stands beside the rows; ``environment`` has the ``device``, and rows of another device are not kept.
+        head: what stands beside the rows. Rows of another head are not kept, but for what ``ceilings`` were measured and, of
+            the ``environment``, all but the ``device``.
         cases: name and measurement of each row; taken one by one, so that only one at a time need be in memory.
         again: keep nothing.
         tell: called with each row that was measured.
 
     Returns:
-        All rows, kept ones first; each has a ``name``.
+        All rows, kept ones first; each has a ``name``, and the ``date`` and ``commit`` at which it was measured.
     """
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and not again else {}
-    same = known.get("environment", {}).get("device") == head["environment"]["device"]
-    rows: list[Row] = known["rows"] if same else []
+    stays = {key: value for key, value in head.items() if key not in ("environment", "ceilings")}
+    same = (
+        known.get("environment", {}).get("device") == head["environment"]["device"] and stays.items() <= known.items()
+    )
+    rows: list[Row] = [row for row in known["rows"] if not row["error"] and not row.get("not_run")] if same else []
+    moment = {key: head["environment"][key] for key in ("date", "commit")}
     for name, measure in cases:
         if any(row["name"] == name for row in rows):
             continue
-        rows.append(measure())
+        rows.append({**measure(), **moment})
         write_text(file, json.dumps({**head, "rows": rows}, indent=1) + "\n")
         tell(rows[-1])
     return rows

@@ -13,6 +13,7 @@ CEILING = {"bytes_per_second": 1e9, "flops_per_second": 1e9}
 class Case:
     name: str
     error: str = ""
+    not_run: str = ""
 
 
 @pytest.fixture
@@ -20,14 +21,15 @@ def run(benchmark_module, monkeypatch):
     """The command line of a benchmark of two cases, the second of which is told to go wrong; what it has measured."""
     command = benchmark_module("command")
     monkeypatch.setattr(benchmark_module("timing"), "ceilings", lambda device, dtype: CEILING)
+    monkeypatch.setattr("ar_core.allocator.keep_freed_memory", lambda: True)
     seen = []
 
     def measured(case, *, repeats, device, ceiling):
         seen.append((case.name, repeats, device, ceiling))
-        return {"name": case.name, "error": case.error}
+        return {"name": case.name, "error": case.error, "not_run": case.not_run}
 
-    def main(*arguments, wrong=""):
-        cases = [Case("one"), Case("two", wrong)]
+    def main(*arguments, wrong="", absent="", length=7):
+        cases = [Case("one"), Case("two", wrong, absent)]
         suite = command.Suite(
             "made_up",
             {"tiny": ("cpu", lambda: cases), "far": ("cuda", lambda: cases)},
@@ -35,6 +37,7 @@ def run(benchmark_module, monkeypatch):
             measured,
             lambda row: "fine",
             lambda results: f"{len(results['rows'])} rows\n",
+            lambda part: {"length": length},
         )
         seen.clear()
         monkeypatch.setattr("sys.argv", ["made_up", *arguments])
@@ -62,6 +65,8 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(run, shared, tmp_path,
     assert "--part is 'none': give one of tiny, far, or --dry" in capsys.readouterr().err
     assert run("table", "--results", str(tmp_path)) == 2
     assert "holds no made_up_*.json: run a part first" in capsys.readouterr().err
+    assert run("run", "--part", "tiny", "--repeats", "0") == 2
+    assert "--repeats is 0: give 1 or more" in capsys.readouterr().err
     if not torch.cuda.is_available():
         assert run("run", "--part", "far", *shared) == 2
         assert "needs a CUDA device" in capsys.readouterr().err
@@ -93,7 +98,18 @@ def test_finished_rows_are_kept_and_missing_ones_measured(run, shared, tmp_path,
     assert [name for name, *_ in run.seen] == ["one", "two"]
 
 
-def test_a_wrong_row_shows_in_the_exit_code_also_when_it_was_kept(run, shared):
+def test_rows_without_times_are_measured_again(run, shared, capsys):
     assert run("run", "--part", "tiny", *shared, wrong="not timed") == 1
-    assert run("run", "--part", "tiny", *shared) == 1
+    assert run("run", "--part", "tiny", *shared, absent="no such library") == 0
+    assert [name for name, *_ in run.seen] == ["two"]
+    assert "two: not run: no such library" in capsys.readouterr().out
+    assert run("run", "--part", "tiny", *shared) == 0
+    assert [name for name, *_ in run.seen] == ["two"]
+    assert run("run", "--part", "tiny", *shared) == 0
     assert run.seen == []
+
+
+def test_rows_of_another_setting_are_not_kept(run, shared):
+    assert run("run", "--part", "tiny", *shared) == 0
+    assert run("run", "--part", "tiny", *shared, length=8) == 0
+    assert [name for name, *_ in run.seen] == ["one", "two"]

@@ -134,6 +134,7 @@ def test_the_command_line_measures_rows_of_both_kinds(module, benchmark_module, 
         case for case in parts.dry() if case.engine == "plain" and case.name.startswith(("method: lookup", "pass: AR"))
     ]
     monkeypatch.setattr(parts, "PARTS", {"tiny": ("cpu", lambda: few)})
+    monkeypatch.setattr("ar_core.allocator.keep_freed_memory", lambda: True)
     monkeypatch.setattr(benchmark_module("timing"), "ceilings", lambda device, dtype: CEILING)
     threads = str(torch.get_num_threads())
     for arguments in (
@@ -144,5 +145,5 @@ def test_the_command_line_measures_rows_of_both_kinds(module, benchmark_module, 
         assert module("__main__").main() == 0
     assert [file.name for file in tmp_path.iterdir()] == ["decode_speed_tiny.json"]
     shown = capsys.readouterr().out
-    assert "pass: AR step, tiny, float32, plain, batch 1, context 32: " in shown
-    assert "| lookup | tiny | float32, plain | 2 | 2.00 | 2.00 |" in shown
+    assert "pass: AR step, tiny, float32, plain, packed, batch 1, context 32: " in shown
+    assert "| lookup | tiny | float32, plain, packed | 2 | 2.00 | 2.00 |" in shown

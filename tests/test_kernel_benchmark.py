@@ -67,6 +67,7 @@ def test_the_command_line(module, benchmark_module, monkeypatch, capsys, tmp_pat
     parts = module("parts")
     monkeypatch.setattr(parts, "PARTS", {"tiny": ("cpu", parts.dry)})
     monkeypatch.setattr(benchmark_module("timing"), "ceilings", lambda device, dtype: CEILING)
+    monkeypatch.setattr("ar_core.allocator.keep_freed_memory", lambda: True)
     threads = str(torch.get_num_threads())
     for arguments in (
         ["run", "--part", "tiny", "--repeats", "1", "--threads", threads, "--results", str(tmp_path)],

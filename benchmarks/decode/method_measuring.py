@@ -28,6 +28,7 @@ class MethodCase:
         model: name.
         engine: name.
         dtype: of the weights.
+        weights: how they are stored.
         prompt: tokens of each prompt.
         batch: rows.
     """
@@ -38,13 +39,14 @@ class MethodCase:
     model: str
     engine: EngineName
     dtype: torch.dtype
+    weights: str
     prompt: int
     batch: int
 
     @property
     def name(self) -> str:
         """Unique name."""
-        return f"method: {self.method.label}, {self.model}, {dtype_name(self.dtype)}, {self.engine}, batch {self.batch}"
+        return f"method: {self.method.label}, {self.model}, {dtype_name(self.dtype)}, {self.engine}, {self.weights}, batch {self.batch}"
 
 
 def measure_method(case: MethodCase, *, repeats: int, ceiling: Mapping[str, float] | None) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def measure_method(case: MethodCase, *, repeats: int, ceiling: Mapping[str, floa
         "model": case.model,
         "engine": case.engine,
         "dtype": dtype_name(case.dtype),
+        "weights": case.weights,
         "batch": case.batch,
         "prompt": case.prompt,
         "tokens": method.tokens,

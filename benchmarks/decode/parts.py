@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
-from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.hf import HFBackbone, can_pack, load_causal_lm, pack_weights
 
 from . import block_passes as block
 from . import causal_passes as causal
@@ -86,6 +86,7 @@ def _passes(
     load: Models,
     dtype: torch.dtype,
     engine: EngineName,
+    weights: str = "full",
     *,
     batches: tuple[int, ...] = (1,),
     context: int = 256,
@@ -95,11 +96,13 @@ def _passes(
     def models() -> tuple[HFBackbone, Any]:
         loaded = load()
         other = twin(loaded)
+        if weights == "packed":
+            pack_weights(loaded)
         return backbone_of(loaded, engine), other
 
     for batch in batches:
         for label, build in builds.items():
-            yield PassCase(label, build, models, model, engine, dtype, context, batch)
+            yield PassCase(label, build, models, model, engine, dtype, weights, context, batch)
 
 
 def _methods(
@@ -108,6 +111,7 @@ def _methods(
     small: Models,
     dtype: torch.dtype,
     engine: EngineName,
+    weights: str = "full",
     *,
     batches: tuple[int, ...],
     prompt: int,
@@ -118,6 +122,8 @@ def _methods(
     def loaded() -> Any:
         made = load()
         always_says(made, TOKEN)
+        if weights == "packed":
+            pack_weights(made)
         return made
 
     @cache
@@ -126,7 +132,10 @@ def _methods(
 
     @cache
     def drafter() -> HFBackbone:
-        return backbone_of(small(), engine)
+        made = small()
+        if weights == "packed":
+            pack_weights(made)
+        return backbone_of(made, engine)
 
     def asked() -> HFBackbone:
         return backbone(engine)
@@ -137,12 +146,12 @@ def _methods(
     every = methods(rounds, drafter=drafter, **settings)
     ar = baseline(every[-1].tokens)
     for batch in batches:
-        yield MethodCase(ar, asked, asked, model, engine, dtype, prompt, batch)
+        yield MethodCase(ar, asked, asked, model, engine, dtype, weights, prompt, batch)
         if engine != "plain":
             unfixed = replace(ar, label="ar without fixed shapes")
-            yield MethodCase(unfixed, plain, asked, model, "plain", dtype, prompt, batch)
+            yield MethodCase(unfixed, plain, asked, model, "plain", dtype, weights, prompt, batch)
         for method in every:
-            yield MethodCase(method, asked, asked, model, engine, dtype, prompt, batch)
+            yield MethodCase(method, asked, asked, model, engine, dtype, weights, prompt, batch)
 
 
 def _smollm2(dtype: torch.dtype) -> Any:
@@ -150,8 +159,8 @@ def _smollm2(dtype: torch.dtype) -> Any:
 
 
 def _cpu_passes() -> Iterator[Case]:
-    for dtype in (torch.bfloat16, torch.float32):
-        yield from _passes("SmolLM2-135M", partial(_smollm2, dtype), dtype, "plain", builds=pass_builds())
+    for dtype, weights in ((torch.bfloat16, "packed"), (torch.bfloat16, "full"), (torch.float32, "full")):
+        yield from _passes("SmolLM2-135M", partial(_smollm2, dtype), dtype, "plain", weights, builds=pass_builds())
 
 
 def _cpu_methods() -> Iterator[Case]:
@@ -161,6 +170,7 @@ def _cpu_methods() -> Iterator[Case]:
         lambda: random_model(SMALL, torch.bfloat16, "cpu"),
         torch.bfloat16,
         "plain",
+        "packed",
         batches=(1, 4),
         prompt=64,
         rounds=2,
@@ -209,11 +219,13 @@ def dry() -> Iterator[Case]:
     """All kinds of rows at sizes of seconds in all, on a CPU."""
     engines: tuple[EngineName, ...] = ("plain", "eager")
     for engine in engines:
+        weights = "packed" if engine == "plain" and can_pack(torch.float32, torch.device("cpu")) else "full"
         yield from _passes(
             TINY.name,
             lambda: random_model(TINY, torch.float32, "cpu"),
             torch.float32,
             engine,
+            weights,
             batches=(1, 2) if engine == "eager" else (1,),
             context=32,
             builds=pass_builds((8,), 4),
@@ -224,6 +236,7 @@ def dry() -> Iterator[Case]:
             lambda: random_model(TINY_DRAFTER, torch.float32, "cpu"),
             torch.float32,
             engine,
+            weights,
             batches=(2,),
             prompt=16,
             rounds=2,

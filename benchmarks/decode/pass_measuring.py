@@ -35,6 +35,7 @@ class PassCase:
         model: name.
         engine: name.
         dtype: of the weights.
+        weights: how ours are stored.
         context: tokens in the cache.
         batch: rows.
     """
@@ -45,13 +46,14 @@ class PassCase:
     model: str
     engine: EngineName
     dtype: torch.dtype
+    weights: str
     context: int
     batch: int
 
     @property
     def name(self) -> str:
         """Unique name."""
-        kind = f"{dtype_name(self.dtype)}, {self.engine}"
+        kind = f"{dtype_name(self.dtype)}, {self.engine}, {self.weights}"
         return f"pass: {self.label}, {self.model}, {kind}, batch {self.batch}, context {self.context}"
 
 
@@ -77,6 +79,7 @@ def measure_pass(case: PassCase, *, repeats: int) -> dict[str, Any]:
         "model": case.model,
         "engine": case.engine,
         "dtype": dtype_name(case.dtype),
+        "weights": case.weights,
         "context": case.context,
         "batch": case.batch,
         "tokens": asked.length,

@@ -33,7 +33,7 @@ def markdown_table(results: Mapping[str, Any]) -> str:
 def _table(columns: tuple[str, ...], cells: Callable[[Row], Iterable[str]], rows: Iterable[Row]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in rows:
-        begun = [row["label"], row["model"], f"{row['dtype']}, {row['engine']}", str(row["batch"])]
+        begun = [row["label"], row["model"], f"{row['dtype']}, {row['engine']}, {row['weights']}", str(row["batch"])]
         rest = [row["error"], *[""] * (len(columns) - 5)] if row["error"] else list(cells(row))
         lines.append(f"| {' | '.join([*begun, *rest])} |")
     return "\n".join(lines) + "\n"
@@ -64,7 +64,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-SHARED = ("", "model", "dtype, engine", "batch")
+SHARED = ("", "model", "dtype, engine, weights", "batch")
 TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Row], Iterable[str]]]] = {
     "pass": ((*SHARED, "tokens", "ms", "one-token passes", "of Hugging Face's time"), _pass_cells),
     "method": (

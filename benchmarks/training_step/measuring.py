@@ -1,7 +1,8 @@
 """Agreement first, then memory and time of an arm beside the one that it is compared with; results as a table."""
 
-from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from .attention_alone import AttentionAlone
 from .parts import Part
 from .step import Step
 
-__all__ = ["markdown_table", "measured", "rows_of"]
+__all__ = ["Case", "cases_of", "markdown_table", "measured"]
 
 
 class Work(Protocol):
@@ -44,44 +45,54 @@ class Work(Protocol):
         ...
 
 
-def rows_of(part: Part, finished: Collection[str], *, repeats: int) -> Iterator[dict[str, Any]]:
-    """Measure what is not finished, arm by arm; a model is only made if one of its steps is due.
+@dataclass(frozen=True)
+class Case:
+    """An arm of some work.
 
-    Args:
-        part: what is measured.
-        finished: names of rows.
-        repeats: timed rounds.
+    Attributes:
+        what: name of the work.
+        work: makes it; called when it is measured.
+        arm: how it is done.
     """
+
+    what: str
+    work: Callable[[], Work]
+    arm: Arm
+
+    @property
+    def name(self) -> str:
+        """Unique name."""
+        return f"{self.what}, {self.arm.name}"
+
+
+def cases_of(part: Part) -> Iterator[Case]:
+    """All arms of a part; a model is made once, and only if one of its steps is measured."""
     arms = arms_of(part.backends)
-    for what, make, among in (
-        (AttentionAlone.what, part.attention_alone, [arm for arm in arms if arm != arm.dense]),
-        (Step.what, part.step, [arm for arm in arms if arm != PUBLISHED]),
-    ):
-        due = [arm for arm in among if _name(what, arm) not in finished]
-        if due:
-            work: Work = make()
-            for arm in due:
-                yield measured(work, arm, repeats=repeats, device=part.device)
+    alone, step = cache(part.attention_alone), cache(part.step)
+    yield from (Case(AttentionAlone.what, alone, arm) for arm in arms if arm != arm.dense)
+    yield from (Case(Step.what, step, arm) for arm in arms if arm != PUBLISHED)
 
 
-def measured(work: Work, arm: Arm, *, repeats: int, device: str) -> dict[str, Any]:
+def measured(case: Case, *, repeats: int, device: str, ceiling: Mapping[str, float] | None) -> dict[str, Any]:
     """Measure one arm, unless it disagrees with the one that it is compared with.
 
     Args:
-        work: what is computed.
-        arm: how.
+        case: which.
         repeats: timed rounds, of both arms in turn.
         device: where.
+        ceiling: of the device; a step is not compared with it.
 
     Returns:
         JSON-able: ``not_run``, the reason if its backend is absent or refuses; ``error``, empty if both agree; then ``seconds``
         and ``peak_bytes`` (beyond ``held_bytes``) by arm, and ``times_as_fast`` and ``times_less_memory``, the other arm's
         minimum over this one's.
     """
+    del ceiling
+    work, arm = case.work(), case.arm
     other = work.against(arm)
     row: dict[str, Any] = {
-        "name": _name(work.what, arm),
-        "what": work.what,
+        "name": case.name,
+        "what": case.what,
         "arm": arm.name,
         "against": other.name,
         "not_run": "",
@@ -112,10 +123,6 @@ def measured(work: Work, arm: Arm, *, repeats: int, device: str) -> dict[str, An
         "times_as_fast": round(best[other.name] / best[arm.name], 3),
         "times_less_memory": round(peaks[other.name] / max(1, peaks[arm.name]), 3),
     }
-
-
-def _name(what: str, arm: Arm) -> str:
-    return f"{what}, {arm.name}"
 
 
 def _problems(

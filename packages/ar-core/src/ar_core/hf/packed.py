@@ -31,6 +31,12 @@ class PackedLinear(nn.Module):
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias."""
+        width = self.in_features + (self._bias is not None)
+        return width * self.out_features * self._packed.element_size()
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., out] of [..., in]."""
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
