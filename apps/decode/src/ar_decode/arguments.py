@@ -89,7 +89,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="NAME",
-        help="How passes run, AR's as well: plain, graph (CUDA graphs), compile (torch.compile); auto: graph on CUDA, else plain.",
+        help="How passes run, AR's as well: plain, graph (CUDA graphs) or compile (torch.compile).",
     ),
 ]
 WeightsOption = Annotated[

@@ -175,7 +175,7 @@ def load_method(
     *,
     dtype: str = "stored",
     device: str = "cpu",
-    engine: str = "auto",
+    engine: str = "plain",
     weights: str = "auto",
     threads: int | None = None,
 ) -> tuple[Session, Method]:

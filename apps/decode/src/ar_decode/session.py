@@ -115,7 +115,7 @@ def load_session(
     *,
     dtype: str = "stored",
     device: str = "cpu",
-    engine: str = "auto",
+    engine: str = "plain",
     weights: str = "auto",
     threads: int | None = None,
 ) -> Session:

@@ -67,7 +67,7 @@ def bench(
         ),
     ] = "fastest",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     output: Annotated[

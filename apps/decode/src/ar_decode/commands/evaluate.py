@@ -88,7 +88,7 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, metavar="K", help="Samples of the likelihood nelbo.")] = 32,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     output: Annotated[

@@ -76,7 +76,7 @@ def text(
     batch_size: BatchSizeOption = 1,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     statistics: Annotated[

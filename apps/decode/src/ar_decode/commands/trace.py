@@ -49,7 +49,7 @@ def trace(
     profile: ProfileOption = None,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,

@@ -65,7 +65,7 @@ def tune(
     ] = 10,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,

@@ -35,7 +35,7 @@ def verify(
     new_tokens: Annotated[int, typer.Option("--max-new-tokens", "-n", min=1, metavar="N", help="Per prompt.")] = 24,
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
-    engine: EngineOption = "auto",
+    engine: EngineOption = "plain",
     weights: WeightsOption = "auto",
     threads: ThreadsOption = None,
     force: ForceOption = False,

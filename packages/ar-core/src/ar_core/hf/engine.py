@@ -10,16 +10,15 @@ from ar_core.hf.static import StaticBackbone
 
 __all__ = ["EngineName", "build_backbone"]
 
-EngineName = Literal["auto", "plain", "graph", "compile", "eager"]
+EngineName = Literal["plain", "graph", "compile", "eager"]
 
 
-def build_backbone(model: nn.Module, engine: EngineName | str = "auto") -> HFBackbone:
+def build_backbone(model: nn.Module, engine: EngineName | str = "plain") -> HFBackbone:
     """A backbone for decoding; AR and every method take the same.
 
     Args:
         model: as of :class:`HFBackbone`.
-        engine: "plain" calls the model as it is; "graph", "compile" and "eager" are those of :class:`StaticBackbone`; "auto"
-            takes "graph" on CUDA and "plain" elsewhere.
+        engine: "plain" calls the model as it is; "graph", "compile" and "eager" are those of :class:`StaticBackbone`.
 
     Raises:
         UnsupportedModelError: as :class:`HFBackbone`.
@@ -27,7 +26,4 @@ def build_backbone(model: nn.Module, engine: EngineName | str = "auto") -> HFBac
     """
     if engine not in get_args(EngineName):
         raise BackendError(f"There is no engine {engine!r}; choose {', '.join(get_args(EngineName))}.")
-    plain = HFBackbone(model)
-    if engine == "auto":
-        engine = "graph" if plain.device.type == "cuda" else "plain"
-    return plain if engine == "plain" else StaticBackbone(model, engine)  # type: ignore[arg-type]
+    return HFBackbone(model) if engine == "plain" else StaticBackbone(model, engine)  # type: ignore[arg-type]
