@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
-from ar_core.hf import HFBackbone, PackedLinear, StaticBackbone
+from ar_core.hf import HFBackbone, StaticBackbone
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
@@ -96,8 +96,7 @@ def weight_bytes(backbone: HFBackbone) -> int:
     """What a pass reads of the weights at least: all but the embedding's rows that it does not look up."""
     model: Any = backbone.model
     read = {id(tensor): tensor.nbytes for tensor in model.parameters()}
-    read |= {id(layer): layer.nbytes for layer in model.modules() if isinstance(layer, PackedLinear)}
     embedding = model.get_input_embeddings().weight
-    if getattr(model.get_output_embeddings(), "weight", None) is not embedding:
+    if model.get_output_embeddings().weight is not embedding:
         del read[id(embedding)]
     return sum(read.values())

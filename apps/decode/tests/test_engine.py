@@ -45,14 +45,11 @@ def test_packed_weights(ar_decode, refused, plain_model):
     from ar_decode.session import load_session
     from torch import nn
 
-    for dtype, weights, expected in (
-        ("bfloat16", "auto", "packed"), ("float32", "auto", "full"), ("float32", "packed", "packed"),
-        ("bfloat16", "full", "full"),
-    ):  # fmt: skip
+    for dtype, weights in (("bfloat16", "packed"), ("float32", "packed"), ("bfloat16", "full")):
         session = load_session(str(plain_model), dtype=dtype, weights=weights)
-        assert session.runs_as == {"dtype": dtype, "engine": "plain", "weights": expected}
+        assert session.runs_as == {"dtype": dtype, "engine": "plain", "weights": weights}
         kinds = [type(module) for module in session.backbone.model.modules()]
-        assert (PackedLinear in kinds, nn.Linear in kinds) == (expected == "packed", expected == "full")
+        assert (PackedLinear in kinds, nn.Linear in kinds) == (weights == "packed", weights == "full")
     ask = ("text", plain_model, "Once", "-n", 12, "--dtype", "float32", "--weights")
     assert ar_decode(*ask, "packed").out == ar_decode(*ask, "full").out
     refused(
@@ -71,7 +68,7 @@ def test_what_cannot_be_is_refused(refused, ar_decode, plain_model, tmp_path, mo
     ask = ("text", plain_model, "Once", "-n", 2)
     refused(*ask, "--engine", "warp", says=("'warp'", "choose plain, graph, compile, eager"))
     refused(*ask, "--engine", "graph", says="needs a CUDA device and the model is on cpu; choose compile")
-    refused(*ask, "--weights", "int4", says="give one of auto, full, packed, int8")
+    refused(*ask, "--weights", "int4", says="give one of full, packed, int8")
     path = tmp_path / "profile.json"
     assert ar_decode("tune", plain_model, "-o", path, "--rounds", 1, "--context", 16).code == 0
     refused(*ask, "-m", "lookup", "--profile", path, "--engine", "eager", says="made for the engine 'plain'")

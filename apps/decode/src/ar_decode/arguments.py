@@ -97,7 +97,7 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="NAME",
-        help="full; packed: laid out for the CPU's products; int8: linear layers in 8 bits; auto: packed in bfloat16 on a CPU.",
+        help="full; packed: once more, laid out for a CPU's passes of several tokens; int8: linear layers in 8 bits.",
     ),
 ]
 ThreadsOption = Annotated[

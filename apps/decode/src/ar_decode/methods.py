@@ -176,7 +176,7 @@ def load_method(
     dtype: str = "stored",
     device: str = "cpu",
     engine: str = "plain",
-    weights: str = "auto",
+    weights: str = "full",
     threads: int | None = None,
 ) -> tuple[Session, Method]:
     """Load a model and build a method for it; settings and profile are looked at first, since that is quick.

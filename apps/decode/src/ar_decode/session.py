@@ -8,7 +8,7 @@ import torch
 from ar_core.allocator import keep_freed_memory
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
-from ar_core.hf import build_backbone, can_pack, load_causal_lm, pack_weights, quantize_int8, stop_ids
+from ar_core.hf import build_backbone, load_causal_lm, pack_weights, quantize_int8, stop_ids
 from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
@@ -23,7 +23,7 @@ DTYPES = {
     "float64": torch.float64,
 }
 
-WEIGHTS = ("auto", "full", "packed", "int8")
+WEIGHTS = ("full", "packed", "int8")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load_session(
     dtype: str = "stored",
     device: str = "cpu",
     engine: str = "plain",
-    weights: str = "auto",
+    weights: str = "full",
     threads: int | None = None,
 ) -> Session:
     """Load a model strictly and bring it to a device.
@@ -127,7 +127,7 @@ def load_session(
         device: see :func:`parse_device`.
         engine: see :func:`ar_core.hf.build_backbone`.
         weights: "full" as stored; "packed", see :func:`ar_core.hf.pack_weights`; "int8", see
-            :func:`ar_core.hf.quantize_int8`; "auto" is packed in bfloat16 on a CPU that has it, else full.
+            :func:`ar_core.hf.quantize_int8`.
         threads: of torch on the CPU; None leaves their number.
 
     Raises:
@@ -148,9 +148,6 @@ def load_session(
     loaded = load_causal_lm(source, dtype=DTYPES[dtype], device=parse_device(device))
     if loaded.tokenizer is None:
         raise DataError(f"the model {source!r} comes without a tokenizer; put its tokenizer.json into the folder.")
-    if weights == "auto":
-        fits = loaded.model.dtype == torch.bfloat16 and can_pack(loaded.model.dtype, loaded.model.device)
-        weights = "packed" if fits else "full"
     if weights == "packed":
         pack_weights(loaded.model)
     elif weights == "int8":

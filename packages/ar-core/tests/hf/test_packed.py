@@ -1,5 +1,7 @@
 """Packed weights: the same products, of one row and of several."""
 
+import copy
+
 import pytest
 import torch
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
@@ -36,9 +38,36 @@ def test_a_packed_layer_is_the_layer(dtype, bias, sizes):
             assert ((found - exact).abs() <= (2e-2 if dtype == torch.bfloat16 else 1e-5) * scale).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_in_bfloat16_and_with_one_row_the_bits_are_those_of_the_layer(dtype):
+    generator = torch.Generator().manual_seed(1)
+    linear = nn.Linear(576, 1536, bias=False).to(dtype)
+    linear.weight.data = torch.randn(1536, 576, generator=generator).to(dtype)
+    packed = PackedLinear(linear)
+    with torch.no_grad():
+        for rows in (1, 2, 8, 32, 300) if dtype == torch.bfloat16 else (1,):
+            x = torch.randn(1, rows, 576, generator=generator).to(dtype)
+            assert torch.equal(packed(x), linear(x)), rows
+
+
+def test_a_packed_layer_is_saved_copied_and_moved_like_any_other(tmp_path):
+    linear = nn.Linear(8, 6)
+    packed = PackedLinear(linear)
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    expected = packed(x)
+    assert packed.state_dict().keys() == {"weight", "bias"}
+    assert packed.weight is linear.weight
+    assert torch.equal(copy.deepcopy(packed)(x), expected)
+    low = copy.deepcopy(packed).bfloat16()
+    assert low(x.bfloat16()).dtype == torch.bfloat16
+    assert torch.allclose(low(x.bfloat16()).float(), expected, atol=0.1)
+    with pytest.raises(BackendError, match="Weights in float64 on cpu cannot be packed"):
+        packed.double()
+
+
 def test_what_cannot_be_packed_is_refused():
     with pytest.raises(BackendError, match="Weights in float64 on cpu cannot be packed"):
-        pack_weights(nn.Linear(3, 3).double())
+        pack_weights(nn.Sequential(nn.Linear(3, 3)).double())
     assert not can_pack(torch.bfloat16, torch.device("cuda"))
 
 

@@ -68,7 +68,7 @@ def bench(
     ] = "fastest",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     output: Annotated[
         Path | None,

@@ -89,7 +89,7 @@ def evaluate(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     output: Annotated[
         Path | None,

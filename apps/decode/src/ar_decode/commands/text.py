@@ -77,7 +77,7 @@ def text(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     statistics: Annotated[
         Path | None, typer.Option("--statistics", metavar="JSON", help="Also write the statistics to a file.")

@@ -50,7 +50,7 @@ def trace(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

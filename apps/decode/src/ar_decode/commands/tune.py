@@ -66,7 +66,7 @@ def tune(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

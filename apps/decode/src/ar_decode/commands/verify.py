@@ -36,7 +36,7 @@ def verify(
     dtype: DtypeOption = "stored",
     device: DeviceOption = "cpu",
     engine: EngineOption = "plain",
-    weights: WeightsOption = "auto",
+    weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:

@@ -1,5 +1,7 @@
 """Weights in the layout that the CPU's matrix product reads."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,38 +14,57 @@ ROWS = 16
 """Tokens of a pass that the layout is chosen for."""
 
 
-class PackedLinear(nn.Module):
-    """A linear layer for inference whose weight is laid out once, instead of in every product.
+class PackedLinear(nn.Linear):
+    """A linear layer for inference that has its weight a second time, as products of several rows read it.
 
-    torch keeps weights as [out, in] and lets oneDNN bring them into blocks in each call with more than one row. That costs
-    as much as reading them, so that a pass of eight tokens takes longer than a pass of one for no reason of its own; and with a
-    single row another kernel is taken, which rounds otherwise. The products are the same operations as before: with several
-    rows, the same bits.
+    torch keeps weights as [out, in] and lets oneDNN bring them into blocks in each call with more than one row. That costs as
+    much as reading them, so that a pass of eight tokens takes longer than a pass of one for no reason of its own. With blocks
+    laid out beforehand the products are the same, to the bit. A single row is multiplied as ever, by a kernel that reads
+    weights as they are.
 
     Args:
-        linear: the layer; its weight is copied.
+        linear: the layer, whose parameters are shared and frozen.
+
+    Raises:
+        BackendError: there is no such layout for its dtype, its device or this build of torch; also when it is brought to such
+            a dtype or device later.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        # An opaque layout, which cannot be saved or moved, hence no buffer.
-        self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
-        self._bias = None if linear.bias is None else linear.bias.detach()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of weight and bias."""
-        width = self.in_features + (self._bias is not None)
-        return width * self.out_features * self._packed.element_size()
+        linear.requires_grad_(False)
+        self.weight, self.bias = linear.weight, linear.bias
+        self._pack()
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., out] of [..., in]."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
+        if x.numel() == self.in_features:
+            return super().forward(x)
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
 
-    def extra_repr(self) -> str:
-        """Sizes, as of nn.Linear."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self._bias is not None}"
+    def _pack(self) -> None:
+        if not can_pack(self.weight.dtype, self.weight.device):
+            raise BackendError(
+                f"Weights in {str(self.weight.dtype).removeprefix('torch.')} on {self.weight.device} cannot be packed; that needs "
+                "bfloat16 or float32 on a CPU, and a torch with oneDNN."
+            )
+        # An opaque layout, which cannot be saved or copied, hence no buffer.
+        self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach().contiguous(), ROWS)
+
+    def _apply(self, *arguments: Any, **given: Any) -> "PackedLinear":
+        super()._apply(*arguments, **given)
+        self._pack()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copy, which is made again from the weight."""
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        super().__setstate__(state)
+        self._pack()
 
 
 def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
@@ -56,21 +77,15 @@ def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
 def pack_weights(model: nn.Module) -> None:
     """Replace the linear layers of a model, the output head too, by :class:`PackedLinear`, in place, for inference.
 
-    In bfloat16 it makes passes of 2 to 16 tokens faster and leaves passes of one as they are; in float32 the latter get slower.
-    A head that is tied to the embeddings is stored a second time.
+    In bfloat16 it makes passes of 2 to 64 tokens faster and leaves passes of one as they are; it takes as much memory again as
+    the layers.
 
     Args:
-        model: on a CPU, in bfloat16 or float32; it can no longer be saved, trained or moved.
+        model: on a CPU, in bfloat16 or float32; its linear layers are frozen.
 
     Raises:
-        BackendError: there is no such layout for its dtype, its device or this build of torch.
+        BackendError: see :class:`PackedLinear`.
     """
-    weight = next(model.parameters())
-    if not can_pack(weight.dtype, weight.device):
-        raise BackendError(
-            f"Weights in {str(weight.dtype).removeprefix('torch.')} on {weight.device} cannot be packed; that needs bfloat16 or "
-            "float32 on a CPU, and a torch with oneDNN."
-        )
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
