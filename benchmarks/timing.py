@@ -33,12 +33,23 @@ def interleaved(
     clock: Callable[[Callable[[], Any]], float] = _wall_clock
     if device.startswith("cuda"):
         clock = _idle_clock if launches else _device_clock(device)
-        runs = runs if launches else {name: captured(run) or run for name, run in runs.items()}
+        runs = runs if launches else _all_captured(runs)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(dropped + repeats):
         for name, run in runs.items():
             seconds[name].append(clock(run))
     return {name: values[dropped:] for name, values in seconds.items()}
+
+
+def _all_captured(runs: Mapping[str, Callable[[], Any]]) -> Mapping[str, Callable[[], Any]]:
+    """Graphs of all runs, or, if one cannot be captured, of none: with and without launches do not compare."""
+    graphs = {}
+    for name, run in runs.items():
+        graph = captured(run)
+        if graph is None:
+            return runs
+        graphs[name] = graph
+    return graphs
 
 
 def captured(run: Callable[[], Any]) -> Callable[[], None] | None:
@@ -109,13 +120,16 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int:
 
 
 def ceilings(device: str, dtype: torch.dtype, *, small: bool = False) -> dict[str, float]:
-    """Bytes a second of a copy, and operations a second of a square product: the best of several tries each."""
+    """Bytes a second of a copy or of reading alone, whichever moves more, and operations a second of a square product: the best
+    of several tries each.
+    """
     elements, side = (2**20, 128) if small else (2**30, 8192) if device.startswith("cuda") else (2**25, 1024)
     source = torch.ones(elements, dtype=torch.float32, device=device)
     target = torch.empty_like(source)
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    seconds = interleaved({"copy": lambda: target.copy_(source), "product": lambda: left @ right}, 10, device)
+    runs = {"copy": lambda: target.copy_(source), "read": source.sum, "product": lambda: left @ right}
+    best = {name: min(times) for name, times in interleaved(runs, 10, device).items()}
     return {
-        "bytes_per_second": 2 * 4 * elements / min(seconds["copy"]),
-        "flops_per_second": 2 * side**3 / min(seconds["product"]),
+        "bytes_per_second": max(2 * source.nbytes / best["copy"], source.nbytes / best["read"]),
+        "flops_per_second": 2 * side**3 / best["product"],
     }

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from ar_kernels import confidence, confidence_from_hidden, selected_cross_entropy
 from ar_kernels.confidence.reference import reference
+from ar_kernels.selected_cross_entropy.chunks import default_logits
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -27,7 +28,7 @@ def cross_entropy_case(
         count: N.
         device: where.
         dtype: of hidden states and head.
-        max_logits: of a chunk; None: each one's own choice.
+        max_logits: of a chunk, of both that have them; None: ours.
     """
     width, vocabulary = head
     hidden, weight = _operands(count, head, device, dtype)
@@ -41,7 +42,7 @@ def cross_entropy_case(
         return F.cross_entropy((part @ weight.T).float(), own, reduction="sum")
 
     def twice() -> tuple[Tensor, ...]:
-        size = max(1, (max_logits or 2**24) // vocabulary)
+        size = max(1, (max_logits or default_logits(hidden.device)) // vocabulary)
         parts = zip(hidden.split(size), labels.split(size), strict=True)
         return gradients(torch.stack([checkpoint(loss_of, *part, use_reentrant=False) for part in parts]).sum())
 

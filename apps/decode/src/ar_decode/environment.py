@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["describe_device", "environment", "portable"]
 
-_PACKAGES = ("ar-core", "ar-decode", "dlm-text", "torch", "transformers", "tokenizers")
+_PACKAGES = ("ar-core", "ar-decode", "ar-kernels", "dlm-text", "torch", "triton", "transformers", "tokenizers")
 
 
 def environment(device: str) -> dict[str, Any]:

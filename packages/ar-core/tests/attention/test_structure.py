@@ -201,3 +201,16 @@ def test_absent_libraries_are_named_with_what_installs_them(name, package, monke
     ):
         attend(q, k, v, None, backend=name)
     assert choose(q, k, None).name == "sdpa"
+
+
+def test_ids_are_read_once_a_mask(monkeypatch):
+    reads = []
+    monkeypatch.setattr(
+        torch.Tensor, "tolist", lambda tensor, real=torch.Tensor.tolist: (reads.append(1), real(tensor))[1]
+    )
+    mask = Mask.self_attention(causal() & document(), PACKED)
+    first = structure(mask, 2)
+    count = len(reads)
+    assert count > 0
+    assert structure(mask, 2) is first
+    assert len(reads) == count

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -25,11 +26,15 @@ class Structure:
     documents: tuple[int, ...] | None = None
 
 
+_READ: WeakKeyDictionary[Mask, dict[int, Structure | str]] = WeakKeyDictionary()
+"""What was read of masks, by batch size: every layer asks, twice."""
+
+
 def structure(mask: Mask | None, batch: int) -> Structure | str:
     """Read a mask's structure from its rule, and see that its ids are what the rule's libraries take for granted.
 
     Positions must count one by one, those of queries and keys ending together, and documents must lie in one piece each;
-    that is read on the host, once a mask.
+    that is read on the host, once a mask and batch size.
 
     Args:
         mask: any.
@@ -40,6 +45,13 @@ def structure(mask: Mask | None, batch: int) -> Structure | str:
     """
     if mask is None or mask.is_full:
         return Structure()
+    known = _READ.setdefault(mask, {})
+    if batch not in known:
+        known[batch] = _read(mask, batch)
+    return known[batch]
+
+
+def _read(mask: Mask, batch: int) -> Structure | str:
     own = mask.queries is mask.keys
     for window in (None, *_windows(mask)):
         one_way = causal() if window is None else causal() & sliding_window(window)

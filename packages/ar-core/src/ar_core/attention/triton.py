@@ -9,6 +9,7 @@ import torch
 from ar_kernels import block_attention, block_diffusion_attention
 from torch import Tensor
 
+from ar_core.errors import BackendError
 from ar_core.masks import Mask, Rule, block_diffusion, document
 
 __all__ = ["available", "compute", "refuses", "suits"]
@@ -52,6 +53,11 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
             for one in (tokens["stream"], tokens["block"], order, tokens["document"] if form.documents else None)
         ]
         return block_diffusion_attention(q, k, v, *ids, context=form.context, scale=scale, implementation="triton")  # type: ignore[arg-type]
+    if torch.is_grad_enabled() and v.requires_grad:
+        raise BackendError(
+            "The attention backend 'triton' was given values that need a gradient, with a mask for which it has none; choose "
+            "sdpa or auto."
+        )
     keys = k.shape[2]
     start = torch.zeros(len(q), dtype=torch.int64, device=q.device)
     tile = None if mask is None or mask.is_full else mask.dense()[:, 0]
