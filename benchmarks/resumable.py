@@ -25,7 +25,7 @@ def measure_missing(
     Args:
         file: JSON, made if it is not there.
         head: what stands beside the rows. Rows of another head are not kept, but for what ``ceilings`` were measured and, of
-            the ``environment``, all but the ``device``.
+            the ``environment``, all but the ``device`` and the ``versions``.
         cases: name and measurement of each row; taken one by one, so that only one at a time need be in memory.
         again: keep nothing.
         tell: called with each row that was measured.
@@ -35,8 +35,9 @@ def measure_missing(
     """
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and not again else {}
     stays = {key: value for key, value in head.items() if key not in ("environment", "ceilings")}
-    same = (
-        known.get("environment", {}).get("device") == head["environment"]["device"] and stays.items() <= known.items()
+    where = known.get("environment", {})
+    same = stays.items() <= known.items() and all(
+        where.get(key) == head["environment"][key] for key in ("device", "versions")
     )
     rows: list[Row] = [row for row in known["rows"] if not row["error"] and not row.get("not_run")] if same else []
     moment = {key: head["environment"][key] for key in ("date", "commit")}

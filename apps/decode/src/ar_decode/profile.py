@@ -66,7 +66,7 @@ class Profile:
         """Refuse to decode with what was measured on something else.
 
         Raises:
-            ConfigError: the profile was made for another model, dtype, engine, weights or device.
+            ConfigError: the profile was made for another model, dtype, engine, weights, device or number of threads.
         """
         device = self.environment.get("device", {})
         here = describe_device(session.device)
@@ -76,6 +76,7 @@ class Profile:
             "engine": (self.engine, session.engine),
             "weights": (self.weights, session.weights),
             "device": (device.get("name"), here["name"]),
+            "number of threads": (device.get("threads"), here["threads"]),
         }
         for what, (made, found) in facts.items():
             if made != found:

@@ -103,4 +103,5 @@ def _mask(
     blocks = [torch.div(slots - origin, policy.block_size, rounding_mode="floor") for slots in (queries, keys)]
     if policy.context == "bidirectional":
         blocks = [ids.clamp(min=-1) for ids in blocks]
-    return Mask(block_causal(), Tokens(block=blocks[0]), Tokens(block=blocks[1]))
+    # Positions are for layers with a sliding window, which narrow it.
+    return Mask(block_causal(), Tokens(block=blocks[0], position=queries), Tokens(block=blocks[1], position=keys))

@@ -13,6 +13,8 @@ from ar_core.cache.windowed import WindowedKVCache
 
 __all__ = ["PlacedCache", "Storage", "StorageCache", "StoragePool", "power_of_two"]
 
+MOST_FREE = 8
+
 
 class Storage:
     """Keys and values of all layers, `[lines, Hkv, capacity, D]` each, that outlive the cache that uses them.
@@ -56,7 +58,8 @@ class StoragePool:
     """Storage that is used again where its last user is gone.
 
     Rows are rounded up to a power of two, so that few sizes occur as rows leave a batch, and slots to a granule. What is free
-    and too small gives way to what is allocated in its place.
+    and too small gives way to what is allocated in its place, and of what else is free, the least recently used beyond
+    `MOST_FREE`. As a batch shrinks to one row, it leaves storage of half its size, a quarter and so on: as much again.
 
     Args:
         allocate: makes keys and values of all layers for a batch and a capacity.
@@ -78,14 +81,19 @@ class StoragePool:
             for tensor in (*chosen.keys, *chosen.values):
                 tensor.zero_()
         else:
-            for storage in free:
+            others = [storage for storage in self._all if storage.free and storage not in free]
+            for storage in (*free, *others[:-MOST_FREE]):
                 # Graphs hold the storage that they read: without this, both would wait for the garbage collector.
                 storage.built.clear()
                 self._all.remove(storage)
             free.clear()
-            fresh = self._allocate(lines, slots)
-            chosen = Storage(fresh._keys, fresh._values)
+            # What is allocated in inference mode could not be written outside of it.
+            with torch.inference_mode(False):
+                fresh = self._allocate(lines, slots)
+                chosen = Storage(fresh._keys, fresh._values)
             self._all.append(chosen)
+        self._all.remove(chosen)
+        self._all.append(chosen)
         chosen.lend(owner)
         return chosen
 
@@ -119,13 +127,21 @@ class StorageCache(WindowedKVCache):
 
     def rows(self, index: Tensor | Sequence[int]) -> None:
         """See :meth:`WindowedKVCache.rows`; the rows move to the front of their storage, or into one of their number."""
-        before, own = self.storage, self._keys
-        super().rows(index)
-        if self._keys is own:
+        chosen: list[int] = index.tolist() if isinstance(index, Tensor) else list(index)
+        before, keys, values = self.storage, self._keys, self._values
+        fits = power_of_two(max(1, len(chosen))) == before.lines
+        # Before anything has changed: where there is no memory for it, the cache stays as it was.
+        after = before if fits else self._pool.take(len(chosen), self.capacity, self)
+        try:
+            super().rows(chosen)
+        except BaseException:
+            self._keys, self._values = keys, values
+            if not fits:
+                after.give_back()
+            raise
+        if self._keys is keys:
             return
         moved = (*self._keys, *self._values)
-        fits = power_of_two(self.batch) == before.lines
-        after = before if fits else self._pool.take(self.batch, self.capacity, self)
         for target, source in zip((*after.keys, *after.values), moved, strict=True):
             target[: self.batch, :, : source.shape[2]] = source
         if not fits:

@@ -70,6 +70,10 @@ def _attention(
             f"attention_dropout to 0 in the model's config."
         )
     if isinstance(attention_mask, PlacedMask):
+        if sliding_window is not None:
+            raise UnsupportedModelError(
+                f"{type(module).__name__} has a sliding window, which passes of fixed shapes do not compute; use the engine plain."
+            )
         return attention_mask.attend(query, key, value, scaling).transpose(1, 2), None
     if not isinstance(attention_mask, Mask):
         raise MaskError(

@@ -47,8 +47,10 @@ class PackedLinear(nn.Linear):
         if not can_pack(self.weight.dtype, self.weight.device):
             raise BackendError(
                 f"Weights in {str(self.weight.dtype).removeprefix('torch.')} on {self.weight.device} cannot be packed; that needs "
-                "bfloat16 or float32 on a CPU, and a torch with oneDNN."
+                "float32, or bfloat16 where the processor has it, on a CPU, and a torch with oneDNN."
             )
+        if self.bias is not None and not self.bias.is_contiguous():
+            self.bias = nn.Parameter(self.bias.detach().contiguous(), requires_grad=False)
         # An opaque layout, which cannot be saved or copied, hence no buffer.
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach().contiguous(), ROWS)
 
@@ -69,8 +71,10 @@ class PackedLinear(nn.Linear):
 
 def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether weights of this dtype on this device have a packed layout here."""
-    present = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    return device.type == "cpu" and dtype in DTYPES and present
+    if device.type != "cpu" or dtype not in DTYPES or not torch.backends.mkldnn.is_available():
+        return False
+    present = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    return present and (dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @torch.no_grad()

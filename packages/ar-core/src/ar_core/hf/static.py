@@ -1,7 +1,7 @@
 """Passes of fixed shapes, each kind captured or compiled once: what turns tokens per forward into time."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ MOST_TOKENS = 128
 SEEN = 2
 """A kind of pass becomes a graph when it comes for the second time."""
 MOST_COMPILED = 10_000
+FIXED_ROTARY = frozenset({"default", "linear", "llama3", "yarn"})
+"""Rotary embeddings that depend on each token's own position alone."""
 
 
 class Kind(NamedTuple):
@@ -47,7 +49,11 @@ class StaticBackbone(HFBackbone):
     than launch it. Storage of caches is kept, so that graphs live on from call to call. So that few shapes occur, rows are
     filled up to a power of two (by lines that nobody uses; by the last again, if some rows of the cache take part), and so
     are the tokens of a window that is not bidirectional: a verifier's, whose drafts have all lengths. Passes that have no
-    fixed shape (long prefill, masks that hide committed tokens, layers with a sliding window) run as ever.
+    fixed shape (long prefill, masks that hide committed tokens, layers with a sliding window, rotary embeddings that depend on
+    the longest position) run as ever.
+
+    What is captured or compiled holds the model as it was then: after a change of its weights, modules or adapters, make a new
+    one.
 
     Args:
         model: as of :class:`HFBackbone`; for inference.
@@ -68,12 +74,12 @@ class StaticBackbone(HFBackbone):
                 f"The engine 'graph' needs a CUDA device and the model is on {self.device}; choose compile."
             )
         self.engine = engine
-        self.graph_memory = torch.cuda.graph_pool_handle() if engine == "graph" else None
+        self.graph_memory = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         """Shared by all graphs: they run one after another, and what they leave is copied at once."""
         self.static_passes = 0
         """How many passes had a fixed shape so far."""
         self._pool = StoragePool(super().new_cache)
-        self._slides = any(kind != "full_attention" for kind in getattr(self.config, "layer_types", None) or ())
+        self._fixed = not _slides(self.config) and _rotary(self.config) <= FIXED_ROTARY
 
     def new_cache(self, batch: int, capacity: int) -> WindowedKVCache:
         """An empty windowed cache in storage that is kept, of at least `capacity` slots."""
@@ -93,7 +99,8 @@ class StaticBackbone(HFBackbone):
             isinstance(cache, StorageCache)
             and ids is not None
             and ids.shape[1] <= MOST_TOKENS
-            and not self._slides
+            and self._fixed
+            and not torch.is_grad_enabled()
             and placeable(mask)
         )
         if not fixed:
@@ -109,8 +116,10 @@ class StaticBackbone(HFBackbone):
         kind = Kind(lines, length, width, some is not None)
         built = cache.storage.built
         if kind not in built:
-            built[kind] = _Pass(self, cache.storage, kind)
-        found = built[kind](ids, positions, cache, mask)
+            # What is made in inference mode could not be written outside of it.
+            with torch.inference_mode(False):
+                built[kind] = _Pass(self, cache.storage, kind)
+        found = built[kind](ids, positions.expand_as(ids), cache, mask)
         self.static_passes += 1
         cache.wrote()
         return found
@@ -170,8 +179,10 @@ class _Pass:
         return numbers + missing * [numbers[-1] if self._indexed else unused]
 
     def _fill(self, target: Tensor, given: Tensor) -> None:
-        """Put what is given into the front of what the pass reads."""
+        """Put what is given into the front of what the pass reads; nothing is left of passes before."""
         count, length = given.shape[:2]
+        if given.shape != target.shape:
+            target.zero_()
         target[:count, :length] = given
         if self._indexed and count < len(target):
             target[count:, :length] = given[-1]
@@ -181,25 +192,44 @@ class _Pass:
 
     def _compiled(self) -> Callable[[], Tensor]:
         compiled = torch.compile(self._compute, dynamic=False, fullgraph=True)
-        # Every kind of pass is a compilation of the one function, and their number has no limit that an error should guard.
-        with torch._dynamo.config.patch(recompile_limit=MOST_COMPILED, accumulated_recompile_limit=MOST_COMPILED):
-            compiled()
-        return self._captured(compiled) if self._ids.is_cuda else compiled
+
+        def run() -> Tensor:
+            # Every kind of pass is a compilation of the one function, and their number has no limit that an error should guard.
+            with torch._dynamo.config.patch(recompile_limit=MOST_COMPILED, accumulated_recompile_limit=MOST_COMPILED):
+                return compiled()
+
+        return self._captured(run) if self._ids.is_cuda else run
 
     def _captured(self, compute: Callable[[], Tensor] | None = None) -> Callable[[], Tensor]:
         compute = compute or self._compute
         # What runs before and during the capture writes the pass's own keys and values, which the replay writes again.
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            compute()
-        torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._backbone.graph_memory):
-            output = compute()
+        with torch.cuda.device(self._ids.device):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                compute()
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._backbone.graph_memory):
+                output = compute()
 
         def replay() -> Tensor:
             graph.replay()
             return output
 
         return replay
+
+
+def _slides(config: Any) -> bool:
+    """Whether a layer sees no more than a window of what lies before it."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return any(kind != "full_attention" for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None
+
+
+def _rotary(config: Any) -> set[str]:
+    """Kinds of rotary embeddings, of all kinds of layers."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    several = [one for one in parameters.values() if isinstance(one, dict)]
+    return {one.get("rope_type", "default") for one in several or [parameters]}

@@ -8,7 +8,7 @@ import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError
-from ar_core.masks import Mask, Tokens, bidirectional, block_causal, padding
+from ar_core.masks import Mask, Tokens, block_causal
 from torch import Tensor
 
 from .layout import DraftLayout
@@ -207,15 +207,19 @@ class Drafter:
         return hidden
 
     def _mask(self, passes: Sequence[_Pass], positions: Tensor, width: int, span: int) -> Mask | None:
-        """Who sees whom; None where everybody sees everything."""
+        """Who sees whom; None where everybody sees everything.
+
+        Slots behind a row's end are in a block that comes after all others.
+        """
         layout, keys = self.layout, torch.arange(span, device=positions.device)
         full = all(one.end == span and one.start + width == span for one in passes)
         if layout.attention == "bidirectional" and full:
             return None
         ends = torch.tensor([[one.end] for one in passes], device=keys.device)
-        known = Tokens(position=keys, valid=(keys < ends).long())
         if layout.attention == "bidirectional":
-            return Mask(bidirectional() & padding(), Tokens(position=positions), known)
+            beyond = (keys >= ends).long()
+            queries = Tokens(block=torch.zeros_like(positions), position=positions)
+            return Mask(block_causal(), queries, Tokens(block=beyond, position=keys))
         assert layout.block_size is not None
         blocks = [slots // layout.block_size for slots in (positions, keys)]
         if layout.clean == "token":
@@ -225,8 +229,9 @@ class Drafter:
                 torch.where(slots < complete, slots, block * layout.block_size)
                 for slots, block in zip((positions, keys), blocks, strict=True)
             ]
-        queries = Tokens(position=positions, block=blocks[0])
-        return Mask(block_causal() & padding(), queries, known.with_ids(block=blocks[1]))
+        last = torch.iinfo(torch.int64).max
+        queries = Tokens(block=blocks[0], position=positions)
+        return Mask(block_causal(), queries, Tokens(block=blocks[1].where(keys < ends, last), position=keys))
 
 
 def _most_confident(log_probs: Tensor, masked: Tensor, count: Tensor) -> Tensor:
