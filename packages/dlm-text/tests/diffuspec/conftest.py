@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from ar_core.decoding import StopRule, autoregressive
-from ar_core.hf import HFBackbone
+from ar_core.hf import HFBackbone, StaticBackbone
 from ar_core.sampling import Sampler
 from dlm_text.diffuspec.drafter import Drafter
 from dlm_text.diffuspec.layout import DraftLayout
@@ -69,14 +69,22 @@ def drafter_model() -> HFBackbone:
     return HFBackbone(tiny_qwen(1))
 
 
+@pytest.fixture(scope="session")
+def fixed_models() -> tuple[StaticBackbone, StaticBackbone]:
+    """The verifier and the drafter in passes of fixed shapes."""
+    return StaticBackbone(tiny_qwen(0), "eager"), StaticBackbone(tiny_qwen(1), "eager")
+
+
 @pytest.fixture
 def make_drafter(drafter_model) -> Callable[..., Drafter]:
     """A random drafter: `make_drafter(cache="prefix", steps=2, shift=True, attention="block_causal", ...)`."""
 
-    def make(*, shift=True, attention="bidirectional", block_size=None, **settings) -> Drafter:
+    def make(
+        *, shift=True, attention="bidirectional", block_size=None, model: HFBackbone = drafter_model, **settings
+    ) -> Drafter:
         own = {name: settings.pop(name) for name in ("clean",) if name in settings}
         layout = DraftLayout(mask_id=MASK, shift=shift, attention=attention, block_size=block_size, **own)
-        return Drafter(drafter_model, layout, Vocabulary.same(V, V, forbidden={MASK}), **settings)
+        return Drafter(model, layout, Vocabulary.same(V, V, forbidden={MASK}), **settings)
 
     return make
 

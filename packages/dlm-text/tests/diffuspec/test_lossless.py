@@ -56,6 +56,30 @@ def test_greedy_output_is_the_verifiers(verifier, make_drafter, greedy, drafter,
     assert proposer.stats.rounds > 0
 
 
+@pytest.mark.parametrize(
+    "drafter",
+    [
+        {"cache": "prefix", "refresh": 3},
+        {"attention": "block_causal", "block_size": 4, "cache": "block"},
+        {"attention": "block_causal", "block_size": 4, "cache": "block", "clean": "token"},
+    ],
+    ids=["prefix", "block", "hybrid"],
+)
+def test_passes_of_fixed_shapes_draft_the_same(verifier, make_drafter, fixed_models, drafter):
+    """Of rows that stand at different places: a batch of all prompts."""
+    fixed, model = fixed_models
+    stats = []
+    for one, settings in ((verifier, drafter), (fixed, {**drafter, "model": model})):
+        model.static_passes = 0
+        proposer = DiffuSpecProposer(
+            make_drafter(**settings), PromptProxy(V), FixedLength(6), stop_ids=STOPS, settings=SearchSettings()
+        )
+        found = decode(one, proposer)
+        stats.append((found.tokens, found.stats.nfe, dict(found.stats.accepted), proposer.stats.forwards))
+    assert stats[0] == stats[1]
+    assert model.static_passes == proposer.stats.forwards
+
+
 def test_a_drafter_of_garbage(verifier, greedy):
     generator = torch.Generator().manual_seed(0)
     noise = LatticeDrafter(lambda row, context, k: 5 * torch.randn(k, V, generator=generator))

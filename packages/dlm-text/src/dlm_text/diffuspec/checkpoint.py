@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from ar_core.config import expand_path
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.hf import HFBackbone, load_causal_lm, load_tokenizer
+from ar_core.hf import HFBackbone, build_backbone, load_causal_lm, load_tokenizer
 from ar_core.hf.published import published_keys
 from transformers import PreTrainedTokenizerBase
 
@@ -46,6 +46,7 @@ def load_drafter(
     block_size: int | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
+    engine: str = "plain",
 ) -> DrafterCheckpoint:
     """Load a diffusion model to draft with.
 
@@ -60,6 +61,7 @@ def load_drafter(
         block_size: D of block-causal layouts; None takes the config's.
         dtype: of the weights; None keeps the stored one.
         device: where the model goes.
+        engine: how its passes run; see :func:`ar_core.hf.build_backbone`.
 
     Raises:
         ConfigError: the layout cannot be told, a block size is not used, or the model was never trained to denoise.
@@ -69,12 +71,12 @@ def load_drafter(
     folder = expand_path(source)
     kind = _model_type(folder)
     if layout == "llada" or (layout == "auto" and kind == "llada"):
-        backbone = HFBackbone(load_llada(folder, dtype=dtype, device=device))
+        backbone = build_backbone(load_llada(folder, dtype=dtype, device=device), engine)
         tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
         layout = "llada"
     else:
         loaded = load_causal_lm(source, dtype=dtype, device=device)
-        backbone, tokenizer = HFBackbone(loaded.model), loaded.tokenizer
+        backbone, tokenizer = build_backbone(loaded.model, engine), loaded.tokenizer
     config = backbone.config
     if layout == "auto":
         layout = _told(config, source)

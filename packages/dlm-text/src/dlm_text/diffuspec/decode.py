@@ -112,8 +112,11 @@ def build_proposer(
     Raises:
         ArError: as :func:`load_drafter`, :meth:`Vocabulary.align` and :func:`load_proxy`.
     """
-    device = str(backbone.device)
-    loaded = _loaded(config.drafter, config.drafter_layout, config.drafter_block_size, config.drafter_dtype, device)
+    # The drafter's passes run as the verifier's do.
+    device, engine = str(backbone.device), getattr(backbone, "engine", "plain")
+    loaded = _loaded(
+        config.drafter, config.drafter_layout, config.drafter_block_size, config.drafter_dtype, device, engine
+    )
     vocabulary = _vocabulary(config.tokenizer, backbone.vocab_size, loaded, config.min_shared)
     proxy = _proxy(config.proxy, backbone.vocab_size, min(stop_ids, default=None), device)
     cache = config.drafter_cache
@@ -201,9 +204,11 @@ def _measured(backbone: Any, drafter: Any) -> tuple[PassCost, PassCost]:
 
 
 @lru_cache(maxsize=KEPT)
-def _loaded(source: str, layout: str, block_size: int | None, dtype: str, device: str) -> DrafterCheckpoint:
+def _loaded(
+    source: str, layout: str, block_size: int | None, dtype: str, device: str, engine: str
+) -> DrafterCheckpoint:
     kept = None if dtype == "stored" else getattr(torch, dtype)
-    return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device)  # type: ignore[arg-type]
+    return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device, engine=engine)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4)
