@@ -36,6 +36,8 @@ class ArDecodeLM(LM):
         batch_size: prompts decoded together; lm-eval's ``--batch_size``.
         dtype: as ``--dtype`` of ``ar-decode``.
         device: ``cpu``, ``cuda`` ...; lm-eval's ``--device``. Its default, ``cuda:0``, means the CPU where there is none.
+        engine: as ``--engine`` of ``ar-decode``.
+        weights: as ``--weights`` of ``ar-decode``.
         profile: file of ``ar-decode tune``.
         settings: settings of the method, by its own names (``threshold=0.9``, ``block_size=8`` ...).
 
@@ -56,6 +58,8 @@ class ArDecodeLM(LM):
         max_batch_size: int | None = None,
         dtype: str = "stored",
         device: str | None = None,
+        engine: str = "plain",
+        weights: str = "full",
         profile: str | None = None,
         **settings: Any,
     ) -> None:
@@ -72,7 +76,14 @@ class ArDecodeLM(LM):
             device = "cpu"
         where = None if profile is None else Path(profile)
         self.session, self.method = load_method(
-            pretrained, method, settings, where, dtype=dtype, device=device or _DEFAULT_DEVICE
+            pretrained,
+            method,
+            settings,
+            where,
+            dtype=dtype,
+            device=device or _DEFAULT_DEVICE,
+            engine=engine,
+            weights=weights,
         )
         self.estimator = check_estimator(self.method, likelihood)
         self._samples, self._seed, self._max_new_tokens = samples, seed, max_gen_toks
