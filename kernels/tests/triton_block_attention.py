@@ -120,3 +120,23 @@ def test_narrow_dtypes(dtype):
         pytest.skip("Triton's interpreter multiplies the bits of bfloat16 as integers")
     compare_cached((2, 4, 2, 8, 100, 16), "tree", dtype, "triton", DEVICE)
     compare_training((40, 8, 1, 1, 2, 1, 16, 2), RULES[0], dtype, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids="-".join)
+@pytest.mark.parametrize("place", ["far apart", "negative"])
+def test_ids_of_64_bits_and_negative_ones(place, rule, small_tiles):
+    """Ids that 32 bits would merge; and negative streams, whose queries are clean and whose keys nobody sees."""
+    generator = torch.Generator().manual_seed(0)
+    shift = 2**32 if place == "far apart" else 1
+    low = 0 if place == "far apart" else -1
+    ids = [torch.randint(low, 3, (2, 70), generator=generator) * shift for _ in range(3)]
+    ids.append(torch.randint(low, 1, (2, 70), generator=generator) * shift)
+    # Tiles of one id each, which may be whole.
+    ids = [torch.cat([one, first[:, None].expand(-1, 32), last[:, None].expand(-1, 48)], 1) for one, first, last in
+           ((one, one.amin(1), one.amax(1)) for one in ids)]  # fmt: skip
+    x = torch.randn(3, 2, 1, 150, 8, generator=generator).to(DEVICE)
+    found, expected = (
+        block_diffusion_attention(*x, *(one.to(DEVICE) for one in ids), context=rule[1], implementation=implementation)
+        for implementation in ("triton", "torch")
+    )
+    torch.testing.assert_close(found, expected.nan_to_num(), atol=1e-5, rtol=1e-5)

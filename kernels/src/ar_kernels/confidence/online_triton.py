@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ar_kernels.launching import start
+
 __all__ = ["banned_on", "include", "joined", "leave", "room", "without"]
 
 
@@ -44,6 +46,7 @@ def include(z, ids, vocabulary, best, second, best_id, total, weighted):
 @triton.jit
 def leave(token, numbers, part, rows, row, best, second, best_id, total, weighted):
     """Write the statistics of a part."""
+    part = part.to(tl.int64)
     inside = row < rows
     tl.store(token + part * rows + row, best_id, mask=inside)
     tl.store(numbers + (part * 4 + 0) * rows + row, best, mask=inside)
@@ -54,7 +57,7 @@ def leave(token, numbers, part, rows, row, best, second, best_id, total, weighte
 
 @triton.jit
 def _join_kernel(token, numbers, winner, probability, entropy, margin, parts, rows, PARTS: tl.constexpr):
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     part = tl.arange(0, PARTS)
     real = part < parts
     at = numbers + part * 4 * rows + row
@@ -96,7 +99,16 @@ def joined(token: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     winner = torch.empty(rows, dtype=torch.int64, device=token.device)
     found = [torch.empty(rows, dtype=torch.float32, device=token.device) for _ in range(3)]
     if rows:
-        _join_kernel[(rows,)](
-            token, numbers, winner, *found, parts, rows, PARTS=triton.next_power_of_2(parts), num_warps=1
+        start(
+            _join_kernel,
+            (rows,),
+            token,
+            numbers,
+            winner,
+            *found,
+            parts,
+            rows,
+            PARTS=triton.next_power_of_2(parts),
+            num_warps=1,
         )
     return winner, found[0], found[1], found[2]
