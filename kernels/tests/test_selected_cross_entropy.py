@@ -135,3 +135,16 @@ def test_what_cannot_be_computed_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             selected_cross_entropy(**{**good, **changed})
+    good = {"hidden": given.hidden, "weight": given.weight, "rows": given.rows, "teachers": given.teachers}
+    for changed, message in (
+        (
+            {"teachers": given.teachers[:3]},
+            r"teachers are torch.int64 \(3,\) and must be int64 \(4,\), one for each row",
+        ),
+        ({"teachers": given.teachers[:, None]}, r"teachers are torch.int64 \(4, 1\)"),
+        ({"teachers": given.teachers.int()}, "teachers are torch.int32"),
+        ({"teachers": given.teachers + 7}, "teachers lie between"),
+        ({"cap": float("nan")}, "cap is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            selected_soft_cross_entropy(**{**good, **changed})

@@ -34,7 +34,7 @@ def selected_cross_entropy(
         hidden: [T, C], any float dtype.
         weight: [V, C], of the head, in the same dtype.
         rows: int64 [N], of `hidden`; any order, repeats allowed.
-        labels: int64 [N] in [0, V).
+        labels: int64 [N] in [0, V). On CUDA nobody looks: one outside makes loss and gradients NaN.
         weights: [N], factor of each row; None: 1.
         scale: factor of the logits, not 0.
         cap: bound of the logits; None: none.

@@ -35,9 +35,12 @@ def _hard_kernel(z, labels, weights, loss, stride, vocabulary, WANTED: tl.conste
     row = tl.program_id(0).to(tl.int64)
     offsets = tl.arange(0, TILE)
     label = tl.load(labels + row)
-    factor = tl.load(weights + row)
+    known = (label >= 0) & (label < vocabulary)
+    # Nobody looked at labels that are on a device. One that is no id is not read, and leaves neither loss nor slope.
+    factor = tl.where(known, tl.load(weights + row), float("nan"))
     normaliser = _normaliser(z, stride, row, vocabulary, TILE)
-    tl.store(loss + row, factor * (normaliser - tl.load(z + row * stride + label).to(tl.float32)))
+    of_label = tl.load(z + row * stride + label, mask=known, other=0.0).to(tl.float32)
+    tl.store(loss + row, factor * (normaliser - of_label))
     if WANTED:
         # Every thread has read the label's logit before any thread writes over it.
         tl.debug_barrier()

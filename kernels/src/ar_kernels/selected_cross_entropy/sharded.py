@@ -27,20 +27,21 @@ def sharded_selected_cross_entropy(
 ) -> Tensor:
     """`selected_cross_entropy` with a head that is split by ids over a group of processes.
 
-    All ranks call it with equal hidden states, rows, labels and weights, each with its own part of the head. A chunk costs
-    three all-reduces of a number a row; the gradient of the hidden states one more, of all selected rows.
+    All ranks call it with equal hidden states, rows, labels and weights, each with its own part of the head. A call costs an
+    all-reduce of three numbers, for which the host waits; each chunk three more, of one, one and two numbers a row, in
+    float32 or better; and the gradient of the hidden states one of all selected rows, [N, C].
 
     Args:
         hidden: [T, C], equal on all ranks.
         weight: [V_r, C], rows `first` to `first + V_r` of the head; ranks may hold different numbers, none zero.
         rows: int64 [N].
-        labels: int64 [N], ids of the whole head.
+        labels: int64 [N], ids of the whole head. On CUDA nobody looks: one that no rank has makes loss and gradients NaN.
         weights: [N]; None: 1.
         first: the id of this rank's first row.
         group: of the ranks; None: all.
         scale: see `selected_cross_entropy`, as the others.
         cap: bound of the logits.
-        max_logits: of this rank.
+        max_logits: most logits that a rank holds at once; of ranks that differ, the smallest holds.
 
     Returns:
         Scalar, equal on all ranks. The gradient of `hidden` is the whole one on every rank, that of `weight` this rank's.
@@ -95,9 +96,11 @@ def _forward(
         return tensor
 
     # Chunks of one size on all ranks, since each is a round of messages.
-    widest = reduce(torch.tensor(len(weight), device=hidden.device), "max")
     most = default_logits(hidden.device)
-    size = max(1, (most if max_logits is None else min(max_logits, most)) // int(widest))
+    own = len(weight), first + len(weight), -(most if max_logits is None else min(max_logits, most))
+    widest, vocabulary, fewest = reduce(torch.tensor(own, device=hidden.device), "max").tolist()
+    check_ids(labels, vocabulary, "labels")
+    size = max(1, -fewest // widest)
     found = run(
         gathered(hidden, rows),
         weight,

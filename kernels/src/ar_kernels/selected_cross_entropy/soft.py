@@ -8,7 +8,7 @@ from torch import Tensor
 from ar_kernels.selected_cross_entropy import rows as torch_rows
 from ar_kernels.selected_cross_entropy.chunks import head_logits, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
-from ar_kernels.selected_cross_entropy.inputs import check, check_ids, factors, gathered, use_triton
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
 __all__ = ["selected_soft_cross_entropy"]
 
@@ -49,7 +49,7 @@ def selected_soft_cross_entropy(
         ValueError: as `selected_cross_entropy`.
     """
     check(hidden, weight, rows, weights, scale, cap, max_logits)
-    check(hidden, weight, teachers, weights, scale, cap, max_logits)
+    check_labels(teachers, rows, "teachers")
     grad = torch.is_grad_enabled()
     loss, divergence, *_ = torch.ops.ar_kernels.selected_soft_cross_entropy(
         hidden,
