@@ -15,6 +15,7 @@ from attention_cases import (
     cached_case,
     compare_cached,
     compare_cached_runs,
+    compare_edges,
     compare_training,
     compare_training_runs,
     compile_whole,
@@ -82,6 +83,32 @@ def test_blind_queries_give_zero_and_so_do_rows_without_slots():
     blind = torch.zeros(1, 3, 3, dtype=torch.bool, device=DEVICE)
     places = torch.tensor([0, 0], device=DEVICE), torch.tensor([3, 0], device=DEVICE)
     assert not block_attention(q, k, v, *places, blind, implementation="triton").any()
+
+
+def test_edges_of_the_arguments():
+    compare_edges("triton", DEVICE)
+
+
+def test_slots_that_are_not_there_are_not_seen():
+    q, k, v, *_ = cached_case((2, 2, 1, 3, 130, 4), "none", torch.float32, DEVICE)
+    # The slots behind those that the cache has are not numbers.
+    stored = [torch.cat([x, torch.full_like(x, float("nan"))], 2) for x in (k, v)]
+    k, v = (x[:, :, :130] for x in stored)
+    start = torch.zeros(2, dtype=torch.int64, device=DEVICE)
+    found, expected = (
+        block_attention(q, k, v, start, torch.tensor(visible, device=DEVICE), implementation="triton")
+        for visible in ([200, -5], [130, 0])
+    )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("width", [65, 129, 160])
+def test_wide_heads(width):
+    for tile in ("none", "tree"):
+        compare_cached((2, 2, 1, 3, 130, width), tile, torch.float32, "triton", DEVICE)
+    size = (20, 4, 1, 1, 2, 1, width, 2)
+    assert training_triton._launches(torch.empty(1, 1, 1, width)) is training_triton.WIDE
+    compare_training(size, RULES[0], torch.float32, "triton", DEVICE)
 
 
 def test_runs_are_equal_bit_by_bit(small_tiles):
