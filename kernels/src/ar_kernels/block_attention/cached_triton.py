@@ -185,7 +185,7 @@ def launch(
         _kernel, (blocks * pairs, parts), q, k, v, start, visible, shown, start if lines is None else lines, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
         0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, slots, blocks, part_size, scale,
         TILED=tile is not None, INDEXED=lines is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
-        num_warps=4, num_stages=3 if padded <= 128 else 1,
+        num_warps=4, num_stages=3 if padded * k.element_size() <= 256 else 1,
     )  # fmt: skip
     if parts > 1:
         every = batch * heads * queries

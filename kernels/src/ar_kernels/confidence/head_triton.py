@@ -34,7 +34,7 @@ LAUNCHES = (
     (32, Launch(32, 64, 128, 4, 3, 256)),
     (math.inf, Launch(128, 256, 64, 8, 3, 132)),
 )
-"""By how many rows there are at most."""
+"""By how many rows there are at most; widths are those of two bytes, and wider numbers fill as many bytes."""
 
 
 @triton.jit
@@ -102,6 +102,7 @@ def launch(
     rows, (vocabulary, width) = len(hidden), weight.shape
     sizes = next(sizes for most, sizes in LAUNCHES if rows <= most)
     blocks = max(1, triton.cdiv(rows, sizes.rows))
+    columns = max(16, 2 * sizes.width // weight.element_size())
     tiles = triton.cdiv(vocabulary, sizes.ids)
     part_size = triton.cdiv(tiles, min(tiles, max(1, sizes.programs // blocks))) * sizes.ids
     token, numbers = room(triton.cdiv(vocabulary, part_size), rows, hidden.device)
@@ -110,6 +111,6 @@ def launch(
         start(
             _head_kernel, (blocks, len(token)), hidden, weight, banned_on(tuple(banned_ids), hidden.device), token, numbers, hidden.stride(0), weight.stride(0),
             rows, width, vocabulary, part_size, len(banned_ids), inner, outer, CAPPED=cap is not None, ROWS=sizes.rows,
-            IDS=sizes.ids, WIDTH=sizes.width, num_warps=sizes.warps, num_stages=sizes.stages,
+            IDS=sizes.ids, WIDTH=columns, num_warps=sizes.warps, num_stages=sizes.stages,
         )  # fmt: skip
     return joined(token, numbers)
