@@ -5,7 +5,7 @@ import torch
 from ar_kernels import selected_cross_entropy
 from ar_kernels.selected_cross_entropy import rows, rows_triton
 from comparing import SIZES
-from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compile_whole
+from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compare_small_gradients, compile_whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -48,3 +48,7 @@ def test_a_label_that_is_no_id_is_not_read_and_leaves_no_number(label, function)
     torch.testing.assert_close(z[::2], slopes)
     assert loss[1].isnan()
     assert z[1].isnan().all()
+
+
+def test_small_gradients_in_float16():
+    compare_small_gradients("triton", DEVICE)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import run
+from ar_kernels.selected_cross_entropy.chunks import lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
 from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
@@ -93,10 +93,13 @@ def _forward(
         function = rows_triton.hard
     else:
         function = torch_rows.hard
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
     found = run(
         gathered(hidden, rows),
         weight,
         lambda z, part, wanted: function(z, labels[part], weights[part], wanted),
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=max_logits,

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import default_logits, run
+from ar_kernels.selected_cross_entropy.chunks import default_logits, lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
 from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered
 
@@ -101,10 +101,13 @@ def _forward(
     widest, vocabulary, fewest = reduce(torch.tensor(own, device=hidden.device), "max").tolist()
     check_ids(labels, vocabulary, "labels")
     size = max(1, -fewest // widest)
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
     found = run(
         gathered(hidden, rows),
         weight,
         lambda z, part, wanted: torch_rows.hard(z, labels[part], weights[part], wanted, first=first, reduce=reduce),
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=size * len(weight),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import head_logits, run
+from ar_kernels.selected_cross_entropy.chunks import head_logits, lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
 from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
@@ -90,6 +90,9 @@ def _forward(
     else:
         function = torch_rows.soft
 
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
+
     def in_place(z: Tensor, part: slice, wanted: bool) -> tuple[Tensor, Tensor]:
         known = head_logits(gathered(hidden, teachers[part]), weight, scale, cap, narrow=triton)
         return function(z, known, weights[part], wanted)
@@ -98,6 +101,7 @@ def _forward(
         gathered(hidden, rows),
         weight,
         in_place,
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=max_logits,
