@@ -123,6 +123,29 @@ def compare_training(
             close(one, other, 5 * most, f"gradient of {name}, {rule}")
 
 
+def compare_edges(implementation: str, device: str) -> None:
+    """A tile without slots, a scale of 0, and rows that are read more than once."""
+    q, k, v, start, visible, _ = cached_case((3, 4, 2, 3, 20, 4), "none", torch.float32, device)
+    places = {"start": start, "visible": visible, "implementation": implementation}
+    expected = block_attention(q, k, v, **places)
+    for lines in (1, 3):
+        tile = torch.zeros(lines, 3, 0, dtype=torch.bool, device=device)
+        close(block_attention(q, k, v, tile=tile, **places), expected, 1e-6, "a tile without slots")
+    mask = cached_mask(start, visible, 3, 20, None)
+    close(block_attention(q, k, v, scale=0.0, **places), attention(q, k, v, mask, 0.0), 3e-6, "scale 0")
+    rows = torch.tensor([1, 0, 1], device=device)
+    for seen in (visible, visible * 0 + 9):
+        places["visible"] = seen
+        found = block_attention(q, k[:2], v[:2], rows=rows, **places)
+        mask = cached_mask(start, seen, 3, 20, None)
+        close(found, attention(q, k[rows], v[rows], mask, 0.5), 3e-6, "repeated rows")
+    ids = training_ids(5, 2, 1, 1, device)
+    x = torch.randn(3, 1, 1, 10, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    found = block_diffusion_attention(*x, ids["stream"], ids["block"], scale=0.0, implementation=implementation)
+    allowed = training_mask(ids["stream"], ids["block"], ids["block"], None, "clean")
+    close(found, attention(*x, allowed, 0.0), 3e-6, "scale 0 in training")
+
+
 def compare_cached_runs(implementation: str, device: str) -> None:
     """Two runs of the cached form, with as many parts as the slots allow and with one."""
     for size in ((2, 4, 2, 5, 600, 16), (1, 2, 1, 64, 300, 8), (3, 2, 2, 1, 33, 5)):

@@ -1,7 +1,7 @@
 """Inputs and float64 results of both forms of `confidence`."""
 
 import torch
-from ar_kernels import confidence, confidence_from_hidden
+from ar_kernels import Confidence, confidence, confidence_from_hidden
 from ar_kernels.confidence.reference import reference
 from comparing import close, poisoned, repeatable
 from torch import Tensor
@@ -114,3 +114,30 @@ def _same(found, expected, dtype: torch.dtype) -> None:
     close(found.probability, expected.probability, PROBABILITY[dtype], "probability")
     close(found.entropy + 1, expected.entropy + 1, ENTROPY[dtype], "entropy")
     close(found.margin + 1, expected.margin + 1, PROBABILITY[dtype], "margin")
+
+
+def compare_rows_that_are_no_numbers(implementation: str, device: str) -> None:
+    """What a softmax gives of them, and never a probability in (0, 1]; other rows are as ever."""
+    for vocabulary in (1, 3, 130):
+        logits = torch.randn(7, vocabulary, generator=torch.Generator().manual_seed(0)).to(device)
+        logits[1], logits[2], logits[3, 0], logits[4, -1], logits[5, 0] = (
+            -torch.inf, torch.nan, torch.nan, torch.nan, torch.inf,
+        )  # fmt: skip
+        expected = reference(logits)
+        # A head of one column, whose logits of a hidden state of 1 are that row's.
+        from_hidden = [
+            confidence_from_hidden(
+                torch.ones(1, 1, device=device), row[:, None].contiguous(), implementation=implementation
+            )
+            for row in logits
+        ]
+        found = confidence(logits, implementation=implementation)
+        for other in (found, Confidence(*map(torch.cat, zip(*from_hidden)))):
+            assert other.token.min() >= 0
+            assert other.token.max() < vocabulary
+            for name in ("probability", "entropy", "margin"):
+                one = getattr(other, name)
+                assert one[1:6].isnan().all(), name
+                torch.testing.assert_close(one, getattr(expected, name), equal_nan=True, atol=1e-5, rtol=1e-5)
+            sound = (other.probability > 0) & (other.probability <= 1)
+            assert sound.tolist() == [True, False, False, False, False, False, True]

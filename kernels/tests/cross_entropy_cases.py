@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from ar_kernels import selected_cross_entropy, selected_soft_cross_entropy
 from ar_kernels.selected_cross_entropy import reference
-from comparing import close, poisoned, repeatable
+from comparing import close, error_ratio, poisoned, repeatable
 from torch import Tensor
 
 SETTINGS = [{}, {"scale": 0.5}, {"cap": 3.0}, {"scale": 1.7, "cap": 5.0}]
@@ -74,6 +74,34 @@ def both_forms(given: Case, implementation: str, **options) -> tuple[Tensor, ...
     hard = selected_cross_entropy(given.hidden, given.weight, given.rows, given.labels, given.weights, **options)
     soft = selected_soft_cross_entropy(given.hidden, given.weight, given.rows, given.teachers, given.weights, **options)
     return (hard, *soft, *torch.autograd.grad(hard + 0.3 * soft[0], (given.hidden, given.weight)))
+
+
+def compare_small_gradients(implementation: str, device: str) -> None:
+    """In float16, with small weights and a scaler's factor, against plain torch in float16; both beside float64."""
+    given = case(40, 400, 16, torch.float16, device)
+    weights, factor = given.weights * 1e-3, 65_536.0
+    leaves = (given.hidden, given.weight)
+    wide = [one.detach().double().requires_grad_() for one in leaves]
+    for function, op, targets in (
+        (reference.hard, selected_cross_entropy, given.labels),
+        (reference.soft, selected_soft_cross_entropy, given.teachers),
+    ):
+        losses = [
+            run(*of, given.rows, targets, weights, **options)
+            for run, of, options in (
+                (op, leaves, {"implementation": implementation, "max_logits": 3000}),
+                (function, leaves, {}),
+                (function, wide, {}),
+            )
+        ]
+        losses = [one[0] if isinstance(one, tuple) else one for one in losses]
+        found, plain, expected = (
+            torch.autograd.grad(loss * factor, of) for loss, of in zip(losses, (leaves, leaves, wide), strict=True)
+        )
+        close(losses[0], losses[2], 2e-3, "loss in float16")
+        for one, other, wanted in zip(found, plain, expected, strict=True):
+            assert one.dtype == torch.float16
+            close(one, wanted, 1.5 * error_ratio(other, wanted), "gradient in float16")
 
 
 def compare_runs(implementation: str, device: str) -> None:

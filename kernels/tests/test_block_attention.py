@@ -12,6 +12,7 @@ from attention_cases import (
     cached_case,
     compare_cached,
     compare_cached_runs,
+    compare_edges,
     compare_training,
     compare_training_runs,
     compile_whole,
@@ -65,6 +66,10 @@ def test_a_query_that_sees_nothing_gives_zero_and_rows_may_see_nothing():
     assert found[1].any()
 
 
+def test_edges_of_the_arguments():
+    compare_edges("torch", "cpu")
+
+
 def test_strided_caches_and_rows_at_one_place():
     q, k, v, *_ = cached_case((3, 4, 2, 5, 40, 8), "none", torch.float32, "cpu")
     stored = torch.stack([k, v]).transpose(2, 3).contiguous().transpose(2, 3)
@@ -96,6 +101,12 @@ def test_what_cannot_be_computed_is_named():
         ({"tile": torch.ones(2, 2, 3, dtype=torch.bool)}, r"give bool \[2 or 1, 3, W\]"),
         ({"implementation": "fast"}, "give auto, torch or triton"),
         ({"q": q.clone().requires_grad_()}, "has no gradients"),
+        ({"k": k.half()}, "queries are torch.float32, keys torch.float16 and values torch.float32: give one dtype"),
+        ({"v": v.to("meta")}, "queries are on cpu, keys on cpu and values on meta: give one device"),
+        ({"visible": visible * 0 + 11}, "visible lies between 11 and 11 and must lie between 0 and 10"),
+        ({"visible": visible * 0 - 1}, "visible lies between -1 and -1"),
+        ({"rows": torch.tensor([0, 2])}, "rows lies between 0 and 2 and must lie between 0 and 1"),
+        ({"rows": torch.tensor([-1, 0])}, "rows lies between -1 and 0"),
     ):
         with pytest.raises(ValueError, match=message):
             block_attention(**{**good, **changed})
@@ -104,6 +115,8 @@ def test_what_cannot_be_computed_is_named():
     good = {"q": x, "k": x[:, :2], "v": x[:, :2], "stream": ids["stream"], "block": ids["block"]}
     for changed, message in (
         ({"v": x[:, :1]}, r"give \[B, H, T, D\] and twice"),
+        ({"q": x.double()}, "queries are torch.float64, keys torch.float32 and values torch.float32: give one dtype"),
+        ({"k": x[:, :2].to("meta")}, "queries are on cpu, keys on meta and values on cpu: give one device"),
         ({"q": x[:, :3]}, "3 query heads"),
         ({"context": "some"}, "give clean or noisy"),
         ({"block": ids["block"][0]}, r"block is torch.int64 \(8,\): give int64 \[1 or 1, 8\]"),

@@ -6,7 +6,14 @@ from ar_kernels import confidence, confidence_from_hidden
 from ar_kernels.confidence import from_hidden, from_logits
 from ar_kernels.confidence.reference import reference
 from comparing import SIZES
-from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
+from confidence_cases import (
+    compare_gradients,
+    compare_hidden,
+    compare_logits,
+    compare_rows_that_are_no_numbers,
+    compare_runs,
+    compile_whole,
+)
 
 
 def test_reference_equals_the_definition_in_float64():
@@ -65,6 +72,14 @@ def test_ties_and_no_rows(monkeypatch):
     assert confidence_from_hidden(torch.zeros(0, 4), torch.zeros(9, 4)).entropy.shape == (0,)
 
 
+def test_rows_that_are_no_numbers(monkeypatch):
+    compare_rows_that_are_no_numbers("torch", "cpu")
+    monkeypatch.setattr(from_logits, "PIECE", 300)
+    monkeypatch.setattr(from_hidden, "PIECE", 30)
+    monkeypatch.setattr(from_hidden, "FEWEST_IDS", 37)
+    compare_rows_that_are_no_numbers("torch", "cpu")
+
+
 def test_logits_are_left_as_they_are():
     for dtype in (torch.float32, torch.bfloat16):
         logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -108,12 +123,13 @@ def test_runs_are_equal_bit_by_bit(monkeypatch):
     [
         ({"logits": torch.zeros(3)}, r"shape \[R, V\], got \(3,\)"),
         ({"logits": torch.zeros(1, 3), "temperature": 0.0}, "positive temperature, got 0.0"),
+        ({"logits": torch.zeros(1, 3), "temperature": float("nan")}, "positive temperature, got nan"),
         ({"logits": torch.zeros(1, 3), "banned_ids": (3,)}, "banned id 3 is outside of the vocabulary 0..2"),
         ({"logits": torch.zeros(1, 2), "banned_ids": (0, 1)}, "all 2 ids are banned"),
         ({"logits": torch.zeros(1, 2), "implementation": "fast"}, "give auto, torch or triton"),
         ({"logits": torch.zeros(1, 2).double(), "implementation": "triton"}, "was given float64"),
     ],
-    ids=["shape", "temperature", "outside", "all-banned", "implementation", "float64"],
+    ids=["shape", "temperature", "nan", "outside", "all-banned", "implementation", "float64"],
 )
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from ar_kernels import selected_cross_entropy, selected_soft_cross_entropy
-from ar_kernels.selected_cross_entropy import reference
+from ar_kernels.selected_cross_entropy import gradients, reference
 from comparing import SIZES
-from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compile_whole
+from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compare_small_gradients, compile_whole
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
@@ -108,6 +109,31 @@ def test_the_gradient_of_the_loss_is_not_rounded_in_bfloat16():
         assert float(factor) == pytest.approx(1 / 3, rel=5e-4)
 
 
+def test_small_gradients_in_float16():
+    compare_small_gradients("torch", "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=lambda dtype: str(dtype)[6:])
+def test_the_gradient_of_the_head_is_scaled_in_slices(dtype, monkeypatch):
+    given = case(9, 31, 6, dtype)
+    loss = selected_cross_entropy(given.hidden, given.weight, given.rows, given.labels)
+    whole = torch.autograd.grad(loss * 0.3, given.weight, retain_graph=True)[0]
+    sizes = []
+
+    class Products(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten.mul.out:
+                sizes.append(kwargs["out"].numel())
+            return function(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(gradients, "SLICE", 50)
+    with Products():
+        parts = torch.autograd.grad(loss * 0.3, given.weight)[0]
+    assert torch.equal(parts, whole)
+    assert max(sizes) <= 50
+    assert sum(sizes) == whole.numel()
+
+
 def test_torch_library_checks_and_compilation():
     compile_whole("torch", "cpu")
 
@@ -135,3 +161,16 @@ def test_what_cannot_be_computed_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             selected_cross_entropy(**{**good, **changed})
+    good = {"hidden": given.hidden, "weight": given.weight, "rows": given.rows, "teachers": given.teachers}
+    for changed, message in (
+        (
+            {"teachers": given.teachers[:3]},
+            r"teachers are torch.int64 \(3,\) and must be int64 \(4,\), one for each row",
+        ),
+        ({"teachers": given.teachers[:, None]}, r"teachers are torch.int64 \(4, 1\)"),
+        ({"teachers": given.teachers.int()}, "teachers are torch.int32"),
+        ({"teachers": given.teachers + 7}, "teachers lie between"),
+        ({"cap": float("nan")}, "cap is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            selected_soft_cross_entropy(**{**good, **changed})

@@ -65,6 +65,21 @@ def test_torch_library_checks_and_compilation(alone):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
+def test_ids_outside_of_the_whole_head_are_refused(alone):
+    given = case(4, 9, 5, torch.float32)
+    good = {"hidden": given.hidden, "weight": given.weight, "rows": given.rows, "labels": given.labels, "first": 0}
+    for changed, message in (
+        ({"labels": given.labels + 9}, "labels lie between .* and must lie between 0 and 8"),
+        ({"labels": torch.full((4,), -100)}, "labels lie between -100 and -100 and must lie between 0 and 8"),
+        ({"rows": given.rows + 7}, "rows lie between .* and must lie between 0 and 6"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sharded_selected_cross_entropy(**{**good, **changed})
+    # Ids that a rank has not are another's.
+    with pytest.raises(ValueError, match="must lie between 0 and 99"):
+        sharded_selected_cross_entropy(**{**good, "first": 91, "labels": given.labels + 100})
+
+
 def test_what_cannot_be_computed_is_named():
     given = case(4, 9, 5, torch.float32)
     good = {"hidden": given.hidden, "weight": given.weight, "rows": given.rows, "labels": given.labels, "first": 0}

@@ -15,6 +15,7 @@ from attention_cases import (
     cached_case,
     compare_cached,
     compare_cached_runs,
+    compare_edges,
     compare_training,
     compare_training_runs,
     compile_whole,
@@ -84,6 +85,32 @@ def test_blind_queries_give_zero_and_so_do_rows_without_slots():
     assert not block_attention(q, k, v, *places, blind, implementation="triton").any()
 
 
+def test_edges_of_the_arguments():
+    compare_edges("triton", DEVICE)
+
+
+def test_slots_that_are_not_there_are_not_seen():
+    q, k, v, *_ = cached_case((2, 2, 1, 3, 130, 4), "none", torch.float32, DEVICE)
+    # The slots behind those that the cache has are not numbers.
+    stored = [torch.cat([x, torch.full_like(x, float("nan"))], 2) for x in (k, v)]
+    k, v = (x[:, :, :130] for x in stored)
+    start = torch.zeros(2, dtype=torch.int64, device=DEVICE)
+    found, expected = (
+        block_attention(q, k, v, start, torch.tensor(visible, device=DEVICE), implementation="triton")
+        for visible in ([200, -5], [130, 0])
+    )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("width", [65, 129, 160])
+def test_wide_heads(width):
+    for tile in ("none", "tree"):
+        compare_cached((2, 2, 1, 3, 130, width), tile, torch.float32, "triton", DEVICE)
+    size = (20, 4, 1, 1, 2, 1, width, 2)
+    assert training_triton._launches(torch.empty(1, 1, 1, width)) is training_triton.WIDE
+    compare_training(size, RULES[0], torch.float32, "triton", DEVICE)
+
+
 def test_runs_are_equal_bit_by_bit(small_tiles):
     compare_cached_runs("triton", DEVICE)
     compare_training_runs("triton", DEVICE)
@@ -120,3 +147,23 @@ def test_narrow_dtypes(dtype):
         pytest.skip("Triton's interpreter multiplies the bits of bfloat16 as integers")
     compare_cached((2, 4, 2, 8, 100, 16), "tree", dtype, "triton", DEVICE)
     compare_training((40, 8, 1, 1, 2, 1, 16, 2), RULES[0], dtype, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids="-".join)
+@pytest.mark.parametrize("place", ["far apart", "negative"])
+def test_ids_of_64_bits_and_negative_ones(place, rule, small_tiles):
+    """Ids that 32 bits would merge; and negative streams, whose queries are clean and whose keys nobody sees."""
+    generator = torch.Generator().manual_seed(0)
+    shift = 2**32 if place == "far apart" else 1
+    low = 0 if place == "far apart" else -1
+    ids = [torch.randint(low, 3, (2, 70), generator=generator) * shift for _ in range(3)]
+    ids.append(torch.randint(low, 1, (2, 70), generator=generator) * shift)
+    # Tiles of one id each, which may be whole.
+    ids = [torch.cat([one, first[:, None].expand(-1, 32), last[:, None].expand(-1, 48)], 1) for one, first, last in
+           ((one, one.amin(1), one.amax(1)) for one in ids)]  # fmt: skip
+    x = torch.randn(3, 2, 1, 150, 8, generator=generator).to(DEVICE)
+    found, expected = (
+        block_diffusion_attention(*x, *(one.to(DEVICE) for one in ids), context=rule[1], implementation=implementation)
+        for implementation in ("triton", "torch")
+    )
+    torch.testing.assert_close(found, expected.nan_to_num(), atol=1e-5, rtol=1e-5)

@@ -5,10 +5,17 @@ import math
 import pytest
 import torch
 from ar_kernels import confidence, confidence_from_hidden
-from ar_kernels.confidence import head_triton, rows_triton
+from ar_kernels.confidence import head_triton, online_triton, rows_triton
 from ar_kernels.confidence.reference import reference
 from comparing import SIZES
-from confidence_cases import compare_gradients, compare_hidden, compare_logits, compare_runs, compile_whole
+from confidence_cases import (
+    compare_gradients,
+    compare_hidden,
+    compare_logits,
+    compare_rows_that_are_no_numbers,
+    compare_runs,
+    compile_whole,
+)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -76,6 +83,22 @@ def test_tiles_of_banned_ids_and_ties_within_a_part(long_parts):
     assert torch.equal(found.token, logits[:, 70:].argmax(1) + 70)
     expected = reference(logits.double(), banned_ids=range(70))
     torch.testing.assert_close(found.entropy.double(), expected.entropy, rtol=1e-5, atol=0)
+
+
+def test_rows_that_are_no_numbers():
+    compare_rows_that_are_no_numbers("triton", DEVICE)
+
+
+def test_rows_that_are_no_numbers_in_parts_of_several_tiles(long_parts):
+    compare_rows_that_are_no_numbers("triton", DEVICE)
+
+
+def test_banned_ids_on_a_device_are_never_given_up():
+    """A captured graph reads them where they were."""
+    first = online_triton.banned_on((1, 2), torch.device(DEVICE))
+    for other in range(200):
+        online_triton.banned_on((other,), torch.device(DEVICE))
+    assert online_triton.banned_on((1, 2), torch.device(DEVICE)) is first
 
 
 def test_strided_logits():

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from ar_kernels import selected_cross_entropy
+from ar_kernels.selected_cross_entropy import rows, rows_triton
 from comparing import SIZES
-from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compile_whole
+from cross_entropy_cases import SETTINGS, case, compare, compare_runs, compare_small_gradients, compile_whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -32,3 +33,22 @@ def test_torch_library_checks_and_compilation():
 
 def test_bfloat16():
     compare((9, 100, 16), torch.bfloat16, {}, "triton", DEVICE)
+
+
+@pytest.mark.parametrize("function", [rows_triton.hard, rows.hard], ids=["triton", "torch"])
+@pytest.mark.parametrize("label", [-100, 9, 2**40])
+def test_a_label_that_is_no_id_is_not_read_and_leaves_no_number(label, function):
+    """On a device nobody looks at labels, so the rows' own functions have to hold."""
+    z = torch.randn(3, 9, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    labels, weights = torch.tensor([4, label, 8], device=DEVICE), torch.full((3,), 0.5, device=DEVICE)
+    expected = 0.5 * torch.nn.functional.cross_entropy(z[::2], labels[::2], reduction="none")
+    slopes = 0.5 * (z.softmax(-1)[::2] - torch.nn.functional.one_hot(labels[::2], 9))
+    loss, _ = function(z, labels, weights, True)
+    torch.testing.assert_close(loss[::2], expected)
+    torch.testing.assert_close(z[::2], slopes)
+    assert loss[1].isnan()
+    assert z[1].isnan().all()
+
+
+def test_small_gradients_in_float16():
+    compare_small_gradients("triton", DEVICE)

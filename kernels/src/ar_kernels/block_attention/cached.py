@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from ar_kernels.block_attention.inputs import check_heads
 from ar_kernels.block_attention.reference import cached_mask
 
 __all__ = ["block_attention"]
@@ -39,9 +40,11 @@ def block_attention(
         k: [B, Hkv, K, D], slots of a cache; H is a multiple of Hkv. Slots that no row sees may hold anything finite.
         v: [B, Hkv, K, D].
         start: int64 [B].
-        visible: int64 [B], at most K.
-        tile: bool [B or 1, Q, W], True where the query may see the key; None: all.
-        rows: int64 [B], which row of the cache each row reads, that then may have any number of rows; None: its own.
+        visible: int64 [B], 0 to K. Triton takes what lies outside for the nearer of the two, since to look would wait for the
+            device.
+        tile: bool [B or 1, Q, W], True where the query may see the key; None, or W = 0: all.
+        rows: int64 [B], which row of the cache each row reads, that then may have any number of rows; repeats allowed. Triton
+            does not look whether the cache has them. None: its own.
         scale: of the scores; None: 1 / sqrt(D).
         implementation: `auto` takes Triton on CUDA; elsewhere torch, which computes no more slots than a row sees.
 
@@ -49,14 +52,16 @@ def block_attention(
         [B, H, Q, D], dtype of q; 0 for a query that sees nothing.
 
     Raises:
-        ValueError: shapes do not fit, there are too many queries, or gradients are wanted.
+        ValueError: shapes, dtypes or devices do not fit, there are too many queries, gradients are wanted, or (torch alone)
+            the cache has no such slots or rows.
     """
     _check(q, k, v, start, visible, tile, rows)
     if implementation not in ("auto", "torch", "triton"):
         raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
     triton = implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     return torch.ops.ar_kernels.block_attention(
-        q.detach(), k.detach(), v.detach(), start, visible, tile, rows, scale or q.shape[-1] ** -0.5, triton
+        q.detach(), k.detach(), v.detach(), start, visible, tile, rows, scale, triton
     )
 
 
@@ -69,8 +74,7 @@ def _check(
             f"queries are {tuple(q.shape)}, keys {tuple(k.shape)} and values {tuple(v.shape)}: give [B, H, Q, D] and twice "
             "[B, Hkv, K, D]"
         )
-    if q.shape[1] % k.shape[1]:
-        raise ValueError(f"{q.shape[1]} query heads do not share {k.shape[1]} key heads evenly: give a multiple")
+    check_heads(q, k, v)
     if q.shape[2] > MOST_QUERIES:
         raise ValueError(f"a window of {q.shape[2]} queries is longer than {MOST_QUERIES}: use attention for prefill")
     for name, ids in (("start", start), ("visible", visible), ("rows", rows)):
@@ -128,6 +132,14 @@ def _row_by_row(
     """Rows that stand at the same slots go together; what a row does not see is not computed."""
     output = torch.empty_like(q, memory_format=torch.contiguous_format)
     places = list(zip(start.tolist(), visible.tolist(), strict=True))
+    for name, ids, most in (
+        ("visible", [seen for _, seen in places], k.shape[2]),
+        ("rows", [] if rows is None else rows.tolist(), len(k) - 1),
+    ):
+        if ids and not 0 <= min(ids) <= max(ids) <= most:
+            raise ValueError(
+                f"{name} lies between {min(ids)} and {max(ids)} and must lie between 0 and {most}: the cache has no others"
+            )
     groups = {place: [row for row, other in enumerate(places) if other == place] for place in dict.fromkeys(places)}
     for (_, seen), alike in groups.items():
         if not seen:

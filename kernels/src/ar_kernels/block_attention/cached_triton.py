@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ar_kernels.launching import start as start_kernel
+
 __all__ = ["launch"]
 
 SLOTS = 64
@@ -46,6 +48,8 @@ def _kernel(
     group,
     queries,
     width,
+    slots,
+    blocks,
     part_size,
     scale,
     TILED: tl.constexpr,
@@ -55,13 +59,14 @@ def _kernel(
     WIDTH: tl.constexpr,
     JOINED: tl.constexpr,
 ):
-    pair = tl.program_id(1)
+    # Only the first axis of a grid takes more than 65,535 programs, and strides times indices may need 64 bits.
+    pair = tl.program_id(0) // blocks
     batch = (pair // key_heads).to(tl.int64)
-    key_head = pair % key_heads
-    part = tl.program_id(2)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    key_head = (pair % key_heads).to(tl.int64)
+    part = tl.program_id(1)
+    row = (tl.program_id(0) % blocks) * ROWS + tl.arange(0, ROWS)
     real = row < group * queries
-    query = row % queries
+    query = (row % queries).to(tl.int64)
     head = key_head * group + row // queries
     column = tl.arange(0, WIDTH)
     inside = column < width
@@ -69,12 +74,12 @@ def _kernel(
     own = tl.load(at, mask=real[:, None] & inside[None, :], other=0.0)
     line = tl.load(lines + batch) if INDEXED else batch
     first = tl.load(start + batch)
-    stop = tl.minimum((part + 1) * part_size, tl.load(visible + batch))
+    stop = tl.minimum((part + 1) * part_size, tl.minimum(tl.load(visible + batch), slots))
     best = tl.full([ROWS], -float("inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     added = tl.zeros([ROWS, WIDTH], tl.float32)
     for begin in range(part * part_size, stop, SLOTS):
-        slot = begin + tl.arange(0, SLOTS)
+        slot = (begin + tl.arange(0, SLOTS)).to(tl.int64)
         seen = slot < stop
         keys = tl.load(
             k + line * k_batch + key_head * k_head + slot[None, :] * k_slot + column[:, None],
@@ -108,8 +113,8 @@ def _kernel(
         best = above
     blind = total == 0
     found = tl.where(blind[:, None], 0.0, added / tl.where(blind, 1.0, total)[:, None])
-    pairs = tl.num_programs(1)
-    place = ((part * pairs + pair) * group * queries).to(tl.int64) + row
+    pairs = tl.num_programs(0) // blocks
+    place = (part.to(tl.int64) * pairs + pair) * group * queries + row
     tl.store(output + place[:, None] * width + column[None, :], found, mask=real[:, None] & inside[None, :])
     if JOINED:
         tl.store(
@@ -129,7 +134,7 @@ def _join_kernel(
     total = tl.zeros([ROWS], tl.float32)
     added = tl.zeros([ROWS, WIDTH], tl.float32)
     for part in range(0, parts):
-        place = (part * rows + row).to(tl.int64)
+        place = part * rows.to(tl.int64) + row
         own = tl.load(normaliser + place, mask=real, other=-float("inf"))
         above = tl.maximum(best, own)
         # Where no part has seen anything yet, there is no maximum to subtract.
@@ -176,15 +181,15 @@ def launch(
     tile = None if tile is None else tile.contiguous()
     shown = start if tile is None else tile.view(torch.uint8)
     padded = max(16, triton.next_power_of_2(width))
-    _kernel[(blocks, pairs, parts)](
-        q, k, v, start, visible, shown, start if lines is None else lines, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
-        0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, part_size, scale,
+    start_kernel(
+        _kernel, (blocks * pairs, parts), q, k, v, start, visible, shown, start if lines is None else lines, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
+        0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, slots, blocks, part_size, scale,
         TILED=tile is not None, INDEXED=lines is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
-        num_warps=4, num_stages=3 if padded <= 128 else 1,
+        num_warps=4, num_stages=3 if padded * k.element_size() <= 256 else 1,
     )  # fmt: skip
     if parts > 1:
         every = batch * heads * queries
-        _join_kernel[(triton.cdiv(every, JOINED),)](
-            output, normaliser, found, parts, every, width, ROWS=JOINED, WIDTH=padded, num_warps=1
+        start_kernel(
+            _join_kernel, (triton.cdiv(every, JOINED),), output, normaliser, found, parts, every, width, ROWS=JOINED, WIDTH=padded, num_warps=1
         )  # fmt: skip
     return found

@@ -41,7 +41,7 @@ def cached_mask(start: Tensor, visible: Tensor, queries: int, keys: int, tile: T
     """
     slots = torch.arange(keys, device=start.device)
     seen = (slots < visible[:, None])[:, None, None].expand(-1, 1, queries, -1)
-    if tile is None:
+    if tile is None or not tile.shape[2]:
         return seen
     place = slots - start[:, None]
     width = tile.shape[2]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from ar_kernels.block_attention.inputs import check_heads
 from ar_kernels.block_attention.reference import training_mask
 
 __all__ = ["block_diffusion_attention"]
@@ -47,15 +48,14 @@ def block_diffusion_attention(
         [B, H, T, D], dtype of q; 0 for a query that sees nothing.
 
     Raises:
-        ValueError: shapes or ids do not fit.
+        ValueError: shapes, dtypes, devices or ids do not fit.
     """
     if q.ndim != 4 or k.shape != v.shape or k.ndim != 4 or (q.shape[0], *q.shape[2:]) != (k.shape[0], *k.shape[2:]):
         raise ValueError(
             f"queries are {tuple(q.shape)}, keys {tuple(k.shape)} and values {tuple(v.shape)}: give [B, H, T, D] and twice "
             "[B, Hkv, T, D]"
         )
-    if q.shape[1] % k.shape[1]:
-        raise ValueError(f"{q.shape[1]} query heads do not share {k.shape[1]} key heads evenly: give a multiple")
+    check_heads(q, k, v)
     if context not in ("clean", "noisy"):
         raise ValueError(f"context is {context!r}: give clean or noisy")
     if implementation not in ("auto", "torch", "triton"):
@@ -69,7 +69,7 @@ def block_diffusion_attention(
             or one.dtype != torch.int64
         ):
             raise ValueError(f"{name} is {one.dtype} {tuple(one.shape)}: give int64 [{q.shape[0]} or 1, {q.shape[2]}]")
-    scale = scale or q.shape[-1] ** -0.5
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     if implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64):
         batch = max(len(one) for one in ids)
         packed = torch.stack([one.expand(batch, -1) for one in ids])

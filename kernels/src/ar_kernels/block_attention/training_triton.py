@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ar_kernels.launching import start
+
 __all__ = ["backward", "forward"]
 
 LOG2_E = math.log2(math.e)
@@ -36,7 +38,7 @@ WIDE = dict.fromkeys(NARROW, Launch(32, 32, 4, 1))
 @triton.jit
 def _load(x, at, length, column, width, token_stride):
     return tl.load(
-        x + at[:, None] * token_stride + column[None, :],
+        x + at.to(tl.int64)[:, None] * token_stride + column[None, :],
         mask=(at < length)[:, None] & (column < width)[None, :],
         other=0.0,
     )
@@ -44,7 +46,7 @@ def _load(x, at, length, column, width, token_stride):
 
 @triton.jit
 def _ids(ids, kind_stride, at, length, DOCUMENTS: tl.constexpr):
-    """Stream, block, order and document of some tokens; padding gets what equals no other's."""
+    """Stream, block, order and document of some tokens, int64; padding gets a stream that nobody sees."""
     inside = at < length
     stream = tl.load(ids + at, mask=inside, other=-1)
     block = tl.load(ids + kind_stride + at, mask=inside, other=-1)
@@ -57,11 +59,11 @@ def _ids(ids, kind_stride, at, length, DOCUMENTS: tl.constexpr):
 
 @triton.jit
 def _allowed(qs, qb, qo, qd, ks, kb, ko, kd, NOISY: tl.constexpr, DOCUMENTS: tl.constexpr):
-    """The rule, bool [queries, keys]. A padded key has a stream that no query has."""
+    """The rule, bool [queries, keys]. A padded key has a negative stream, which is neither clean nor any noised query's."""
     qs, qb, qo, qd = qs[:, None], qb[:, None], qo[:, None], qd[:, None]
     ks, kb, ko, kd = ks[None, :], kb[None, :], ko[None, :], kd[None, :]
     noised = (qs == ks) & (kb <= qb) if NOISY else ((qs == ks) & (qb == kb)) | ((ks == 0) & (kb < qb))
-    found = ((qs > 0) & noised) | ((qs == 0) & (ks == 0) & (ko <= qo))
+    found = ((qs > 0) & noised) | ((qs <= 0) & (ks == 0) & (ko <= qo))
     return found & (qd == kd) if DOCUMENTS else found
 
 
@@ -90,18 +92,19 @@ def _attend(
 @triton.jit
 def _forward_kernel(
     q, k, v, ids, lists, counts, output, normaliser, q_batch, q_head, q_token, k_batch, k_head, k_token, heads, group,
-    batch_ids, length, width, tiles, scale,
+    batch_ids, length, width, blocks, tiles, scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(1)
+    pair = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
     batch = (pair // heads).to(tl.int64)
-    head = pair % heads
-    row = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
+    head = (pair % heads).to(tl.int64)
+    row = block * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, KEYS)
     kind_stride = batch_ids * length
     ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    own = (batch % batch_ids) * blocks + block
     lists += own * tiles
     whole = tl.load(counts + 2 * own)
     seen = tl.load(counts + 2 * own + 1)
@@ -164,18 +167,19 @@ def _of_queries(
 @triton.jit
 def _query_kernel(
     q, k, v, of_output, normaliser, delta, ids, lists, counts, of_q, q_batch, q_head, q_token, k_batch, k_head, k_token,
-    heads, group, batch_ids, length, width, tiles, scale, plain_scale,
+    heads, group, batch_ids, length, width, blocks, tiles, scale, plain_scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(1)
+    pair = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
     batch = (pair // heads).to(tl.int64)
-    head = pair % heads
-    row = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
+    head = (pair % heads).to(tl.int64)
+    row = block * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, KEYS)
     kind_stride = batch_ids * length
     ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    own = (batch % batch_ids) * blocks + block
     lists += own * tiles
     whole = tl.load(counts + 2 * own)
     seen = tl.load(counts + 2 * own + 1)
@@ -227,18 +231,19 @@ def _of_keys(
 @triton.jit
 def _key_kernel(
     q, k, v, of_output, normaliser, delta, ids, lists, counts, of_k, of_v, q_batch, q_head, q_token, k_batch, k_head,
-    k_token, heads, group, batch_ids, length, width, tiles, scale, plain_scale,
+    k_token, heads, group, batch_ids, length, width, blocks, tiles, scale, plain_scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(1)
+    pair = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
     batch = (pair // heads).to(tl.int64)
-    head = pair % heads
-    key = tl.program_id(0) * KEYS + tl.arange(0, KEYS)
+    head = (pair % heads).to(tl.int64)
+    key = block * KEYS + tl.arange(0, KEYS)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, QUERIES)
     kind_stride = batch_ids * length
     ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * tl.num_programs(0) + tl.program_id(0)
+    own = (batch % batch_ids) * blocks + block
     lists += own * tiles
     whole = tl.load(counts + 2 * own)
     seen = tl.load(counts + 2 * own + 1)
@@ -288,13 +293,14 @@ def _tiles(ids: Tensor, sizes: Launch, noisy: bool) -> tuple[Tensor, Tensor]:
     (ks, kb, ko, *kd), (ks_, kb_, ko_, *kd_) = low_k[:, :, None].unbind(), high_k[:, :, None].unbind()
     one_stream, one_block = (qs == qs_) & (ks == ks_) & (qs == ks), (qb == qb_) & (kb == kb_) & (qb == kb)
     may_share = (qs <= ks_) & (ks <= qs_)
+    may_be_clean, all_clean = (ks <= 0) & (ks_ >= 0), (ks == 0) & (ks_ == 0)
     if noisy:
         may, whole = may_share & (kb <= qb_), one_stream & (kb_ <= qb)
     else:
-        may = (may_share & (qb <= kb_) & (kb <= qb_)) | ((ks == 0) & (kb < qb_))
-        whole = (one_stream & one_block) | ((ks_ == 0) & (kb_ < qb))
-    may = ((qs_ > 0) & may) | ((qs == 0) & (ks == 0) & (ko <= qo_))
-    whole = ((qs > 0) & whole) | ((qs_ == 0) & (ks_ == 0) & (ko_ <= qo))
+        may = (may_share & (qb <= kb_) & (kb <= qb_)) | (may_be_clean & (kb < qb_))
+        whole = (one_stream & one_block) | (all_clean & (kb_ < qb))
+    may = ((qs_ > 0) & may) | ((qs <= 0) & may_be_clean & (ko <= qo_))
+    whole = ((qs > 0) & whole) | ((qs_ <= 0) & all_clean & (ko_ <= qo))
     for (low_one, high_one), (low_other, high_other) in zip(zip(qd, qd_), zip(kd, kd_)):
         may = may & (low_one <= high_other) & (low_other <= high_one)
         whole = whole & (low_one == high_one) & (low_other == high_other) & (low_one == low_other)
@@ -335,16 +341,16 @@ def _options(sizes: Launch, q: Tensor, ids: Tensor, noisy: bool) -> dict[str, in
 def forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: float) -> tuple[Tensor, Tensor]:
     """Output [B, H, T, D], and the base-2 logarithm of each row's normaliser [B, H, T] in float32."""
     q, k, v = _prepared(q, k, v)
-    ids = ids.int().contiguous()
+    ids = ids.contiguous()
     batch, heads, length, width = q.shape
     output = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     normaliser = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     if output.numel():
         sizes = _launches(q)["forward"]
         lists, counts = _lists(*_tiles(ids, sizes, noisy))
-        _forward_kernel[(lists.shape[1], batch * heads)](
-            q, k, v, ids, lists, counts, output, normaliser, *q.stride()[:3], *k.stride()[:3], heads, heads // k.shape[1],
-            ids.shape[1], length, width, lists.shape[2], scale * LOG2_E, **_options(sizes, q, ids, noisy),
+        start(
+            _forward_kernel, (lists.shape[1] * batch * heads,), q, k, v, ids, lists, counts, output, normaliser, *q.stride()[:3], *k.stride()[:3], heads, heads // k.shape[1],
+            ids.shape[1], length, width, *lists.shape[1:], scale * LOG2_E, **_options(sizes, q, ids, noisy),
         )  # fmt: skip
     return output, normaliser
 
@@ -362,7 +368,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v."""
     q, k, v = _prepared(q, k, v)
-    ids, of_output = ids.int().contiguous(), of_output.contiguous()
+    ids, of_output = ids.contiguous(), of_output.contiguous()
     batch, heads, length, width = q.shape
     group = heads // k.shape[1]
     of_q = torch.empty(q.shape, dtype=q.dtype, device=q.device)
@@ -378,8 +384,8 @@ def backward(
             sizes = _launches(q)[kind]
             may, whole = _tiles(ids, sizes, noisy)
             lists, counts = _lists(may, whole) if kind == "queries" else _lists(may.mT, whole.mT)
-            kernel[(lists.shape[1], batch * heads)](
-                q, k, v, *shared, lists, counts, *outputs, *strides, lists.shape[2], scale * LOG2_E, scale,
+            start(
+                kernel, (lists.shape[1] * batch * heads,), q, k, v, *shared, lists, counts, *outputs, *strides, *lists.shape[1:], scale * LOG2_E, scale,
                 **_options(sizes, q, ids, noisy),
             )  # fmt: skip
     if group > 1:

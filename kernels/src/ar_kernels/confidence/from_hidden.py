@@ -57,7 +57,7 @@ def confidence_from_hidden(
             f"{weight.dtype}: give [R, C] and [V, C] of one dtype"
         )
     check(len(weight), temperature, banned_ids)
-    if cap is not None and cap <= 0:
+    if cap is not None and not cap > 0:
         raise ValueError(f"cap is {cap} and bounds a size: give a positive one, or None")
     triton = use_triton(implementation, hidden)
     return Confidence(

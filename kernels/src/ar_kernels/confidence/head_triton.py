@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ar_kernels.confidence.online_triton import banned_on, include, joined, leave, room, without
+from ar_kernels.launching import start
 
 __all__ = ["launch"]
 
@@ -33,7 +34,7 @@ LAUNCHES = (
     (32, Launch(32, 64, 128, 4, 3, 256)),
     (math.inf, Launch(128, 256, 64, 8, 3, 132)),
 )
-"""By how many rows there are at most."""
+"""By how many rows there are at most; widths are those of two bytes, and wider numbers fill as many bytes."""
 
 
 @triton.jit
@@ -66,13 +67,13 @@ def _head_kernel(
     total = tl.zeros([ROWS], tl.float32)
     weighted = tl.zeros([ROWS], tl.float32)
     stop = tl.minimum((part + 1) * part_size, vocabulary)
-    for start in range(part * part_size, stop, IDS):
-        ids = start + tl.arange(0, IDS)
+    for first in range(part * part_size, stop, IDS):
+        ids = first + tl.arange(0, IDS)
         z = tl.zeros([ROWS, IDS], tl.float32)
         for c in range(0, width, WIDTH):
             at = c + columns
             h = tl.load(
-                hidden + row[:, None] * hidden_stride + at[None, :],
+                hidden + row[:, None].to(tl.int64) * hidden_stride + at[None, :],
                 mask=(row[:, None] < rows) & (at[None, :] < width),
                 other=0.0,
             )
@@ -101,14 +102,15 @@ def launch(
     rows, (vocabulary, width) = len(hidden), weight.shape
     sizes = next(sizes for most, sizes in LAUNCHES if rows <= most)
     blocks = max(1, triton.cdiv(rows, sizes.rows))
+    columns = max(16, 2 * sizes.width // weight.element_size())
     tiles = triton.cdiv(vocabulary, sizes.ids)
     part_size = triton.cdiv(tiles, min(tiles, max(1, sizes.programs // blocks))) * sizes.ids
     token, numbers = room(triton.cdiv(vocabulary, part_size), rows, hidden.device)
     inner, outer = (scale / temperature, 1.0) if cap is None else (scale / cap, cap / temperature)
     if rows:
-        _head_kernel[(blocks, len(token))](
-            hidden, weight, banned_on(tuple(banned_ids), hidden.device), token, numbers, hidden.stride(0), weight.stride(0),
+        start(
+            _head_kernel, (blocks, len(token)), hidden, weight, banned_on(tuple(banned_ids), hidden.device), token, numbers, hidden.stride(0), weight.stride(0),
             rows, width, vocabulary, part_size, len(banned_ids), inner, outer, CAPPED=cap is not None, ROWS=sizes.rows,
-            IDS=sizes.ids, WIDTH=sizes.width, num_warps=sizes.warps, num_stages=sizes.stages,
+            IDS=sizes.ids, WIDTH=columns, num_warps=sizes.warps, num_stages=sizes.stages,
         )  # fmt: skip
     return joined(token, numbers)

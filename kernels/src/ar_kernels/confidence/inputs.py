@@ -14,7 +14,7 @@ def check(vocabulary: int, temperature: float, banned_ids: Sequence[int]) -> Non
     Raises:
         ValueError: in one sentence.
     """
-    if temperature <= 0:
+    if not temperature > 0:
         raise ValueError(f"confidence takes a positive temperature, got {temperature}: for greedy decoding use 1")
     outside = [i for i in banned_ids if not 0 <= i < vocabulary]
     if outside:

@@ -50,10 +50,11 @@ class Statistics:
         return cls(place + first, best, second, total, weighted)
 
     def confidence(self) -> Confidence:
-        """The four numbers."""
-        entropy = (self.total.log() - self.weighted / self.total).clamp_min(0)
-        margin = (1 - (self.second - self.best).exp()) / self.total
-        return Confidence(self.token, 1 / self.total, entropy, margin)
+        """The four numbers; all but the token are NaN where the best logit is infinite, as those of a softmax are."""
+        total = self.total.masked_fill(self.best.isinf(), torch.nan)
+        entropy = (total.log() - self.weighted / total).clamp_min(0)
+        margin = (1 - (self.second - self.best).exp()) / total
+        return Confidence(self.token, 1 / total, entropy, margin)
 
 
 def merge(one: Statistics, other: Statistics) -> Statistics:

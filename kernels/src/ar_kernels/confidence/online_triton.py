@@ -4,12 +4,14 @@ A program goes through a part of the ids of some rows; parts, which there are so
 statistics to `joined`.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from ar_kernels.launching import start
 
 __all__ = ["banned_on", "include", "joined", "leave", "room", "without"]
 
@@ -44,6 +46,7 @@ def include(z, ids, vocabulary, best, second, best_id, total, weighted):
 @triton.jit
 def leave(token, numbers, part, rows, row, best, second, best_id, total, weighted):
     """Write the statistics of a part."""
+    part = part.to(tl.int64)
     inside = row < rows
     tl.store(token + part * rows + row, best_id, mask=inside)
     tl.store(numbers + (part * 4 + 0) * rows + row, best, mask=inside)
@@ -54,7 +57,7 @@ def leave(token, numbers, part, rows, row, best, second, best_id, total, weighte
 
 @triton.jit
 def _join_kernel(token, numbers, winner, probability, entropy, margin, parts, rows, PARTS: tl.constexpr):
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     part = tl.arange(0, PARTS)
     real = part < parts
     at = numbers + part * 4 * rows + row
@@ -63,22 +66,30 @@ def _join_kernel(token, numbers, winner, probability, entropy, margin, parts, ro
     total = tl.load(at + 2 * rows, mask=real, other=0.0)
     weighted = tl.load(at + 3 * rows, mask=real, other=0.0)
     top = tl.max(best, axis=0)
-    first = tl.min(tl.where(best == top, part, PARTS), axis=0)
+    # Where no part has the best, since it is no number, any one's token does.
+    first = tl.min(tl.where(best == top, part, parts - 1), axis=0)
     others = tl.max(tl.where(part == first, -float("inf"), best), axis=0)
     # A part with no id left has no weight; its distance to the best is no number.
     moved = tl.where(best == -float("inf"), 0.0, best - top)
     factor = tl.where(best == -float("inf"), 0.0, tl.exp(moved))
     weighted = tl.sum(factor * (weighted + moved * total), axis=0)
     total = tl.sum(factor * total, axis=0)
+    # A softmax has no numbers where its largest logit is infinite.
+    total = tl.where(tl.abs(top) == float("inf"), float("nan"), total)
+    spread = tl.log(total) - weighted / total
     tl.store(winner + row, tl.load(token + first * rows + row))
     tl.store(probability + row, 1.0 / total)
-    tl.store(entropy + row, tl.maximum(tl.log(total) - weighted / total, 0.0))
+    # Not a maximum with 0, which drops what is no number.
+    tl.store(entropy + row, tl.where(spread < 0, 0.0, spread))
     tl.store(margin + row, (1.0 - tl.exp(tl.maximum(others, tl.max(second, axis=0)) - top)) / total)
 
 
-@lru_cache(maxsize=64)
+@cache
 def banned_on(ids: tuple[int, ...], device: torch.device) -> Tensor:
-    """Ids int64 on a device, copied once: a copy waits for the device, which a captured graph may not."""
+    """Ids int64 on a device, copied once: a copy waits for the device, which a captured graph may not.
+
+    They are kept for ever, since a captured graph reads them where they were; a sampler has one set, of a few bytes each.
+    """
     return torch.tensor(ids or (-1,), dtype=torch.int64, device=device)
 
 
@@ -96,7 +107,16 @@ def joined(token: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     winner = torch.empty(rows, dtype=torch.int64, device=token.device)
     found = [torch.empty(rows, dtype=torch.float32, device=token.device) for _ in range(3)]
     if rows:
-        _join_kernel[(rows,)](
-            token, numbers, winner, *found, parts, rows, PARTS=triton.next_power_of_2(parts), num_warps=1
+        start(
+            _join_kernel,
+            (rows,),
+            token,
+            numbers,
+            winner,
+            *found,
+            parts,
+            rows,
+            PARTS=triton.next_power_of_2(parts),
+            num_warps=1,
         )
     return winner, found[0], found[1], found[2]

@@ -8,7 +8,8 @@ __all__ = ["Confidence"]
 
 
 class Confidence(NamedTuple):
-    """Four numbers for each of R rows of logits.
+    """Four numbers for each of R rows of logits; all but the token are NaN for a row with a logit that is NaN, or whose
+    largest is infinite.
 
     Attributes:
         token: int64 [R], the most probable token that is not banned; the lowest id among ties.

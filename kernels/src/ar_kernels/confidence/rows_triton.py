@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ar_kernels.confidence.online_triton import banned_on, include, joined, leave, room, without
+from ar_kernels.launching import start
 
 __all__ = ["launch"]
 
@@ -37,8 +38,8 @@ def _rows_kernel(
     total = tl.zeros([1], tl.float32)
     weighted = tl.zeros([1], tl.float32)
     stop = tl.minimum((part + 1) * part_size, vocabulary)
-    for start in range(part * part_size, stop, TILE):
-        ids = start + tl.arange(0, TILE)
+    for first in range(part * part_size, stop, TILE):
+        ids = first + tl.arange(0, TILE)
         at = row.to(tl.int64)[:, None] * stride + ids[None, :]
         z = tl.load(logits + at, mask=ids[None, :] < stop, other=-float("inf")).to(tl.float32) * inverse_temperature
         z = without(z, ids, banned, num_banned)
@@ -54,8 +55,8 @@ def launch(logits: Tensor, temperature: float, banned_ids: Sequence[int]) -> tup
     part_size = triton.cdiv(tiles, min(tiles, max(1, PROGRAMS // max(1, rows)))) * TILE
     token, numbers = room(triton.cdiv(vocabulary, part_size), rows, logits.device)
     if rows:
-        _rows_kernel[(rows, len(token))](
-            logits, banned_on(tuple(banned_ids), logits.device), token, numbers, logits.stride(0), rows, vocabulary, part_size,
+        start(
+            _rows_kernel, (rows, len(token)), logits, banned_on(tuple(banned_ids), logits.device), token, numbers, logits.stride(0), rows, vocabulary, part_size,
             len(banned_ids), 1.0 / temperature, TILE=TILE,
         )  # fmt: skip
     return joined(token, numbers)

@@ -5,7 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ar_kernels.selected_cross_entropy.chunks import kept
+
 __all__ = ["register", "room"]
+
+SLICE = 2**24
+"""Numbers of the head's gradient that are scaled at once, 64 MiB in float32."""
 
 
 def register(op: Any) -> None:
@@ -24,7 +29,7 @@ def room(
     """Loss, d loss / d hidden of the rows and d loss / d weight, not written: what an op returns, in shape and dtype."""
     return (
         weights.new_empty(()),
-        hidden.new_empty(rows.shape[0], hidden.shape[1]) if of_hidden else hidden.new_empty(0),
+        hidden.new_empty((rows.shape[0], hidden.shape[1]) if of_hidden else (0,), dtype=kept(hidden.dtype)),
         weights.new_empty(weight.shape if of_weight else (0,)),
     )
 
@@ -55,7 +60,7 @@ def _scattered(
     Args:
         of_loss: scalar; it is not rounded to a narrow dtype, which would scale all gradients by its error.
         rows: int64 [N].
-        d_hidden: [N, C].
+        d_hidden: [N, C], in the dtype `chunks.kept`.
         d_weight: [V, C], float32 or better.
         shape: (T, C).
         dtype: of the gradients.
@@ -64,8 +69,13 @@ def _scattered(
     hidden = weight = None
     if of[0]:
         scaled = (d_hidden * of_loss.to(d_weight.dtype)[None, None]).to(dtype)
-        hidden = scaled.new_zeros(shape).index_add_(0, rows, scaled)
+        hidden = scaled.new_zeros(shape)
+        # On CUDA index_add_ adds rows that are there twice in no fixed order; index_put_ sorts them before.
+        hidden.index_put_((rows,), scaled, accumulate=True) if hidden.is_cuda else hidden.index_add_(0, rows, scaled)
     if of[1]:
         weight = torch.empty_like(d_weight, dtype=dtype)
-        torch.mul(d_weight, of_loss, out=weight)
+        # In slices, since a product of wide numbers is there in their dtype before it is rounded.
+        lines = max(1, SLICE // d_weight.shape[1])
+        for part, narrow in zip(d_weight.split(lines), weight.split(lines)):
+            torch.mul(part, of_loss, out=narrow)
     return hidden, weight

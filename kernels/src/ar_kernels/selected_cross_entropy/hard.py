@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import run
+from ar_kernels.selected_cross_entropy.chunks import lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
 from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
@@ -34,7 +34,7 @@ def selected_cross_entropy(
         hidden: [T, C], any float dtype.
         weight: [V, C], of the head, in the same dtype.
         rows: int64 [N], of `hidden`; any order, repeats allowed.
-        labels: int64 [N] in [0, V).
+        labels: int64 [N] in [0, V). On CUDA nobody looks: one outside makes loss and gradients NaN.
         weights: [N], factor of each row; None: 1.
         scale: factor of the logits, not 0.
         cap: bound of the logits; None: none.
@@ -93,10 +93,13 @@ def _forward(
         function = rows_triton.hard
     else:
         function = torch_rows.hard
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
     found = run(
         gathered(hidden, rows),
         weight,
         lambda z, part, wanted: function(z, labels[part], weights[part], wanted),
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=max_logits,

@@ -34,7 +34,7 @@ def check(
         )
     if not scale:
         raise ValueError("scale is 0, which makes all logits equal: give the inverse of a temperature")
-    if cap is not None and cap <= 0:
+    if cap is not None and not cap > 0:
         raise ValueError(f"cap is {cap} and bounds a size: give a positive one, or None")
     if max_logits is not None and max_logits < 1:
         raise ValueError(f"max_logits is {max_logits}: give a positive number, or None")
@@ -53,15 +53,15 @@ def check_ids(ids: Tensor, count: int, what: str) -> None:
         )
 
 
-def check_labels(labels: Tensor, rows: Tensor) -> None:
-    """Refuse labels that are not one id for each row.
+def check_labels(labels: Tensor, rows: Tensor, what: str = "labels") -> None:
+    """Refuse labels, or teachers, that are not one id for each row.
 
     Raises:
         ValueError: in one sentence.
     """
     if labels.shape != rows.shape or labels.dtype != torch.int64:
         raise ValueError(
-            f"labels are {labels.dtype} {tuple(labels.shape)} and must be int64 {tuple(rows.shape)}, one for each row"
+            f"{what} are {labels.dtype} {tuple(labels.shape)} and must be int64 {tuple(rows.shape)}, one for each row"
         )
 
 

@@ -14,7 +14,7 @@ Reduce = Callable[[Tensor, str], Tensor]
 def hard(
     z: Tensor, labels: Tensor, weights: Tensor, wanted: bool, *, first: int = 0, reduce: Reduce | None = None
 ) -> tuple[Tensor, Tensor]:
-    """w (log sum exp z - z_label), leaving w (softmax(z) - 1[label]).
+    """w (log sum exp z - z_label), leaving w (softmax(z) - 1[label]); NaN, both of them, for a label that has no column.
 
     Args:
         z: [n, V], written to.
@@ -31,9 +31,12 @@ def hard(
     places = labels - first
     inside = (places >= 0) & (places < z.shape[1])
     places = places.clamp(0, z.shape[1] - 1)[:, None]
+    # What each row found of its label, and in how many columns: elsewhere than here, but once.
     found = torch.where(inside[:, None], log_p.gather(1, places), 0)
+    found = torch.cat([found, inside[:, None].to(z.dtype)], 1)
     if reduce is not None:
         found = reduce(found, "sum")
+    weights = weights.masked_fill(found[:, 1] == 0, torch.nan)
     if wanted:
         z.exp_()
         z.scatter_add_(1, places, -inside[:, None].to(z.dtype))

@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ar_kernels.launching import start
+
 __all__ = ["hard", "soft"]
 
 TILE = 2048
@@ -19,8 +21,8 @@ def _normaliser(z, stride, row, vocabulary, TILE: tl.constexpr):
     offsets = tl.arange(0, TILE)
     top = -float("inf")
     total = 0.0
-    for start in range(0, vocabulary, TILE):
-        ids = start + offsets
+    for first in range(0, vocabulary, TILE):
+        ids = first + offsets
         tile = tl.load(z + row * stride + ids, mask=ids < vocabulary, other=-float("inf")).to(tl.float32)
         above = tl.maximum(top, tl.max(tile, axis=0))
         total = total * tl.exp(top - above) + tl.sum(tl.exp(tile - above), axis=0)
@@ -33,14 +35,17 @@ def _hard_kernel(z, labels, weights, loss, stride, vocabulary, WANTED: tl.conste
     row = tl.program_id(0).to(tl.int64)
     offsets = tl.arange(0, TILE)
     label = tl.load(labels + row)
-    factor = tl.load(weights + row)
+    known = (label >= 0) & (label < vocabulary)
+    # Nobody looked at labels that are on a device. One that is no id is not read, and leaves neither loss nor slope.
+    factor = tl.where(known, tl.load(weights + row), float("nan"))
     normaliser = _normaliser(z, stride, row, vocabulary, TILE)
-    tl.store(loss + row, factor * (normaliser - tl.load(z + row * stride + label).to(tl.float32)))
+    of_label = tl.load(z + row * stride + label, mask=known, other=0.0).to(tl.float32)
+    tl.store(loss + row, factor * (normaliser - of_label))
     if WANTED:
         # Every thread has read the label's logit before any thread writes over it.
         tl.debug_barrier()
-        for start in range(0, vocabulary, TILE):
-            ids = start + offsets
+        for first in range(0, vocabulary, TILE):
+            ids = first + offsets
             inside = ids < vocabulary
             tile = tl.load(z + row * stride + ids, mask=inside, other=-float("inf")).to(tl.float32)
             slope = tl.exp(tile - normaliser) - tl.where(ids == label, 1.0, 0.0)
@@ -58,8 +63,8 @@ def _soft_kernel(
     other = _normaliser(teacher, teacher_stride, row, vocabulary, TILE)
     crossed = 0.0
     entropy = 0.0
-    for start in range(0, vocabulary, TILE):
-        ids = start + offsets
+    for first in range(0, vocabulary, TILE):
+        ids = first + offsets
         inside = ids < vocabulary
         log_p = tl.load(z + row * stride + ids, mask=inside, other=0.0).to(tl.float32) - own
         log_t = tl.load(teacher + row * teacher_stride + ids, mask=inside, other=0.0).to(tl.float32) - other
@@ -76,8 +81,8 @@ def hard(z: Tensor, labels: Tensor, weights: Tensor, wanted: bool) -> tuple[Tens
     """See `rows.hard`."""
     loss = torch.empty_like(weights)
     if len(z):
-        _hard_kernel[(len(z),)](
-            z, labels, weights, loss, z.stride(0), z.shape[1], WANTED=wanted, TILE=TILE
+        start(
+            _hard_kernel, (len(z),), z, labels, weights, loss, z.stride(0), z.shape[1], WANTED=wanted, TILE=TILE
         )  # fmt: skip
     return loss, torch.zeros_like(loss)
 
@@ -86,7 +91,7 @@ def soft(z: Tensor, teacher: Tensor, weights: Tensor, wanted: bool) -> tuple[Ten
     """See `rows.soft`."""
     cross, divergence = torch.empty_like(weights), torch.empty_like(weights)
     if len(z):
-        _soft_kernel[(len(z),)](
-            z, teacher, weights, cross, divergence, z.stride(0), teacher.stride(0), z.shape[1], WANTED=wanted, TILE=TILE
+        start(
+            _soft_kernel, (len(z),), z, teacher, weights, cross, divergence, z.stride(0), teacher.stride(0), z.shape[1], WANTED=wanted, TILE=TILE
         )  # fmt: skip
     return cross, divergence

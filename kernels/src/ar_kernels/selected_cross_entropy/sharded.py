@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import default_logits, run
+from ar_kernels.selected_cross_entropy.chunks import default_logits, lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
 from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered
 
@@ -27,20 +27,21 @@ def sharded_selected_cross_entropy(
 ) -> Tensor:
     """`selected_cross_entropy` with a head that is split by ids over a group of processes.
 
-    All ranks call it with equal hidden states, rows, labels and weights, each with its own part of the head. A chunk costs
-    three all-reduces of a number a row; the gradient of the hidden states one more, of all selected rows.
+    All ranks call it with equal hidden states, rows, labels and weights, each with its own part of the head. A call costs an
+    all-reduce of three numbers, for which the host waits; each chunk three more, of one, one and two numbers a row, in
+    float32 or better; and the gradient of the hidden states one of all selected rows, [N, C].
 
     Args:
         hidden: [T, C], equal on all ranks.
         weight: [V_r, C], rows `first` to `first + V_r` of the head; ranks may hold different numbers, none zero.
         rows: int64 [N].
-        labels: int64 [N], ids of the whole head.
+        labels: int64 [N], ids of the whole head. On CUDA nobody looks: one that no rank has makes loss and gradients NaN.
         weights: [N]; None: 1.
         first: the id of this rank's first row.
         group: of the ranks; None: all.
         scale: see `selected_cross_entropy`, as the others.
         cap: bound of the logits.
-        max_logits: of this rank.
+        max_logits: most logits that a rank holds at once; of ranks that differ, the smallest holds.
 
     Returns:
         Scalar, equal on all ranks. The gradient of `hidden` is the whole one on every rank, that of `weight` this rank's.
@@ -95,13 +96,18 @@ def _forward(
         return tensor
 
     # Chunks of one size on all ranks, since each is a round of messages.
-    widest = reduce(torch.tensor(len(weight), device=hidden.device), "max")
     most = default_logits(hidden.device)
-    size = max(1, (most if max_logits is None else min(max_logits, most)) // int(widest))
+    own = len(weight), first + len(weight), -(most if max_logits is None else min(max_logits, most))
+    widest, vocabulary, fewest = reduce(torch.tensor(own, device=hidden.device), "max").tolist()
+    check_ids(labels, vocabulary, "labels")
+    size = max(1, -fewest // widest)
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
     found = run(
         gathered(hidden, rows),
         weight,
         lambda z, part, wanted: torch_rows.hard(z, labels[part], weights[part], wanted, first=first, reduce=reduce),
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=size * len(weight),

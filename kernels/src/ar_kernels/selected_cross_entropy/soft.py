@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ar_kernels.selected_cross_entropy import rows as torch_rows
-from ar_kernels.selected_cross_entropy.chunks import head_logits, run
+from ar_kernels.selected_cross_entropy.chunks import head_logits, lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
-from ar_kernels.selected_cross_entropy.inputs import check, check_ids, factors, gathered, use_triton
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
 
 __all__ = ["selected_soft_cross_entropy"]
 
@@ -49,7 +49,7 @@ def selected_soft_cross_entropy(
         ValueError: as `selected_cross_entropy`.
     """
     check(hidden, weight, rows, weights, scale, cap, max_logits)
-    check(hidden, weight, teachers, weights, scale, cap, max_logits)
+    check_labels(teachers, rows, "teachers")
     grad = torch.is_grad_enabled()
     loss, divergence, *_ = torch.ops.ar_kernels.selected_soft_cross_entropy(
         hidden,
@@ -90,6 +90,9 @@ def _forward(
     else:
         function = torch_rows.soft
 
+    raised = lift(weights, hidden.dtype, scale)
+    weights = weights * raised
+
     def in_place(z: Tensor, part: slice, wanted: bool) -> tuple[Tensor, Tensor]:
         known = head_logits(gathered(hidden, teachers[part]), weight, scale, cap, narrow=triton)
         return function(z, known, weights[part], wanted)
@@ -98,6 +101,7 @@ def _forward(
         gathered(hidden, rows),
         weight,
         in_place,
+        raised=raised,
         scale=scale,
         cap=cap,
         max_logits=max_logits,
