@@ -76,10 +76,10 @@ def both_forms(given: Case, implementation: str, **options) -> tuple[Tensor, ...
     return (hard, *soft, *torch.autograd.grad(hard + 0.3 * soft[0], (given.hidden, given.weight)))
 
 
-def compare_small_gradients(implementation: str, device: str) -> None:
-    """In float16, with small weights and a scaler's factor, against plain torch in float16; both beside float64."""
+def compare_small_gradients(size: float, implementation: str, device: str) -> None:
+    """In float16, with weights of a small size and a scaler's factor that undoes it, against plain torch in float16; both beside float64."""
     given = case(40, 400, 16, torch.float16, device)
-    weights, factor = given.weights * 1e-3, 65_536.0
+    weights, factor = given.weights * size, 65.0 / size
     leaves = (given.hidden, given.weight)
     wide = [one.detach().double().requires_grad_() for one in leaves]
     for function, op, targets in (

@@ -109,8 +109,9 @@ def test_the_gradient_of_the_loss_is_not_rounded_in_bfloat16():
         assert float(factor) == pytest.approx(1 / 3, rel=5e-4)
 
 
-def test_small_gradients_in_float16():
-    compare_small_gradients("torch", "cpu")
+@pytest.mark.parametrize("size", [1e-3, 1e-6])
+def test_small_gradients_in_float16(size):
+    compare_small_gradients(size, "torch", "cpu")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=lambda dtype: str(dtype)[6:])

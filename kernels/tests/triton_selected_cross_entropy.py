@@ -50,5 +50,6 @@ def test_a_label_that_is_no_id_is_not_read_and_leaves_no_number(label, function)
     assert z[1].isnan().all()
 
 
-def test_small_gradients_in_float16():
-    compare_small_gradients("triton", DEVICE)
+@pytest.mark.parametrize("size", [1e-3, 1e-6])
+def test_small_gradients_in_float16(size):
+    compare_small_gradients(size, "triton", DEVICE)

@@ -28,7 +28,7 @@ def selected_cross_entropy(
     """Sum over selected rows of -log softmax(z)[label], each times its weight, z = cap tanh(scale h W^T / cap).
 
     Exact, with gradients for `hidden` and `weight`; weights are constants. Gradients are made in the forward pass, so that
-    the head runs once and no more than `max_logits` logits are held.
+    the head runs once and no more than `max_logits` logits are held. The sums of repeated rows have a fixed order.
 
     Args:
         hidden: [T, C], any float dtype.
