@@ -133,8 +133,8 @@ def _join_kernel(
     best = tl.full([ROWS], -float("inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     added = tl.zeros([ROWS, WIDTH], tl.float32)
-    for part in range(0, parts):
-        place = part * rows.to(tl.int64) + row
+    place = row.to(tl.int64)
+    for _ in range(0, parts):
         own = tl.load(normaliser + place, mask=real, other=-float("inf"))
         above = tl.maximum(best, own)
         # Where no part has seen anything yet, there is no maximum to subtract.
@@ -145,6 +145,7 @@ def _join_kernel(
         added = added * kept[:, None] + values * share[:, None]
         total = total * kept + share
         best = above
+        place += rows
     joined = added / tl.where(total == 0, 1.0, total)[:, None]
     tl.store(output + row.to(tl.int64)[:, None] * width + column[None, :], joined, mask=inside)
 
@@ -182,14 +183,17 @@ def launch(
     shown = start if tile is None else tile.view(torch.uint8)
     padded = max(16, triton.next_power_of_2(width))
     start_kernel(
-        _kernel, (blocks * pairs, parts), q, k, v, start, visible, shown, start if lines is None else lines, output, normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
-        0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group, queries, width, slots, blocks, part_size, scale,
+        _kernel, (blocks * pairs, parts), q, k, v, start, visible, shown, start if lines is None else lines, output,
+        normaliser, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
+        0 if tile is None or len(tile) == 1 else tile.stride(0), 0 if tile is None else tile.shape[2], key_heads, group,
+        queries, width, slots, blocks, part_size, scale,
         TILED=tile is not None, INDEXED=lines is not None, ROWS=rows, SLOTS=SLOTS, WIDTH=padded, JOINED=parts > 1,
         num_warps=4, num_stages=3 if padded * k.element_size() <= 256 else 1,
     )  # fmt: skip
     if parts > 1:
         every = batch * heads * queries
         start_kernel(
-            _join_kernel, (triton.cdiv(every, JOINED),), output, normaliser, found, parts, every, width, ROWS=JOINED, WIDTH=padded, num_warps=1
+            _join_kernel, (triton.cdiv(every, JOINED),), output, normaliser, found, parts, every, width, ROWS=JOINED,
+            WIDTH=padded, num_warps=1,
         )  # fmt: skip
     return found
