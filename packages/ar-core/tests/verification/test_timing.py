@@ -42,6 +42,13 @@ def test_the_minimum_counts_and_the_first_round_does_not(table_model, clock):
     assert measure_pass_cost(table_model(), tokens=(1, 2), context=4, rounds=2).seconds == (5.0, 6.0)
 
 
+def test_passes_of_fixed_shapes_are_run_twice_before(table_model, clock):
+    clock(1.0, 1.0, 2.0, 2.0, 5.0, 6.0)
+    model = table_model()
+    model.engine = "graph"
+    assert measure_pass_cost(model, tokens=(1, 2), context=4, rounds=1).seconds == (5.0, 6.0)
+
+
 def test_a_wider_pass_bounds_a_narrower_one(table_model, clock):
     clock(0, 0, 0, 1.0, 1.4, 1.2)
     assert measure_pass_cost(table_model(), tokens=(1, 2, 4), rounds=1).seconds == (1.0, 1.2, 1.2)

@@ -11,8 +11,6 @@ from ar_core.verification.pass_cost import PassCost
 
 __all__ = ["measure_pass_cost", "measure_pass_costs"]
 
-WARM_UP = 2
-"""Passes of fixed shapes are captured or compiled when they come for the second time."""
 RETRIES = 3
 """A measurement that other work disturbed is continued so often before it is given up."""
 ABOVE_WIDER = 1.5
@@ -54,7 +52,7 @@ def measure_pass_costs(
         tokens: the n to measure, increasing from 1.
         context: tokens in the cache before the pass; shortened to what the models can hold.
         batch: rows of a pass.
-        rounds: repetitions, ≥ 1; two more go before them untimed.
+        rounds: repetitions, ≥ 1; one more goes before them untimed, two where passes have fixed shapes.
 
     Returns:
         The curve of each, seconds per pass, with the context that was used.
@@ -72,7 +70,8 @@ def measure_pass_costs(
         )
     timings = {name: _timings(backbone, tokens, context, batch) for name, backbone in backbones.items()}
     best = {name: [float("inf")] * len(tokens) for name in backbones}
-    for _ in range(WARM_UP):
+    # Passes of fixed shapes are captured or compiled when they come for the second time.
+    for _ in range(2 if any(hasattr(backbone, "engine") for backbone in backbones.values()) else 1):
         for timing in timings.values():
             next(timing)
     for _ in range(1 + RETRIES):
