@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from ar_core.hf import build_backbone
 
 CEILING = {"bytes_per_second": 1e9, "flops_per_second": 1e9}
 
@@ -112,9 +113,7 @@ def test_bytes_of_a_step_leave_out_an_embedding_that_is_only_looked_up(module):
     bytes_of = {}
     for tied in (True, False):
         sizes = dataclasses.replace(parts.TINY, tied=tied)
-        bytes_of[tied] = models.weight_bytes(
-            models.backbone_of(models.random_model(sizes, torch.float32, "cpu"), "plain")
-        )
+        bytes_of[tied] = models.weight_bytes(build_backbone(models.random_model(sizes, torch.float32, "cpu"), "plain"))
     assert bytes_of[True] == bytes_of[False]
     assert bytes_of[True] > 4 * parts.TINY.vocab * parts.TINY.hidden
 
@@ -123,7 +122,7 @@ def test_the_twin_has_the_same_weights_and_its_own_attention(module):
     models = module("models")
     model = models.random_model(module("parts").TINY, torch.float32, "cpu")
     other = models.twin(model)
-    models.backbone_of(model, "plain")
+    build_backbone(model, "plain")
     assert [one.data_ptr() for one in model.parameters()] == [one.data_ptr() for one in other.parameters()]
     assert (model.config._attn_implementation, other.config._attn_implementation) == ("ar_core", "sdpa")
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from ar_core.decoding import Decoded, DecodeStats
-from ar_core.hf import HFBackbone
+from ar_core.hf import EngineName, HFBackbone
 from torch import Tensor
 
 from benchmarks.timing import interleaved
 
 from .methods import Method, baseline
-from .models import EngineName, dtype_name, weight_bytes
+from .models import dtype_name, weight_bytes
 from .passes import draw_prompts
 
 __all__ = ["MethodCase", "measure_method"]

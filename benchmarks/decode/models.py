@@ -2,17 +2,14 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
-from ar_core.hf import HFBackbone, StaticBackbone
+from ar_core.hf import HFBackbone
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-__all__ = ["EngineName", "Sizes", "always_says", "backbone_of", "dtype_name", "random_model", "twin", "weight_bytes"]
-
-EngineName: TypeAlias = Literal["plain", "graph", "compile", "eager"]
-"""``plain``: passes as they come; else the engine of a :class:`StaticBackbone`."""
+__all__ = ["Sizes", "always_says", "dtype_name", "random_model", "twin", "weight_bytes"]
 
 WIDE_MARGIN = 1000.0
 """Far above any logit: the softmax of the winner is 1 in every dtype."""
@@ -66,11 +63,6 @@ def random_model(sizes: Sizes, dtype: torch.dtype, device: str, *, seed: int = 0
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.device(device):
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
-
-
-def backbone_of(model: nn.Module, engine: EngineName) -> HFBackbone:
-    """The model as decoders take it; its attention is ar_core's from now on."""
-    return HFBackbone(model) if engine == "plain" else StaticBackbone(model, engine)
 
 
 def twin(model: nn.Module) -> Any:

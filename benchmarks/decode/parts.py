@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
-from ar_core.hf import HFBackbone, can_pack, load_causal_lm, pack_weights
+from ar_core.hf import EngineName, HFBackbone, build_backbone, can_pack, load_causal_lm, pack_weights
 
 from . import block_passes as block
 from . import causal_passes as causal
 from .method_measuring import MethodCase, measure_method
 from .methods import TOKEN, baseline, methods
-from .models import EngineName, Sizes, always_says, backbone_of, random_model, twin
+from .models import Sizes, always_says, random_model, twin
 from .pass_measuring import PassCase, measure_pass
 from .passes import Build
 
@@ -98,7 +98,7 @@ def _passes(
         other = twin(loaded)
         if weights == "packed":
             pack_weights(loaded)
-        return backbone_of(loaded, engine), other
+        return build_backbone(loaded, engine), other
 
     for batch in batches:
         for label, build in builds.items():
@@ -128,14 +128,14 @@ def _methods(
 
     @cache
     def backbone(name: EngineName) -> HFBackbone:
-        return backbone_of(loaded(), name)
+        return build_backbone(loaded(), name)
 
     @cache
     def drafter() -> HFBackbone:
         made = small()
         if weights == "packed":
             pack_weights(made)
-        return backbone_of(made, engine)
+        return build_backbone(made, engine)
 
     def asked() -> HFBackbone:
         return backbone(engine)

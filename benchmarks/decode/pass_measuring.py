@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ar_core.hf import HFBackbone
+from ar_core.hf import EngineName, HFBackbone
 from torch import Tensor
 
 from benchmarks.kernels.case import disagreement
@@ -13,7 +13,7 @@ from benchmarks.timing import interleaved
 
 from .causal_passes import one_token
 from .huggingface import HuggingFacePass
-from .models import EngineName, dtype_name
+from .models import dtype_name
 from .passes import Build, Pass
 
 __all__ = ["PassCase", "measure_pass"]

@@ -100,6 +100,10 @@ def test_what_cannot_be_computed_is_named():
         ({"visible": visible[:1]}, "visible is torch.int64"),
         ({"tile": torch.ones(2, 2, 3, dtype=torch.bool)}, r"give bool \[2 or 1, 3, W\]"),
         ({"implementation": "fast"}, "give auto, torch or triton"),
+        (
+            {"implementation": "triton", **{n: good[n].double() for n in "qkv"}},
+            "computes in float32 and was given float64",
+        ),
         ({"q": q.clone().requires_grad_()}, "has no gradients"),
         ({"k": k.half()}, "queries are torch.float32, keys torch.float16 and values torch.float32: give one dtype"),
         ({"v": v.to("meta")}, "queries are on cpu, keys on cpu and values on meta: give one device"),
@@ -122,6 +126,10 @@ def test_what_cannot_be_computed_is_named():
         ({"block": ids["block"][0]}, r"block is torch.int64 \(8,\): give int64 \[1 or 1, 8\]"),
         ({"document": ids["block"].int()}, "document is torch.int32"),
         ({"implementation": "fast"}, "give auto, torch or triton"),
+        (
+            {"implementation": "triton", **{n: good[n].double() for n in "qkv"}},
+            "computes in float32 and was given float64",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             block_diffusion_attention(**{**good, **changed})

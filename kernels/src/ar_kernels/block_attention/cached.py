@@ -8,6 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ar_kernels.block_attention.inputs import check_heads
 from ar_kernels.block_attention.reference import cached_mask
+from ar_kernels.implementation import use_triton
 
 __all__ = ["block_attention"]
 
@@ -56,9 +57,7 @@ def block_attention(
             the cache has no such slots or rows.
     """
     _check(q, k, v, start, visible, tile, rows)
-    if implementation not in ("auto", "torch", "triton"):
-        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
-    triton = implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64)
+    triton = use_triton(implementation, q)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return torch.ops.ar_kernels.block_attention(
         q.detach(), k.detach(), v.detach(), start, visible, tile, rows, scale, triton

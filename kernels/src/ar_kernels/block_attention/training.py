@@ -8,6 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ar_kernels.block_attention.inputs import check_heads
 from ar_kernels.block_attention.reference import training_mask
+from ar_kernels.implementation import use_triton
 
 __all__ = ["block_diffusion_attention"]
 
@@ -58,8 +59,6 @@ def block_diffusion_attention(
     check_heads(q, k, v)
     if context not in ("clean", "noisy"):
         raise ValueError(f"context is {context!r}: give clean or noisy")
-    if implementation not in ("auto", "torch", "triton"):
-        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
     ids = [stream, block, block if order is None else order, *([] if document is None else [document])]
     for name, one in zip(("stream", "block", "order", "document"), ids):
         if (
@@ -70,7 +69,7 @@ def block_diffusion_attention(
         ):
             raise ValueError(f"{name} is {one.dtype} {tuple(one.shape)}: give int64 [{q.shape[0]} or 1, {q.shape[2]}]")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    if implementation == "triton" or (implementation == "auto" and q.is_cuda and q.dtype != torch.float64):
+    if use_triton(implementation, q):
         batch = max(len(one) for one in ids)
         packed = torch.stack([one.expand(batch, -1) for one in ids])
         return torch.ops.ar_kernels.block_diffusion_attention(q, k, v, packed, context == "noisy", scale)[0]

@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ar_kernels.confidence.inputs import check, use_triton
+from ar_kernels.confidence.inputs import check
 from ar_kernels.confidence.online import Statistics, merge
 from ar_kernels.confidence.result import Confidence
+from ar_kernels.implementation import use_triton
 
 __all__ = ["confidence_from_hidden"]
 

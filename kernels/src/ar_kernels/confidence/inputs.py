@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-__all__ = ["check", "use_triton"]
+__all__ = ["check"]
 
 
 def check(vocabulary: int, temperature: float, banned_ids: Sequence[int]) -> None:
@@ -21,16 +18,3 @@ def check(vocabulary: int, temperature: float, banned_ids: Sequence[int]) -> Non
         raise ValueError(f"banned id {outside[0]} is outside of the vocabulary 0..{vocabulary - 1}: remove it")
     if len(set(banned_ids)) >= vocabulary:
         raise ValueError(f"all {vocabulary} ids are banned: leave at least one to choose from")
-
-
-def use_triton(implementation: str, given: Tensor) -> bool:
-    """Whether Triton computes it.
-
-    Raises:
-        ValueError: there is no such implementation, or it cannot compute in this dtype.
-    """
-    if implementation not in ("auto", "torch", "triton"):
-        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
-    if implementation == "triton" and given.dtype == torch.float64:
-        raise ValueError("the Triton kernel computes in float32 and was given float64: use implementation='torch'")
-    return implementation == "triton" or (implementation == "auto" and given.is_cuda and given.dtype != torch.float64)

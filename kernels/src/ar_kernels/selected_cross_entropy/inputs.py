@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["check", "check_ids", "check_labels", "factors", "gathered", "use_triton"]
+__all__ = ["check", "check_ids", "check_labels", "factors", "gathered"]
 
 
 def check(
@@ -69,19 +69,6 @@ def factors(weights: Tensor | None, rows: Tensor, hidden: Tensor, weight: Tensor
     """Weights of all rows, float32 or better."""
     wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
     return hidden.new_ones(rows.shape, dtype=wide) if weights is None else weights.detach().to(wide)
-
-
-def use_triton(implementation: str, hidden: Tensor) -> bool:
-    """Whether Triton computes the rows.
-
-    Raises:
-        ValueError: there is no such implementation, or it cannot compute in this dtype.
-    """
-    if implementation not in ("auto", "torch", "triton"):
-        raise ValueError(f"implementation is {implementation!r}: give auto, torch or triton")
-    if implementation == "triton" and hidden.dtype == torch.float64:
-        raise ValueError("the Triton kernel computes in float32 and was given float64: use implementation='torch'")
-    return implementation == "triton" or (implementation == "auto" and hidden.is_cuda and hidden.dtype != torch.float64)
 
 
 def gathered(hidden: Tensor, rows: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ar_kernels.implementation import use_triton
 from ar_kernels.selected_cross_entropy import rows as torch_rows
 from ar_kernels.selected_cross_entropy.chunks import head_logits, lift, run
 from ar_kernels.selected_cross_entropy.gradients import register, room
-from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered, use_triton
+from ar_kernels.selected_cross_entropy.inputs import check, check_ids, check_labels, factors, gathered
 
 __all__ = ["selected_soft_cross_entropy"]
 

@@ -216,11 +216,6 @@ class WindowedKVCache:
         for row, first in zip(window.rows, window.starts):
             self._written[row] = max(self._written[row], first + window.length)
 
-    @property
-    def whole(self) -> bool:
-        """Whether the pass takes all rows in their order."""
-        return self._current.whole
-
     def keep(self, n: int | Sequence[int]) -> None:
         """Accept the first `n` tokens of the window: the committed length of a row becomes `start + n`.
 

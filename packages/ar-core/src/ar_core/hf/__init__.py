@@ -14,7 +14,7 @@ from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import build_model
 from ar_core.hf.custom_generate import custom_generate
-from ar_core.hf.engine import build_backbone
+from ar_core.hf.engine import EngineName, build_backbone
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.flops import FlopMeter, PassFlops
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
@@ -32,6 +32,7 @@ from ar_core.hf.untie import untie_embeddings
 __all__ = [
     "IMPLEMENTATION",
     "WHEELS",
+    "EngineName",
     "FlopMeter",
     "HFBackbone",
     "LlamaScratch",

@@ -6,11 +6,11 @@ from torch import nn
 
 from ar_core.errors import BackendError
 from ar_core.hf.backbone import HFBackbone
-from ar_core.hf.static import StaticBackbone
+from ar_core.hf.static import Engine, StaticBackbone
 
 __all__ = ["EngineName", "build_backbone"]
 
-EngineName = Literal["plain", "graph", "compile", "eager"]
+EngineName = Literal["plain", Engine]
 
 
 def build_backbone(model: nn.Module, engine: EngineName | str = "plain") -> HFBackbone:

@@ -5,8 +5,9 @@ from time import perf_counter
 
 import torch
 
-from ar_core.decoding import Backbone, causal_pass
+from ar_core.decoding import Backbone, causal_pass, pick
 from ar_core.errors import ConfigError
+from ar_core.sampling import Sampler
 from ar_core.verification.pass_cost import PassCost
 
 __all__ = ["measure_pass_cost", "measure_pass_costs"]
@@ -97,7 +98,7 @@ def _timings(backbone: Backbone, tokens: Sequence[int], context: int, batch: int
             begin = perf_counter()
             hidden = causal_pass(backbone, cache, [[0] * n] * batch)
             # Read on the host, as a decoder does: an asynchronous device has finished only then.
-            backbone.head(hidden).argmax(-1).tolist()
+            pick(backbone, hidden.flatten(0, 1), Sampler(), with_confidences=False)[0].tolist()
             seconds.append(perf_counter() - begin)
             cache.keep(0)
         yield seconds

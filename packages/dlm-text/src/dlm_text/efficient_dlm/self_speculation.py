@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from ar_core.cache import WindowedKVCache
-from ar_core.decoding import Backbone, DecodeStats, check_sound, sound_or_negative
+from ar_core.decoding import Backbone, DecodeStats, check_sound, pick
 from ar_core.errors import ConfigError
 from ar_core.masks import Mask, Tokens, causal
+from ar_core.sampling import Sampler
 from torch import Tensor
 
 __all__ = ["SelfSpeculation"]
@@ -81,9 +82,10 @@ class SelfSpeculation:
                 cache=cache,
             )
             cache.keep(0)
-            logits = self.backbone.head(hidden[:, :-1] if self.shift else hidden[:, 1:])
-            logits[..., self.mask_id] = -torch.inf
-            drafts = sound_or_negative(logits.argmax(-1).flatten(), logits.flatten(0, 1)).view(-1, drafted).tolist()
+            told = (hidden[:, :-1] if self.shift else hidden[:, 1:]).flatten(0, 1)
+            sampler = Sampler(banned_ids=(self.mask_id,))
+            tokens, _ = pick(self.backbone, told, sampler, with_confidences=False)
+            drafts = tokens.view(-1, drafted).tolist()
         for draft in drafts:
             check_sound(draft)
         return [draft[:limit] for draft, limit in zip(drafts, limits, strict=True)]

@@ -4,7 +4,8 @@ from collections.abc import Sequence, Set
 from itertools import accumulate
 
 import torch
-from ar_core.decoding import Backbone, causal_pass, check_prompts, check_sound, sound_or_negative
+from ar_core.decoding import Backbone, causal_pass, check_prompts, check_sound, pick
+from ar_core.sampling import Sampler
 from torch import Generator, Tensor
 
 from .trajectory import Trajectory
@@ -118,8 +119,8 @@ def collect(
 
 def _picks(backbone: Backbone, hidden: Tensor, spans: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Argmax behind the tokens of a span of each row: one read on the host."""
-    logits = backbone.head(torch.cat([hidden[slot, first:last] for slot, (first, last) in enumerate(spans)]))
-    found: list[int] = sound_or_negative(logits.argmax(-1), logits).tolist()
+    asked = torch.cat([hidden[slot, first:last] for slot, (first, last) in enumerate(spans)])
+    found: list[int] = pick(backbone, asked, Sampler(), with_confidences=False)[0].tolist()
     check_sound(found)
     ends = list(accumulate(last - first for first, last in spans))
     return [found[end - last + first : end] for end, (first, last) in zip(ends, spans, strict=True)]
