@@ -1,0 +1,1 @@
+"""Image backbones: VAR, FlexVAR, LlamaGen and Infinity."""

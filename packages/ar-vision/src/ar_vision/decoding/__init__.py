@@ -1,0 +1,1 @@
+"""Generation: scale after scale, or token after token."""

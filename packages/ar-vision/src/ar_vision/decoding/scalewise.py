@@ -1,0 +1,166 @@
+"""Next-scale generation: one forward pass a scale, on one windowed KV cache."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.decoding import DecodeStats
+from ar_core.errors import ConfigError
+from ar_core.masks import Mask
+from ar_core.sampling import guide, row_generators
+from torch import Generator, Tensor
+
+from ..scales import ScaleSchedule
+from ..tokenizers.scale_history import ScaleHistory
+from .generated import OnScale
+
+__all__ = ["PickScale", "ScaleBackbone", "ScalePasses", "generate_scales"]
+
+PickScale = Callable[[int, Tensor, Sequence[Generator]], Tensor]
+"""From a scale k, its logits [B, L_k, V] and one generator a row to its codes [B, L_k]."""
+
+
+class ScaleBackbone(Protocol):
+    """A transformer over scales; R rows, C width, L_k tokens of scale k."""
+
+    def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
+        """Return an empty cache for all layers."""
+        ...
+
+    def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
+        """Return the input [R, L_k, C] of a scale from features [R, Cv, h_k, w_k]; of scale 0 from the condition alone."""
+        ...
+
+    def hidden(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        *,
+        scale: int | None,
+        schedule: ScaleSchedule,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Run the layers over one scale on the cache, or (scale None) over all scales under a mask; [R, n, C]."""
+        ...
+
+    def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """Return logits [R, n, V]."""
+        ...
+
+
+class ScalePasses:
+    """The passes of one generation: rows are doubled while guidance needs the null half, and never otherwise.
+
+    Args:
+        backbone: the transformer.
+        condition: [B, C].
+        null: condition of the null half, [B, C]; may be None where every guidance is 1.
+        schedule: K scales.
+        guidance: scale g_k for every k; 1 means none. The null half runs up to the last k with g_k != 1, from the first one
+            on, because its keys and values are needed then; behind that it leaves the cache.
+        cache: a cache of all rows (conditional first) that holds a memory already; None makes an empty one.
+
+    Raises:
+        ConfigError: not one guidance a scale, or guidance without a null condition.
+    """
+
+    def __init__(
+        self,
+        backbone: ScaleBackbone,
+        condition: Tensor,
+        null: Tensor | None,
+        schedule: ScaleSchedule,
+        guidance: Sequence[float],
+        cache: WindowedKVCache | None = None,
+    ) -> None:
+        if len(guidance) != schedule.count:
+            raise ConfigError(
+                f"{len(guidance)} guidance scales were given for {schedule.count} scales: give one for each"
+            )
+        self.backbone, self.schedule, self.guidance = backbone, schedule, tuple(guidance)
+        self.batch = condition.shape[0]
+        self.guided_scales = guided_scales(guidance)
+        if self.guided_scales and null is None:
+            raise ConfigError("guidance needs the null condition: give it, or a guidance of 1 at every scale")
+        self.condition = torch.cat([condition, null]) if self.guided_scales and null is not None else condition
+        self.cache = backbone.new_cache(self.condition.shape[0], schedule.total) if cache is None else cache
+
+    @property
+    def rows(self) -> int:
+        """Rows of the coming pass: B, or 2B."""
+        return self.condition.shape[0]
+
+    def open(self, scale: int) -> None:
+        """Make the cache ready for a scale: the null half leaves it once no later scale is guided."""
+        if scale == self.guided_scales and self.rows > self.batch:
+            self.cache.rows(range(self.batch))
+            self.condition = self.condition[: self.batch]
+        self.cache.window(self.schedule.lengths[scale])
+
+    def logits(self, scale: int, features: Tensor | None) -> Tensor:
+        """Run the pass of a scale; guided logits [B, L_k, V].
+
+        Args:
+            scale: k, opened before.
+            features: what the scale is fed with, [B, Cv, h_k, w_k]; None at scale 0.
+        """
+        guidance = self.guidance[scale]
+        fed = features
+        if fed is not None and self.rows > self.batch:
+            fed = fed.repeat(2, 1, 1, 1)
+        x = self.backbone.embed(scale, fed, self.condition, self.schedule)
+        hidden = self.backbone.hidden(x, self.condition, scale=scale, schedule=self.schedule, cache=self.cache)
+        self.cache.keep(self.schedule.lengths[scale])
+        if guidance == 1:
+            return self.backbone.head(hidden[: self.batch], self.condition[: self.batch])
+        conditional, null = self.backbone.head(hidden, self.condition).chunk(2)
+        return guide(conditional, null, guidance)
+
+
+def guided_scales(guidance: Sequence[float]) -> int:
+    """Return how many scales run with the null half: up to and with the last one whose guidance is not 1."""
+    return max((k + 1 for k, scale in enumerate(guidance) if scale != 1), default=0)
+
+
+@torch.inference_mode()
+def generate_scales(
+    passes: ScalePasses,
+    history: ScaleHistory,
+    pick: PickScale,
+    *,
+    seed: int | Sequence[int] = 0,
+    on_scale: OnScale | None = None,
+) -> tuple[list[Tensor], DecodeStats]:
+    """Fill scale after scale: one forward pass each.
+
+    What a row draws depends on its own seed and logits alone, not on its batch mates.
+
+    Args:
+        passes: backbone, conditions and guidance.
+        history: an empty one of the tokenizer that the backbone was trained with; holds all scales afterwards.
+        pick: chooses codes from logits.
+        seed: as `ar_core.sampling.row_generators` takes it.
+        on_scale: called after each scale.
+
+    Returns:
+        Codes of each scale, and stats: phase "scale", one forward a scale, rows counted with the null half; all L codes of an
+        image are its generated tokens.
+    """
+    schedule, stats = passes.schedule, DecodeStats()
+    generators = row_generators(seed, passes.batch)
+    codes: list[Tensor] = []
+    for scale, length in enumerate(schedule.lengths):
+        passes.open(scale)
+        features = history.next_input() if scale else None
+        with stats.forward("scale", passes.rows, length):
+            picked = pick(scale, passes.logits(scale, features), generators)
+        for _ in range(passes.batch):
+            stats.accept(length)
+        history.add(picked)
+        codes.append(picked)
+        if on_scale is not None:
+            on_scale(scale, history.features)
+    stats.generated = [schedule.total] * passes.batch
+    return codes, stats
