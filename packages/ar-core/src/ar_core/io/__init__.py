@@ -1,6 +1,7 @@
 """Checkpoint files: atomic writing, checked reading, key maps between published layouts and ours, strict loading."""
 
 from .atomic import atomic_directory, atomic_file, sync, sync_tree
+from .containers import read_weights, unwrap
 from .key_map import KeyMap
 from .lock import lock_file
 from .pickles import read_pickle
@@ -18,8 +19,10 @@ __all__ = [
     "read_header",
     "read_pickle",
     "read_tensors",
+    "read_weights",
     "save_tensors",
     "sync",
     "sync_tree",
+    "unwrap",
     "write_tensors",
 ]

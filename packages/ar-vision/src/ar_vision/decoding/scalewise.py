@@ -124,7 +124,7 @@ def guided_scales(guidance: Sequence[float]) -> int:
     return max((k + 1 for k, scale in enumerate(guidance) if scale != 1), default=0)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate_scales(
     passes: ScalePasses,
     history: ScaleHistory,

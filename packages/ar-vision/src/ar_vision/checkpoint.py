@@ -1,0 +1,147 @@
+"""Checkpoints of image models: a folder of ``model.safetensors`` and ``config.json``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from ar_core.config import from_dict, to_dict
+from ar_core.errors import ArError, CheckpointError
+from ar_core.io import load_strict, read_tensors, save_tensors
+from ar_core.registry import resolve
+from torch import nn
+
+from .families import Family, family
+
+__all__ = ["Loaded", "fingerprint", "load_checkpoint", "require_pair", "save_checkpoint"]
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as a checkpoint holds it.
+
+    Attributes:
+        model: in eval mode, on the CPU, in the dtype stored.
+        family: its kind.
+        tokenizer: fingerprint of the tokenizer that a generator was trained with; None for a tokenizer, or where it is not
+            known (converted weights).
+        provenance: where the weights come from: source file, its digest, recipe, data; plain text by name.
+        path: the folder.
+    """
+
+    model: nn.Module
+    family: Family
+    tokenizer: str | None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def save_checkpoint(
+    directory: str | Path,
+    model: nn.Module,
+    *,
+    tokenizer: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model into a folder, which is made if it is not there; whoever needs it whole or not at all uses ``atomic_directory``.
+
+    Args:
+        directory: the folder.
+        model: of a known family: it has ``kind`` and ``config``.
+        tokenizer: fingerprint of the tokenizer that a generator works with.
+        provenance: JSON-able facts about the origin.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    kind = family(str(model.kind)).kind
+    record = {
+        "kind": kind,
+        "config": to_dict(model.config),
+        "tokenizer": tokenizer,
+        "provenance": dict(provenance or {}),
+    }
+    save_tensors(directory / WEIGHTS, model.state_dict(), {"kind": kind})
+    (directory / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_checkpoint(path: str | Path, role: Literal["tokenizer", "generator"] | None = None) -> Loaded:
+    """Read a folder that :func:`save_checkpoint` wrote; every key fits, or none is loaded.
+
+    Args:
+        path: the folder.
+        role: what is needed; None takes either.
+
+    Raises:
+        CheckpointError: it is no such folder, of the other role, of an unknown kind, damaged, holds numbers that are none, or
+            weights and config do not belong together; names the file and key.
+    """
+    path = Path(path)
+    record = _record(path)
+    found = family(record["kind"], str(path))
+    if role is not None and found.role != role:
+        raise CheckpointError(f"{path} holds a {found.role} ({found.kind}), and a {role} is needed: give its folder")
+    try:
+        config = from_dict(resolve(found.config), record["config"])
+    except ArError as error:
+        raise CheckpointError(f"{path / CONFIG} does not describe a {found.kind} ({error}): write it anew") from error
+    tensors = read_tensors(path / WEIGHTS)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{path / WEIGHTS} has values in {name!r} that are not finite: training had diverged, take an earlier one"
+            )
+    model = resolve(found.model)(config)
+    floating = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
+    model = model.to(floating)
+    load_strict(model, tensors, source=str(path / WEIGHTS))
+    return Loaded(model.eval(), found, record["tokenizer"], record["provenance"], path)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return what tells a tokenizer from any other: the first 16 hex digits of a digest of its kind, config and weights."""
+    digest = sha256(f"{model.kind}/{json.dumps(to_dict(model.config), sort_keys=True)}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}/{list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
+    """Refuse a tokenizer that a generator was not trained with: the codes of one mean nothing to another.
+
+    Raises:
+        CheckpointError: the generator knows its tokenizer and this is not it.
+    """
+    given = fingerprint(tokenizer.model)
+    if generator.tokenizer is not None and generator.tokenizer != given:
+        raise CheckpointError(
+            f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
+            "the tokenizer it was trained with, any other turns its codes into noise"
+        )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint folder ({CONFIG} cannot be read: {error.strerror}): give a folder that a recipe or "
+            "`ar-train convert` wrote"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path / CONFIG} is no JSON ({error}): write the checkpoint anew") from error
+    needed: dict[str, Any] = {"kind": str, "config": dict, "tokenizer": (str, type(None)), "provenance": dict}
+    wrong = [
+        name for name, kind in needed.items() if not isinstance(record, dict) or not isinstance(record.get(name), kind)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path / CONFIG} is no description of an image model ({wrong[0]!r} is missing or of another type): give a folder "
+            "that a recipe or `ar-train convert` wrote"
+        )
+    return record

@@ -1,0 +1,77 @@
+"""The kinds of model there are, by the name that checkpoints carry. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.config import did_you_mean
+from ar_core.errors import CheckpointError
+
+__all__ = ["FAMILIES", "Family", "family"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model.
+
+    Attributes:
+        kind: its name in ``config.json``.
+        model: ``"module:Class"``; the class has ``kind``, takes its config, and keeps it as ``config``.
+        config: ``"module:Class"``, a frozen dataclass buildable by ``from_dict``.
+        from_published: ``"module:function"`` from a flat state dict in the published layout to the model.
+        role: whether it maps pixels to codes or generates codes.
+        inside: names of entries of published training checkpoints that hold its weights.
+    """
+
+    kind: str
+    model: str
+    config: str
+    from_published: str
+    role: Literal["tokenizer", "generator"]
+    inside: tuple[str, ...] = ()
+
+
+def _tokenizer(kind: str, model: str, inside: tuple[str, ...] = ()) -> Family:
+    return _family(kind, f"ar_vision.tokenizers.{kind}", model, "tokenizer", inside)
+
+
+def _generator(kind: str, model: str, inside: tuple[str, ...] = ()) -> Family:
+    return _family(kind, f"ar_vision.backbones.{kind}", model, "generator", inside)
+
+
+def _family(
+    kind: str, room: str, name: str, role: Literal["tokenizer", "generator"], inside: tuple[str, ...]
+) -> Family:
+    suffix = "Tokenizer" if role == "tokenizer" else ""
+    return Family(
+        kind=kind,
+        model=f"{room}.model:{name}{suffix}",
+        config=f"{room}.config:{name}{suffix}Config",
+        from_published=f"{room}.loading:from_published",
+        role=role,
+        inside=inside,
+    )
+
+
+FAMILIES = {
+    family.kind: family
+    for family in (
+        _tokenizer("var_vqvae", "Var", ("vae_local",)),
+        _tokenizer("vq", "Vq"),
+        _tokenizer("bsq", "Bsq"),
+        _generator("var", "Var", ("var_wo_ddp",)),
+        _generator("flexvar", "FlexVar", ("var_wo_ddp",)),
+        _generator("llamagen", "LlamaGen"),
+        _generator("infinity", "Infinity", ("gpt_fsdp",)),
+    )
+}
+
+
+def family(kind: str, source: str = "the checkpoint") -> Family:
+    """Return the family of a kind.
+
+    Raises:
+        CheckpointError: there is none of that name; the nearest is given.
+    """
+    if kind not in FAMILIES:
+        raise CheckpointError(f"{source} is of the kind {kind!r}, which is unknown; {did_you_mean(kind, FAMILIES)}")
+    return FAMILIES[kind]
