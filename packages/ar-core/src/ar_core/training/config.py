@@ -64,6 +64,10 @@ class TrainConfig:
     eval_every: int | None = None
     """Evaluation every so many steps, and at the last one; None never evaluates."""
 
+    best_by: str | None = None
+    """Name of an evaluation, such as a held-out loss: the model with its smallest value is kept in ``best`` beside ``final``;
+    None keeps the last model only."""
+
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "keep", "log_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
@@ -90,6 +94,11 @@ class TrainConfig:
             raise ConfigError(
                 f"final_lr_fraction is {self.final_lr_fraction} and schedule is constant, which never uses it: "
                 "choose cosine or linear, or drop it"
+            )
+        if self.best_by is not None and (self.eval_every is None or self.checkpoint_dir is None):
+            raise ConfigError(
+                f"best_by is {self.best_by!r} and {'eval_every' if self.eval_every is None else 'checkpoint_dir'} is null: "
+                "the best model is chosen at evaluations and kept in the directory of the run, set both"
             )
         if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
             raise ConfigError(

@@ -22,6 +22,7 @@ FREE = {
     "keep",
     "log_every",
     "eval_every",
+    "best_by",
 }
 
 

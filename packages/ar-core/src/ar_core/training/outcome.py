@@ -1,6 +1,7 @@
 """Evaluations during a run, and the model it leaves."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from .ema import Ema
 from .job import Job
 from .step import TrainStep
 
-__all__ = ["evaluate", "leave_final_model"]
+__all__ = ["evaluate", "leave_final_model", "replace_model"]
 
 
 def evaluate(job: Job, module: TrainStep, ema: Ema | None) -> dict[str, float]:
@@ -41,13 +42,19 @@ def leave_final_model(job: Job, module: TrainStep, ema: Ema | None, directory: P
         ema.keep()
     if job.save is None or directory is None:
         return
-    final, staging = directory / "final", directory / f"{TEMPORARY}final"
+    final = directory / "final"
     if final.exists() and not trained:
         return
+    replace_model(final, job.save)
+
+
+def replace_model(folder: Path, save: Callable[[Path], None]) -> None:
+    """Write a model into a folder that appears only when complete, in the place of one that is there."""
+    staging = folder.parent / f"{TEMPORARY}{folder.name}"
     shutil.rmtree(staging, ignore_errors=True)
-    job.save(staging)
+    save(staging)
     sync_tree(staging)
     # A process killed between these two is started again: the last checkpoint is complete, the model is written anew.
-    shutil.rmtree(final, ignore_errors=True)
-    staging.rename(final)
-    sync(directory)
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.rename(folder)
+    sync(folder.parent)

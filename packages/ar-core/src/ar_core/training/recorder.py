@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint
+from .best import Best
 from .config import TrainConfig
 from .job import Job
 from .meters import Throughput, peak_memory_mib
@@ -51,6 +52,9 @@ class Recorder:
         self.device = next(module.parameters()).device
         self.saved_step, self.saved_at = resumed_from, time.monotonic()
         self.metrics = MetricsFile(directory, resumed_from or 0) if directory is not None else None
+        self.best: Best | None = None
+        if config.best_by is not None and directory is not None:
+            self.best = Best(job, config.best_by, directory, resumed=resumed_from is not None)
         self.progress = Progress(config.steps, resumed_from or 0)
         self.throughput = Throughput()
 
@@ -94,6 +98,8 @@ class Recorder:
     def _evaluate(self, step: int) -> None:
         with self.throughput.paused():
             self.evaluation = evaluate(self.job, self.module, self.state.ema)
+            if self.best is not None:
+                self.best.offer(step, self.evaluation, self.state.ema)
         self._log({"step": step, "evaluation": self.evaluation})
 
     def _checkpoint_due(self, step: int, ending: bool) -> bool:

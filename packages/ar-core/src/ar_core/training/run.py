@@ -61,6 +61,8 @@ class Run:
     ) -> None:
         if config.eval_every is not None and job.evaluate is None:
             raise ConfigError(f"eval_every is {config.eval_every} and the job has nothing to evaluate: set it to null")
+        if config.best_by is not None and job.save is None:
+            raise ConfigError(f"best_by is {config.best_by!r} and the job has no way to save its model: set it to null")
         self.job, self.config, self.module, self.ranks = job, config, module, ranks
         self.resume, self.report = resume, report
         self.directory = Path(config.checkpoint_dir) if config.checkpoint_dir is not None else None

@@ -1,0 +1,62 @@
+"""The model with the best evaluation of a run, beside the one it ends with."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+from ..errors import ConfigError
+from .ema import Ema
+from .job import Job
+from .outcome import replace_model
+
+__all__ = ["Best"]
+
+_RECORD = "best.json"
+
+
+class Best:
+    """Keeps ``directory/best``: the model whose evaluation was smallest so far, and ``best.json`` with step and evaluation.
+
+    A resumed run goes on from what lies there; it meets the same evaluations again that were made behind its checkpoint,
+    so it ends with the same model as one that was not interrupted.
+
+    Args:
+        job: whose models are kept.
+        name: of the evaluation.
+        directory: of the run.
+        resumed: False for a fresh start, which removes what an abandoned run left.
+    """
+
+    def __init__(self, job: Job, name: str, directory: Path, *, resumed: bool) -> None:
+        self.job, self.name, self.folder = job, name, directory / "best"
+        self.value = math.inf
+        if not resumed:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif (self.folder / _RECORD).is_file():
+            self.value = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))["evaluation"][name]
+
+    def offer(self, step: int, evaluation: Mapping[str, float], ema: Ema | None) -> None:
+        """Keep the models of this step if their evaluation is below all before it.
+
+        Raises:
+            ConfigError: the evaluation has no number of that name.
+        """
+        if self.name not in evaluation:
+            raise ConfigError(
+                f"best_by is {self.name!r} and the evaluation measures {', '.join(sorted(evaluation))}: name one of these"
+            )
+        if not evaluation[self.name] < self.value:
+            return
+        self.value = evaluation[self.name]
+
+        def save(folder: Path) -> None:
+            assert self.job.save is not None
+            with ema.applied() if ema is not None else nullcontext():
+                self.job.save(folder)
+            record = {"step": step, "evaluation": dict(evaluation)}
+            (folder / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+        replace_model(self.folder, save)
