@@ -94,6 +94,31 @@ def cp(
     typer.echo(f"copied to {target}", err=True)
 
 
+@app.command(
+    epilog="Examples: `ar-train convert var_vqvae vae_ch160v4096z32.pth ./vae` and then `ar-train convert var var_d16.pth ./var_d16 "
+    "--tokenizer ./vae`.",
+)
+def convert(
+    kind: Annotated[str, typer.Argument(help="The kind of model; `ar-train ls` lists them.")],
+    source: Annotated[
+        Path, typer.Argument(help="Published weights: a .pth, .pt or safetensors file, or a folder of shards.")
+    ],
+    destination: Annotated[Path, typer.Argument(help="A folder to write.")],
+    entry: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which weights of a training checkpoint to take, such as ema.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Converted tokenizer that a generator goes with; it is recorded."),
+    ] = None,
+) -> None:
+    """Turn published weights into a safetensors checkpoint that records where it comes from."""
+    from ar_core.registry import converter, resolve
+
+    run_conversion = resolve(converter(kind).convert)
+    typer.echo(run_conversion(kind, source, destination, entry=entry, tokenizer=tokenizer))
+
+
 @app.command()
 def validate(recipe: RecipeArgument, config: ConfigOption, overrides: Overrides = None) -> None:
     """Check a config and print it in full, every default included."""

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ar_core.registry import configs, recipes
+from ar_core.registry import configs, converters, recipes
 
 __all__ = ["lines", "summary"]
 
 
 def lines() -> Iterator[tuple[str, str]]:
-    """Yield (name, summary) of every recipe and, below it, of every config as ``RECIPE/CONFIG``."""
+    """Yield (name, summary) of every recipe and, below it, of every config as ``RECIPE/CONFIG``; then of what can be converted."""
     for recipe in recipes().values():
         yield recipe.name, recipe.summary
         for name, path in configs(recipe).items():
             yield f"{recipe.name}/{name}", summary(path)
+    for converter in converters().values():
+        yield f"convert {converter.name}", converter.summary
 
 
 def summary(config: Path) -> str:

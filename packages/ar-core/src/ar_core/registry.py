@@ -14,6 +14,9 @@ A package announces its methods by entry points, so that the command lines find 
     [project.entry-points."ar_core.commands"]
     fit-my-method = "my_package.my_method:FIT"
 
+    [project.entry-points."ar_core.converters"]
+    my_model = "my_package.my_model:CONVERTER"
+
 The records hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
 """
 
@@ -30,6 +33,7 @@ from .errors import ConfigError, MissingPackageError
 
 __all__ = [
     "Command",
+    "Converter",
     "Decoder",
     "Evaluation",
     "HubSet",
@@ -37,6 +41,8 @@ __all__ = [
     "commands",
     "config_path",
     "configs",
+    "converter",
+    "converters",
     "decoder",
     "decoders",
     "evaluation",
@@ -56,6 +62,7 @@ HOMES = {
     "fast_dllm_v2": "dlm-text",
     "jacobi_forcing": "dlm-text",
     "jacobi_trajectories": "dlm-text",
+    **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
     ),
@@ -165,6 +172,23 @@ class Command:
     examples: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Converter:
+    """A way from published weights to a checkpoint of ours, as a package announces it.
+
+    Attributes:
+        name: the kind of model, which users type.
+        summary: one line for listings.
+        convert: ``"module:function"`` with the signature ``(kind, source, destination, *, entry, tokenizer) -> str``, the line
+            that is printed at the end; ``entry`` names the weights inside a training checkpoint and ``tokenizer`` the
+            checkpoint that they go with, None where not given.
+    """
+
+    name: str
+    summary: str
+    convert: str
+
+
 def recipes() -> dict[str, Recipe]:
     """All recipes of all installed packages, by name, sorted."""
     return _announced("ar_core.recipes", Recipe)
@@ -178,6 +202,11 @@ def decoders() -> dict[str, Decoder]:
 def commands() -> dict[str, Command]:
     """All commands of all installed packages, by name, sorted."""
     return _announced("ar_core.commands", Command)
+
+
+def converters() -> dict[str, Converter]:
+    """All converters of all installed packages, by name, sorted."""
+    return _announced("ar_core.converters", Converter)
 
 
 def evaluations() -> dict[str, Evaluation]:
@@ -203,6 +232,11 @@ def decoder(name: str) -> Decoder:
 def evaluation(name: str) -> Evaluation:
     """The evaluation of that name; raises as :func:`recipe` does."""
     return _named("evaluation", name, evaluations())
+
+
+def converter(name: str) -> Converter:
+    """The converter of that name; raises as :func:`recipe` does."""
+    return _named("converter", name, converters())
 
 
 def configs(recipe: Recipe) -> dict[str, Path]:
@@ -266,7 +300,7 @@ def packaged_file(reference: str, suffix: str) -> Path | None:
 def resolve(reference: str) -> Any:
     """Import what ``"module:attribute"`` names, inside the allowed packages only.
 
-    The allowed packages are this workspace's and those that announce recipes, decoders, evaluations, commands or tasks. Both the named module
+    The allowed packages are this workspace's and those that announce anything here. Both the named module
     and the module in which the object was defined must lie inside them, so a name that a module merely imported
     (``ar_core.training:Tensor``) is refused.
 
@@ -302,7 +336,7 @@ def resolve(reference: str) -> Any:
     return found
 
 
-def _announced(group: str, kind: type[Recipe] | type[Decoder] | type[Evaluation] | type[Command]) -> dict[str, Any]:
+def _announced(group: str, kind: type[Any]) -> dict[str, Any]:
     found = {}
     for point in metadata.entry_points(group=group):
         record = point.load()
@@ -327,7 +361,8 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
 
 @cache
 def _allowed() -> tuple[str, ...]:
-    groups = ("ar_core.recipes", "ar_core.decoders", "ar_core.evaluations", "ar_core.commands", "ar_core.tasks")
+    kinds = ("recipes", "decoders", "evaluations", "commands", "converters", "tasks")
+    groups = [f"ar_core.{kind}" for kind in kinds]
     announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
     return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))
 

@@ -12,11 +12,11 @@ from ar_core.config import from_dict, to_dict
 from ar_core.errors import ArError, CheckpointError
 from ar_core.io import load_strict, read_tensors, save_tensors
 from ar_core.registry import resolve
-from torch import nn
+from torch import Tensor, nn
 
 from .families import Family, family
 
-__all__ = ["Loaded", "fingerprint", "load_checkpoint", "require_pair", "save_checkpoint"]
+__all__ = ["Loaded", "fingerprint", "load_checkpoint", "require_finite", "require_pair", "save_checkpoint"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -90,16 +90,25 @@ def load_checkpoint(path: str | Path, role: Literal["tokenizer", "generator"] | 
     except ArError as error:
         raise CheckpointError(f"{path / CONFIG} does not describe a {found.kind} ({error}): write it anew") from error
     tensors = read_tensors(path / WEIGHTS)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
-                f"{path / WEIGHTS} has values in {name!r} that are not finite: training had diverged, take an earlier one"
-            )
+    require_finite(tensors, str(path / WEIGHTS))
     model = resolve(found.model)(config)
     floating = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     model = model.to(floating)
     load_strict(model, tensors, source=str(path / WEIGHTS))
     return Loaded(model.eval(), found, record["tokenizer"], record["provenance"], path)
+
+
+def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        CheckpointError: names the first tensor that holds a NaN or an infinity.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{source} has values in {name!r} that are not finite: training had diverged, take an earlier checkpoint"
+            )
 
 
 def fingerprint(model: nn.Module) -> str:

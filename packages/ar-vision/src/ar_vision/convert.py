@@ -1,0 +1,81 @@
+"""Published weights become checkpoints of ours, once."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.io import atomic_directory, read_weights
+from ar_core.registry import resolve
+
+from . import __version__
+from .checkpoint import Loaded, fingerprint, load_checkpoint, require_finite, require_pair, save_checkpoint
+from .families import family
+
+__all__ = ["convert"]
+
+
+def convert(
+    kind: str, source: Path, destination: Path, *, entry: str | None = None, tokenizer: Path | None = None
+) -> str:
+    """Read weights in the layout of their publication and write them as a checkpoint folder.
+
+    The config is inferred from names and shapes. Pickles are read without running code from them. The checkpoint records
+    the file, its digest and the entry that was taken.
+
+    Args:
+        kind: as in `ar_vision.families`.
+        source: a file or a folder of shards.
+        destination: a folder that is not there yet.
+        entry: path of the weights inside a training checkpoint; None looks for them.
+        tokenizer: checkpoint folder of the tokenizer that a generator was trained with.
+
+    Returns:
+        A line for the terminal.
+
+    Raises:
+        CheckpointError: the weights cannot be read, do not have the layout of this kind (names the keys), hold numbers that
+            are none, or do not fit the tokenizer.
+        ConfigError: a tokenizer was given for a tokenizer.
+    """
+    found = family(kind)
+    if found.role == "tokenizer" and tokenizer is not None:
+        raise ConfigError(f"{kind} is a tokenizer itself and goes with no other: leave out the tokenizer")
+    tensors = read_weights(source, entry=entry, inside=found.inside)
+    require_finite(tensors, str(source))
+    try:
+        model = resolve(found.from_published)(tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} is no {kind} as published: {error}") from error
+    paired = None
+    if tokenizer is not None:
+        loaded = load_checkpoint(tokenizer, "tokenizer")
+        require_pair(Loaded(model, found, None, path=source), loaded)
+        paired = fingerprint(loaded.model)
+    provenance = {
+        "source": source.name,
+        "sha256": _digest(source),
+        "entry": entry,
+        "converter": f"ar-vision {__version__}",
+    }
+    with atomic_directory(destination) as folder:
+        save_checkpoint(folder, model, tokenizer=paired, provenance=provenance)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    note = (
+        ""
+        if paired or found.role == "tokenizer"
+        else "; its tokenizer is not recorded, give --tokenizer to have it checked"
+    )
+    return f"{kind} with {count:,} parameters written to {destination}{note}"
+
+
+def _digest(source: Path) -> dict[str, str]:
+    """SHA-256 of each file of weights, by name."""
+    files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
+    digests = {}
+    for file in files:
+        with file.open("rb") as stream:
+            digest = sha256()
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        digests[file.name] = digest.hexdigest()
+    return digests
