@@ -1,7 +1,6 @@
 """Choosing codes from logits: the published filters, and streams that belong to rows."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +34,9 @@ def test_draws_follow_the_filtered_distribution() -> None:
 
 def test_conventions_differ_where_the_mass_meets_the_edge() -> None:
     scores = torch.tensor([[[0.5, 0.25, 0.125, 0.125]]]).log()
-    kept = {name: ImageSampler(name, top_p=0.75).filtered(scores).isfinite()[0, 0].tolist() for name in ("var", "llamagen")}
+    kept = {
+        name: ImageSampler(name, top_p=0.75).filtered(scores).isfinite()[0, 0].tolist() for name in ("var", "llamagen")
+    }
     assert kept["var"] == [True, True, False, False]
     assert kept["llamagen"] == [True, True, True, False]
 
