@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,13 @@ from ..errors import CheckpointError
 __all__ = ["key_ranges", "load_strict"]
 
 
-def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the checkpoint") -> None:
+def load_strict(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str = "the checkpoint",
+    layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None = None,
+) -> None:
     """Copy ``tensors`` into a module's parameters and persistent buffers; all of them fit, or none is copied.
 
     Values are converted to the dtype and device of the module. Of parameters that the module ties, the checkpoint may
@@ -22,11 +28,16 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str
         module: The module.
         tensors: Values by the names of ``module.state_dict()``.
         source: What the error calls the origin of the tensors.
+        layout: Turns the module's tensors by name into those of another layout; they must share memory with what they come
+            from, as renamed tensors and their ``chunk`` do. The tensors and all errors then go by that layout's names.
 
     Raises:
         CheckpointError: Names every missing, unexpected and misshapen key, and tied keys with different values.
     """
     targets = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    if layout is not None:
+        with torch.no_grad():
+            targets = dict(layout(targets))
     group: dict[int, list[str]] = defaultdict(list)
     for name, value in targets.items():
         group[id(value)].append(name)

@@ -1,0 +1,127 @@
+"""Names and shapes of convolutional autoencoders in published weights."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.io import load_strict
+from torch import Tensor, nn
+
+from .autoencoder_config import AutoencoderConfig
+
+__all__ = ["LDM_RULES", "autoencoder_shape", "fill_published", "highest", "shape_of"]
+
+M = TypeVar("M", bound=nn.Module)
+
+LDM_RULES: tuple[tuple[str, str], ...] = tuple(
+    rule
+    for side, level, resampled in (("encoder", "down", "downsample"), ("decoder", "up", "upsample"))
+    for rule in (
+        (f"{side}.{level}.{{l}}.block.{{j}}.nin_shortcut.{{p}}", f"{side}.levels.{{l}}.blocks.{{j}}.shortcut.{{p}}"),
+        (f"{side}.{level}.{{l}}.block.{{j}}.{{rest*}}", f"{side}.levels.{{l}}.blocks.{{j}}.{{rest*}}"),
+        (f"{side}.{level}.{{l}}.attn.{{j}}.proj_out.{{p}}", f"{side}.levels.{{l}}.attentions.{{j}}.out.{{p}}"),
+        (f"{side}.{level}.{{l}}.attn.{{j}}.{{rest*}}", f"{side}.levels.{{l}}.attentions.{{j}}.{{rest*}}"),
+        (f"{side}.{level}.{{l}}.{resampled}.conv.{{p}}", f"{side}.levels.{{l}}.{resampled}.{{p}}"),
+        (f"{side}.mid.block_{{n}}.{{rest*}}", f"{side}.middle.block{{n}}.{{rest*}}"),
+        (f"{side}.mid.attn_1.proj_out.{{p}}", f"{side}.middle.attention.out.{{p}}"),
+        (f"{side}.mid.attn_1.{{rest*}}", f"{side}.middle.attention.{{rest*}}"),
+        (f"{side}.{{ends}}.{{p}}", f"{side}.{{ends}}.{{p}}"),
+    )
+)
+"""Key-map rules of latent diffusion's layout, which VAR has, and Infinity under one more level of names."""
+
+
+def autoencoder_shape(
+    tensors: Mapping[str, Tensor],
+    *,
+    level: str = "encoder.down",
+    block: str = "block",
+    attention: str = "encoder.mid.attn_1",
+    norm_groups: int = 32,
+) -> AutoencoderConfig:
+    """Read the shape of an autoencoder off its published weights.
+
+    Args:
+        tensors: by published name.
+        level: what comes before the number of an encoder level.
+        block: what comes before the number of a residual block in it.
+        attention: the middle attention of the encoder, present or not.
+        norm_groups: cannot be seen in weights; all published ones have 32.
+
+    Raises:
+        CheckpointError: A key that it is read from is missing, or the shapes fit no autoencoder; names the key.
+    """
+    channels = shape_of(tensors, "encoder.conv_in.weight")[0]
+    widths = [
+        shape_of(tensors, f"{level}.{index}.{block}.0.conv1.weight")[0] for index in range(highest(tensors, level) + 1)
+    ]
+    uneven = [width for width in widths if width % channels]
+    if uneven or not widths:
+        raise CheckpointError(
+            f"the levels under {level!r} are {widths} wide and 'encoder.conv_in.weight' {channels}; every width must be a "
+            "multiple of that: these are weights of another architecture"
+        )
+    try:
+        return AutoencoderConfig(
+            channels=channels,
+            channel_multipliers=tuple(width // channels for width in widths),
+            blocks_per_level=highest(tensors, f"{level}.0.{block}") + 1,
+            attention=any(name.startswith(f"{attention}.") for name in tensors),
+            latent_channels=shape_of(tensors, "encoder.conv_out.weight")[0],
+            norm_groups=norm_groups,
+        )
+    except ConfigError as error:
+        raise CheckpointError(f"the weights are of no autoencoder of a known shape: {error}") from error
+
+
+def highest(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    """Return the highest number that follows a prefix and a dot in the names; -1 if there is none."""
+    found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in tensors)
+    return max((int(match.group(1)) for match in found if match), default=-1)
+
+
+def shape_of(tensors: Mapping[str, Tensor], name: str, ndim: int = 4) -> tuple[int, ...]:
+    """Return the shape of a tensor that the configuration is read from.
+
+    Raises:
+        CheckpointError: It is missing, or has not ``ndim`` dimensions.
+    """
+    if name not in tensors:
+        raise CheckpointError(
+            f"the checkpoint lacks {name!r}, from which the shape of the model is read: it is incomplete or of another "
+            "architecture"
+        )
+    shape = tuple(tensors[name].shape)
+    if len(shape) != ndim:
+        raise CheckpointError(
+            f"{name!r} has shape {list(shape)}, and {ndim} dimensions are expected: these are weights of another "
+            "architecture"
+        )
+    return shape
+
+
+def fill_published(
+    build: Callable[[], M],
+    tensors: Mapping[str, Tensor],
+    layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
+) -> M:
+    """Build a model and copy published weights into it; every key fits, or an error names those that do not.
+
+    Args:
+        build: makes the model.
+        tensors: float tensors by published name.
+        layout: from the model's tensors by name to the published layout, as ``load_strict`` takes it.
+
+    Returns:
+        The model in float32 on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or misshapen.
+    """
+    with torch.device("meta"):
+        model = build()
+    model = model.to_empty(device="cpu")
+    load_strict(model, tensors, layout=layout)
+    return model.eval()

@@ -1,0 +1,52 @@
+"""Settings of the tokenizers of LlamaGen and FlexVAR. Imports no torch."""
+
+from dataclasses import dataclass, field
+
+from ar_core.config import did_you_mean
+from ar_core.errors import ConfigError
+
+from ..autoencoder_config import AutoencoderConfig
+
+__all__ = ["PRESETS", "VqTokenizerConfig", "preset"]
+
+
+@dataclass(frozen=True)
+class VqTokenizerConfig:
+    """Shape of a VQ autoencoder whose scales are quantised independently; the defaults are LlamaGen's VQ-16.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """Encoder and decoder."""
+    vocab_size: int = 16384
+    """V."""
+    code_dim: int = 8
+    """Cv, to which a 1×1 convolution brings the latent channels."""
+    normalized: bool = True
+    """Features and codes are compared and used at unit length."""
+
+    def __post_init__(self) -> None:
+        for name, value in {"vocab_size": self.vocab_size, "code_dim": self.code_dim}.items():
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+
+
+PRESETS: dict[str, VqTokenizerConfig] = {
+    "llamagen_vq16": VqTokenizerConfig(),
+    "llamagen_vq8": VqTokenizerConfig(autoencoder=AutoencoderConfig(channel_multipliers=(1, 2, 2, 4))),
+    "flexvar": VqTokenizerConfig(vocab_size=8912, code_dim=32),
+}
+"""Published sizes by name."""
+
+
+def preset(name: str) -> VqTokenizerConfig:
+    """Return the shape of a published tokenizer.
+
+    Raises:
+        ConfigError: There is none of that name; the nearest is given.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"the tokenizer {name!r} is unknown; {did_you_mean(name, PRESETS)}")
+    return PRESETS[name]

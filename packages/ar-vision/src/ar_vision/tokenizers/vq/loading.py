@@ -1,0 +1,88 @@
+"""The tokenizers of LlamaGen and FlexVAR in the layout of their published weights."""
+
+from collections.abc import Mapping
+
+from ar_core.io import KeyMap
+from torch import Tensor
+
+from ..published_autoencoder import autoencoder_shape, fill_published, shape_of
+from .config import VqTokenizerConfig
+from .model import VqTokenizer
+
+__all__ = ["from_published", "to_published"]
+
+USED = "quantize.codebook_used"
+"""A buffer of training, the codes of the last batches."""
+
+
+def from_published(tensors: Mapping[str, Tensor], *, normalized: bool = True, norm_groups: int = 32) -> VqTokenizer:
+    """Build the tokenizer whose weights these are; its shape is read off them.
+
+    Args:
+        tensors: flat state dict, such as ``vq_ds16_c2i.pt`` and ``FlexVAE.pth`` hold under ``model``. The buffer of used
+            codes is ignored.
+        normalized: codes are used at unit length, which weights do not show; it is so in all published ones.
+        norm_groups: of every GroupNorm, which weights do not show.
+
+    Returns:
+        The tokenizer in float32 on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: A key is missing, unexpected or misshapen; names it.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if name != USED}
+    vocab_size, code_dim = shape_of(weights, "quantize.embedding.weight", 2)
+    config = VqTokenizerConfig(
+        autoencoder=autoencoder_shape(
+            weights, level="encoder.conv_blocks", block="res", attention="encoder.mid.1", norm_groups=norm_groups
+        ),
+        vocab_size=vocab_size,
+        code_dim=code_dim,
+        normalized=normalized,
+    )
+    return fill_published(lambda: VqTokenizer(config), weights, lambda ours: _published(ours, config))
+
+
+def to_published(model: VqTokenizer) -> dict[str, Tensor]:
+    """Return the weights by published name, without the buffer of used codes; queries, keys and values are views."""
+    return _published(model.state_dict(), model.config)
+
+
+def _published(tensors: Mapping[str, Tensor], config: VqTokenizerConfig) -> dict[str, Tensor]:
+    unpacked: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        before, packed, after = name.partition(".qkv.")
+        parts = {f"{before}.{part}.{after}": piece for part, piece in zip("qkv", tensor.chunk(3))} if packed else None
+        unpacked |= parts or {name: tensor}
+    return _key_map(len(config.autoencoder.channel_multipliers)).to_published(unpacked)
+
+
+def _key_map(levels: int) -> KeyMap:
+    rules: list[tuple[str, str]] = []
+    for side, resampled in (("encoder", "downsample"), ("decoder", "upsample")):
+        for place in range(levels):
+            # The published decoder counts its levels as they run, from the coarsest.
+            level = place if side == "encoder" else levels - 1 - place
+            theirs, ours = f"{side}.conv_blocks.{place}", f"{side}.levels.{level}"
+            rules += [
+                (f"{theirs}.res.{{j}}.nin_shortcut.{{p}}", f"{ours}.blocks.{{j}}.shortcut.{{p}}"),
+                (f"{theirs}.res.{{j}}.{{rest*}}", f"{ours}.blocks.{{j}}.{{rest*}}"),
+                (f"{theirs}.attn.{{j}}.proj_out.{{p}}", f"{ours}.attentions.{{j}}.out.{{p}}"),
+                (f"{theirs}.attn.{{j}}.{{rest*}}", f"{ours}.attentions.{{j}}.{{rest*}}"),
+                (f"{theirs}.{resampled}.conv.{{p}}", f"{ours}.{resampled}.{{p}}"),
+            ]
+        rules += [
+            (f"{side}.mid.0.{{rest*}}", f"{side}.middle.block1.{{rest*}}"),
+            (f"{side}.mid.1.proj_out.{{p}}", f"{side}.middle.attention.out.{{p}}"),
+            (f"{side}.mid.1.{{rest*}}", f"{side}.middle.attention.{{rest*}}"),
+            (f"{side}.mid.2.{{rest*}}", f"{side}.middle.block2.{{rest*}}"),
+            (f"{side}.{{ends}}.{{p}}", f"{side}.{{ends}}.{{p}}"),
+        ]
+    return KeyMap(
+        (
+            *rules,
+            ("quantize.embedding.weight", "codebook.weight"),
+            ("quant_conv.{p}", "quant_conv.{p}"),
+            ("post_quant_conv.{p}", "post_quant_conv.{p}"),
+        )
+    )
