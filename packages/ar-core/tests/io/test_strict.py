@@ -68,3 +68,32 @@ def test_tied_names_with_different_values_are_refused():
     tensors["head.weight"] = tensors["embed.weight"] + 1
     with pytest.raises(CheckpointError, match=r"different values for tied weights: embed\.weight and head\.weight"):
         load_strict(module, tensors)
+
+
+def apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Another layout: the weight of a packed layer in two halves."""
+    first, second = tensors["weight"].chunk(2)
+    return {"a.kernel": first, "b.kernel": second, "shift": tensors["bias"]}
+
+
+def test_another_layout_may_hold_parts_of_a_tensor():
+    module = nn.Linear(3, 4)
+    tensors = {"a.kernel": torch.ones(2, 3), "b.kernel": torch.full((2, 3), 2.0), "shift": torch.arange(4.0)}
+    load_strict(module, tensors, layout=apart)
+    assert module.weight.tolist() == [[1.0] * 3] * 2 + [[2.0] * 3] * 2
+    assert module.bias.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert module.weight.requires_grad
+
+
+def test_errors_go_by_the_names_of_the_other_layout():
+    module = nn.Linear(3, 4)
+    before = module.weight.detach().clone()
+    with pytest.raises(
+        CheckpointError, match=r"lacks b\.kernel; it has weight, which .*a\.kernel \[3, 3\] instead of \[2, 3\]"
+    ):
+        load_strict(
+            module,
+            {"a.kernel": torch.ones(3, 3), "weight": torch.ones(4, 3), "shift": torch.ones(4)},
+            layout=apart,
+        )
+    assert torch.equal(module.weight, before)
