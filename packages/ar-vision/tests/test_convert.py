@@ -1,0 +1,65 @@
+from argparse import Namespace
+from hashlib import sha256
+
+import pytest
+import torch
+from ar_core.errors import CheckpointError, ConfigError
+from ar_vision.checkpoint import load_checkpoint
+from ar_vision.convert import convert
+from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
+from ar_vision.tokenizers.vq.config import VqTokenizerConfig
+from ar_vision.tokenizers.vq.loading import to_published
+from ar_vision.tokenizers.vq.model import VqTokenizer
+
+
+@pytest.fixture
+def model():
+    autoencoder = AutoencoderConfig(channels=32, channel_multipliers=(1, 1), latent_channels=4)
+    model = VqTokenizer(VqTokenizerConfig(autoencoder=autoencoder, vocab_size=16, code_dim=4))
+    model.initialize(torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.fixture
+def published(model, tmp_path):
+    torch.save({"model": to_published(model), "args": Namespace(lr=1.0)}, tmp_path / "vq.pt")
+    return tmp_path / "vq.pt"
+
+
+def test_converted_weights_are_those_published_and_say_where_they_come_from(model, published, tmp_path):
+    line = convert("vq", published, tmp_path / "vq")
+    loaded = load_checkpoint(tmp_path / "vq", "tokenizer")
+    assert all(loaded.model.state_dict()[name].equal(value) for name, value in model.state_dict().items())
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert line == f"vq with {count:,} parameters written to {tmp_path / 'vq'}"
+    assert loaded.provenance["source"] == "vq.pt"
+    assert loaded.provenance["sha256"] == {"vq.pt": sha256(published.read_bytes()).hexdigest()}
+
+
+class Payload:
+    ran = False
+
+    def __reduce__(self):
+        return (setattr, (Payload, "ran", True))
+
+
+def test_what_cannot_be_converted_is_said_and_nothing_is_written(model, published, tmp_path):
+    tensors = to_published(model)
+    renamed = {("quantize.embed" if name == "quantize.embedding.weight" else name): t for name, t in tensors.items()}
+    poisoned = tensors | {"quantize.embedding.weight": torch.full((16, 4), torch.nan)}
+    for content, sentence in [
+        ({"model": renamed}, "is no vq as published: .*quantize.embed"),
+        ({"model": poisoned}, "values in 'quantize.embedding.weight' that are not finite"),
+        ({"model": tensors, "ema": Payload()}, "could run code"),
+        ({"epoch": 3}, "holds no weights"),
+    ]:
+        torch.save(content, tmp_path / "bad.pt")
+        with pytest.raises(CheckpointError, match=sentence):
+            convert("vq", tmp_path / "bad.pt", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    assert not Payload.ran
+    with pytest.raises(ConfigError, match="vq is a tokenizer itself"):
+        convert("vq", published, tmp_path / "out", tokenizer=tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CheckpointError, match="exists already"):
+        convert("vq", published, tmp_path / "out")
