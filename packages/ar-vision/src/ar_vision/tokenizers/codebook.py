@@ -45,13 +45,14 @@ class Codebook(nn.Module):
         """Return the ids of the nearest codes; of equally near ones, the first.
 
         Args:
-            vectors: `[..., Cv]`, compared in float32 or better.
+            vectors: `[..., Cv]`, compared in float32 or better, also under autocast.
 
         Returns:
             int64 `[...]`.
         """
         flat = vectors.reshape(-1, vectors.shape[-1])
-        ids = _nearest(flat, self.weight, self.metric)
+        with torch.autocast(flat.device.type, enabled=False):
+            ids = _nearest(flat, self.weight, self.metric)
         return ids.reshape(vectors.shape[:-1])
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class Codebook(nn.Module):
         return torch.bincount(ids.flatten(), minlength=self.weight.shape[0])
 
 
-def _nearest(vectors: Tensor, codebook: Tensor, metric: Metric, rows: int = 4096) -> Tensor:
+def _nearest(vectors: Tensor, codebook: Tensor, metric: Metric, rows: int = 1024) -> Tensor:
     dtype = torch.promote_types(torch.promote_types(vectors.dtype, codebook.dtype), torch.float32)
     vectors, codebook = vectors.to(dtype), codebook.to(dtype)
     if metric == "cosine":

@@ -113,8 +113,7 @@ class CodebookTokenizer(nn.Module):
             ConfigError: The schedule does not fit the tokenizer.
         """
         encoded = self.encode(images)
-        with torch.autocast(encoded.device.type, enabled=False):
-            scales, quantized, code_loss, commit_loss = self._quantize_with_losses(_at_least_float32(encoded), schedule)
+        scales, quantized, code_loss, commit_loss = self._quantize_with_losses(_at_least_float32(encoded), schedule)
         codes = [scale.codes for scale in scales]
         return TokenizerOutput(
             reconstruction=self.decode(quantized),

@@ -57,7 +57,10 @@ class VarTokenizer(CodebookTokenizer):
         u = self.codebook.lookup_map(codes, schedule.sizes[scale])
         if scale < schedule.count - 1:
             u = F.interpolate(u, size=schedule.sizes[-1], mode="bicubic")
-        return self.phis[phi_index(scale, schedule.count, len(self.phis))](u)
+        phi = self.phis[phi_index(scale, schedule.count, len(self.phis))]
+        # What a scale adds decides the codes of all later ones: it must not depend on whether autocast is on.
+        with torch.autocast(u.device.type, enabled=False):
+            return phi(u)
 
     def history(self, batch: int, schedule: ScaleSchedule) -> ResidualHistory:
         """Return an empty history of ``batch`` rows.
