@@ -116,6 +116,18 @@ def test_training_and_decoding_see_the_same(tokenizer, generator):
     assert torch.equal(tokenizer.codebook.nearest(output.vectors[:3]), codes[0].flatten())
 
 
+def test_the_sum_of_all_scales_is_exactly_what_is_decoded(tokenizer, generator):
+    features = torch.randn(2, 8, 4, 4, generator=generator)
+    codes, history = tokenizer.quantize(features, SQUARE), tokenizer.history(2, SQUARE)
+    total = torch.zeros_like(features)
+    for k, of_scale in enumerate(codes):
+        history.add(of_scale)
+        total = total + tokenizer.contribution(of_scale, k, SQUARE)
+        assert torch.equal(history.features, total)
+        if k < SQUARE.count - 1:
+            assert torch.equal(history.next_input(), F.adaptive_avg_pool2d(total, SQUARE.sizes[k + 1]))
+
+
 def test_losses_of_a_batch_are_the_sum_of_its_images(tokenizer, generator):
     images = torch.rand(3, 3, 16, 16, generator=generator) * 2 - 1
     together = tokenizer.train_forward(images, SQUARE)
