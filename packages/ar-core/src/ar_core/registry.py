@@ -61,6 +61,7 @@ HOMES = {
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
     "jacobi_forcing": "dlm-text",
+    "image_codes": "ar-vision",
     "jacobi_trajectories": "dlm-text",
     **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity"), "ar-vision"),
     **dict.fromkeys(
