@@ -64,7 +64,7 @@ class ImageDataConfig:
         else:
             self._require("path", bool(self.path), f"a file, folder or pattern, for kind {self.kind}")
         self._require("size", min(self.shape) >= 1, "at least 1")
-        if self.transform in ("adm_random", "adm_centre"):
+        if self.transform in ("var", "adm_random", "adm_centre"):
             self._require("size", self.shape[0] == self.shape[1], f"one side for the transform {self.transform}")
         if self.transform != "adm_random":
             self._require("shortest_crop", self.shortest_crop == 0.88, "left out but for the transform adm_random")

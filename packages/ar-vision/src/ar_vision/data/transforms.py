@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-__all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "views"]
+__all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "unit_range", "views"]
 
 TransformName = Literal["none", "var", "adm_random", "adm_centre", "infinity"]
 View = Literal["one", "flip", "ten_crop"]
@@ -27,7 +27,7 @@ class Transform:
 
     Attributes:
         name: how, see :data:`TRANSFORMS`.
-        size: (H, W).
+        size: (H, W); only ``none`` and ``infinity`` take other than squares.
         flip: mirror half of the training images.
         shortest: ``adm_random`` only: least share of the shorter side that a crop takes.
     """
@@ -75,6 +75,11 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
+def unit_range(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 0 to 255 to floating point -1 to 1, computed in float32: x / 127.5 - 1."""
+    return (images.float() / 127.5 - 1).to(dtype)
+
+
 def views(
     picture: np.ndarray, transform: Transform, view: View, place: str, crop_scales: tuple[float, ...] = (1.1,)
 ) -> Tensor:
@@ -104,7 +109,7 @@ def _none(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> 
 
 def _var(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> np.ndarray:
     height, width = picture.shape[:2]
-    short = round(1.125 * min(transform.size))
+    short = round(1.125 * transform.size[0])
     # The longer side is cut off to whole pixels, as torchvision's Resize does.
     size = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
     return _crop(_resize(picture, size, Resampling.LANCZOS), transform.size, draw)

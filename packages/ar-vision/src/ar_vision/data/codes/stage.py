@@ -16,7 +16,7 @@ from ar_vision.scales import ScaleSchedule
 from ..collections import Pictures, open_pictures
 from ..config import ImageDataConfig
 from ..decoded import picture_key
-from ..transforms import Transform, views
+from ..transforms import Transform, unit_range, views
 from .config import ImageCodesConfig
 from .layout import pack_captions, pack_codes
 
@@ -131,8 +131,7 @@ def _sizes(scales: Sequence[int | tuple[int, int]]) -> list[tuple[int, int]]:
 @torch.no_grad()
 def _encoded(tokenizer: Any, images: torch.Tensor, schedule: ScaleSchedule) -> list[torch.Tensor]:
     weight = next(tokenizer.parameters())
-    pixels = images.to(weight.device).to(weight.dtype) / 127.5 - 1
-    return tokenizer.quantize(tokenizer.encode(pixels), schedule)
+    return tokenizer.quantize(tokenizer.encode(unit_range(images.to(weight.device), weight.dtype)), schedule)
 
 
 def _labels(pictures: Pictures, items: Sequence[int]) -> dict[str, torch.Tensor]:

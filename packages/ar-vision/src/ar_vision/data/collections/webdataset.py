@@ -18,6 +18,7 @@ __all__ = ["WebdatasetPictures"]
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 KEPT_OPEN = 64
+BLOCK = 512
 
 
 @dataclass
@@ -93,14 +94,18 @@ class WebdatasetPictures:
                     if extension.lower() in group.members:
                         raise DataError(f"{path}: the member {member.name!r} is there twice: remove one")
                     group.members[extension.lower()] = (member.offset_data, member.size)
-                size = os.stat(path).st_size
+                last = archive.getmembers()[-1:]
+            # The tarfile module takes a damaged header for the end, which is an empty block behind the last member.
+            end = last[0].offset_data + -(-last[0].size // BLOCK) * BLOCK if last else 0
+            with path.open("rb") as file:
+                file.seek(end)
+                ended = file.read(BLOCK) == bytes(BLOCK)
         except (OSError, tarfile.TarError, EOFError) as error:
             raise DataError(
                 f"{path} is no uncompressed tar file, or is damaged ({error}): unpack .tar.gz shards, fetch damaged ones again"
             ) from error
-        for group in found.values():
-            if any(offset + length > size for offset, length in group.members.values()):
-                raise DataError(f"{path} is truncated within {group.key!r}: fetch it again")
+        if not ended:
+            raise DataError(f"{path} is truncated or damaged {end} bytes from its start: fetch it again")
         return iter(found.values())
 
     def _place(self, group: _Group) -> str:
