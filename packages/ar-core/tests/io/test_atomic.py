@@ -42,6 +42,13 @@ def test_a_refusal_of_the_system_is_one_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", [atomic_file, atomic_directory])
+def test_a_folder_that_cannot_be_there_is_one_sentence(tmp_path, kind):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CheckpointError, match="cannot be written"), kind(tmp_path / "file" / "a"):
+        pass
+
+
 def test_a_directory_appears_whole(tmp_path):
     with atomic_directory(tmp_path / "d") as temporary:
         (temporary / "sub").mkdir()

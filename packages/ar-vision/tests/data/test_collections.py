@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -196,6 +197,11 @@ def test_parquet_names_the_row_of_a_bad_picture(containers, tmp_path, pixels, pn
         found[1].pixels(WHITE)
     with pytest.raises(DataError, match=r"2.parquet, row 2: there is no picture \(null\)"):
         found[2]
+
+
+def test_parquet_names_the_extra_that_is_missing(containers, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refused(containers["parquet"], r"install it with `pip install 'ar-vision\[parquet\]'`")
 
 
 def test_parquet_keeps_few_row_groups(containers):

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -93,7 +93,9 @@ def _refusals_named(path: Path, temporary: Path) -> Iterator[None]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            # Where the folder itself cannot be there, removing complains a second time.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         # Tensors are written by native code, which reports a full disk as an error of its own kind.
         if isinstance(error, (OSError, SafetensorError)):
             reason = getattr(error, "strerror", None) or str(error)

@@ -12,6 +12,7 @@ from ar_core.config import expand_path
 from ar_core.data.progress import track
 from ar_core.errors import CheckpointError, DataError
 from ar_core.io import atomic_directory
+from ar_core.io.lock import lock_file
 
 from .. import __version__
 from .collections import Picture, Pictures
@@ -148,12 +149,15 @@ def _folder(config: ImageDataConfig, pictures: Pictures, count: int, what: str) 
 
 
 def _publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a folder that appears whole, in one process; others that want it at the same time wait."""
     try:
-        with atomic_directory(folder) as temporary:
-            write(temporary)
-    except CheckpointError as error:
-        # Another process may have been faster; its pictures are the same.
-        if not folder.is_dir():
-            raise DataError(
-                f"decoded pictures cannot be kept ({error}): set data.cache_dir, or data.cache to false"
-            ) from error
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / ".lock").open("w") as lock:
+            lock_file(lock, wait=True)
+            if not folder.is_dir():
+                with atomic_directory(folder) as temporary:
+                    write(temporary)
+    except (OSError, CheckpointError) as error:
+        raise DataError(
+            f"decoded pictures cannot be kept in {str(folder.parent)!r} ({error}): set data.cache_dir, or data.cache to false"
+        ) from error
