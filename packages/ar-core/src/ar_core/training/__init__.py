@@ -5,7 +5,8 @@ from .config import TrainConfig
 from .job import Job, Source, TrainResult
 from .loop import train
 from .mean_loss import mean_loss
-from .objective import Objective, Player, Prepared
+from .objective import Objective, Player, Prepared, Settling
+from .ranks import Ranks
 from .recipe import build_job, read_run_config, recipe_main, run_recipe
 from .run_stage import run_stage
 from .soft_cross_entropy import summed_soft_cross_entropy
@@ -18,6 +19,8 @@ __all__ = [
     "Objective",
     "Player",
     "Prepared",
+    "Ranks",
+    "Settling",
     "Source",
     "StageConfig",
     "StageJob",

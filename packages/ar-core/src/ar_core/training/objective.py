@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..corruption import SampleRng
+from .ranks import Ranks
 
-__all__ = ["Objective", "Player", "Prepared"]
+__all__ = ["Objective", "Player", "Prepared", "Settling"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ class Prepared:
         meta: Plain, picklable values for the objective. The key ``tokens`` (int), the number of tokens counted by the
             throughput meter, defaults to the number of ids in the samples.
         player: Name of the player whose turn it is, set by the loop; an objective with one player ignores it.
+        carry: What one player's turn leaves for later turns over the same micro-batch of the same step, so that they need
+            not compute it again. Empty when the first player's turn begins.
     """
 
     tensors: dict[str, Tensor]
     weights: dict[str, float]
     meta: dict[str, Any] = field(default_factory=dict)
     player: str = "main"
+    carry: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Prepared":
         """Return the same micro-batch with its tensors on ``device``."""
@@ -92,4 +96,25 @@ class Objective(Protocol):
 
     def players(self) -> Sequence[Player]:
         """Return the optimiser turns; most objectives return ``(Player(),)``."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An objective that changes its models by other means than a gradient, once an optimiser step is done.
+
+    Counts over a whole step (which codes of a codebook were used) are known only when all micro-batches of all ranks have
+    passed, and what follows from them (unused codes are replaced) must happen once and alike everywhere. ``sums`` may
+    note things in buffers of the models; here they are added up and acted on. State that outlives a step belongs in
+    persistent buffers of a player's models, which checkpoints hold.
+    """
+
+    def after_step(self, models: Mapping[str, nn.Module], step: int, ranks: Ranks) -> None:
+        """Run when all players have moved, before weights are averaged, measured or saved.
+
+        Args:
+            models: By name.
+            step: Number of the step just done, from 0.
+            ranks: The processes of the run, all of which are here; they must leave with equal models.
+        """
         ...

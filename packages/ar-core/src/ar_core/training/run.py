@@ -18,7 +18,7 @@ from .identity import run_identity
 from .interrupt import Interrupt
 from .job import Job, TrainResult
 from .lock import directory_lock
-from .objective import Prepared
+from .objective import Prepared, Settling
 from .optimizers import Turn
 from .outcome import leave_final_model
 from .ranks import Ranks
@@ -122,6 +122,8 @@ class Run:
             CheckpointError: A checkpoint cannot be written.
         """
         result = self.optimizer_step(micro_batches, self.step)
+        if isinstance(self.job.objective, Settling):
+            self.job.objective.after_step(self.job.models, self.step, self.ranks)
         self.step += 1
         self.losses.append(result.loss)
         if self.ema is not None:
