@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ar_core.registry import configs, recipes
+from ar_core.registry import configs, converters, recipes
 from ar_train import cli
 from ar_train.listing import summary
 
@@ -64,13 +64,14 @@ def test_the_import_probe_can_fail() -> None:
     assert _heavy_modules("import sys, numpy") == "numpy"
 
 
-def test_ls_names_every_recipe_and_config(command) -> None:
+def test_ls_names_every_recipe_and_config_and_what_can_be_converted(command) -> None:
     code, out, _ = command("ls")
     assert code == 0
-    listed = [line.split()[0] for line in out.splitlines()]
+    listed = [line.split("  ")[0] for line in out.splitlines()]
     expected = []
     for recipe in recipes().values():
         expected += [recipe.name, *(f"{recipe.name}/{name}" for name in configs(recipe))]
+    expected += [f"convert {name}" for name in converters()]
     assert listed == expected
     assert {"autoregressive", "autoregressive/tiny", "fast_dllm_v2", "fast_dllm_v2/tiny"} <= set(listed)
     assert all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines()), "every line has a summary"

@@ -60,6 +60,7 @@ HOMES = {
     "diffuspec": "dlm-text",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
+    "image_tokenizer": "ar-vision",
     "jacobi_forcing": "dlm-text",
     "image_codes": "ar-vision",
     "jacobi_trajectories": "dlm-text",

@@ -79,13 +79,15 @@ class Lpips(nn.Module):
                 f"images {list(images.shape)} and references {list(references.shape)} were given; LPIPS compares images of "
                 "one shape, resize one of them"
             )
-        with torch.no_grad():
-            targets = self.activations(references)
-        distance = images.new_zeros(len(images), dtype=torch.float32)
-        for index, (ours, theirs) in enumerate(zip(self.activations(images), targets)):
-            head: Tensor = self.get_submodule(f"lin{index}").weight  # type: ignore[assignment]
-            difference = (_unit(ours) - _unit(theirs)).square()
-            distance = distance + torch.einsum("bchw,c->b", difference, head.flatten()) / difference[0, 0].numel()
+        # Also under autocast: differences of half-precision activations are mostly rounding once images are close.
+        with torch.autocast(images.device.type, enabled=False):
+            with torch.no_grad():
+                targets = self.activations(references.float())
+            distance = images.new_zeros(len(images), dtype=torch.float32)
+            for index, (ours, theirs) in enumerate(zip(self.activations(images.float()), targets)):
+                head: Tensor = self.get_submodule(f"lin{index}").weight  # type: ignore[assignment]
+                difference = (_unit(ours) - _unit(theirs)).square()
+                distance = distance + torch.einsum("bchw,c->b", difference, head.flatten()) / difference[0, 0].numel()
         return distance
 
     def activations(self, images: Tensor) -> list[Tensor]:
@@ -128,5 +130,4 @@ def load_lpips(path: str | Path, minimum_size: int = 64) -> Lpips:
 
 
 def _unit(activations: Tensor) -> Tensor:
-    activations = activations.float()
     return activations / (activations.square().sum(1, keepdim=True) + TINY).sqrt()

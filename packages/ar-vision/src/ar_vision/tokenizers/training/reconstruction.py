@@ -1,0 +1,74 @@
+"""How well a tokenizer gives images back, and how many of its codes it needs for it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...scales import ScaleSchedule
+from ..tokenizer import Tokenizer
+from .lpips import Lpips
+from .usage import perplexity, share_used
+
+__all__ = ["measure", "psnr", "reconstruct"]
+
+
+@torch.no_grad()
+def reconstruct(tokenizer: Tokenizer, images: Tensor, schedule: ScaleSchedule) -> tuple[Tensor, list[Tensor]]:
+    """Encode images to codes, and decode nothing but the codes.
+
+    Args:
+        tokenizer: in eval mode.
+        images: float `[B, 3, H, W]` in [-1, 1].
+        schedule: K scales.
+
+    Returns:
+        The images `[B, 3, H, W]`, float32, clamped to [-1, 1], and the codes of every scale, `[B, L_k]`.
+    """
+    codes = tokenizer.quantize(tokenizer.encode(images), schedule)
+    history = tokenizer.history(len(images), schedule)
+    for scale in codes:
+        history.add(scale)
+    return tokenizer.decode(history.features).float().clamp(-1, 1), codes
+
+
+def psnr(images: Tensor, references: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio of each image in dB, float32 `[B]`, from `[B, 3, H, W]` in [-1, 1]; inf if equal."""
+    error = (images.float() - references.float()).square().flatten(1).mean(1)
+    # The peak is the whole range, 2.
+    return 10 * torch.log10(4 / error)
+
+
+@torch.no_grad()
+def measure(
+    tokenizer: Tokenizer, schedule: ScaleSchedule, batches: Iterable[Tensor], *, lpips: Lpips | None = None
+) -> dict[str, float]:
+    """Measure reconstructions from codes alone.
+
+    Args:
+        tokenizer: in eval mode.
+        schedule: K scales.
+        batches: images, float `[B, 3, H, W]` in [-1, 1], any B.
+        lpips: the perceptual distance; None leaves it out.
+
+    Returns:
+        `psnr` (mean over images, in dB), `lpips` (mean), and for tokenizers with a codebook `codes_used` (share of the codes
+        that occur) and `perplexity` of the codes of all scales.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in ("psnr", *(["lpips"] if lpips is not None else []))}
+    model: Any = tokenizer
+    device = next(model.parameters()).device
+    uses = torch.zeros(tokenizer.vocab_size, dtype=torch.int64) if hasattr(model, "codebook") else None
+    for batch in batches:
+        images = batch.to(device)
+        again, codes = reconstruct(tokenizer, images, schedule)
+        found["psnr"].append(psnr(again, images).cpu())
+        if lpips is not None:
+            found["lpips"].append(lpips(again, images).cpu())
+        if uses is not None:
+            uses += torch.bincount(torch.cat(codes, dim=1).flatten().cpu(), minlength=len(uses))
+    means = {name: torch.cat(values).mean().item() for name, values in found.items()}
+    if uses is None:
+        return means
+    return means | {"codes_used": share_used(uses).item(), "perplexity": perplexity(uses).item()}

@@ -1,0 +1,176 @@
+"""From a run's config to a training job: an image tokenizer from scratch or from a checkpoint."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from ar_core.config import expand_path, from_dict
+from ar_core.corruption import SampleRng
+from ar_core.errors import ConfigError
+from ar_core.registry import resolve
+from ar_core.training import Job, TrainConfig
+from torch import nn
+
+from ...checkpoint import load_checkpoint, save_checkpoint
+from ...data.config import ImageDataConfig
+from ...data.source import build_image_source
+from ...families import family
+from ...pixels import to_signed
+from ..codebook_tokenizer import CodebookTokenizer
+from ..tokenizer import Tokenizer
+from .adaptive_weight import AdaptiveWeight
+from .config import TokenizerTrainingConfig
+from .discriminator import PatchDiscriminator
+from .lpips import Lpips, load_lpips
+from .objective import DISCRIMINATOR, TOKENIZER, TokenizerObjective
+from .reconstruction import measure
+from .usage import CodebookUsage, UsageConfig
+
+__all__ = ["EvaluationConfig", "TokenizerModelConfig", "TokenizerRun", "build"]
+
+
+@dataclass(frozen=True)
+class TokenizerModelConfig:
+    """What is trained: fresh weights of a kind, or a checkpoint.
+
+    Raises:
+        ConfigError: Both or neither are given.
+    """
+
+    kind: str | None = None
+    """Kind of a tokenizer with fresh weights: ``var_vqvae``, ``vq`` or ``bsq``."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Its shape: the settings of that kind's config class."""
+    checkpoint: str | None = None
+    """Folder of a checkpoint whose weights training starts from; ``~`` and ``$NAME`` are expanded."""
+
+    def __post_init__(self) -> None:
+        if (self.kind is None) == (self.checkpoint is None):
+            raise ConfigError(
+                f"kind is {self.kind!r} and checkpoint {self.checkpoint!r}: give a kind for fresh weights, or the folder of a "
+                "checkpoint, and not both"
+            )
+        if self.checkpoint is not None and self.settings:
+            raise ConfigError("settings are given beside a checkpoint, which knows its own shape: drop them")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured every `train.eval_every` steps, on images that are not trained on.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    data: ImageDataConfig | None = None
+    """Images of their own; null takes those that `data.held_out` keeps from training."""
+    images: int = 512
+    """How many, the first ones; fewer if there are fewer."""
+    batch_size: int = 64
+    """Images of a forward pass; memory only."""
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+
+
+@dataclass(frozen=True)
+class TokenizerRun:
+    """A whole run, section by section, as a YAML file holds it."""
+
+    model: TokenizerModelConfig
+    """What is trained."""
+    data: ImageDataConfig
+    """What it is trained on."""
+    method: TokenizerTrainingConfig
+    """The losses."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimiser, batch and schedule."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Held-out measurements."""
+
+
+def build(run: TokenizerRun) -> Job:
+    """Load or make the models, open the data.
+
+    Raises:
+        ConfigError: Model, method and run do not fit together.
+        ArError: As loading models and data does.
+    """
+    _check(run)
+    method, seed = run.method, run.train.seed
+    tokenizer = _tokenizer(run.model, seed)
+    models: dict[str, nn.Module] = {TOKENIZER: tokenizer}
+    if method.usage is not None:
+        models["usage"] = _usage(run, tokenizer, method.usage)
+    if method.adaptive_weight:
+        models["balance"] = AdaptiveWeight(cast(CodebookTokenizer, tokenizer).decoder.last_layer)
+    if method.adversarial_weight:
+        discriminator = PatchDiscriminator(method.discriminator)
+        discriminator.initialize(SampleRng(seed).row(0, "weights of the discriminator"))
+        models[DISCRIMINATOR] = discriminator
+    lpips = load_lpips(method.lpips, method.lpips_minimum_size) if method.lpips is not None else None
+    if lpips is not None:
+        models["lpips"] = lpips
+
+    def save(directory: Path) -> None:
+        save_checkpoint(directory, tokenizer, provenance={"recipe": "image_tokenizer", "scales": str(method.schedule)})
+
+    return Job(
+        objective=TokenizerObjective(method, batch_size=run.train.batch_size),
+        models=models,
+        source=build_image_source(run.data, seed=seed),
+        save=save,
+        evaluate=None if run.train.eval_every is None else _evaluation(run, tokenizer, lpips),
+    )
+
+
+def _check(run: TokenizerRun) -> None:
+    method, start = run.method, run.method.adversarial_start_step
+    if method.adversarial_weight and start >= run.train.steps:
+        raise ConfigError(
+            f"method.adversarial_start_step is {start} and the run ends after {run.train.steps} steps, before the "
+            "discriminator plays: start earlier, or set method.adversarial_weight to 0"
+        )
+    smallest = method.discriminator.smallest
+    if method.adversarial_weight and min(run.data.shape) < smallest:
+        raise ConfigError(
+            f"images are {run.data.shape[0]} x {run.data.shape[1]} and a discriminator of {method.discriminator.layers} "
+            f"layers needs {smallest} pixels: set method.discriminator.layers lower"
+        )
+
+
+def _tokenizer(config: TokenizerModelConfig, seed: int) -> nn.Module:
+    if config.checkpoint is not None:
+        return load_checkpoint(expand_path(config.checkpoint), role="tokenizer").model
+    found = family(str(config.kind), "model.kind")
+    if found.role != "tokenizer":
+        raise ConfigError(f"model.kind is {config.kind!r}, a generator: give the kind of a tokenizer")
+    model = resolve(found.model)(from_dict(resolve(found.config), config.settings, "model.settings"))
+    model.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
+    return model
+
+
+def _usage(run: TokenizerRun, tokenizer: nn.Module, config: UsageConfig) -> CodebookUsage:
+    if not hasattr(tokenizer, "codebook"):
+        raise ConfigError(
+            f"method.usage is set and a tokenizer of kind {tokenizer.kind!r} has no codebook to watch: set it to null"
+        )
+    vocab_size, dim = cast(CodebookTokenizer, tokenizer).codebook.weight.shape
+    return CodebookUsage(vocab_size, dim, config, batch_size=run.train.batch_size, seed=run.train.seed)
+
+
+def _evaluation(run: TokenizerRun, tokenizer: nn.Module, lpips: Lpips | None) -> Callable[[], Mapping[str, float]]:
+    own = run.evaluation.data
+    source = build_image_source(own or run.data, seed=run.train.seed, split="all" if own is not None else "held_out")
+    images = torch.stack([sample["image"] for sample in islice(source.once(), run.evaluation.images)])
+
+    def evaluate() -> Mapping[str, float]:
+        batches = (to_signed(batch) for batch in images.split(run.evaluation.batch_size))
+        return measure(cast(Tokenizer, tokenizer), run.method.schedule, batches, lpips=lpips)
+
+    return evaluate
