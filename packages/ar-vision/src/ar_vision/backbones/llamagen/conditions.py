@@ -1,0 +1,92 @@
+"""What stands before the codes: a class, or the features of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from ar_core.errors import DataError
+from torch import Tensor, nn
+
+from .config import LlamaGenConfig
+
+__all__ = ["ClassCondition", "TextCondition", "pad_texts"]
+
+
+class ClassCondition(nn.Module):
+    """One position: the embedding of a class; the row behind the last class is the null condition.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.null_class = config.num_classes
+        self.table = nn.Embedding(config.num_classes + 1, config.dim)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """`[B, 1, C]` of classes int64 `[B]`."""
+        return self.table(labels)[:, None]
+
+    def null(self, rows: int) -> Tensor:
+        """`[B, 1, C]` of no class."""
+        return self(torch.full((rows,), self.null_class, device=self.table.weight.device))
+
+
+class TextCondition(nn.Module):
+    """P positions: features of a text through two linear maps; learned features stand for no text.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.text_dim, config.dim, bias=False)
+        self.fc2 = nn.Linear(config.dim, config.dim, bias=False)
+        self.null_features = nn.Parameter(torch.empty(config.text_tokens, config.text_dim))
+
+    def forward(self, features: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """`[B, P, C]`.
+
+        Args:
+            features: `[B, P, text_dim]`, padded on the left.
+            dropped: bool `[B]`, rows that get the null features in place of theirs; None: no row.
+        """
+        features = features.type_as(self.null_features)
+        if dropped is not None:
+            features = torch.where(dropped[:, None, None], self.null_features, features)
+        return self.fc2(F.gelu(self.fc1(features), approximate="tanh"))
+
+    def null(self, rows: int) -> Tensor:
+        """`[B, P, C]` of no text."""
+        return self(self.null_features.expand(rows, -1, -1))
+
+
+def pad_texts(features: Sequence[Tensor], config: LlamaGenConfig) -> tuple[Tensor, Tensor]:
+    """Lay out texts of any lengths: cut to the first P features, short ones padded with zeros on the left.
+
+    Args:
+        features: of each text, `[n, text_dim]`, float.
+        config: P and text_dim.
+
+    Returns:
+        float32 `[B, P, text_dim]`, and bool `[B, P]`: where there is a feature.
+
+    Raises:
+        DataError: features of another shape.
+    """
+    wide = torch.zeros(len(features), config.text_tokens, config.text_dim)
+    valid = torch.zeros(len(features), config.text_tokens, dtype=torch.bool)
+    for row, text in enumerate(features):
+        if text.ndim != 2 or text.shape[1] != config.text_dim:
+            raise DataError(
+                f"text features of shape {list(text.shape)} were given; they must be [n, {config.text_dim}], the states of "
+                "the text encoder that the model was trained with"
+            )
+        count = min(len(text), config.text_tokens)
+        wide[row, config.text_tokens - count :] = text[:count].float()
+        valid[row, config.text_tokens - count :] = True
+    return wide, valid

@@ -1,0 +1,84 @@
+"""One layer of LlamaGen: RMS norm, attention, RMS norm, SwiGLU."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from ar_core.attention import attend
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Tensor, nn
+
+from .config import LlamaGenConfig
+from .rotary import rotate
+
+__all__ = ["Attention", "FeedForward", "Layer", "RmsNorm"]
+
+
+class RmsNorm(nn.RMSNorm):
+    """RMS norm over C channels, computed in float32; the gain multiplies what is back in the dtype of the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` to the same."""
+        return F.rms_norm(x.float(), self.normalized_shape, eps=self.eps).type_as(x) * self.weight
+
+
+class Attention(nn.Module):
+    """Multi-head attention of a layer; no biases.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
+        self.out = nn.Linear(config.dim, config.dim, bias=False)
+        self.dropout = nn.Dropout(config.residual_dropout)
+
+    def forward(self, x: Tensor, table: Tensor, mask: Mask | None, cache: WindowedKVCache | None, layer: int) -> Tensor:
+        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k = rotate(q, table), rotate(k, table)
+        if cache is not None:
+            k, v = cache.update(layer, k, v)
+        return self.dropout(self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate x) · up x); no biases.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.dim, config.ffn_dim, bias=False)
+        self.up = nn.Linear(config.dim, config.ffn_dim, bias=False)
+        self.down = nn.Linear(config.ffn_dim, config.dim, bias=False)
+        self.dropout = nn.Dropout(config.ffn_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[R, n, C]` to the same."""
+        return self.dropout(self.down(F.silu(self.gate(x)) * self.up(x)))
+
+
+class Layer(nn.Module):
+    """A pre-norm layer.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.attention_norm = RmsNorm(config.dim, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.ffn_norm = RmsNorm(config.dim, eps=config.norm_eps)
+        self.ffn = FeedForward(config)
+
+    def forward(self, x: Tensor, table: Tensor, mask: Mask | None, cache: WindowedKVCache | None, layer: int) -> Tensor:
+        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`."""
+        x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
+        return x + self.ffn(self.ffn_norm(x))

@@ -1,0 +1,112 @@
+"""Published LlamaGen weights in and out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.io import KeyMap, load_strict
+from ar_core.io.strict import key_ranges
+from torch import Tensor
+
+from .config import SIZES, LlamaGenConfig
+from .model import LlamaGen
+
+__all__ = ["KEYS", "from_published", "infer_config", "to_published"]
+
+KEYS = KeyMap(
+    (
+        ("cls_embedding.embedding_table.weight", "condition.table.weight"),
+        ("cls_embedding.cap_proj.{layer}.weight", "condition.{layer}.weight"),
+        ("cls_embedding.uncond_embedding", "condition.null_features"),
+        ("tok_embeddings.weight", "codes.weight"),
+        ("layers.{i}.attention.wqkv.weight", "layers.{i}.attention.qkv.weight"),
+        ("layers.{i}.attention.wo.weight", "layers.{i}.attention.out.weight"),
+        ("layers.{i}.feed_forward.w1.weight", "layers.{i}.ffn.gate.weight"),
+        ("layers.{i}.feed_forward.w3.weight", "layers.{i}.ffn.up.weight"),
+        ("layers.{i}.feed_forward.w2.weight", "layers.{i}.ffn.down.weight"),
+        ("layers.{i}.attention_norm.weight", "layers.{i}.attention_norm.weight"),
+        ("layers.{i}.ffn_norm.weight", "layers.{i}.ffn_norm.weight"),
+        ("norm.weight", "norm.weight"),
+        ("output.weight", "output.weight"),
+    )
+)
+"""The published layout and ours, once containers are unwrapped."""
+
+ROTARY_TABLE = "freqs_cis"
+"""In old files; it follows from the config."""
+
+
+def from_published(tensors: Mapping[str, Tensor], *, grid: int | None = None, heads: int | None = None) -> LlamaGen:
+    """Return the model that a flat state dict in the published layout holds, in eval mode, in the dtype of its head.
+
+    Args:
+        tensors: by published name.
+        grid: g, which the weights do not tell: 16 for files of 256 px, 24 for 384, 32 for 512. Not needed for files that hold
+            their rotary table.
+        heads: H, for sizes that were not published.
+
+    Raises:
+        CheckpointError: a key is missing, unknown or misshapen; every one is named.
+        ConfigError: grid or heads are needed and not given, or contradict the file.
+    """
+    config = infer_config(tensors, grid=grid, heads=heads)
+    model = LlamaGen(config).to(tensors["output.weight"].dtype)
+    weights = {key: tensor for key, tensor in tensors.items() if key != ROTARY_TABLE}
+    # Before names change, so that a missing key is called what the file should have called it.
+    if missing := to_published(model).keys() - weights.keys():
+        raise CheckpointError(
+            f"the file lacks {key_ranges(sorted(missing))}: it is incomplete, or of another architecture"
+        )
+    load_strict(model, KEYS.to_ours(weights), source="the file")
+    return model.eval()
+
+
+def to_published(model: LlamaGen) -> dict[str, Tensor]:
+    """Return a model's weights as the published layout names them."""
+    return KEYS.to_published(model.state_dict())
+
+
+def infer_config(tensors: Mapping[str, Tensor], *, grid: int | None = None, heads: int | None = None) -> LlamaGenConfig:
+    """Return the config of published weights from their shapes; raises as :func:`from_published` does."""
+    classes, texts = "cls_embedding.embedding_table.weight", "cls_embedding.uncond_embedding"
+    needed = ["tok_embeddings.weight", "output.weight", texts if texts in tensors else classes]
+    if missing := [key for key in needed if key not in tensors]:
+        raise CheckpointError(
+            f"the file lacks {', '.join(map(repr, missing))}: it is no LlamaGen in the published layout, or incomplete"
+        )
+    vocab, dim = tensors["tok_embeddings.weight"].shape
+    numbered = (re.match(r"layers\.(\d+)\.", key) for key in tensors)
+    layers = max((int(found[1]) + 1 for found in numbered if found), default=1)
+    if texts in tensors:
+        tokens, width = tensors[texts].shape
+        condition = {"condition": "text", "text_tokens": tokens, "text_dim": width}
+    else:
+        condition = {"num_classes": tensors[classes].shape[0] - 1}
+        tokens = 1
+    found_grid, found_heads = _from_table(tensors.get(ROTARY_TABLE), dim, tokens)
+    found_heads = found_heads or next((s.heads for s in SIZES.values() if (s.layers, s.dim) == (layers, dim)), None)
+    return LlamaGenConfig(
+        layers=layers,
+        heads=_settled("heads", heads, found_heads, f"{layers} layers of width {dim} are no published size"),
+        dim=dim,
+        vocab_size=vocab,
+        grid=_settled("grid", grid, found_grid, "the file does not hold it (16 for 256 px, 24 for 384, 32 for 512)"),
+        **condition,  # type: ignore[arg-type]
+    )
+
+
+def _from_table(table: Tensor | None, dim: int, prefix: int) -> tuple[int | None, int | None]:
+    if table is None:
+        return None, None
+    return math.isqrt(table.shape[0] - prefix), dim // (2 * table.shape[1])
+
+
+def _settled(name: str, given: int | None, found: int | None, why: str) -> int:
+    if given is None and found is None:
+        raise ConfigError(f"{name} is needed: {why}; give {name}")
+    if given is not None and found is not None and given != found:
+        raise ConfigError(f"{name} is {given} and the file says {found}: leave it out")
+    return given if given is not None else found  # type: ignore[return-value]

@@ -1,0 +1,189 @@
+"""Raster generation: the condition in one pass, then one code a pass, on one windowed KV cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.decoding import DecodeStats
+from ar_core.errors import ConfigError, NumericsError
+from ar_core.masks import Mask
+from ar_core.sampling import guide, row_generators
+from torch import Generator, Tensor
+
+from .flops import counted_flops
+from .raster_mask import raster_mask
+from .scalewise import guided_scales
+
+__all__ = ["Codes", "OnRow", "PickCode", "RasterBackbone", "RasterCondition", "generate_raster", "interval_guidance"]
+
+PickCode: TypeAlias = Callable[[int, Tensor, Sequence[Generator]], Tensor]
+"""From a place i in raster order, its logits [B, 1, V] and one generator a row to its codes [B, 1]."""
+
+OnRow: TypeAlias = Callable[[int, Tensor], None]
+"""Called after each row r of the grid with all codes so far, int64 [B, (r + 1) · width]."""
+
+
+class RasterBackbone(Protocol):
+    """A causal transformer over a condition and codes; R rows, n tokens of a pass, C width."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where conditions and codes must lie."""
+        ...
+
+    def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
+        """Return an empty cache for all layers."""
+        ...
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Return inputs [R, n, C] of codes int64 [R, n]."""
+        ...
+
+    def hidden(
+        self, x: Tensor, *, start: int = 0, mask: Mask | None = None, cache: WindowedKVCache | None = None
+    ) -> Tensor:
+        """Run the layers over n tokens from place `start` of the sequence on; [R, n, C]."""
+        ...
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return logits [R, n, V]."""
+        ...
+
+
+@dataclass(frozen=True)
+class RasterCondition:
+    """What stands before the codes of B images.
+
+    Attributes:
+        given: [B, P, C].
+        null: the same without a condition, [B, P, C]; may be None where nothing is guided.
+        valid: bool [B, P], positions that hold something, for both halves; None: all.
+    """
+
+    given: Tensor
+    null: Tensor | None = None
+    valid: Tensor | None = None
+
+    def doubled(self) -> RasterCondition:
+        """The null half behind the given one, as rows of one batch.
+
+        Raises:
+            ConfigError: there is no null half.
+        """
+        if self.null is None:
+            raise ConfigError("guidance needs the null condition: give it, or a guidance of 1 at every code")
+        valid = None if self.valid is None else self.valid.repeat(2, 1)
+        return RasterCondition(torch.cat([self.given, self.null]), valid=valid)
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of a batch, int64 [B, L], and what they cost: phases "prefill" (its pass also gives the first code) and "step",
+    rows counted with the null half; `flops` by phase where they were counted.
+    """
+
+    codes: Tensor
+    stats: DecodeStats
+    flops: Counter[str] | None = None
+
+
+def interval_guidance(scale: float, length: int, interval: int | None = None) -> tuple[float, ...]:
+    """Guidance of each of L codes: `scale`, and 1 behind step `interval` (published as ``cfg_interval``).
+
+    The first code comes from the prefill and step n makes code n + 1, so that the last guided code is number
+    `interval` + 1, counted from 0.
+
+    Raises:
+        ConfigError: the interval is negative (published: -1 for none, here None).
+    """
+    if interval is not None and interval < 0:
+        raise ConfigError(f"the guidance interval is {interval}: give the last guided step, from 0, or none for all")
+    guided = length if interval is None else min(length, interval + 2)
+    return (scale,) * guided + (1.0,) * (length - guided)
+
+
+@torch.inference_mode()
+def generate_raster(
+    backbone: RasterBackbone,
+    condition: RasterCondition,
+    pick: PickCode,
+    *,
+    guidance: Sequence[float],
+    width: int,
+    seed: int | Sequence[int] = 0,
+    on_row: OnRow | None = None,
+    count_flops: bool = False,
+) -> Codes:
+    """Draw L codes for each of B images.
+
+    The null half runs as rows of the same passes up to the last guided code, and leaves the cache behind it; where nothing is
+    guided it never runs. What a row draws depends on its own seed and logits alone, not on its batch mates.
+
+    Args:
+        backbone: the model, in eval mode.
+        condition: on its device.
+        pick: chooses codes from logits.
+        guidance: scale g_i of each of the L codes; 1 means none.
+        width: codes in a row of the grid, for `on_row` only.
+        seed: as `ar_core.sampling.row_generators` takes it.
+        on_row: called after each row of the grid.
+        count_flops: count operations; slow, see `counted_flops`.
+
+    Raises:
+        ConfigError: there is no code to draw, or guidance without a null condition.
+        NumericsError: the model's logits are not numbers; found out at the end of each row of the grid.
+    """
+    if not guidance:
+        raise ConfigError("no guidance was given: give one scale for each code, 1 for none")
+    batch, prefix = condition.given.shape[:2]
+    length, guided = len(guidance), guided_scales(guidance)
+    generators = row_generators(seed, batch)
+    fed = condition.doubled() if guided else condition
+    rows, valid, x = len(fed.given), fed.valid, fed.given
+    # The last code is never fed.
+    cache = backbone.new_cache(rows, prefix + length - 1)
+    stats, flops = DecodeStats(), Counter[str]() if count_flops else None
+    codes = torch.empty(batch, length, dtype=torch.int64, device=x.device)
+    sound = torch.ones((), dtype=torch.bool, device=x.device)
+    start = 0
+    for place, scale in enumerate(guidance):
+        if place == guided and rows > batch:
+            rows, x = batch, x[:batch]
+            valid = None if valid is None else valid[:batch]
+            cache.rows(range(batch))
+        phase, count = "step" if place else "prefill", x.shape[1]
+        with stats.forward(phase, rows, count), counted_flops(flops, phase):
+            cache.window(count)
+            mask = raster_mask(start, count, valid, x.device)
+            last = backbone.hidden(x, start=start, mask=mask, cache=cache)[:, -1:]
+            cache.keep(count)
+            logits = backbone.head(last[:batch] if scale == 1 else last)
+            if scale != 1:
+                given, null = logits.chunk(2)
+                logits = guide(given, null, scale)
+            picked = pick(place, logits, generators)
+        sound &= logits.amax(-1).isfinite().all()
+        codes[:, place : place + 1] = picked
+        start += count
+        if (place + 1) % width == 0 or place + 1 == length:
+            _require_sound(sound)
+            if on_row is not None:
+                on_row(place // width, codes[:, : place + 1].clone())
+        if place + 1 < length:
+            x = backbone.embed(picked if rows == batch else picked.repeat(2, 1))
+    for _ in range(batch * length):
+        stats.accept(1)
+    stats.generated = [length] * batch
+    return Codes(codes, stats, flops)
+
+
+def _require_sound(sound: Tensor) -> None:
+    if not bool(sound):
+        raise NumericsError(
+            "The model's logits are not numbers, so no code can be chosen; check its weights and the dtype it runs in."
+        )
