@@ -9,7 +9,7 @@ from ar_vision.backbones.llamagen.config import LlamaGenConfig
 from ar_vision.backbones.llamagen.model import LlamaGen
 
 CLASS = LlamaGenConfig(layers=2, heads=2, dim=32, vocab_size=24, grid=3, num_classes=5)
-TEXT = replace(CLASS, condition="text", text_dim=12, text_tokens=6)
+TEXT = replace(CLASS, num_classes=1000, condition="text", text_dim=12, text_tokens=6)
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ class LlamaGenOptions:
         return ImageSampler("llamagen", self.temperature, self.top_k, self.top_p)
 
 
-def class_condition(model: LlamaGen, labels: Sequence[int | None]) -> RasterCondition:
-    """Return the condition of B images from their classes; None is the null class.
+def class_condition(model: LlamaGen, labels: Sequence[int]) -> RasterCondition:
+    """Return the condition of B images from their classes; the number behind the last class is the null class.
 
     Raises:
         DataError: the model takes texts, or a class is out of range.
@@ -55,11 +55,11 @@ def class_condition(model: LlamaGen, labels: Sequence[int | None]) -> RasterCond
     if not isinstance(model.condition, ClassCondition):
         raise DataError("classes were given to a model that was trained on texts: give text features")
     null = model.condition.null_class
-    wrong = [label for label in labels if label is not None and not 0 <= label < null]
+    wrong = [label for label in labels if not 0 <= label <= null]
     if wrong or not labels:
         given = f"the class {wrong[0]} was given" if wrong else "no class was given"
-        raise DataError(f"{given}; the model knows the classes 0 to {null - 1}, and none for no class")
-    ids = torch.tensor([null if label is None else label for label in labels], device=model.device)
+        raise DataError(f"{given}; the model knows the classes 0 to {null - 1}, and {null} for none")
+    ids = torch.tensor(labels, device=model.device)
     return RasterCondition(model.condition(ids), model.condition.null(len(labels)))
 
 
