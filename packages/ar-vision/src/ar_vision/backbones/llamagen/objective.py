@@ -1,0 +1,124 @@
+"""LlamaGen's objective: predict every code from its condition and the codes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from ar_core.block_diffusion import Targets, summed_cross_entropy
+from ar_core.corruption import SampleRng
+from ar_core.errors import DataError
+from ar_core.training import Player, Prepared
+from torch import Tensor, nn
+
+from .conditions import ClassCondition, pad_texts
+from .config import LlamaGenConfig, LlamaGenTraining
+from .model import LlamaGen
+
+__all__ = ["TERM", "LlamaGenObjective"]
+
+TERM = "next_code"
+"""Name of the one loss term."""
+
+
+class LlamaGenObjective:
+    """Cross-entropy of the next code, per code (arXiv 2406.06525, section 2.2).
+
+    loss = sum over samples and i < L of -log p(x_i | condition, x_<i) / number of these codes, counted over the whole optimiser
+    step. Samples with ``valid`` 0 count on neither side.
+
+    Args:
+        model: sizes.
+        config: hyperparameters.
+    """
+
+    coefficients: Mapping[str, float] = {TERM: 1.0}
+
+    def __init__(self, model: LlamaGenConfig, config: LlamaGenTraining) -> None:
+        self.model, self.config = model, config
+
+    def players(self) -> Sequence[Player]:
+        """One optimiser turn over the one model."""
+        return (Player(),)
+
+    def prepare(self, batch: list[Any], rng: SampleRng) -> Prepared:
+        """Draw which samples lose their condition, by their own numbers, and lay out the rest.
+
+        Args:
+            batch: B samples: `codes` int64 [L]; `label`, a class, or `features`, float [n, text_dim] of a text; optional
+                `valid`, 0 for a sample that could not be read.
+            rng: stream "condition".
+
+        Returns:
+            tensors: `codes` [B, L]; `rows` and `labels` [N], the flattened place of each target and the target; `classes` [B],
+            or `features` [B, P, text_dim], `present` and `dropped` bool [B, P] and [B]. weights: N, L for each valid sample.
+
+        Raises:
+            DataError: a sample has another number of codes, codes or classes that the model does not have, or lacks its
+                condition.
+        """
+        codes = torch.stack([self._checked(sample) for sample in batch])
+        dropped = torch.tensor([self._dropped(sample, rng) for sample in batch])
+        valid = torch.tensor([bool(sample.get("valid", 1)) for sample in batch])
+        rows = valid.repeat_interleave(self.model.codes).nonzero()[:, 0]
+        tensors = {"codes": codes, "rows": rows, "labels": codes.flatten()[rows]}
+        if self.model.condition == "class":
+            classes = torch.tensor([int(sample["label"]) for sample in batch])
+            tensors["classes"] = classes.masked_fill(dropped, self.model.num_classes)
+        else:
+            features, present = pad_texts([sample["features"] for sample in batch], self.model)
+            tensors |= {"features": features, "present": present, "dropped": dropped}
+        return Prepared(tensors=tensors, weights={TERM: float(len(rows))}, meta={"tokens": codes.numel()})
+
+    def sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
+        """Run the model and sum the cross-entropy over the codes.
+
+        Args:
+            models: `model`, a :class:`LlamaGen`.
+            prepared: of `prepare`.
+
+        Returns:
+            `next_code`: scalar, float32 or better.
+        """
+        model, tensors = cast(LlamaGen, models["model"]), prepared.tensors
+        if isinstance(model.condition, ClassCondition):
+            condition, present = model.condition(tensors["classes"]), None
+        else:
+            condition, present = model.condition(tensors["features"], tensors["dropped"]), tensors["present"]
+        hidden = model.teacher_forced(condition, tensors["codes"], present)
+        targets = Targets(rows=tensors["rows"], labels=tensors["labels"])
+        loss = summed_cross_entropy(
+            hidden,
+            targets,
+            model.loss_head,
+            vocab_size=self.model.vocab_size,
+            max_logits=self.config.max_logits,
+        )
+        return {TERM: loss}
+
+    def _dropped(self, sample: Mapping[str, Any], rng: SampleRng) -> bool:
+        share = self.config.condition_dropout
+        return share > 0 and float(torch.rand((), generator=rng.row(sample["index"], "condition"))) < share
+
+    def _checked(self, sample: Mapping[str, Any]) -> Tensor:
+        model, codes, number = self.model, sample["codes"].long(), sample["index"]
+        if codes.shape != (model.codes,):
+            raise DataError(
+                f"sample {number} has codes of shape {list(codes.shape)} and the model takes {model.codes} (a grid of "
+                f"{model.grid} x {model.grid}): encode the data with its tokenizer at its image size, or set model.grid"
+            )
+        if not 0 <= int(codes.min()) <= int(codes.max()) < model.vocab_size:
+            raise DataError(
+                f"sample {number} has codes from {int(codes.min())} to {int(codes.max())} and the model knows 0 to "
+                f"{model.vocab_size - 1}: encode the data with its tokenizer, or set model.vocab_size"
+            )
+        name = "label" if model.condition == "class" else "features"
+        if name not in sample:
+            raise DataError(f"sample {number} has no {name!r}, on which the model is conditioned: add it to the data")
+        if name == "label" and not 0 <= int(sample["label"]) < model.num_classes:
+            raise DataError(
+                f"sample {number} is of class {int(sample['label'])} and the model knows the classes 0 to "
+                f"{model.num_classes - 1}: set model.num_classes"
+            )
+        return codes
