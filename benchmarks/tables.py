@@ -12,6 +12,7 @@ from typing import Any
 from . import quality
 from .decode import rendering as decode
 from .diffuspec import plotting as diffuspec
+from .image_sampling import measuring as image_sampling
 from .jacobi_forcing import plotting as jacobi_forcing
 from .kernels import measuring as kernels
 from .language import plotting as language
@@ -29,6 +30,7 @@ MARKED = re.compile(r"<!-- results: ([\w.]+) -->\n(.*?)\n?<!-- end -->", re.DOTA
 """Name of a table, and what stands between its markers."""
 OF_ONE_FILE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "decode_speed_*": decode.markdown_table,
+    "image_sampling_*": image_sampling.markdown_table,
     "kernels_*": kernels.markdown_table,
     "lossless_*": lossless.markdown_table,
     "training_step_*": training_step.markdown_table,

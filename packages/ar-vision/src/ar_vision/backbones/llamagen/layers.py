@@ -38,8 +38,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor, mask: Mask | None, cache: WindowedKVCache | None, layer: int) -> Tensor:
         """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
-        q, k = rotate(q, table), rotate(k, table)
+        heads = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        (q, k), v = rotate(heads[:2], table), heads[2]
         if cache is not None:
             k, v = cache.update(layer, k, v)
         return self.dropout(self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)))

@@ -52,11 +52,11 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn each pair of neighbouring channels.
 
     Args:
-        x: queries or keys `[R, H, n, D]`, any float dtype; computed in float32.
+        x: queries, keys, or both together, `[..., n, D]`, any float dtype; computed in float32.
         table: `[n, D/2, 2]` of the n positions.
 
     Returns:
-        `[R, H, n, D]`, dtype of x.
+        `[..., n, D]`, dtype of x.
     """
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = table.unbind(-1)
