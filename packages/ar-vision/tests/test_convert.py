@@ -4,6 +4,9 @@ from hashlib import sha256
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
+from ar_vision.backbones.llamagen.config import LlamaGenConfig
+from ar_vision.backbones.llamagen.loading import to_published as llamagen_to_published
+from ar_vision.backbones.llamagen.model import LlamaGen
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.convert import convert
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
@@ -63,3 +66,20 @@ def test_what_cannot_be_converted_is_said_and_nothing_is_written(model, publishe
     (tmp_path / "out").mkdir()
     with pytest.raises(CheckpointError, match="exists already"):
         convert("vq", published, tmp_path / "out")
+
+
+def test_what_weights_do_not_tell_is_a_setting(tmp_path):
+    config = LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=8, grid=3, num_classes=5)
+    model = LlamaGen(config)
+    model.initialize(torch.Generator().manual_seed(0))
+    torch.save({"model": llamagen_to_published(model)}, tmp_path / "c2i.pt")
+    with pytest.raises(ConfigError, match="grid is needed"):
+        convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", settings={"heads": 2})
+    with pytest.raises(ConfigError, match="no setting 'gird'; did you mean 'grid'"):
+        convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", settings={"gird": 3})
+    with pytest.raises(ConfigError, match="grid is 'three': give a positive whole number"):
+        convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", settings={"heads": 2, "grid": "three"})
+    convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", settings={"heads": 2, "grid": 3})
+    loaded = load_checkpoint(tmp_path / "out", "generator")
+    assert loaded.model.config == config
+    assert loaded.provenance["settings"] == {"heads": 2, "grid": 3}

@@ -104,6 +104,10 @@ def convert(
         Path, typer.Argument(help="Published weights: a .pth, .pt or safetensors file, or a folder of shards.")
     ],
     destination: Annotated[Path, typer.Argument(help="A folder to write.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="What weights do not tell, such as grid=16 of a LlamaGen of 256 px."),
+    ] = None,
     entry: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which weights of a training checkpoint to take, such as ema.")
     ] = None,
@@ -113,10 +117,12 @@ def convert(
     ] = None,
 ) -> None:
     """Turn published weights into a safetensors checkpoint that records where it comes from."""
+    from ar_core.config import apply_overrides
     from ar_core.registry import converter, resolve
 
     run_conversion = resolve(converter(kind).convert)
-    typer.echo(run_conversion(kind, source, destination, entry=entry, tokenizer=tokenizer))
+    told = apply_overrides({}, settings or [])
+    typer.echo(run_conversion(kind, source, destination, entry=entry, tokenizer=tokenizer, settings=told))
 
 
 @app.command()

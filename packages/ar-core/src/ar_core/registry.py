@@ -181,9 +181,9 @@ class Converter:
     Attributes:
         name: the kind of model, which users type.
         summary: one line for listings.
-        convert: ``"module:function"`` with the signature ``(kind, source, destination, *, entry, tokenizer) -> str``, the line
-            that is printed at the end; ``entry`` names the weights inside a training checkpoint and ``tokenizer`` the
-            checkpoint that they go with, None where not given.
+        convert: ``"module:function"`` with the signature ``(kind, source, destination, *, entry, tokenizer, settings) -> str``,
+            the line that is printed at the end; ``entry`` names the weights inside a training checkpoint and ``tokenizer`` the
+            checkpoint that they go with, None where not given; ``settings`` says by name what weights do not tell.
     """
 
     name: str

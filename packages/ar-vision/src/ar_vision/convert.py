@@ -1,8 +1,12 @@
 """Published weights become checkpoints of ours, once."""
 
+from collections.abc import Mapping
 from hashlib import sha256
+from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
+from ar_core.config import did_you_mean
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import atomic_directory, read_weights
 from ar_core.registry import resolve
@@ -15,7 +19,13 @@ __all__ = ["convert"]
 
 
 def convert(
-    kind: str, source: Path, destination: Path, *, entry: str | None = None, tokenizer: Path | None = None
+    kind: str,
+    source: Path,
+    destination: Path,
+    *,
+    entry: str | None = None,
+    tokenizer: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
     """Read weights in the layout of their publication and write them as a checkpoint folder.
 
@@ -28,6 +38,7 @@ def convert(
         destination: a folder that is not there yet.
         entry: path of the weights inside a training checkpoint; None looks for them.
         tokenizer: checkpoint folder of the tokenizer that a generator was trained with.
+        settings: what weights of this kind do not tell, such as the grid of a LlamaGen; see its ``from_published``.
 
     Returns:
         A line for the terminal.
@@ -35,15 +46,19 @@ def convert(
     Raises:
         CheckpointError: the weights cannot be read, do not have the layout of this kind (names the keys), hold numbers that
             are none, or do not fit the tokenizer.
-        ConfigError: a tokenizer was given for a tokenizer.
+        ConfigError: a tokenizer was given for a tokenizer; a setting is unknown, or one is needed that was not given.
     """
     found = family(kind)
     if found.role == "tokenizer" and tokenizer is not None:
         raise ConfigError(f"{kind} is a tokenizer itself and goes with no other: leave out the tokenizer")
+    build, settings = resolve(found.from_published), settings or {}
+    known = [name for name, one in signature(build).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
+    if unknown := sorted(settings.keys() - known):
+        raise ConfigError(f"{kind} has no setting {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
     tensors = read_weights(source, entry=entry, inside=found.inside)
     require_finite(tensors, str(source))
     try:
-        model = resolve(found.from_published)(tensors)
+        model = build(tensors, **settings)
     except CheckpointError as error:
         raise CheckpointError(f"{source} is no {kind} as published: {error}") from error
     paired = None
@@ -55,6 +70,7 @@ def convert(
         "source": source.name,
         "sha256": _digest(source),
         "entry": entry,
+        "settings": dict(settings),
         "converter": f"ar-vision {__version__}",
     }
     with atomic_directory(destination) as folder:

@@ -76,7 +76,7 @@ def test_a_renamed_key_is_named(tiny: Tiny) -> None:
 def test_a_misshapen_key_is_named(tiny: Tiny) -> None:
     tensors = to_published(tiny())
     tensors["layers.1.feed_forward.w2.weight"] = torch.zeros(32, 8)
-    with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.down\.weight \[32, 8\] instead of \[32, 256\]"):
+    with pytest.raises(CheckpointError, match=r"layers\.1\.feed_forward\.w2\.weight \[32, 8\] instead of \[32, 256\]"):
         from_published(tensors, grid=3, heads=2)
 
 

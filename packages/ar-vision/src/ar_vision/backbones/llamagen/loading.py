@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 
-from ar_core.errors import CheckpointError, ConfigError
-from ar_core.io import KeyMap, load_strict
-from ar_core.io.strict import key_ranges
+from ar_core.errors import ConfigError
+from ar_core.io import KeyMap
 from torch import Tensor
 
+from ...tokenizers.published_autoencoder import fill_published, shape_of
 from .config import SIZES, LlamaGenConfig
 from .model import LlamaGen
 
@@ -40,7 +40,7 @@ ROTARY_TABLE = "freqs_cis"
 
 
 def from_published(tensors: Mapping[str, Tensor], *, grid: int | None = None, heads: int | None = None) -> LlamaGen:
-    """Return the model that a flat state dict in the published layout holds, in eval mode, in the dtype of its head.
+    """Return the model that a flat state dict in the published layout holds, in float32, in eval mode.
 
     Args:
         tensors: by published name.
@@ -53,15 +53,8 @@ def from_published(tensors: Mapping[str, Tensor], *, grid: int | None = None, he
         ConfigError: grid or heads are needed and not given, or contradict the file.
     """
     config = infer_config(tensors, grid=grid, heads=heads)
-    model = LlamaGen(config).to(tensors["output.weight"].dtype)
     weights = {key: tensor for key, tensor in tensors.items() if key != ROTARY_TABLE}
-    # Before names change, so that a missing key is called what the file should have called it.
-    if missing := to_published(model).keys() - weights.keys():
-        raise CheckpointError(
-            f"the file lacks {key_ranges(sorted(missing))}: it is incomplete, or of another architecture"
-        )
-    load_strict(model, KEYS.to_ours(weights), source="the file")
-    return model.eval()
+    return fill_published(lambda: LlamaGen(config), weights, KEYS.to_published)
 
 
 def to_published(model: LlamaGen) -> dict[str, Tensor]:
@@ -72,19 +65,14 @@ def to_published(model: LlamaGen) -> dict[str, Tensor]:
 def infer_config(tensors: Mapping[str, Tensor], *, grid: int | None = None, heads: int | None = None) -> LlamaGenConfig:
     """Return the config of published weights from their shapes; raises as :func:`from_published` does."""
     classes, texts = "cls_embedding.embedding_table.weight", "cls_embedding.uncond_embedding"
-    needed = ["tok_embeddings.weight", "output.weight", texts if texts in tensors else classes]
-    if missing := [key for key in needed if key not in tensors]:
-        raise CheckpointError(
-            f"the file lacks {', '.join(map(repr, missing))}: it is no LlamaGen in the published layout, or incomplete"
-        )
-    vocab, dim = tensors["tok_embeddings.weight"].shape
+    vocab, dim = shape_of(tensors, "tok_embeddings.weight", 2)
     numbered = (re.match(r"layers\.(\d+)\.", key) for key in tensors)
     layers = max((int(found[1]) + 1 for found in numbered if found), default=1)
     if texts in tensors:
-        tokens, width = tensors[texts].shape
+        tokens, width = shape_of(tensors, texts, 2)
         condition = {"condition": "text", "text_tokens": tokens, "text_dim": width}
     else:
-        condition = {"num_classes": tensors[classes].shape[0] - 1}
+        condition = {"num_classes": shape_of(tensors, classes, 2)[0] - 1}
         tokens = 1
     found_grid, found_heads = _from_table(tensors.get(ROTARY_TABLE), dim, tokens)
     found_heads = found_heads or next((s.heads for s in SIZES.values() if (s.layers, s.dim) == (layers, dim)), None)
@@ -105,6 +93,8 @@ def _from_table(table: Tensor | None, dim: int, prefix: int) -> tuple[int | None
 
 
 def _settled(name: str, given: int | None, found: int | None, why: str) -> int:
+    if given is not None and (type(given) is not int or given < 1):
+        raise ConfigError(f"{name} is {given!r}: give a positive whole number")
     if given is None and found is None:
         raise ConfigError(f"{name} is needed: {why}; give {name}")
     if given is not None and found is not None and given != found:
