@@ -20,6 +20,8 @@ __all__ = ["GeneratedCodes", "GeneratedSource"]
 class GeneratedCodes:
     """Each class has a pattern of codes; every place of an image shows it, or, with probability `noise`, any code.
 
+    In place of a class a sample can have the features of a text, the same for all images of a class.
+
     Raises:
         ConfigError: a value is out of range.
     """
@@ -42,7 +44,7 @@ class GeneratedCodes:
 
 
 class GeneratedSource:
-    """Samples of :class:`GeneratedCodes` without end: `index`, `codes` int64 [L], `label`.
+    """Samples of :class:`GeneratedCodes` without end: `index`, `codes` int64 [L], `label`, and `features` [n, width] if asked for.
 
     Args:
         config: the law.
@@ -51,6 +53,7 @@ class GeneratedSource:
         vocab_size: V.
         split: of which no sample is in the other, but for chance.
         seed: of the samples.
+        text: greatest length and width of the features of a text; None for samples without.
     """
 
     def __init__(
@@ -62,17 +65,25 @@ class GeneratedSource:
         vocab_size: int,
         split: Literal["train", "held_out"],
         seed: int,
+        text: tuple[int, int] | None = None,
     ) -> None:
         self.config, self.split, self.seed, self.vocab_size = config, split, seed, vocab_size
         generator = SampleRng(config.pattern_seed).row(0, "patterns")
         self.patterns = torch.randint(vocab_size, (classes, length), generator=generator)
+        # Of every length in turn, so that padding differs within a batch.
+        self.texts = text and [torch.randn(1 + n % text[0], text[1], generator=generator) for n in range(classes)]
 
     def open(self, start: int) -> Iterator[dict[str, Any]]:
         """Yield samples `start`, `start + 1`, ...; sample n is a function of n, split and seed."""
         for index in itertools.count(start):
             generator = SampleRng(self.seed).row(index, self.split)
             label = int(torch.randint(len(self.patterns), (), generator=generator))
-            yield {"index": index, "codes": self._noisy(self.patterns[label], generator), "label": label}
+            sample = {"index": index, "codes": self._noisy(self.patterns[label], generator), "label": label}
+            yield {**sample, "features": self.texts[label]} if self.texts else sample
+
+    def once(self) -> Iterator[dict[str, Any]]:
+        """The same as a stream for evaluation; it does not end."""
+        return self.open(0)
 
     def describe(self) -> dict[str, Any]:
         """Settings."""

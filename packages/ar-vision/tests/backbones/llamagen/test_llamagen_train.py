@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,21 @@ from ar_core.training import build_job, read_run_config, run_recipe
 from ar_vision.backbones.generated_codes import GeneratedCodes, GeneratedSource
 from ar_vision.backbones.llamagen import RECIPE
 from ar_vision.backbones.llamagen.config import LlamaGenConfig, LlamaGenTraining
-from ar_vision.backbones.llamagen.decode import LlamaGenOptions, class_condition, generate, text_condition
+from ar_vision.backbones.llamagen.decode import (
+    LlamaGenOptions,
+    class_condition,
+    generate,
+    generate_images,
+    text_condition,
+)
 from ar_vision.backbones.llamagen.model import LlamaGen
 from ar_vision.backbones.llamagen.objective import TERM, LlamaGenObjective
 from ar_vision.backbones.llamagen.train import held_out_nll
-from ar_vision.checkpoint import load_checkpoint
+from ar_vision.checkpoint import load_checkpoint, require_pair, save_checkpoint
+from ar_vision.data.codes import RECIPE as IMAGE_CODES
+from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
+from ar_vision.tokenizers.vq.config import VqTokenizerConfig
+from ar_vision.tokenizers.vq.model import VqTokenizer
 
 Tiny = Callable[..., LlamaGen]
 RNG = SampleRng(seed=3)
@@ -171,7 +182,7 @@ def test_a_sample_without_its_condition_is_refused(tiny: Tiny) -> None:
 
 def test_learns_classes_and_draws_them_from_the_saved_model(tmp_path) -> None:
     run = _tiny_run(
-        "data.noise=0.0", "train.steps=60", "train.eval_every=60", f"train.checkpoint_dir={tmp_path / 'run'}"
+        "data.generated.noise=0.0", "train.steps=60", "train.eval_every=60", f"train.checkpoint_dir={tmp_path / 'run'}"
     )
     result = run_recipe(RECIPE, run)
     assert result.losses[0] == pytest.approx(math.log(64), abs=0.05)
@@ -185,7 +196,7 @@ def test_learns_classes_and_draws_them_from_the_saved_model(tmp_path) -> None:
 def test_held_out_loss_of_the_tiny_recipe_nears_its_bound() -> None:
     run = _tiny_run()
     evaluation = run_recipe(RECIPE, run).evaluation
-    bound = run.data.entropy(run.model.vocab_size)
+    bound = run.data.generated.entropy(run.model.vocab_size)
     assert bound - 0.05 < evaluation["held_out_nll"] < bound + 0.15
 
 
@@ -214,6 +225,86 @@ def test_generated_codes_are_a_function_of_their_number() -> None:
     assert replace(law, noise=0.0).entropy(10) == 0
 
 
-def test_generated_codes_have_no_texts() -> None:
-    with pytest.raises(ConfigError, match="set it to class"):
-        build_job(RECIPE, _tiny_run("model.condition=text"))
+def test_generated_texts_are_learned() -> None:
+    run = read_run_config(RECIPE, "tiny_text", ["train.steps=60", "train.eval_every=60", "data.generated.noise=0.0"])
+    assert run_recipe(RECIPE, run).evaluation["held_out_nll"] < 0.3
+
+
+@pytest.mark.parametrize("name", configs(RECIPE))
+def test_shipped_models_build(name: str) -> None:
+    model_config = read_run_config(RECIPE, name).model
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in LlamaGen(model_config).parameters())
+    if name.startswith("c2i_"):
+        size, pixels = name.split("_")[1:]
+        assert model_config == LlamaGenConfig.of_size(size.upper(), grid=int(pixels) // 16)
+    else:
+        assert count <= 3_000_000
+
+
+@pytest.fixture
+def stored(tiny_autoencoder: AutoencoderConfig, tmp_path: Path) -> Path:
+    """A folder with a tokenizer of 4 pixels a code and codes of drawn pictures, 2 x 2 each."""
+    tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
+    tokenizer.initialize(torch.Generator().manual_seed(0))
+    save_checkpoint(tmp_path / "tokenizer", tokenizer)
+    made = read_run_config(
+        IMAGE_CODES,
+        "tiny",
+        [
+            f"tokenizer={tmp_path / 'tokenizer'}",
+            "data={kind: shapes, count: 60, size: 8, cache: false}",
+            f"stage={{directory: {tmp_path / 'codes'}, chunk_size: 20}}",
+        ],
+    )
+    run_recipe(IMAGE_CODES, made)
+    return tmp_path
+
+
+def _stored_run(folder: Path, *overrides: str) -> Any:
+    return _tiny_run(
+        f"data={{codes: {{path: {folder / 'codes'}, held_out: 0.2}}}}",
+        f"tokenizer={folder / 'tokenizer'}",
+        "model.grid=2",
+        "model.vocab_size=16",
+        "model.num_classes=10",
+        *overrides,
+    )
+
+
+def test_stored_codes_train_a_model_that_knows_its_tokenizer(stored: Path) -> None:
+    run = _stored_run(stored, "train.steps=12", "train.eval_every=12", f"train.checkpoint_dir={stored / 'run'}")
+    result = run_recipe(RECIPE, run)
+    assert result.losses[-1] < result.losses[0]
+    assert 0 < result.evaluation["held_out_nll"] < math.log(16)
+    generator, tokenizer = load_checkpoint(stored / "run" / "final"), load_checkpoint(stored / "tokenizer")
+    require_pair(generator, tokenizer)
+    assert generator.provenance["data"]["split"] == "train"
+    shown = generate_images(
+        generator.model, tokenizer.model, class_condition(generator.model, [0, 1]), LlamaGenOptions(guidance=2.0)
+    )
+    assert shown.images.shape == (2, 3, 8, 8)
+    assert shown.images.dtype == torch.float32
+    assert shown.images.abs().max() <= 1
+    assert [codes.shape for codes in shown.codes] == [(2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["model.vocab_size=32"], "has 16 codes: set it to 16"),
+        (["model.condition=text"], "no features of texts"),
+        (["tokenizer=null"], "give tokenizer"),
+        (["data={generated: {}}"], "leave tokenizer out"),
+        (["data={}"], "neither was given"),
+    ],
+)
+def test_runs_that_cannot_be_are_refused(stored: Path, overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build_job(RECIPE, _stored_run(stored, *overrides))
+
+
+def test_a_tokenizer_of_another_size_is_refused(stored: Path, tiny: Tiny) -> None:
+    model, tokenizer = tiny(), load_checkpoint(stored / "tokenizer").model
+    with pytest.raises(ConfigError, match="draws from 24 codes and the tokenizer has 16"):
+        generate_images(model, tokenizer, class_condition(model, [0]), LlamaGenOptions())

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from ar_core.errors import DataError
+from ar_core.errors import ConfigError, DataError
 from torch import Tensor
 
+from ...decoding.generated import GeneratedImages
 from ...decoding.image_sampler import ImageSampler
 from ...decoding.raster import Codes, OnRow, RasterCondition, generate_raster, interval_guidance
+from ...scales import ScaleSchedule
+from ...tokenizers.tokenizer import Tokenizer
 from .conditions import ClassCondition, TextCondition, pad_texts
 from .model import LlamaGen
 
-__all__ = ["LlamaGenOptions", "class_condition", "generate", "text_condition"]
+__all__ = ["LlamaGenOptions", "class_condition", "generate", "generate_images", "text_condition"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,33 @@ def generate(
         on_row=on_row,
         count_flops=count_flops,
     )
+
+
+@torch.inference_mode()
+def generate_images(
+    model: LlamaGen,
+    tokenizer: Tokenizer,
+    condition: RasterCondition,
+    options: LlamaGenOptions,
+    *,
+    seed: int | Sequence[int] = 0,
+    on_row: OnRow | None = None,
+) -> GeneratedImages:
+    """Draw codes as :func:`generate` does, and decode them.
+
+    Args:
+        tokenizer: the one that the model was trained with, on its device and in eval mode.
+
+    Raises:
+        ConfigError: the tokenizer has another number of codes.
+    """
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ConfigError(
+            f"the model draws from {model.config.vocab_size} codes and the tokenizer has {tokenizer.vocab_size}: give the "
+            "tokenizer that the model was trained with"
+        )
+    drawn = generate(model, condition, options, seed=seed, on_row=on_row)
+    history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.config.grid))
+    history.add(drawn.codes)
+    images = tokenizer.decode(history.features).float().clamp(-1, 1)
+    return GeneratedImages(images, [drawn.codes], drawn.stats)

@@ -8,19 +8,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from ar_core.config import FREE
+from ar_core.config import FREE, expand_path
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError
 from ar_core.training import Job, TrainConfig, mean_loss
-from ar_core.training.job import Source
 
-from ...checkpoint import save_checkpoint
+from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...data.codes.config import CodeDataConfig
+from ...data.codes.source import CodeSource, build_code_source
+from ...scales import ScaleSchedule
 from ..generated_codes import GeneratedCodes, GeneratedSource
 from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
 from .objective import TERM, LlamaGenObjective
 
-__all__ = ["EvaluationConfig", "LlamaGenRun", "build", "held_out_nll"]
+__all__ = ["EvaluationConfig", "LlamaGenData", "LlamaGenRun", "build", "held_out_nll"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,34 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class LlamaGenData:
+    """Where codes come from: stored ones, or a law that needs no data; one of the two.
+
+    Raises:
+        ConfigError: none or both are given.
+    """
+
+    codes: CodeDataConfig | None = None
+    """What the recipe `image_codes` made with the tokenizer of the run, or LlamaGen's published layout."""
+    generated: GeneratedCodes | None = None
+    """Codes of a known law."""
+
+    def __post_init__(self) -> None:
+        if (self.codes is None) == (self.generated is None):
+            given = "neither" if self.codes is None else "both"
+            raise ConfigError(f"of codes and generated, {given} was given; give exactly one of the two")
+
+
+@dataclass(frozen=True)
 class LlamaGenRun:
     """A whole run, section by section, as a YAML file holds it."""
 
     model: LlamaGenConfig
     """What is trained, from fresh weights."""
-    data: GeneratedCodes
+    data: LlamaGenData
     """What it is trained on."""
+    tokenizer: str | None = None
+    """Checkpoint folder of the tokenizer that made the codes; the model's checkpoint names it. Not for generated codes."""
     method: LlamaGenTraining = field(default_factory=LlamaGenTraining)
     """The objective."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -57,31 +80,40 @@ class LlamaGenRun:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Held-out measurements."""
 
+    def __post_init__(self) -> None:
+        if (self.data.codes is None) != (self.tokenizer is None):
+            change = "leave tokenizer out" if self.data.codes is None else "give tokenizer, its checkpoint folder"
+            raise ConfigError(f"stored codes belong to a tokenizer, and generated ones to none: {change}")
+
 
 def build(run: LlamaGenRun) -> Job:
     """Make the model, open the data.
 
     Raises:
-        ConfigError: the data do not have what the model is conditioned on.
-        ArError: as opening the data does.
+        ConfigError: the tokenizer has another number of codes than the model, or the data cannot condition it.
+        ArError: as opening the data and the tokenizer does.
     """
     model = LlamaGen(run.model)
     model.initialize(SampleRng(run.train.seed).row(0, "weights"))
-    if run.train.eval_every is None:
-        evaluate = None
-    else:
-        held_out = list(islice(_source(run, "held_out").open(0), run.evaluation.images))
+    made_by = _tokenizer(run)
+    source = _source(run, made_by, "train")
+
+    def save(directory: Path) -> None:
+        save_checkpoint(
+            directory, model, tokenizer=made_by, provenance={"recipe": "llamagen", "data": dict(source.describe())}
+        )
+
+    evaluate = None
+    if run.train.eval_every is not None:
+        held_out = list(islice(_source(run, made_by, "held_out").once(), run.evaluation.images))
 
         def evaluate() -> Mapping[str, float]:
             return {"held_out_nll": held_out_nll(model, held_out, batch_size=run.evaluation.batch_size)}
 
-    def save(directory: Path) -> None:
-        save_checkpoint(directory, model, provenance={"recipe": "llamagen"})
-
     return Job(
         objective=LlamaGenObjective(run.model, run.method),
         models={"model": model},
-        source=_source(run, "train"),
+        source=source,
         save=save,
         evaluate=evaluate,
     )
@@ -99,14 +131,44 @@ def held_out_nll(model: LlamaGen, samples: list[Any], *, batch_size: int = 32) -
     return mean_loss(objective, {"model": model}, samples, batch_size=batch_size)[TERM]
 
 
-def _source(run: LlamaGenRun, split: Literal["train", "held_out"]) -> Source:
-    if run.model.condition == "text":
-        raise ConfigError("model.condition is text and generated codes have classes: set it to class")
-    return GeneratedSource(
-        run.data,
-        classes=run.model.num_classes,
-        length=run.model.codes,
-        vocab_size=run.model.vocab_size,
+def _tokenizer(run: LlamaGenRun) -> str | None:
+    """Fingerprint of the run's tokenizer."""
+    if run.tokenizer is None:
+        return None
+    tokenizer = load_checkpoint(expand_path(run.tokenizer), "tokenizer").model
+    if tokenizer.vocab_size != run.model.vocab_size:
+        raise ConfigError(
+            f"model.vocab_size is {run.model.vocab_size} and the tokenizer {run.tokenizer!r} has {tokenizer.vocab_size} codes: "
+            f"set it to {tokenizer.vocab_size}"
+        )
+    return fingerprint(tokenizer)
+
+
+def _source(run: LlamaGenRun, made_by: str | None, split: Literal["train", "held_out"]) -> CodeSource | GeneratedSource:
+    model, seed, of_text = run.model, run.train.seed, run.model.condition == "text"
+    if run.data.codes is None:
+        assert run.data.generated is not None
+        return GeneratedSource(
+            run.data.generated,
+            classes=model.num_classes,
+            length=model.codes,
+            vocab_size=model.vocab_size,
+            split=split,
+            seed=seed,
+            text=(model.text_tokens, model.text_dim) if of_text else None,
+        )
+    if of_text:
+        raise ConfigError(
+            "model.condition is text and stored codes have no features of texts: set it to class, or hand samples with "
+            "features to LlamaGenObjective"
+        )
+    assert made_by is not None
+    return build_code_source(
+        run.data.codes,
+        seed=seed,
+        tokenizer=made_by,
+        schedule=ScaleSchedule.square(model.grid),
         split=split,
-        seed=run.train.seed,
+        num_classes=model.num_classes,
+        vocab_size=model.vocab_size,
     )
