@@ -1,6 +1,7 @@
 """What is measured together."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from ar_vision.backbones.llamagen.config import LlamaGenConfig
@@ -17,6 +18,9 @@ SMALL = LlamaGenConfig(layers=6, heads=6, dim=192, vocab_size=512, grid=8, num_c
 def _cpu_small() -> Iterator[Case]:
     for batch in (1, 16, 64):
         yield llamagen_case(SMALL, "6 layers of width 192, 64 codes", batch, recompute=batch < 64)
+    for batch in (16, 64):
+        longer = replace(SMALL, grid=16)
+        yield llamagen_case(longer, "6 layers of width 192, 256 codes", batch, recompute=False)
 
 
 def _cpu_b() -> Iterator[Case]:
