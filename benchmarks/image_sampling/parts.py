@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from ar_core.training import read_run_config
+from ar_vision.backbones.llamagen import RECIPE
 from ar_vision.backbones.llamagen.config import LlamaGenConfig
 
 from .case import Case
@@ -11,16 +13,16 @@ from .llamagen_arms import llamagen_case
 
 __all__ = ["PARTS", "dry"]
 
-SMALL = LlamaGenConfig(layers=6, heads=6, dim=192, vocab_size=512, grid=8, num_classes=10)
+SMALL = read_run_config(RECIPE, "cifar10").model
 """Sizes of the CIFAR-10 recipe."""
 
 
 def _cpu_small() -> Iterator[Case]:
     for batch in (1, 16, 64):
-        yield llamagen_case(SMALL, "6 layers of width 192, 64 codes", batch, recompute=batch < 64)
+        yield llamagen_case(SMALL, "6 layers of width 180, 64 codes", batch, recompute=batch < 64)
     for batch in (16, 64):
         longer = replace(SMALL, grid=16)
-        yield llamagen_case(longer, "6 layers of width 192, 256 codes", batch, recompute=False)
+        yield llamagen_case(longer, "6 layers of width 180, 256 codes", batch, recompute=False)
 
 
 def _cpu_b() -> Iterator[Case]:
