@@ -8,6 +8,7 @@ from ar_kernels import (
     confidence,
     confidence_from_hidden,
     launching,
+    nearest_code,
     selected_cross_entropy,
     selected_soft_cross_entropy,
 )
@@ -40,6 +41,13 @@ def _cross_entropy(dtype: torch.dtype) -> None:
     rows = torch.arange(16)
     for op in (selected_cross_entropy, selected_soft_cross_entropy):
         op(hidden, weight, rows, rows, implementation="triton")
+
+
+def _nearest_code(dtype: torch.dtype) -> None:
+    for rows in (16, 256):
+        for metric in ("euclidean", "cosine"):
+            x, codebook = torch.zeros(rows, 32, dtype=dtype), torch.zeros(4096, 32, dtype=dtype)
+            nearest_code(x, codebook, metric=metric, implementation="triton")
 
 
 def _cached(dtype: torch.dtype, width: int) -> None:
@@ -102,6 +110,8 @@ CASES = [
         (_confidence, torch.float32, None, ()),
         (_cross_entropy, torch.bfloat16, None, ()),
         (_cross_entropy, torch.float32, None, ()),
+        # Columns are float32 whatever was given.
+        (_nearest_code, torch.float32, None, ()),
         # Heads of 64 take a part of what those of 128 take where the tiles have the same size.
         (_cached, torch.bfloat16, 128, ()),
         (_cached, torch.float32, 64, ()),

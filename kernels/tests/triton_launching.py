@@ -7,6 +7,7 @@ from ar_kernels import (
     block_diffusion_attention,
     confidence,
     confidence_from_hidden,
+    nearest_code,
     selected_cross_entropy,
     selected_soft_cross_entropy,
 )
@@ -64,6 +65,13 @@ def test_logits_hidden_states_and_heads_with_large_strides():
         assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+def test_rows_and_codebooks_with_large_strides():
+    given = numbers(3, 4), numbers(5, 4)
+    expected = nearest_code(*given, with_score=True, implementation="triton")
+    found = nearest_code(*(far_apart(one, 0) for one in given), with_score=True, implementation="triton")
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_more_pairs_of_rows_and_heads_than_the_second_axis_of_a_grid_takes(monkeypatch):
     """Only the first takes more than 65,535, so that is where they are, however few there are."""
     grids = []
@@ -90,6 +98,7 @@ def _ops() -> dict[str, tuple]:
     return {
         "confidence": (confidence, (weight.detach(),), 2),
         "confidence_from_hidden": (confidence_from_hidden, (hidden, weight), 2),
+        "nearest_code": (nearest_code, (hidden, weight), 1),
         "selected_cross_entropy": (selected_cross_entropy, (hidden, weight, rows, rows), 1),
         "selected_soft_cross_entropy": (selected_soft_cross_entropy, (hidden, weight, rows, rows), 1),
         "block_attention": (block_attention, (x, x, x, rows * 0, rows), 1),

@@ -2,6 +2,7 @@
 
 from ar_kernels.block_attention import block_attention, block_diffusion_attention
 from ar_kernels.confidence import Confidence, confidence, confidence_from_hidden
+from ar_kernels.nearest_code import code_of_bits, nearest_bits, nearest_code
 from ar_kernels.selected_cross_entropy import (
     selected_cross_entropy,
     selected_soft_cross_entropy,
@@ -13,8 +14,11 @@ __all__ = [
     "__version__",
     "block_attention",
     "block_diffusion_attention",
+    "code_of_bits",
     "confidence",
     "confidence_from_hidden",
+    "nearest_bits",
+    "nearest_code",
     "selected_cross_entropy",
     "selected_soft_cross_entropy",
     "sharded_selected_cross_entropy",
