@@ -20,6 +20,7 @@ def test_all_kinds_of_cases_agree_and_are_measured(module):
     ]
     assert {row["op"] for row in rows} == {
         "selected_cross_entropy", "confidence", "confidence_from_hidden", "block_attention", "block_diffusion_attention",
+        "nearest_code",
     }  # fmt: skip
     for row in rows:
         assert row["error"] == ""
@@ -31,6 +32,21 @@ def test_all_kinds_of_cases_agree_and_are_measured(module):
     # All logits at once, 200 x 300 of them several times over, against chunks of three rows.
     head = next(row for row in rows if row["op"] == "selected_cross_entropy")
     assert head["memory_ratios"]["all logits"] > 1
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_nearest_codes_hold_no_distances_of_all_rows_to_all_codes(module, benchmark_module, metric):
+    def peaks(rows: int) -> dict[str, int]:
+        runs = module("code_cases").nearest_code_case((3000, 4), rows, "cpu", metric).runs
+        return {
+            name: benchmark_module("timing").peak_bytes(runs[name], "cpu") for name in ("ar_kernels", "all distances")
+        }
+
+    few, many = peaks(1000), peaks(16000)
+    assert many["all distances"] >= 4 * 16000 * 3000
+    # An id and a score a row, and nothing else, is more.
+    assert many["ar_kernels"] - few["ar_kernels"] <= 1.1 * 15000 * (8 + 4)
+    assert many["ar_kernels"] < 16 * 2**20
 
 
 def test_a_case_whose_implementations_disagree_has_no_times(module):

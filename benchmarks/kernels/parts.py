@@ -8,6 +8,7 @@ import torch
 
 from .attention_cases import cached_case, training_case
 from .case import Case
+from .code_cases import nearest_code_case
 from .head_cases import confidence_case, confidence_from_hidden_case, cross_entropy_case
 
 __all__ = ["PARTS", "dry"]
@@ -31,6 +32,8 @@ class Model:
 SMOLLM2 = Model((576, 49152), (9, 3, 64))
 QWENS = (Model((1536, 151936), (12, 2, 128)), Model((3584, 152064), (28, 4, 128)))
 """1.5B and 7B."""
+CODEBOOKS = (((4096, 32), "euclidean"), ((16384, 8), "cosine"), ((8912, 32), "cosine"))
+"""(V, C) and metric of VAR's, LlamaGen's and FlexVAR's tokenizers."""
 
 
 def _cpu_head() -> Iterator[Case]:
@@ -47,6 +50,12 @@ def _cpu_attention() -> Iterator[Case]:
         yield cached_case(SMOLLM2.heads, shape, "cpu", torch.float32)
     for shape in ((1, 512, 8), (1, 1024, 32)):
         yield training_case(SMOLLM2.heads, shape, "cpu", torch.float32, kernel=False)
+
+
+def _cpu_codes() -> Iterator[Case]:
+    for codebook, metric in CODEBOOKS:
+        for rows in (256, 4096):
+            yield nearest_code_case(codebook, rows, "cpu", metric)
 
 
 def _cuda_head() -> Iterator[Case]:
@@ -70,13 +79,21 @@ def _cuda_training() -> Iterator[Case]:
             yield training_case(model.heads, shape, "cuda", torch.bfloat16, kernel=True)
 
 
+def _cuda_codes() -> Iterator[Case]:
+    for codebook, metric in CODEBOOKS:
+        for rows in (256, 65536):
+            yield nearest_code_case(codebook, rows, "cuda", metric)
+
+
 PARTS: Mapping[str, tuple[str, Part]] = MappingProxyType(
     {
         "cpu_head": ("cpu", _cpu_head),
         "cpu_attention": ("cpu", _cpu_attention),
+        "cpu_codes": ("cpu", _cpu_codes),
         "cuda_head": ("cuda", _cuda_head),
         "cuda_cached": ("cuda", _cuda_cached),
         "cuda_training": ("cuda", _cuda_training),
+        "cuda_codes": ("cuda", _cuda_codes),
     }
 )
 """Device and cases of each part."""
@@ -90,3 +107,5 @@ def dry() -> Iterator[Case]:
     yield confidence_from_hidden_case(tiny.head, 5, "cpu", torch.float32)
     yield cached_case(tiny.heads, (3, 4, 40), "cpu", torch.float32)
     yield training_case(tiny.heads, (1, 32, 4), "cpu", torch.float32, kernel=False)
+    yield nearest_code_case((300, 8), 200, "cpu")
+    yield nearest_code_case((300, 8), 200, "cpu", "cosine")

@@ -28,8 +28,8 @@ class Launch(NamedTuple):
     programs: int
 
 
-LAUNCHES = ((64, Launch(16, 128, 4, 512)), (math.inf, Launch(64, 128, 8, 512)))
-"""By how many rows there are at most."""
+LAUNCHES = ((64, Launch(16, 128, 4, 512)), (math.inf, Launch(32, 256, 4, 1024)))
+"""By how many rows there are at most. As many codes as threads, or twice as many: then a thread reads its rows four at a time."""
 
 
 @triton.jit

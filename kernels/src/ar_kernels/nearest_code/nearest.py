@@ -25,7 +25,12 @@ def nearest_code(
 ) -> Tensor: ...
 @overload
 def nearest_code(
-    x: Tensor, codebook: Tensor, *, metric: Metric = ..., with_score: Literal[True], implementation: Implementation = ...
+    x: Tensor,
+    codebook: Tensor,
+    *,
+    metric: Metric = ...,
+    with_score: Literal[True],
+    implementation: Implementation = ...,
 ) -> tuple[Tensor, Tensor]: ...
 def nearest_code(
     x: Tensor,
