@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from ar_core.errors import DataError
+from ar_kernels import nearest_code
 from torch import Tensor, nn
 
 __all__ = ["Codebook", "Metric"]
@@ -45,14 +46,12 @@ class Codebook(nn.Module):
         """Return the ids of the nearest codes; of equally near ones, the first.
 
         Args:
-            vectors: `[..., Cv]`, compared in float32 or better, also under autocast.
+            vectors: `[..., Cv]`, compared in float32 or better, also under autocast; no tensor of all distances is held.
 
         Returns:
             int64 `[...]`.
         """
-        flat = vectors.reshape(-1, vectors.shape[-1])
-        with torch.autocast(flat.device.type, enabled=False):
-            ids = _nearest(flat, self.weight, self.metric)
+        ids = nearest_code(vectors.reshape(-1, vectors.shape[-1]), self.weight, metric=self.metric)
         return ids.reshape(vectors.shape[:-1])
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -78,13 +77,3 @@ class Codebook(nn.Module):
         """Return how often each code occurs, int64 `[V]`."""
         return torch.bincount(ids.flatten(), minlength=self.weight.shape[0])
 
-
-def _nearest(vectors: Tensor, codebook: Tensor, metric: Metric, rows: int = 1024) -> Tensor:
-    dtype = torch.promote_types(torch.promote_types(vectors.dtype, codebook.dtype), torch.float32)
-    vectors, codebook = vectors.to(dtype), codebook.to(dtype)
-    if metric == "cosine":
-        table = F.normalize(codebook, dim=-1)
-        return torch.cat([(chunk @ table.T).argmax(-1) for chunk in F.normalize(vectors, dim=-1).split(rows)])
-    # |z - E|² falls as z·E - |E|²/2 rises.
-    half_norms = codebook.square().sum(-1) / 2
-    return torch.cat([(chunk @ codebook.T - half_norms).argmax(-1) for chunk in vectors.split(rows)])
