@@ -1,0 +1,1 @@
+"""FlexVAR (arXiv 2502.20313): next-scale prediction without residuals, over any schedule."""

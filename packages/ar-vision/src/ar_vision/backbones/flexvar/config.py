@@ -1,0 +1,29 @@
+"""Shape of FlexVAR. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.errors import ConfigError
+
+from ..scale_transformer.config import ScaleTransformerConfig
+
+__all__ = ["FlexVarConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlexVarConfig(ScaleTransformerConfig):
+    """A FlexVAR transformer; it takes any schedule.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    head_precision: Literal["fp32", "autocast"] = "autocast"
+    """Dtype of the head under autocast; published: autocast's."""
+    position_side: int = 32
+    """Side of the learned map of positions, which is resized by area to every scale."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.position_side < 1:
+            raise ConfigError(f"position_side is {self.position_side}; it must be at least 1")

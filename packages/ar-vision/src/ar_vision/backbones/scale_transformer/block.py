@@ -1,0 +1,53 @@
+"""The block of VAR and FlexVAR."""
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Tensor, nn
+
+from ..adaln import AdaFeedForward, ConditionLinear, DropPath, ScaleAttention, modulate
+from .config import ScaleTransformerConfig
+
+__all__ = ["ScaleBlock"]
+
+
+class ScaleBlock(nn.Module):
+    """Attention and feed-forward, each between a modulated layer norm and a gate.
+
+    x + drop(gamma1 attn(LN(x)(1 + scale1) + shift1)), then the same with the feed-forward layer and the other three.
+
+    Args:
+        config: shape of the transformer.
+        layer: index of the block, 0 to d-1.
+    """
+
+    def __init__(self, config: ScaleTransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.attention = ScaleAttention(config.width, config.heads, l2_norm=config.l2_norm)
+        self.ffn = AdaFeedForward(config.width, config.ffn_ratio * config.width)
+        self.drop_path = DropPath(config.drop_path * layer / max(config.depth - 1, 1))
+        self.modulation = None if config.shared_adaln else ConditionLinear(config.width, 6)
+        self.offset = nn.Parameter(torch.zeros(1, 1, 6, config.width)) if config.shared_adaln else None
+
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        *,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Return [R, n, C].
+
+        Args:
+            x: [R, n, C].
+            condition: [R, C]; with shared adaLN the shared modulation [R, 1, 6, C].
+            cache: holds the earlier scales.
+            mask: over the pass, where there is no cache.
+        """
+        packed = condition + self.offset if self.modulation is None else self.modulation(condition)
+        gate1, gate2, scale1, scale2, shift1, shift2 = packed.unbind(2)
+        attended = self.attention(modulate(x, scale1, shift1), layer=self.layer, cache=cache, mask=mask)
+        x = x + self.drop_path(attended * gate1)
+        return x + self.drop_path(self.ffn(modulate(x, scale2, shift2)) * gate2)

@@ -1,0 +1,169 @@
+"""A class-conditional transformer that predicts the codes of a scale from the scales before it.
+
+Letters: R rows, B images, C width, Cv code dimension, V codes, K scales, L_k tokens of scale k, L of all scales.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Generator, Tensor, nn
+
+from ...scales import ScaleSchedule
+from ..adaln import AdaHead, ConditionLinear, initialize_linear
+from ..scale_mask import scale_mask
+from .block import ScaleBlock
+from .config import ScaleTransformerConfig
+
+__all__ = ["NO_DECAY", "ScaleTransformer"]
+
+NO_DECAY = ("start", "positions", "scale_embedding.weight", "log_scale", "offset")
+"""Ends of the names of parameters that weight decay leaves alone in published training, beside vectors."""
+
+
+class ScaleTransformer(nn.Module, ABC):
+    """What VAR and FlexVAR share: a `ar_vision.decoding.scalewise.ScaleBackbone` with everything but positions.
+
+    The class embedding is both the condition of all layer norms and, with ``start`` added, the token that begins the
+    sequence. Tokens of scale k >= 1 are the features that the scales before it amount to, through one linear layer.
+
+    Args:
+        config: the shape.
+    """
+
+    config: ScaleTransformerConfig
+
+    def __init__(self, config: ScaleTransformerConfig) -> None:
+        super().__init__()
+        self.class_embedding = nn.Embedding(config.num_classes + 1, config.width)
+        self.start = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.word_embed = nn.Linear(config.code_dim, config.width)
+        self.shared = ConditionLinear(config.width, 6) if config.shared_adaln else None
+        self.blocks = nn.ModuleList(ScaleBlock(config, layer) for layer in range(config.depth))
+        self.head = AdaHead(config.width, config.vocab_size, config.head_precision)
+
+    @abstractmethod
+    def positions_of(self, scale: int, schedule: ScaleSchedule) -> Tensor:
+        """Return what is added to the tokens of a scale, [1, L_k, C].
+
+        Raises:
+            ConfigError: the model knows no such schedule.
+        """
+
+    @abstractmethod
+    def initialize_positions(self, std: float, generator: Generator | None) -> None:
+        """Draw the parameters behind :meth:`positions_of`."""
+
+    def condition(self, labels: Tensor) -> Tensor:
+        """Return the condition [B, C] of labels, int64 [B] on the model's device, in 0 to ``num_classes``."""
+        return self.class_embedding(labels)
+
+    def null_condition(self, rows: int) -> Tensor:
+        """Return the condition [R, C] of the null class."""
+        return self.class_embedding.weight[-1].expand(rows, -1)
+
+    def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
+        """Return an empty cache of all layers, in the dtype in which attention runs."""
+        weight, config = self.word_embed.weight, self.config
+        device = weight.device
+        autocast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if autocast else weight.dtype
+        return WindowedKVCache(
+            config.depth, rows, config.heads, config.width // config.heads, capacity, dtype=dtype, device=device
+        )
+
+    def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
+        """Return the input of a scale.
+
+        Args:
+            scale: k.
+            features: [R, Cv, h_k, w_k]; None at scale 0.
+            condition: [R, C].
+            schedule: K scales.
+
+        Returns:
+            [R, L_k, C].
+
+        Raises:
+            ConfigError: the model knows no such schedule.
+        """
+        positions = self.positions_of(scale, schedule)
+        if features is None:
+            return condition[:, None] + self.start + positions
+        cells = features.to(self.word_embed.weight.dtype).flatten(2).transpose(1, 2)
+        return self.word_embed(cells) + positions
+
+    def hidden(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        *,
+        scale: int | None,
+        schedule: ScaleSchedule,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Run the blocks.
+
+        Args:
+            x: [R, n, C], of one scale or of all.
+            condition: [R, C].
+            scale: k, or None for all scales at once.
+            schedule: K scales.
+            cache: with a window of n tokens; holds the earlier scales.
+            mask: who may see whom, in a pass without a cache.
+
+        Returns:
+            [R, n, C].
+        """
+        modulation = condition if self.shared is None else self.shared(condition)
+        for block in self.blocks:
+            x = block(x, modulation, cache=cache, mask=mask)
+        return x
+
+    def teacher_forced(self, condition: Tensor, inputs: Sequence[Tensor], schedule: ScaleSchedule) -> Tensor:
+        """Run all scales in one pass under the scale-causal mask, as training does.
+
+        Args:
+            condition: [B, C].
+            inputs: of `ar_vision.tokenizers.scale_history.teacher_inputs`: K-1 tensors [B, Cv, h_k, w_k].
+            schedule: K scales.
+
+        Returns:
+            Hidden states [B, L, C], for the head; those of scale k predict its codes.
+        """
+        features: list[Tensor | None] = [None, *inputs]
+        x = torch.cat([self.embed(k, fed, condition, schedule) for k, fed in enumerate(features)], dim=1)
+        return self.hidden(x, condition, scale=None, schedule=schedule, mask=scale_mask(schedule, x.device))
+
+    @torch.no_grad()
+    def initialize(self, generator: Generator | None = None, *, gate: float = 1e-3) -> None:
+        """Draw fresh weights as VAR's training does.
+
+        Matrices and embeddings have std sqrt(1 / 3C); the head is 50 times smaller, so that the first loss is about ln V; what
+        ends a residual branch is divided by sqrt(2d); gates start at ``gate`` times the usual, other modulations at half.
+
+        Args:
+            generator: of the device of the model; None takes the global one.
+            gate: factor of the gates (``alng``); published: 1e-3 for d16 and d20, 1e-4 for d24, 1e-5 for d30.
+        """
+        std = (1 / self.config.width / 3) ** 0.5
+        initialize_linear(self, std, generator)
+        nn.init.trunc_normal_(self.start, std=std, generator=generator)
+        self.initialize_positions(std, generator)
+        self.head.linear.weight.mul_(0.02)
+        self.head.modulation.linear.weight.mul_(0.5)
+        for block in self.blocks:
+            assert isinstance(block, ScaleBlock)
+            for last in (block.attention.proj, block.ffn.fc2):
+                last.weight.div_((2 * self.config.depth) ** 0.5)
+            if block.modulation is not None:
+                parts = block.modulation.linear.weight.unflatten(0, (6, -1))
+                parts[2:].mul_(0.5)
+                parts[:2].mul_(gate)
+            if block.offset is not None:
+                block.offset.normal_(std=self.config.width**-0.5, generator=generator)
+                block.offset[:, :, 2:].mul_(0.5)
+                block.offset[:, :, :2].mul_(gate)

@@ -1,0 +1,1 @@
+"""VAR (arXiv 2404.02905): next-scale prediction over residual scales."""
