@@ -19,6 +19,9 @@ from ar_core.training.schedule import lr_fraction
         ({"weight_decay": -0.1}, "weight_decay is -0.1 and must be at least 0"),
         ({"betas": (0.9, 1.0)}, "betas is (0.9, 1.0) and must be two numbers in [0, 1)"),
         ({"steps": 5, "warmup_steps": 6}, "warmup_steps is 6 and steps only 5"),
+        ({"steps": 5, "hold_steps": -1, "schedule": "linear"}, "hold_steps is -1 and must be at least 0"),
+        ({"steps": 5, "warmup_steps": 2, "hold_steps": 3, "schedule": "linear"}, "together 5 and steps only 5"),
+        ({"hold_steps": 3}, "hold_steps is 3 and schedule is constant"),
         ({"schedule": "cosin"}, "schedule is 'cosin' and must be constant, cosine or linear"),
         ({"schedule": "cosine", "final_lr_fraction": 2.0}, "final_lr_fraction is 2.0 and must be in [0, 1]"),
         ({"final_lr_fraction": 0.1}, "schedule is constant, which never uses it"),
@@ -65,3 +68,10 @@ def test_schedule(schedule, warmup):
 def test_warmup_over_the_whole_run():
     config = TrainConfig(steps=3, warmup_steps=3, schedule="cosine")
     assert [lr_fraction(config, step) for step in range(3)] == [1 / 3, 2 / 3, 1]
+
+
+def test_the_peak_is_held_before_the_decay():
+    config = TrainConfig(steps=10, warmup_steps=2, hold_steps=3, schedule="linear", final_lr_fraction=0.5)
+    expected = [0.5, 1, 1, 1, 1, 1, 0.9, 0.8, 0.7, 0.6]
+    assert [lr_fraction(config, step) for step in range(10)] == pytest.approx(expected)
+    assert lr_fraction(config, 10) == pytest.approx(0.5)

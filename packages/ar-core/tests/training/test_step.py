@@ -225,6 +225,28 @@ def test_weight_decay_reaches_matrices_only(toy):
     assert decays == {(8, 5): 0.3, (5, 8): 0.3, (8,): 0.0, (5,): 0.0}
 
 
+def test_parameters_can_be_spared_from_weight_decay_by_the_end_of_their_name(toy):
+    class Spared(toy.TwoTerms):
+        end = "positions"
+
+        def players(self):
+            return (Player(no_decay=(self.end,)),)
+
+    net = toy.model()
+    net.inner = nn.Module()
+    net.inner.positions = nn.Parameter(torch.ones(2, 3))
+    net.more_positions = nn.Parameter(torch.ones(3, 2))
+    step, _ = build(toy, Spared(), models={"model": net}, weight_decay=0.3)
+    decays = {
+        tuple(p.shape): group["weight_decay"] for group in step.turns[0].optimizer.param_groups for p in group["params"]
+    }
+    assert decays[2, 3] == 0.0
+    assert decays[3, 2] == decays[8, 5] == 0.3
+    Spared.end = "offset"
+    with pytest.raises(ConfigError, match="spares 'offset' from weight decay, and none of its parameters is called so"):
+        build(toy, Spared(), models={"model": net})
+
+
 def test_a_parameter_out_of_reach_is_stepped_with_gradient_zero(toy):
     net = toy.model()
     net.register_parameter("unused", nn.Parameter(torch.ones(3, 3)))

@@ -32,8 +32,10 @@ class TrainConfig:
     """Decay rates of AdamW's first and second moments."""
     warmup_steps: int = 0
     """Steps of linear warm-up; step n of them runs at n / warmup_steps of the peak."""
+    hold_steps: int = 0
+    """Steps at the peak between warm-up and what the schedule does."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """What the learning rate does after warm-up, over the remaining steps."""
+    """What the learning rate does after warm-up and hold, over the remaining steps."""
     final_lr_fraction: float = 0.0
     """Where cosine and linear end, as a fraction of the peak, in [0, 1]."""
     clip_norm: float | None = 1.0
@@ -74,7 +76,7 @@ class TrainConfig:
         for name in ("micro_batch_size", "checkpoint_every_steps", "eval_every"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1, or null")
-        for name in ("warmup_steps", "num_workers", "weight_decay"):
+        for name in ("warmup_steps", "hold_steps", "num_workers", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("lr", math.isfinite(self.lr) and self.lr > 0, "a positive number")
         self._require("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
@@ -89,6 +91,16 @@ class TrainConfig:
             raise ConfigError(
                 f"warmup_steps is {self.warmup_steps} and steps only {self.steps}: warm-up must end within the run, "
                 "lower it or train longer"
+            )
+        if self.hold_steps and self.warmup_steps + self.hold_steps >= self.steps:
+            raise ConfigError(
+                f"warmup_steps and hold_steps are together {self.warmup_steps + self.hold_steps} and steps only {self.steps}: "
+                "nothing would be left for the schedule, lower them or train longer"
+            )
+        if self.schedule == "constant" and self.hold_steps:
+            raise ConfigError(
+                f"hold_steps is {self.hold_steps} and schedule is constant, which holds the peak anyway: choose cosine or "
+                "linear, or drop it"
             )
         if self.schedule == "constant" and self.final_lr_fraction:
             raise ConfigError(

@@ -1,5 +1,6 @@
 """A term of an objective as a number, for evaluation."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ __all__ = ["mean_loss"]
 def mean_loss(
     objective: Objective, models: Mapping[str, nn.Module], samples: Sequence[Any], *, batch_size: int = 8
 ) -> dict[str, float]:
-    """Mean of each loss term over samples, sum / weight; the same noise at every call.
+    """Mean over samples, sum / weight, of each loss term and of each metric that has a weight; the same noise at every call.
 
     Args:
         objective: whose terms.
@@ -25,12 +26,12 @@ def mean_loss(
         batch_size: samples of a forward pass; memory only.
     """
     device = next(parameter.device for model in models.values() for parameter in model.parameters())
-    sums = dict.fromkeys(objective.coefficients, 0.0)
-    weights = dict.fromkeys(objective.coefficients, 0.0)
+    sums: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     for start in range(0, len(samples), batch_size):
         prepared = objective.prepare(list(samples[start : start + batch_size]), SampleRng(seed=0)).to(device)
         found = objective.sums(models, prepared)
-        for term in objective.coefficients:
-            sums[term] += found[term].item()
-            weights[term] += prepared.weights[term]
-    return {term: sums[term] / weights[term] if weights[term] else float("nan") for term in sums}
+        for name in found.keys() & prepared.weights.keys():
+            sums[name] += found[name].item()  # type: ignore[assignment]
+            weights[name] += prepared.weights[name]  # type: ignore[assignment]
+    return {name: sums[name] / weights[name] if weights[name] else float("nan") for name in sorted(sums)}

@@ -27,6 +27,8 @@ class Player:
         terms: Names of the loss terms it minimises, out of ``Objective.coefficients``; None means all of them.
         lr: Peak learning rate; None takes the one of the run.
         betas: AdamW betas; None takes those of the run.
+        no_decay: Ends of the names of parameters that weight decay leaves alone, such as ``positions`` for a parameter
+            called so in any module. Those with fewer than two dimensions never decay.
     """
 
     name: str = "main"
@@ -34,6 +36,7 @@ class Player:
     terms: tuple[str, ...] | None = None
     lr: float | None = None
     betas: tuple[float, float] | None = None
+    no_decay: tuple[str, ...] = ()
 
 
 @dataclass

@@ -72,16 +72,25 @@ def build_turns(objective: Objective, models: Any, config: TrainConfig) -> list[
             )
         parameters, names = list(named), list(named.values())
         lr = config.lr if player.lr is None else player.lr
-        turns.append(Turn(player, names, parameters, _adamw(parameters, player, lr, config), lr))
+        turns.append(Turn(player, names, parameters, _adamw(named, player, lr, config), lr))
     return turns
 
 
-def _adamw(parameters: list[nn.Parameter], player: Player, lr: float, config: TrainConfig) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+def _adamw(named: dict[nn.Parameter, str], player: Player, lr: float, config: TrainConfig) -> torch.optim.AdamW:
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    matched = set()
+    for parameter, name in named.items():
+        ends = [end for end in player.no_decay if name.endswith(f".{end}")]
+        matched.update(ends)
+        (spared if ends or parameter.ndim < 2 else decayed).append(parameter)
+    if unmatched := set(player.no_decay) - matched:
+        raise ConfigError(
+            f"player {player.name!r} spares {min(unmatched)!r} from weight decay, and none of its parameters is called so"
+        )
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
     betas = config.betas if player.betas is None else player.betas
     # Fused: one pass over each tensor; four times faster than the other forms for small models on a CPU.
