@@ -21,6 +21,7 @@ __all__ = [
     "AdaFeedForward",
     "AdaHead",
     "ConditionLinear",
+    "ConditionOffset",
     "DropPath",
     "HeadPrecision",
     "ScaleAttention",
@@ -68,6 +69,23 @@ class ConditionLinear(nn.Module):
     def forward(self, condition: Tensor) -> Tensor:
         """Return [R, 1, P, C] of the condition [R, C]."""
         return self.linear(F.silu(condition)).unflatten(-1, (1, self.parts, -1))
+
+
+class ConditionOffset(nn.Module):
+    """A learned offset to a modulation that all blocks share (``ada_gss``; VAR-d36 and Infinity).
+
+    Args:
+        width: C.
+        parts: P.
+    """
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.zeros(1, 1, parts, width))
+
+    def forward(self, shared: Tensor) -> Tensor:
+        """Return [R, 1, P, C] of the shared modulation [R, 1, P, C]."""
+        return shared + self.offset
 
 
 class DropPath(nn.Module):

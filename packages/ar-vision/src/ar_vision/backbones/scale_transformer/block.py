@@ -1,11 +1,10 @@
 """The block of VAR and FlexVAR."""
 
-import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask
 from torch import Tensor, nn
 
-from ..adaln import AdaFeedForward, ConditionLinear, DropPath, ScaleAttention, modulate
+from ..adaln import AdaFeedForward, ConditionLinear, ConditionOffset, DropPath, ScaleAttention, modulate
 from .config import ScaleTransformerConfig
 
 __all__ = ["ScaleBlock"]
@@ -27,8 +26,7 @@ class ScaleBlock(nn.Module):
         self.attention = ScaleAttention(config.width, config.heads, l2_norm=config.l2_norm)
         self.ffn = AdaFeedForward(config.width, config.ffn_ratio * config.width)
         self.drop_path = DropPath(config.drop_path * layer / max(config.depth - 1, 1))
-        self.modulation = None if config.shared_adaln else ConditionLinear(config.width, 6)
-        self.offset = nn.Parameter(torch.zeros(1, 1, 6, config.width)) if config.shared_adaln else None
+        self.modulation = (ConditionOffset if config.shared_adaln else ConditionLinear)(config.width, 6)
 
     def forward(
         self,
@@ -46,8 +44,7 @@ class ScaleBlock(nn.Module):
             cache: holds the earlier scales.
             mask: over the pass, where there is no cache.
         """
-        packed = condition + self.offset if self.modulation is None else self.modulation(condition)
-        gate1, gate2, scale1, scale2, shift1, shift2 = packed.unbind(2)
+        gate1, gate2, scale1, scale2, shift1, shift2 = self.modulation(condition).unbind(2)
         attended = self.attention(modulate(x, scale1, shift1), layer=self.layer, cache=cache, mask=mask)
         x = x + self.drop_path(attended * gate1)
         return x + self.drop_path(self.ffn(modulate(x, scale2, shift2)) * gate2)

@@ -18,7 +18,7 @@ COMMON_RULES = (
     ("class_emb.weight", "class_embedding.weight"),
     ("shared_ada_lin.1.{p}", "shared.linear.{p}"),
     ("blocks.{i}.ada_lin.1.{p}", "blocks.{i}.modulation.linear.{p}"),
-    ("blocks.{i}.ada_gss", "blocks.{i}.offset"),
+    ("blocks.{i}.ada_gss", "blocks.{i}.modulation.offset"),
     ("blocks.{i}.attn.scale_mul_1H11", "blocks.{i}.attention.log_scale"),
     ("blocks.{i}.attn.mat_qkv.weight", "blocks.{i}.attention.qkv.weight"),
     ("blocks.{i}.attn.{rest*}", "blocks.{i}.attention.{rest*}"),

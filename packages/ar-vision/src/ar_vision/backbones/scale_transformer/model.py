@@ -159,11 +159,10 @@ class ScaleTransformer(nn.Module, ABC):
             assert isinstance(block, ScaleBlock)
             for last in (block.attention.proj, block.ffn.fc2):
                 last.weight.div_((2 * self.config.depth) ** 0.5)
-            if block.modulation is not None:
-                parts = block.modulation.linear.weight.unflatten(0, (6, -1))
-                parts[2:].mul_(0.5)
-                parts[:2].mul_(gate)
-            if block.offset is not None:
-                block.offset.normal_(std=self.config.width**-0.5, generator=generator)
-                block.offset[:, :, 2:].mul_(0.5)
-                block.offset[:, :, :2].mul_(gate)
+            modulation = block.modulation
+            if isinstance(modulation, ConditionLinear):
+                parts = modulation.linear.weight.unflatten(0, (6, -1))
+            else:
+                parts = modulation.offset.normal_(std=self.config.width**-0.5, generator=generator)[0, 0]
+            parts[:2].mul_(gate)
+            parts[2:].mul_(0.5)
