@@ -5,7 +5,7 @@ from typing import Literal
 
 from ar_core.errors import ConfigError
 
-from ..scale_transformer.config import ScaleTransformerConfig
+from ..scale_transformer.config import ScaleTransformerConfig, require_sides
 
 __all__ = ["FlexVarConfig"]
 
@@ -20,10 +20,13 @@ class FlexVarConfig(ScaleTransformerConfig):
 
     head_precision: Literal["fp32", "autocast"] = "autocast"
     """Dtype of the head under autocast; published: autocast's."""
+    scales: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+    """Sides of the scales that are generated unless others are asked for."""
     position_side: int = 32
     """Side of the learned map of positions, which is resized by area to every scale."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "scales", require_sides(self.scales))
         if self.position_side < 1:
             raise ConfigError(f"position_side is {self.position_side}; it must be at least 1")

@@ -1,11 +1,12 @@
 """Shape of a class-conditional next-scale transformer. Imports no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ar_core.errors import ConfigError
 
-__all__ = ["ScaleTransformerConfig"]
+__all__ = ["ScaleTransformerConfig", "require_sides"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +52,16 @@ class ScaleTransformerConfig:
             raise ConfigError(f"drop_path is {self.drop_path}; it must be at least 0 and below 1")
         if self.head_precision not in ("fp32", "autocast"):
             raise ConfigError(f"head_precision is {self.head_precision!r}; choose fp32 or autocast")
+
+
+def require_sides(sides: Sequence[int]) -> tuple[int, ...]:
+    """Return the sides of square scales.
+
+    Raises:
+        ConfigError: there is none, one is below 1, or one is smaller than the one before it.
+    """
+    if not sides or sides[0] < 1 or list(sides) != sorted(sides):
+        raise ConfigError(
+            f"scales are {list(sides)}; give the sides of the grids from coarse to fine, such as [1, 2, 4, 8]"
+        )
+    return tuple(sides)

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from ar_core.errors import ConfigError
-
-from ..scale_transformer.config import ScaleTransformerConfig
+from ..scale_transformer.config import ScaleTransformerConfig, require_sides
 
 __all__ = ["PUBLISHED_SCALES", "VarConfig"]
 
@@ -29,8 +27,4 @@ class VarConfig(ScaleTransformerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or self.scales[0] < 1 or list(self.scales) != sorted(self.scales):
-            raise ConfigError(
-                f"scales are {list(self.scales)}; give the sides of the grids from coarse to fine, such as [1, 2, 4, 8]"
-            )
+        object.__setattr__(self, "scales", require_sides(self.scales))

@@ -38,7 +38,11 @@ class ResidualHistory:
         Raises:
             DataError: They are of another scale.
         """
-        self._features = self._features + self._tokenizer.contribution(codes, self._added, self._schedule)
+        self.add_vectors(self._tokenizer.codebook.lookup_map(codes, self._schedule.sizes[self._added]))
+
+    def add_vectors(self, vectors: Tensor) -> None:
+        """Add code vectors `[B, Cv, h_k, w_k]` of the next scale, or mixtures of them: fhat += phi(up(vectors))."""
+        self._features = self._features + self._tokenizer.refine(vectors, self._added, self._schedule)
         self._added += 1
 
     def next_input(self) -> Tensor:

@@ -54,13 +54,25 @@ class VarTokenizer(CodebookTokenizer):
         Raises:
             DataError: The codes are of another scale.
         """
-        u = self.codebook.lookup_map(codes, schedule.sizes[scale])
+        return self.refine(self.codebook.lookup_map(codes, schedule.sizes[scale]), scale, schedule)
+
+    def refine(self, vectors: Tensor, scale: int, schedule: ScaleSchedule) -> Tensor:
+        """Return what code vectors, or mixtures of them, add to the features: phi(up(u)).
+
+        Args:
+            vectors: u, `[B, Cv, h_k, w_k]`.
+            scale: k.
+            schedule: K scales.
+
+        Returns:
+            `[B, Cv, H, W]`.
+        """
         if scale < schedule.count - 1:
-            u = F.interpolate(u, size=schedule.sizes[-1], mode="bicubic")
+            vectors = F.interpolate(vectors, size=schedule.sizes[-1], mode="bicubic")
         phi = self.phis[phi_index(scale, schedule.count, len(self.phis))]
         # What a scale adds decides the codes of all later ones: it must not depend on whether autocast is on.
-        with torch.autocast(u.device.type, enabled=False):
-            return phi(u)
+        with torch.autocast(vectors.device.type, enabled=False):
+            return phi(vectors)
 
     def history(self, batch: int, schedule: ScaleSchedule) -> ResidualHistory:
         """Return an empty history of ``batch`` rows.
