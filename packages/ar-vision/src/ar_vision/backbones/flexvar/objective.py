@@ -27,6 +27,10 @@ class FlexVarObjectiveConfig(ScaleObjectiveConfig):
         ConfigError: a value is out of range.
     """
 
+    final_resolution: int
+    """Side in pixels of the images that the codes were made of. No default: the paper (arXiv 2502.20313) trains on at most 256, the
+    released settings say 512, and which of them the published weights saw is not known."""
+
     schedules: ScheduleSampler = field(default_factory=ScheduleSampler)
     """What schedules are drawn from."""
 
@@ -43,14 +47,16 @@ class FlexVarObjective(ScaleObjective):
     Args:
         config: hyperparameters.
         model: what is trained.
+        stored: the sides 1 to S whose codes samples carry.
         step_samples: samples of an optimiser step, by which a sample's number tells its step; None trains on the default
             schedule at every step, as held-out samples are measured.
     """
 
-    def __init__(self, config: FlexVarObjectiveConfig, model: FlexVar, step_samples: int | None) -> None:
+    def __init__(
+        self, config: FlexVarObjectiveConfig, model: FlexVar, stored: ScaleSchedule, step_samples: int | None
+    ) -> None:
         super().__init__(config, model)
-        self.sampler, self.step_samples = config.schedules, step_samples
-        self.stored = ScaleSchedule.square(*range(1, self.sampler.largest + 1))
+        self.sampler, self.stored, self.step_samples = config.schedules, stored, step_samples
 
     def schedule(self, batch: Sequence[Mapping[str, Any]], rng: SampleRng) -> ScaleSchedule:
         """Return the schedule of the step that the first sample belongs to."""
