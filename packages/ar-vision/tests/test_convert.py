@@ -52,7 +52,7 @@ def test_what_cannot_be_converted_is_said_and_nothing_is_written(model, publishe
     poisoned = tensors | {"quantize.embedding.weight": torch.full((16, 4), torch.nan)}
     for content, sentence in [
         ({"model": renamed}, "is no vq as published: .*quantize.embed"),
-        ({"model": poisoned}, "values in 'quantize.embedding.weight' that are not finite"),
+        ({"model": poisoned}, "values in 'codebook.weight' that are not finite"),
         ({"model": tensors, "ema": Payload()}, "could run code"),
         ({"epoch": 3}, "holds no weights"),
     ]:

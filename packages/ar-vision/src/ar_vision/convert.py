@@ -56,11 +56,12 @@ def convert(
     if unknown := sorted(settings.keys() - known):
         raise ConfigError(f"{kind} has no setting {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
     tensors = read_weights(source, entry=entry, inside=found.inside)
-    require_finite(tensors, str(source))
     try:
         model = build(tensors, **settings)
     except CheckpointError as error:
         raise CheckpointError(f"{source} is no {kind} as published: {error}") from error
+    # Buffers that no model takes, such as masks of -inf, may hold anything.
+    require_finite(model.state_dict(), str(source))
     paired = None
     if tokenizer is not None:
         loaded = load_checkpoint(tokenizer, "tokenizer")

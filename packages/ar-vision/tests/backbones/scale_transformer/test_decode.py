@@ -30,7 +30,8 @@ def test_an_image_does_not_depend_on_its_batch_mates(generating):
     for found, row in ((alone, 0), (moved, 1)):
         for one, other in zip(found.codes, together.codes, strict=True):
             assert torch.equal(one[row], other[1])
-        torch.testing.assert_close(found.images[row], together.images[1], atol=1e-5, rtol=0)
+        # Mixtures turn rounding of logits into vectors, up to two hundred times as large.
+        torch.testing.assert_close(found.images[row], together.images[1], atol=1e-4, rtol=0)
     assert not torch.equal(together.codes[-1][0], together.codes[-1][1])
 
 

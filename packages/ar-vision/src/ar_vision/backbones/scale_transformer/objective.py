@@ -102,7 +102,7 @@ class ScaleObjective(ABC):
         model, tokenizer = models["model"], cast(Tokenizer, models["tokenizer"])
         assert isinstance(model, ScaleTransformer)
         codes, schedule = prepared.tensors["codes"], ScaleSchedule(prepared.meta["sizes"])
-        with torch.no_grad(), torch.autocast(codes.device.type, enabled=False):
+        with torch.no_grad():
             inputs = teacher_inputs(tokenizer.history(len(codes), schedule), schedule.split(codes))
         condition = model.condition(prepared.tensors["labels"])
         hidden = model.teacher_forced(condition, inputs, schedule)
