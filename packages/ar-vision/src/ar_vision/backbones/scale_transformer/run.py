@@ -1,7 +1,8 @@
-"""What the training runs of VAR and FlexVAR share: sections of their configs, and the parts of their jobs."""
+"""What the training runs of VAR and FlexVAR share: the sections of their configs, and how these become a job."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -10,18 +11,21 @@ import torch
 from ar_core.config import expand_path, from_dict
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.registry import resolve
-from ar_core.training import mean_loss
+from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
 
 from ...checkpoint import Loaded, fingerprint, load_checkpoint, require_pair, save_checkpoint
-from ...data.codes.source import CodeSource
+from ...data.codes.config import CodeDataConfig
+from ...data.codes.source import CodeSource, build_code_source
 from ...families import FAMILIES
+from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
 from .decode import require_fit
 from .model import ScaleTransformer
 from .objective import TERM, ScaleObjective
+from .objective_config import ScaleObjectiveConfig
 
-__all__ = ["EvaluationConfig", "ScaleModelConfig", "build_model", "evaluation", "load_tokenizer", "saver"]
+__all__ = ["EvaluationConfig", "ScaleModelConfig", "ScaleRun", "build_scale_job"]
 
 M = TypeVar("M", bound=ScaleTransformer)
 
@@ -84,17 +88,79 @@ class EvaluationConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
 
 
-def load_tokenizer(path: str) -> tuple[Loaded, Tokenizer]:
-    """Load the frozen tokenizer of a run, as a checkpoint and as a tokenizer.
+@dataclass(frozen=True, kw_only=True)
+class ScaleRun:
+    """A whole run, section by section, as a YAML file holds it."""
+
+    tokenizer: str
+    """Folder of the tokenizer's checkpoint; `~` and `$NAME` are expanded."""
+    model: ScaleModelConfig
+    """What is trained."""
+    data: CodeDataConfig
+    """Codes that the recipe `image_codes` made with this tokenizer: of the model's scales (VAR), or of the scales 1, 2, 3, ... up to
+    the grid of the images (FlexVAR)."""
+    method: ScaleObjectiveConfig = field(default_factory=ScaleObjectiveConfig)
+    """The objective."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimiser, batch and schedule."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Held-out measurements, on the schedule that is generated."""
+
+
+def build_scale_job(
+    run: ScaleRun,
+    kind: type[M],
+    stored: Callable[[M, Tokenizer], ScaleSchedule],
+    objective: Callable[[Any, M, ScaleSchedule, bool], ScaleObjective],
+) -> Job:
+    """Load the tokenizer, make or load the model, open the codes.
+
+    Args:
+        run: the config.
+        kind: class of the model.
+        stored: from model and tokenizer to the scales of the stored codes.
+        objective: from the method's settings, the model, the stored scales and whether it measures held-out pictures to the
+            objective.
 
     Raises:
-        CheckpointError: as loading does.
+        ConfigError: sections contradict each other.
+        ArError: as loading model, tokenizer and data does.
     """
-    loaded = load_checkpoint(expand_path(path), "tokenizer")
-    return loaded, cast(Tokenizer, loaded.model)
+    loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer")
+    tokenizer, paired = cast(Tokenizer, loaded.model), fingerprint(loaded.model)
+    model = _build_model(run.model, kind, loaded, seed=run.train.seed)
+    models: dict[str, nn.Module] = {"model": model, "tokenizer": loaded.model}
+    schedule = stored(model, tokenizer)
+    source_of = partial(
+        build_code_source,
+        run.data,
+        seed=run.train.seed,
+        tokenizer=paired,
+        schedule=schedule,
+        num_classes=model.config.num_classes,
+        vocab_size=tokenizer.vocab_size,
+    )
+    source = source_of()
+    provenance = {"recipe": run.model.kind, "steps": run.train.steps, "data": dict(source.describe())}
+
+    def save(directory: Path) -> None:
+        save_checkpoint(directory, model, tokenizer=paired, provenance=provenance)
+
+    evaluate = None
+    if run.train.eval_every is not None:
+        measured = objective(replace(run.method, label_dropout=0.0, accuracy=True), model, schedule, True)
+        evaluate = _evaluation(measured, models, source_of(split="held_out"), run.evaluation)
+    return Job(
+        objective=objective(run.method, model, schedule, False),
+        models=models,
+        source=source,
+        save=save,
+        evaluate=evaluate,
+        identity={"tokenizer": paired},
+    )
 
 
-def build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, seed: int) -> M:
+def _build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, seed: int) -> M:
     """Make or load the model of a run, in train mode.
 
     Args:
@@ -122,13 +188,7 @@ def build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, se
     return loaded.model.train()
 
 
-def saver(model: nn.Module, tokenizer: Loaded, **provenance: Any) -> Callable[[Path], None]:
-    """Return what writes the trained model with the fingerprint of its tokenizer and facts about its origin."""
-    paired = fingerprint(tokenizer.model)
-    return lambda directory: save_checkpoint(directory, model, tokenizer=paired, provenance=provenance)
-
-
-def evaluation(
+def _evaluation(
     objective: ScaleObjective, models: Mapping[str, nn.Module], held_out: CodeSource, config: EvaluationConfig
 ) -> Callable[[], Mapping[str, float]]:
     """Return what measures the model on held-out pictures, each with its class.
