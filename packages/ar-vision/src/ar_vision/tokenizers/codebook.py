@@ -76,4 +76,3 @@ class Codebook(nn.Module):
     def count(self, ids: Tensor) -> Tensor:
         """Return how often each code occurs, int64 `[V]`."""
         return torch.bincount(ids.flatten(), minlength=self.weight.shape[0])
-

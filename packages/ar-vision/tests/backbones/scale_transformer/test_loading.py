@@ -157,6 +157,12 @@ def test_scales_come_from_the_scale_of_each_position(make_var):
     assert var.from_published(known).config.scales[-1] == 16
 
 
+def test_heads_that_weights_do_not_tell(make_var):
+    tensors = var.to_published(make_var(l2_norm=False, width=128, heads=4))
+    assert var.from_published(tensors).config.heads == 2
+    assert var.from_published(tensors, heads=4).config.heads == 4
+
+
 def test_each_kind_refuses_the_other(make_var, make_flexvar):
     with pytest.raises(CheckpointError, match="load it as a VAR"):
         flexvar.from_published(var.to_published(make_var()))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError, DataError
-from ar_core.registry import configs, recipe
+from ar_core.registry import configs, recipe, resolve
 from ar_core.training import build_job, read_run_config, run_recipe
 from ar_vision.backbones.flexvar import RECIPE as FLEXVAR
 from ar_vision.backbones.flexvar import decode as flexvar_decode
@@ -13,6 +13,7 @@ from ar_vision.backbones.var import RECIPE as VAR
 from ar_vision.backbones.var import decode as var_decode
 from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair, save_checkpoint
 from ar_vision.data.codes import RECIPE as IMAGE_CODES
+from ar_vision.families import FAMILIES
 
 SETTINGS = {
     VAR: ("var_tokenizer", "[1, 2, 3, 4]", ["model.scratch.scales=[1, 2, 3, 4]"]),
@@ -34,7 +35,7 @@ def prepared(tmp_path, monkeypatch, request):
     """Given a recipe: folders of its tokenizer and of 48 pictures' codes, and a config shrunk to four steps."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def prepare(which, *overrides):
+    def prepare(which, *overrides, config="tiny"):
         fixture, scales, own = SETTINGS[which]
         tokenizer, codes = tmp_path / f"{which.name}_tokenizer", tmp_path / f"{which.name}_codes"
         if not tokenizer.exists():
@@ -50,10 +51,41 @@ def prepared(tmp_path, monkeypatch, request):
         ]
         small += ["train.warmup_steps=0", "data.held_out=0.2", "evaluation.images=8", "evaluation.batch_size=3"]
         return read_run_config(
-            which, "tiny", [f"tokenizer={tokenizer}", f"data.path={codes}", *small, *own, *overrides]
+            which, config, [f"tokenizer={tokenizer}", f"data.path={codes}", *small, *own, *overrides]
         )
 
     return prepare
+
+
+SHIPPED = [(which, name) for which in SETTINGS for name in configs(which)]
+
+
+@pytest.mark.parametrize(("which", "name"), SHIPPED, ids=lambda value: getattr(value, "name", value))
+def test_every_shipped_config_trains(prepared, which, name):
+    """Optimiser, method and precision as shipped; a small model, few pictures and two steps."""
+    shape = "{depth: 2, width: 32, heads: 2, num_classes: 4, shared_adaln: %s}" % ("d36" in name or "cifar" in name)
+    small = ["train.checkpoint_dir=null", "~train.best_by"] if name != "tiny" else []
+    small += ["~train.hold_steps"] if name.startswith("imagenet") else []
+    own = SETTINGS[which][2]
+    run = prepared(which, f"model.scratch={shape.lower()}", *own, *small, "train.steps=2", config=name)
+    result = run_recipe(which, run)
+    assert len(result.losses) == 2
+    assert result.losses[0] == pytest.approx(math.log(24), abs=0.1)
+    assert result.evaluation["held_out_nll"] < 4
+
+
+@pytest.mark.parametrize(("which", "name"), SHIPPED, ids=lambda value: getattr(value, "name", value))
+def test_every_shipped_model_builds_and_has_its_size(which, name):
+    vocabulary = {VAR: {"code_dim": 32, "vocab_size": 4096}, FLEXVAR: {"code_dim": 32, "vocab_size": 8912}}[which]
+    config = read_run_config(which, name, []).model.shape(**vocabulary)
+    with torch.device("meta"):
+        model = resolve(FAMILIES[which.name].model)(config)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    published = {"d16": 310e6, "d20": 600e6, "d24": 1.0e9, "d30": 2.0e9, "d36": 2.35e9}
+    if name.startswith("imagenet"):
+        assert count == pytest.approx(published[name.rpartition("_")[2]], rel=0.05)
+    else:
+        assert count < 3e6 + (vocabulary["vocab_size"] - 512) * config.width
 
 
 def generate(which, model, tokenizer, labels):
@@ -70,12 +102,12 @@ def test_is_registered(which):
 
 @RECIPES
 def test_what_is_saved_generates_with_its_tokenizer(prepared, tmp_path, which):
-    run = prepared(which, f"train.checkpoint_dir={tmp_path / 'run'}", "train.best_by=nll")
+    run = prepared(which, f"train.checkpoint_dir={tmp_path / 'run'}", "train.best_by=held_out_nll")
     result = run_recipe(which, run)
     assert len(result.losses) == 4
     assert result.losses[0] == pytest.approx(math.log(24), abs=0.1)
     grids = ("1x1", "2x2", "3x3", "4x4") if which is VAR else ("1x1", "2x2", "4x4")
-    assert set(result.evaluation) == {"nll", *(f"accuracy_{grid}" for grid in grids)}
+    assert set(result.evaluation) == {"held_out_nll", *(f"accuracy_{grid}" for grid in grids)}
     generator, tokenizer = load_checkpoint(tmp_path / "run" / "final"), load_checkpoint(run.tokenizer)
     require_pair(generator, tokenizer)
     assert generator.tokenizer == fingerprint(tokenizer.model)

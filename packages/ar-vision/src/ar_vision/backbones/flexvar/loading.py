@@ -16,11 +16,12 @@ __all__ = ["from_published", "to_published"]
 _KEYS = KeyMap(COMMON_RULES)
 
 
-def from_published(tensors: Mapping[str, Tensor]) -> FlexVar:
+def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -> FlexVar:
     """Build the FlexVAR whose weights these are; its shape is read off them.
 
     Args:
         tensors: flat state dict, such as ``FlexVARd16-epo179.pth`` holds. A mask stored with it is ignored.
+        heads: H of weights without learned temperatures, which do not tell it; None: one for every 64 channels.
 
     Returns:
         The model in float32 on the CPU, in eval mode.
@@ -31,7 +32,7 @@ def from_published(tensors: Mapping[str, Tensor]) -> FlexVar:
     if "lvl_embed.weight" in tensors:
         raise CheckpointError("it has 'lvl_embed.weight', which VAR has and FlexVAR has not: load it as a VAR (var)")
     try:
-        config = FlexVarConfig(**published_shape(tensors), position_side=shape_of(tensors, "pos_1LC")[-1])
+        config = FlexVarConfig(**published_shape(tensors, heads), position_side=shape_of(tensors, "pos_1LC")[-1])
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no FlexVAR of a known shape: {error}") from error
     return fill_published(lambda: FlexVar(config), without_buffers(tensors), _KEYS.to_published)

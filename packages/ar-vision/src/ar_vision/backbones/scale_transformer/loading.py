@@ -32,11 +32,12 @@ _BUFFERS = ("attn_bias_for_masking", "lvl_1L")
 _KEY_BIAS = ".attn.zero_k_bias"
 
 
-def published_shape(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def published_shape(tensors: Mapping[str, Tensor], heads: int | None = None) -> dict[str, Any]:
     """Read the settings of a `ScaleTransformerConfig` off names and shapes.
 
     Args:
         tensors: flat state dict by published name.
+        heads: H, where there are no learned temperatures to tell it; None: one for every 64 channels, as in all published models.
 
     Raises:
         CheckpointError: a key that they are read from is missing or misshapen; names it.
@@ -50,8 +51,7 @@ def published_shape(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "num_classes": shape_of(tensors, "class_emb.weight", 2)[0] - 1,
         "depth": highest(tensors, "blocks") + 1,
         "width": width,
-        # Without learned temperatures nothing tells the heads; all published models have 64 channels in each.
-        "heads": shape_of(tensors, temperature)[1] if l2_norm else max(width // 64, 1),
+        "heads": shape_of(tensors, temperature)[1] if l2_norm else heads or max(width // 64, 1),
         "ffn_ratio": shape_of(tensors, "blocks.0.ffn.fc1.weight", 2)[0] // width,
         "l2_norm": l2_norm,
         "shared_adaln": any(name.endswith(".ada_gss") for name in tensors),

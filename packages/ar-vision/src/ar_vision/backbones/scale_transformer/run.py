@@ -200,12 +200,12 @@ def _evaluation(
         config: how many.
 
     Returns:
-        Gives ``nll`` in nats per code, and the share of right codes of each grid if the objective reports it.
+        Gives ``held_out_nll`` in nats per code, and the share of right codes of each grid if the objective reports it.
     """
     samples = list(islice(held_out.once(), config.images))
 
     def evaluate() -> Mapping[str, float]:
         found = mean_loss(objective, models, samples, batch_size=config.batch_size)
-        return {"nll": found.pop(TERM), **found}
+        return {"held_out_nll": found.pop(TERM), **found}
 
     return evaluate

@@ -18,7 +18,7 @@ __all__ = ["from_published", "to_published"]
 _KEYS = KeyMap((("lvl_embed.weight", "scale_embedding.weight"), *COMMON_RULES))
 
 
-def from_published(tensors: Mapping[str, Tensor]) -> Var:
+def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -> Var:
     """Build the VAR whose weights these are; its shape and schedule are read off them.
 
     Both kinds of adaptive layer norm are told by their names, so that weights for 512 px (one modulation for all blocks) need
@@ -26,6 +26,7 @@ def from_published(tensors: Mapping[str, Tensor]) -> Var:
 
     Args:
         tensors: flat state dict, such as ``var_d16.pth`` holds.
+        heads: H of weights without learned temperatures, which do not tell it; None: one for every 64 channels.
 
     Returns:
         The model in float32 on the CPU, in eval mode.
@@ -33,7 +34,7 @@ def from_published(tensors: Mapping[str, Tensor]) -> Var:
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen, or the schedule cannot be told; names the key.
     """
-    shape = published_shape(tensors)
+    shape = published_shape(tensors, heads)
     scales = _scales(tensors)
     try:
         config = VarConfig(**shape, scales=scales)
