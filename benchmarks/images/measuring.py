@@ -1,0 +1,123 @@
+"""What the trained models can do: reconstruction, likelihood, and samples at several guidance scales."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ar_core.errors import DataError
+from ar_core.training import StageConfig
+from ar_decode.environment import environment
+from ar_vision.checkpoint import load_checkpoint
+from ar_vision.data.config import ImageDataConfig
+from ar_vision.evaluation.features import FeatureExtractor, FeaturesConfig, open_features
+from ar_vision.evaluation.generation import open_generator
+from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
+from ar_vision.evaluation.measure import Metric, measure
+from ar_vision.evaluation.protocol import ProtocolConfig, draw
+from ar_vision.evaluation.reconstruction import measure_tokenizer
+from ar_vision.scales import ScaleSchedule
+from ar_vision.tokenizers.training.lpips import Lpips
+
+from ..resumable import Row, measure_missing
+from .parts import Folders, part
+
+__all__ = ["GUIDANCE", "SCALES", "measure_generator", "measure_reconstruction", "test_images"]
+
+GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+"""Scales g of the sweep; 1 is the pass without the null half."""
+
+SCALES = {"var_tokenizer": (1, 2, 3, 4, 6, 8), "vq_tokenizer": (8,)}
+"""Sides at which reconstructions are measured."""
+
+METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall", "nearest_training")
+
+
+def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[Row]:
+    """Measure a tokenizer on the 10,000 test images."""
+    loaded = load_checkpoint(folders.model(name), "tokenizer")
+    head = _head(name, folders)
+
+    def row() -> Row:
+        found = measure_tokenizer(
+            loaded.model,
+            ScaleSchedule.square(*SCALES[name]),
+            test_images(folders),
+            extractor=_extractor(folders),
+            lpips=Lpips.load(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
+            batch_size=100,
+        )
+        return {"name": "reconstruction", "error": None, "values": found}
+
+    return measure_missing(_file(results, name, folders), head, [("reconstruction", row)], tell=_tell)
+
+
+def measure_generator(
+    name: str, folders: Folders, results: Path, *, count: int, guidance: Sequence[float]
+) -> list[Row]:
+    """Draw ``count`` images, all classes evenly, at every guidance scale, and measure them against the test images.
+
+    Images are kept beside the run, so that a stopped sweep goes on.
+    """
+    chosen = part(name)
+    if chosen.tokenizer is None:
+        raise DataError(f"{name!r} is no generator: give one that is")
+    test, train = test_images(folders), _train(folders)
+    extractor = _extractor(folders)
+
+    def row(scale: float) -> Row:
+        assert chosen.tokenizer is not None
+        generator = open_generator(
+            str(folders.model(name)), str(folders.model(chosen.tokenizer)), {"guidance": scale}, device="cpu"
+        )
+        folder = folders.of(name) / "samples" / f"{count}_guidance_{scale:g}"
+        config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count)
+        draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
+        values = measure(open_images(str(folder)), METRICS, extractor=extractor, reference=test, train=train)
+        return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": count, "values": values}
+
+    cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
+    return measure_missing(_file(results, name, folders), _head(name, folders), cases, tell=_tell)
+
+
+def _head(name: str, folders: Folders) -> dict[str, Any]:
+    loaded = load_checkpoint(folders.model(name))
+    run = folders.of(name)
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    evaluations = [record for record in records if "evaluation" in record]
+    best = run / "best" / "best.json"
+    return {
+        "kind": "images",
+        "part": name,
+        "seed": folders.seed,
+        "recipe": part(name).recipe,
+        "config": part(name).config,
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "chosen": json.loads(best.read_text(encoding="utf-8")) if best.is_file() else evaluations[-1],
+        "evaluations": evaluations,
+        "environment": environment("cpu"),
+    }
+
+
+def _extractor(folders: Folders) -> FeatureExtractor:
+    path = folders.staged / "models" / "cifar10_resnet" / "resnet20.safetensors"
+    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
+
+
+def test_images(folders: Folders) -> ImageSet:
+    """The 10,000 test images, which nothing was trained on."""
+    return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "test.parquet"), size=32)))
+
+
+def _train(folders: Folders) -> ImageSet:
+    return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "train.parquet"), size=32)))
+
+
+def _file(results: Path, name: str, folders: Folders) -> Path:
+    return results / f"images_{name}_seed{folders.seed}.json"
+
+
+def _tell(row: Row) -> None:
+    shown = {key: round(value, 3) for key, value in row["values"].items() if isinstance(value, float)}
+    print(f"{row['name']}: {json.dumps(shown)}", flush=True)

@@ -1,0 +1,155 @@
+"""Results as tables and figures."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ar_quickstart.chart import Series, line_chart
+
+__all__ = ["best", "plot", "read", "tables"]
+
+RESNET20 = "resnet20-cifar10"
+FIGURE = "images_guidance.svg"
+FRECHET = f"frechet[{RESNET20}]"
+ACCURACY = f"class_accuracy[{RESNET20}]"
+RECONSTRUCTION = f"reconstruction_frechet[{RESNET20}]"
+TITLES = {"var": "VAR", "flexvar": "FlexVAR", "llamagen": "LlamaGen"}
+
+Results = Mapping[str, Any]
+
+
+def read(folder: Path) -> dict[str, Results]:
+    """Results by part and seed, ``var_seed0``, generators and tokenizers alike."""
+    files = sorted(folder.glob("images_*_seed*.json"))
+    return {file.stem.removeprefix("images_"): json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def best(results: Results) -> Mapping[str, Any]:
+    """The row of the guidance with the smallest Fréchet distance."""
+    return min(results["rows"], key=lambda row: row["values"][FRECHET])
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Every table, by name: Markdown."""
+    results = read(folder)
+    generators = {name: one for name, one in results.items() if one["rows"] and "guidance" in one["rows"][0]}
+    coders = {name: one for name, one in results.items() if name not in generators}
+    found = {}
+    if generators:
+        found["images_generators"] = generators_table(list(generators.values()))
+        found |= {f"images_{name}": sweep_table(one) for name, one in generators.items()}
+    if coders:
+        found["images_tokenizers"] = tokenizers_table(list(coders.values()))
+    return found
+
+
+def generators_table(results: Sequence[Results]) -> str:
+    """One line a model: likelihood, and samples without guidance and with the best one."""
+    header = [
+        "model",
+        "parameters",
+        "held-out NLL, nats a code",
+        "Fréchet (ResNet-20) without guidance",
+        "with the best",
+        "g",
+        "class accuracy without",
+        "with",
+        "nearest training image, pixels: samples",
+        "held-out images",
+    ]
+    lines = [_line(header), "|---" * len(header) + "|"]
+    for one in results:
+        free = next(row for row in one["rows"] if row["guidance"] == 1)
+        top = best(one)
+        near = top["values"]["nearest_training[pixels]"]
+        lines.append(
+            _line(
+                [
+                    TITLES.get(one["part"], one["part"]),
+                    f"{one['parameters']:,}",
+                    f"{one['chosen']['evaluation']['held_out_nll']:.3f}",
+                    f"{free['values'][FRECHET]:.2f}",
+                    f"{top['values'][FRECHET]:.2f}",
+                    f"{top['guidance']:g}",
+                    f"{100 * free['values'][ACCURACY]:.1f} %",
+                    f"{100 * top['values'][ACCURACY]:.1f} %",
+                    f"{near['samples']['median']:.1f}",
+                    f"{near['held_out']['median']:.1f}",
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def sweep_table(one: Results) -> str:
+    """One line a guidance scale."""
+    header = ["g", "Fréchet (ResNet-20)", "class accuracy", "precision", "recall", "nearest training image, pixels"]
+    lines = [_line(header), "|---" * len(header) + "|"]
+    for row in sorted(one["rows"], key=lambda row: row["guidance"]):
+        values = row["values"]
+        lines.append(
+            _line(
+                [
+                    f"{row['guidance']:g}",
+                    f"{values[FRECHET]:.2f}",
+                    f"{100 * values[ACCURACY]:.1f} %",
+                    f"{values[f'precision[{RESNET20}]']:.3f}",
+                    f"{values[f'recall[{RESNET20}]']:.3f}",
+                    f"{values['nearest_training[pixels]']['samples']['median']:.1f}",
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def tokenizers_table(results: Sequence[Results]) -> str:
+    """One line a tokenizer: test images and their reconstructions."""
+    header = [
+        "tokenizer",
+        "parameters",
+        "PSNR, dB",
+        "SSIM",
+        "LPIPS (AlexNet)",
+        "Fréchet (ResNet-20)",
+        "codes used",
+        "perplexity",
+    ]
+    lines = [_line(header), "|---" * len(header) + "|"]
+    for one in results:
+        values = one["rows"][0]["values"]
+        lines.append(
+            _line(
+                [
+                    one["part"],
+                    f"{one['parameters']:,}",
+                    f"{values['psnr']:.2f}",
+                    f"{values['ssim']:.3f}",
+                    f"{values['lpips[alexnet]']:.3f}",
+                    f"{values[RECONSTRUCTION]:.2f}",
+                    f"{100 * values['codes_used']:.1f} %" if "codes_used" in values else "bits",
+                    f"{values['perplexity']:.0f}"
+                    if "perplexity" in values
+                    else f"{values['bit_entropy']:.3f} bit a bit",
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(folder: Path) -> None:
+    """Write the guidance sweep as a figure beside the results."""
+    series = [
+        Series(
+            TITLES.get(one["part"], one["part"]),
+            [(row["guidance"], row["values"][FRECHET]) for row in sorted(one["rows"], key=lambda row: row["guidance"])],
+        )
+        for one in read(folder).values()
+        if one["rows"] and "guidance" in one["rows"][0]
+    ]
+    figure = line_chart(series, x_label="guidance g", y_label="Fréchet distance on ResNet-20 features")
+    (folder / FIGURE).write_text(figure, encoding="utf-8")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
