@@ -23,6 +23,7 @@ class TokenizerOutput:
     commit_loss: Tensor
     """Scalar, float32: the same distance with the quantised features detached; trains the encoder; no factor inside."""
     vectors: Tensor
-    """`[N, Cv]`, detached: all vectors that were looked up in the codebook, from which dead codes are revived."""
+    """`[N, Cv]`, detached: all vectors that were looked up in the codebook, scale after scale as ``codes`` are, in each scale image
+    after image; dead codes are revived from them."""
     used: Tensor
     """int64 `[V]`: how often each code was chosen."""

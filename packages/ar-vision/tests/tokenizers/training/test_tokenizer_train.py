@@ -59,9 +59,8 @@ def test_the_published_settings() -> None:
 
 
 def test_a_short_run_brings_images_back() -> None:
-    """Both players; the error of held-out images falls well below that of their mean colour."""
-    overrides = ["train.eval_every=60", "data.count=128", "train.steps=60", "train.batch_size=16", "train.lr=4e-3"]
-    run = read_run_config(RECIPE, "tiny", [*overrides, "evaluation.images=12"])
+    """As shipped but without its second half, the game: the error of held-out images falls to less than half."""
+    run = read_run_config(RECIPE, "tiny", ["method.adversarial_weight=0", "train.eval_every=60"])
     job = build_job(RECIPE, run)
     job.models["tokenizer"].eval()
     with torch.no_grad():
@@ -69,8 +68,8 @@ def test_a_short_run_brings_images_back() -> None:
     result = run_recipe(RECIPE, run)
     assert set(result.evaluation) == {"psnr", "codes_used", "perplexity"}
     assert result.evaluation["psnr"] > before["psnr"] + 3
-    assert result.evaluation["codes_used"] > 0.3
-    assert result.evaluation["perplexity"] > 4
+    assert result.evaluation["codes_used"] > 0.5
+    assert result.evaluation["perplexity"] > 8
 
 
 def test_the_saved_tokenizer_is_the_one_that_was_measured(tmp_path) -> None:
@@ -81,7 +80,7 @@ def test_the_saved_tokenizer_is_the_one_that_was_measured(tmp_path) -> None:
     again = run_recipe(
         RECIPE,
         _tiny(
-            "train.eval_every=1", "train.steps=1", "train.lr=1e-12", "~model.kind", "~model.settings",
+            "train.eval_every=1", "train.steps=1", "train.lr=1e-12", "method.adversarial_weight=0", "~model.kind", "~model.settings",
             f"model.checkpoint={tmp_path / 'run' / 'final'}", "method.usage.first_batch=false",
         ),
     )  # fmt: skip
@@ -94,23 +93,6 @@ def test_lightning_takes_the_same_steps() -> None:
 
     plain = run_recipe(RECIPE, _tiny())
     assert run_recipe(RECIPE, _tiny(), driver=fit).losses == plain.losses
-
-
-def test_ar_train_run_and_fit_write_the_same_losses(tmp_path) -> None:
-    pytest.importorskip("lightning")
-    losses = []
-    for verb in ("run", "fit"):
-        directory = tmp_path / verb
-        command = [sys.executable, "-m", "ar_train", verb, "image_tokenizer", "--config", "tiny", *SMALL]
-        done = subprocess.run(
-            [*command, "train.eval_every=null", f"train.checkpoint_dir={directory}"],
-            capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        records = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-        losses.append([record["loss"] for record in records if "loss" in record])
-    assert losses[0] == losses[1]
-    assert len(losses[0]) == 2
 
 
 def test_tune_run(tmp_path) -> None:
