@@ -35,7 +35,7 @@ def _tiny(*overrides: str):
 
 def test_is_registered() -> None:
     assert recipe("image_tokenizer") is RECIPE
-    assert {"tiny", "cifar10", "cifar10_flexvar", "cifar10_llamagen", "llamagen_vq16"} <= set(configs(RECIPE))
+    assert {"tiny", "cifar10", "cifar10_flexvar", "llamagen_vq16"} <= set(configs(RECIPE))
 
 
 @pytest.mark.parametrize("name", sorted(configs(RECIPE)))
