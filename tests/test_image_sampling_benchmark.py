@@ -37,6 +37,23 @@ def test_all_arms_agree_and_are_counted(module, case):
     assert module("measuring").markdown_table({"rows": [row]}).count("\n") == 2 + 4
 
 
+def test_arms_of_next_scale_models_agree_and_are_counted(module):
+    _, case = module("parts").dry()
+    row = module("measuring").measured(case, repeats=1, device="cpu", ceiling=None)
+    assert row["error"] == ""
+    counters = row["counters"]
+    for name, counted in counters.items():
+        rows = BATCH if name == "windowed cache, no guidance" else 2 * BATCH
+        assert counted["forwards"] == {"scale": 3}
+        assert counted["row_forwards"] == {"scale": 3 * rows}
+    assert counters["concatenating cache"]["flops"] == counters["windowed cache"]["flops"]
+    # The head of scale 0 runs for the conditional half alone in both: there the ramp has no guidance yet.
+    first = BATCH * (2 * 32 * 24 + 2 * 32 * 64)
+    assert 2 * counters["windowed cache, no guidance"]["flops"] == counters["windowed cache"]["flops"] + first
+    # 1 + 5 + 21 tokens through the layers in place of 1 + 4 + 16.
+    assert counters["no cache"]["flops"] > 1.2 * counters["windowed cache"]["flops"]
+
+
 def test_an_arm_that_draws_other_codes_has_no_times(module, case):
     right = case.arms["concatenating cache"]
 
@@ -69,11 +86,12 @@ def test_an_arm_that_runs_other_passes_has_no_times(module, case):
 
 def test_the_null_half_leaves_the_other_caches_too(module):
     """Arms agree where guidance ends before the image does."""
+    from ar_vision.backbones.llamagen.config import LlamaGenConfig
     from ar_vision.backbones.llamagen.decode import LlamaGenOptions, class_condition, generate
     from ar_vision.backbones.llamagen.model import LlamaGen
 
     arms = module("llamagen_arms")
-    model = LlamaGen(dataclasses.replace(module("parts").SMALL, layers=2, grid=3)).eval()
+    model = LlamaGen(LlamaGenConfig(layers=2, heads=2, dim=32, vocab_size=24, grid=3, num_classes=5)).eval()
     condition = class_condition(model, [0, 1])
     options = LlamaGenOptions(guidance=3.0, guidance_interval=2)
     expected = generate(model, condition, options).codes

@@ -1,5 +1,6 @@
 """Next-scale generation: one forward pass a scale, on one windowed KV cache."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from torch import Generator, Tensor
 
 from ..scales import ScaleSchedule
 from ..tokenizers.scale_history import ScaleHistory
+from .flops import counted_flops
 from .generated import OnScale
 
 __all__ = ["PickScale", "ScaleBackbone", "ScalePasses", "generate_scales"]
@@ -132,6 +134,7 @@ def generate_scales(
     *,
     seed: int | Sequence[int] = 0,
     on_scale: OnScale | None = None,
+    flops: Counter[str] | None = None,
 ) -> tuple[list[Tensor], DecodeStats]:
     """Fill scale after scale: one forward pass each.
 
@@ -143,6 +146,7 @@ def generate_scales(
         pick: chooses codes from logits.
         seed: as `ar_core.sampling.row_generators` takes it.
         on_scale: called after each scale.
+        flops: gets the operations of the transformer added, under "scale"; slow, see `counted_flops`.
 
     Returns:
         Codes of each scale, and stats: phase "scale", one forward a scale, rows counted with the null half; all L codes of an
@@ -155,7 +159,9 @@ def generate_scales(
         passes.open(scale)
         features = history.next_input() if scale else None
         with stats.forward("scale", passes.rows, length):
-            picked = pick(scale, passes.logits(scale, features), generators)
+            with counted_flops(flops, "scale"):
+                logits = passes.logits(scale, features)
+            picked = pick(scale, logits, generators)
         for _ in range(passes.batch):
             stats.accept(length)
         history.add(picked)
