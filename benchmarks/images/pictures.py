@@ -17,7 +17,7 @@ from .plotting import best, read
 
 __all__ = ["pictures"]
 
-DOCS = Path(__file__).parents[2] / "docs" / "images"
+DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 COLUMNS = 10
 """One a class."""
 
