@@ -49,5 +49,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
     stream = io.BytesIO()
     torch.save({"conv1.weight": torch.zeros(16, 3, 3, 3)}, stream)
     (tmp_path / "w.pth").write_bytes(stream.getvalue())
-    with pytest.raises(CheckpointError, match="lacks bn1.weight"):
+    with pytest.raises(CheckpointError, match=r"lacks bn1\.weight"):
         open_features(FeaturesConfig("resnet20-cifar10", str(tmp_path / "w.pth")))
