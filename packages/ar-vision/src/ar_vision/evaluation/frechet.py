@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .moments import Moments
 
-__all__ = ["frechet_distance"]
+__all__ = ["frechet_distance", "require_enough"]
 
 
 def frechet_distance(samples: Moments, reference: Moments, *, what: str = "the distance") -> float:
@@ -33,15 +33,31 @@ def frechet_distance(samples: Moments, reference: Moments, *, what: str = "the d
             "same extractor"
         )
     for moments, role in ((samples, "sample"), (reference, "reference")):
-        if moments.count is not None and moments.count <= moments.dim:
-            raise DataError(
-                f"{what} needs more than {moments.dim} {role} images, one for each dimension of the features, and has "
-                f"{moments.count}: give more, or leave it out"
-            )
+        if moments.count is not None:
+            require_enough(moments.count, moments.dim, role, what)
     root = _root(samples.covariance)
     shared = torch.linalg.eigvalsh(root @ reference.covariance @ root).clamp(min=0).sqrt().sum()
     traces = samples.covariance.trace() + reference.covariance.trace()
     return float((samples.mean - reference.mean).square().sum() + traces - 2 * shared)
+
+
+def require_enough(count: int, dim: int, role: str, what: str) -> None:
+    """Refuse N <= D vectors.
+
+    Args:
+        count: N.
+        dim: D.
+        role: of the images, "sample" or "reference".
+        what: the name of the number.
+
+    Raises:
+        DataError: there are too few.
+    """
+    if count <= dim:
+        raise DataError(
+            f"{what} needs more than {dim} {role} images, one for each dimension of the features, and has {count}: give more, "
+            "or leave it out of the metrics"
+        )
 
 
 def _root(covariance: Tensor) -> Tensor:
