@@ -3,17 +3,37 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 from ar_core.errors import ArError
 from ar_core.registry import commands as announced
+from ar_core.registry import require_home
+from typer.core import TyperGroup
 
 from .commands import bench, evaluate, text, trace, tune, verify
 from .commands.announced import announced_command
 
 __all__ = ["app", "main"]
 
+
+class Commands(TyperGroup):
+    """Subcommands by name; one whose package is known and absent is answered with what to install."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the subcommand, None if there is none.
+
+        Raises:
+            MissingPackageError: names the package.
+        """
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            require_home("command", cmd_name)
+        return found
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Decode: a checkpoint and prompts in; text and statistics out.",
     no_args_is_help=True,
     add_completion=False,

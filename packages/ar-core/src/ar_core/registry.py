@@ -51,6 +51,7 @@ __all__ = [
     "recipe",
     "recipe_file",
     "recipes",
+    "require_home",
     "resolve",
 ]
 
@@ -64,6 +65,8 @@ HOMES = {
     "jacobi_forcing": "dlm-text",
     "image_codes": "ar-vision",
     "jacobi_trajectories": "dlm-text",
+    "fit-proxy": "dlm-text",
+    **dict.fromkeys(("image", "eval-image", "eval-tokenizer"), "ar-vision"),
     **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
@@ -351,12 +354,25 @@ def _announced(group: str, kind: type[Any]) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _named(what: str, name: str, found: dict[str, Any]) -> Any:
-    if name in found:
-        return found[name]
+def require_home(what: str, name: str) -> None:
+    """Do nothing but where a name belongs to a known package that is not installed.
+
+    Args:
+        what: kind of thing, for the message.
+        name: as users type it.
+
+    Raises:
+        MissingPackageError: names the package.
+    """
     home = HOMES.get(name)
     if home is not None and importlib.util.find_spec(home.replace("-", "_")) is None:
         raise MissingPackageError(f"the {what} {name!r} is in the package {home}; install it with `pip install {home}`")
+
+
+def _named(what: str, name: str, found: dict[str, Any]) -> Any:
+    if name in found:
+        return found[name]
+    require_home(what, name)
     article = "an" if what[0] in "aeiou" else "a"
     raise ConfigError(f"no installed package has {article} {what} {name!r}; {did_you_mean(name, found)}")
 

@@ -55,7 +55,7 @@ def test_archives_of_others_are_read(images, tmp_path, save):
     assert torch.equal(whole(found), whole(images))
     assert found.labels.tolist() == images.labels.tolist()
     assert found.statistics["sigma"].dtype == torch.float64
-    assert list(found.stream(20))[0].equal(whole(images)[20])
+    assert next(iter(found.stream(20))).equal(whole(images)[20])
 
 
 def test_batches_stop_where_asked(images):

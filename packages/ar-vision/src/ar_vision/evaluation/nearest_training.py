@@ -8,13 +8,15 @@ import torch
 from ar_core.errors import DataError
 from torch import Tensor
 
-from .distances import squared_distances
+from .distances import TILE, squared_distances
 
 __all__ = ["Nearest", "NearestTraining", "memorisation"]
 
 LOW = 0.01
 """Quantile of the held-out distances below which a sample counts as suspiciously near."""
 LISTED = 16
+CLOSE = 1e-6
+"""More than float64 loses by expanding the norms."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,25 @@ class NearestTraining:
         self._best = torch.full((len(queries),), torch.inf, dtype=torch.float64)
         self._index = torch.full((len(queries),), -1, dtype=torch.int64)
         self._seen = 0
+        self._waiting: list[Tensor] = []
 
     def add(self, vectors: Tensor) -> None:
-        """Compare the next training vectors [B, D]."""
-        vectors = vectors.cpu()
-        found = squared_distances(self._queries, vectors).argmin(1)
-        # The candidate's distance is taken directly, so that a copy is at exactly 0.
-        exact = (self._queries.double() - vectors[found].double()).square().sum(1)
-        better = exact < self._best
-        self._best[better] = exact[better]
-        self._index[better] = (found + self._seen)[better]
+        """Take the next training vectors [B, D]; they are compared when a tile of them is there."""
+        self._waiting.append(vectors.cpu())
+        if sum(map(len, self._waiting)) >= TILE:
+            self._compare()
+
+    def _compare(self) -> None:
+        vectors = torch.cat(self._waiting)
+        self._waiting.clear()
+        nearest, found = squared_distances(self._queries, vectors).min(1)
+        # Distances of those that may be nearer than before are taken once more, directly: a copy is at exactly 0.
+        rows = (nearest <= self._best * (1 + CLOSE) + CLOSE).nonzero().squeeze(1)
+        exact = (self._queries[rows].double() - vectors[found[rows]].double()).square().sum(1)
+        better = exact < self._best[rows]
+        rows = rows[better]
+        self._best[rows] = exact[better]
+        self._index[rows] = found[rows] + self._seen
         self._seen += len(vectors)
 
     def result(self) -> Nearest:
@@ -60,6 +71,8 @@ class NearestTraining:
         Raises:
             DataError: there was no training vector.
         """
+        if self._waiting:
+            self._compare()
         if not self._seen:
             raise DataError("there are no training images to compare with: give a training set that is not empty")
         return Nearest(self._best.sqrt(), self._index)

@@ -1,0 +1,150 @@
+"""The command that measures samples."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ar_core.config import expand_path
+from ar_core.errors import ConfigError
+from ar_core.training.device import choose_device
+
+from .features import FeaturesConfig, open_features
+from .image_set import ImageSet, SplitConfig, open_images
+from .measure import METRICS, MeasureConfig, Metric, measure
+from .protocol import ProtocolConfig
+from .report import check_target, described, features_facts, write_report
+from .sampling import drawn, generator_of, round_of
+from .sampling_config import SamplingConfig
+
+__all__ = ["EvalImageConfig", "evaluate_images"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalImageConfig(SamplingConfig):
+    """What is measured against what.
+
+    Raises:
+        ConfigError: both samples and a checkpoint are given, or neither.
+    """
+
+    output: Path
+    """The JSON report."""
+
+    samples: str | SplitConfig | None = None
+    """An .npz, a folder of pictures, or the folder of an earlier run of the protocol; null: they are drawn from the checkpoint."""
+
+    per_class: int = 50
+    """Images of each label that are drawn from the checkpoint. Published: 50 of 1,000 classes."""
+
+    directory: str | None = None
+    """Where they are kept, so that a killed run goes on and other reports can use them; null: OUTPUT.samples."""
+
+    reference: str | SplitConfig | None = None
+    """Held-out images: a path, or reference.data.path=... reference.split=held_out as in a recipe."""
+
+    train: str | SplitConfig | None = None
+    """Training images, for the distance to the nearest of them."""
+
+    features: FeaturesConfig | None = None
+    """features.kind=resnet20-cifar10 features.path=FILE; the kind is part of every number's name."""
+
+    metrics: tuple[Metric, ...] | None = None
+    """Null: all that features, reference, training images and labels allow."""
+
+    settings_of_metrics: MeasureConfig = field(default_factory=MeasureConfig)
+    """Neighbours, splits, images that are compared with the training images, batch size."""
+
+    force: bool = False
+    """Overwrite the report."""
+
+    def __post_init__(self) -> None:
+        if (self.samples is None) == (self.checkpoint is None):
+            raise ConfigError(
+                "give either samples (an .npz or a folder) or a checkpoint to draw them from, and not both"
+            )
+        if self.per_class < 1:
+            raise ConfigError(
+                f"per_class is {self.per_class}, but must be at least 1: give 50 for the published protocol"
+            )
+        if self.output.suffix != ".json":
+            raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
+
+
+def evaluate_images(config: EvalImageConfig) -> str:
+    """Draw if need be, measure, write the report, and say the numbers.
+
+    Raises:
+        ArError: whatever cannot be used; what can be found out before the first pass is.
+    """
+    output = expand_path(str(config.output))
+    check_target(output, force=config.force)
+    device = choose_device(config.device)
+    opened = {
+        name: None if where is None else open_images(where)
+        for name, where in (("reference", config.reference), ("train", config.train))
+    }
+    extractor = None if config.features is None else open_features(config.features, str(device))
+    samples = _samples(config, output)
+    metrics = config.metrics
+    if metrics is None:
+        metrics = _possible(samples, opened["reference"], opened["train"], extractor)
+    if not metrics:
+        raise ConfigError(
+            f"there is nothing to measure: give features, a reference or training images, or metrics of {', '.join(METRICS)}"
+        )
+    found = measure(
+        samples,
+        metrics,
+        extractor=extractor,
+        reference=opened["reference"],
+        train=opened["train"],
+        config=config.settings_of_metrics,
+    )
+    content: dict[str, Any] = {
+        "metrics": found,
+        "samples": described(samples),
+        **{name: described(images) for name, images in opened.items() if images is not None},
+        "features": None if extractor is None else features_facts(extractor),
+        "settings": {"metrics": list(metrics), **asdict(config.settings_of_metrics)},
+    }
+    write_report(output, content, str(device))
+    return "\n".join([*_lines(found), f"{samples.count} samples, report in {output}"])
+
+
+def _samples(config: EvalImageConfig, output: Path) -> ImageSet:
+    if config.samples is not None:
+        return open_images(config.samples)
+    generator = generator_of(config)
+    labels = round_of(config, generator)
+    directory = expand_path(config.directory) if config.directory else output.with_suffix(".samples")
+    return drawn(config, generator, ProtocolConfig(labels, config.per_class * len(labels), config.seed), directory)
+
+
+def _possible(
+    samples: ImageSet, reference: ImageSet | None, train: ImageSet | None, extractor: Any
+) -> tuple[Metric, ...]:
+    with_reference = extractor is not None and reference is not None
+    allowed = {
+        "frechet": with_reference,
+        "spatial_frechet": with_reference,
+        "class_score": extractor is not None,
+        "precision_recall": with_reference,
+        "class_accuracy": extractor is not None and extractor.classes is not None and samples.labels is not None,
+        "nearest_training": reference is not None and train is not None,
+    }
+    return tuple(metric for metric in METRICS if allowed[metric])
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, float):
+            lines.append(f"{name}: {value:.4g}")
+        elif "below" in value:
+            medians = " and ".join(f"{value[role]['median']:.4g} ({role})" for role in ("samples", "held_out"))
+            lines.append(
+                f"{name}: median {medians}, {value['copies']} copies, {value['below']:.2%} below the 1 % quantile"
+            )
+        else:
+            lines.append(f"{name}: {value['mean']:.4g} ± {value['deviation']:.2g}")
+    return lines

@@ -1,0 +1,116 @@
+"""The command that measures the reconstructions of a tokenizer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ar_core.config import expand_path
+from ar_core.errors import ConfigError
+from ar_core.training.device import choose_device
+
+from ..checkpoint import Loaded, fingerprint, load_checkpoint
+from ..scales import ScaleSchedule
+from ..tokenizers.training.lpips import load_lpips
+from .features import FeaturesConfig, open_features
+from .image_set import SplitConfig, open_images
+from .reconstruction import measure_tokenizer
+from .report import check_target, described, features_facts, write_report
+
+__all__ = ["EvalTokenizerConfig", "evaluate_tokenizer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalTokenizerConfig:
+    """Which tokenizer is measured on which images.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    tokenizer: str
+    """Folder of the tokenizer; ``~`` and ``$NAME`` are expanded."""
+
+    images: str | SplitConfig
+    """Images that were not trained on: an .npz, a folder, a file, or images.data.path=... images.split=held_out."""
+
+    output: Path
+    """The JSON report."""
+
+    scales: tuple[int | tuple[int, int], ...] | None = None
+    """Grids that images are quantised on, coarsest first; null: the scales that the checkpoint was trained with, else the one grid
+    of the latent features."""
+
+    lpips: str | None = None
+    """File of LPIPS with AlexNet features; null leaves the perceptual distance out."""
+
+    lpips_minimum_size: int = 64
+    """Smaller images are enlarged to this for LPIPS; part of what the number means."""
+
+    features: FeaturesConfig | None = None
+    """Features of the Fréchet distance of reconstructions to originals; null leaves it out."""
+
+    batch_size: int = 32
+    """Images of a pass; memory only."""
+
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``; auto takes CUDA if there is one."""
+
+    force: bool = False
+    """Overwrite the report."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give a positive integer")
+        if self.output.suffix != ".json":
+            raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
+
+
+def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
+    """Measure, write the report, and say the numbers.
+
+    Raises:
+        ArError: whatever cannot be used.
+    """
+    output = expand_path(str(config.output))
+    check_target(output, force=config.force)
+    device = choose_device(config.device)
+    loaded = load_checkpoint(expand_path(config.tokenizer), "tokenizer")
+    model = loaded.model.requires_grad_(False).eval().to(device)
+    images = open_images(config.images)
+    schedule = _schedule(config, loaded, images.size)
+    lpips = None if config.lpips is None else load_lpips(config.lpips, config.lpips_minimum_size).to(device)
+    extractor = None if config.features is None else open_features(config.features, str(device))
+    found = measure_tokenizer(model, schedule, images, extractor=extractor, lpips=lpips, batch_size=config.batch_size)
+    content = {
+        "metrics": found,
+        "tokenizer": {
+            "kind": loaded.family.kind,
+            "fingerprint": fingerprint(model),
+            "provenance": dict(loaded.provenance),
+        },
+        "images": described(images),
+        "features": None if extractor is None else features_facts(extractor),
+        "settings": {
+            "scales": str(schedule),
+            "lpips_minimum_size": config.lpips_minimum_size if lpips is not None else None,
+        },
+    }
+    write_report(output, content, str(device))
+    numbers = [f"{name}: {value:.4g}" for name, value in found.items()]
+    return "\n".join([*numbers, f"{images.count} images, report in {output}"])
+
+
+def _schedule(config: EvalTokenizerConfig, loaded: Loaded, size: tuple[int, int]) -> ScaleSchedule:
+    if config.scales is not None:
+        return ScaleSchedule.of(config.scales)
+    recorded = loaded.provenance.get("scales")
+    if recorded is not None:
+        return ScaleSchedule.of([_grid(part) for part in str(recorded).split(",")])
+    model: Any = loaded.model
+    return ScaleSchedule(((size[0] // model.downsampling, size[1] // model.downsampling),))
+
+
+def _grid(text: str) -> tuple[int, int]:
+    """Height and width of a scale as ``str`` of a schedule writes it: ``4`` or ``4x6``."""
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)

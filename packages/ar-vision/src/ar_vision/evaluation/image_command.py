@@ -1,0 +1,125 @@
+"""The command that draws images from a checkpoint."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ar_core.config import expand_path
+from ar_core.errors import ConfigError
+from ar_core.io import atomic_file
+from ar_core.sampling import row_seed
+from PIL import Image
+from torch import Tensor
+
+from ..pixels import to_bytes
+from .drawn_images import cycled
+from .generation import ImageGenerator
+from .picture_grid import picture_grid
+from .protocol import ProtocolConfig, protocol_identity
+from .report import check_target, described, write_report
+from .sample_files import write_samples
+from .sampling import drawn, generator_of, round_of
+from .sampling_config import SamplingConfig
+
+__all__ = ["ImageConfig", "draw_images"]
+
+MOST_OF_A_GRID = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(SamplingConfig):
+    """Which images, and where they go.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts another.
+    """
+
+    output: Path
+    """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; anything else is a folder of
+    pictures, one folder a class. Settings and environment go beside it into OUTPUT.json."""
+
+    count: int | None = None
+    """Images in all, label after label in rounds; null: one round."""
+
+    columns: int = 10
+    """Of the grid."""
+
+    class_names: tuple[str, ...] | None = None
+    """Words above the images of a grid, by class; null writes the numbers."""
+
+    scales: bool = False
+    """Of a grid: a row for each image, from its first scale to its last."""
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"count is {self.count}, but must be at least 1: give how many images to draw")
+        if self.columns < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"columns is {self.columns} and batch_size {self.batch_size}, but both must be at least 1: give more"
+            )
+        if self.scales and self.output.suffix != ".png":
+            raise ConfigError(f"scales shows steps in a grid and output is {str(self.output)!r}: give a .png")
+
+
+def draw_images(config: ImageConfig) -> str:
+    """Draw, write, and say what was done.
+
+    Archives and folders are drawn in chunks beside the output, which a killed run goes on with, and which are removed at the end.
+
+    Raises:
+        ArError: whatever cannot be used; nothing has been overwritten.
+    """
+    output = expand_path(str(config.output))
+    record = output.with_name(f"{output.name}.json")
+    check_target(output)
+    check_target(record)
+    generator = generator_of(config)
+    labels = round_of(config, generator)
+    protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)
+    content = {"sampling": protocol_identity(generator, protocol, config.device)}
+    if output.suffix == ".png":
+        if protocol.count > MOST_OF_A_GRID:
+            raise ConfigError(
+                f"{protocol.count} images do not fit in a grid of at most {MOST_OF_A_GRID}: give count or labels, or an .npz"
+            )
+        sheet = _grid(config, generator, protocol)
+        with atomic_file(output) as temporary:
+            sheet.save(temporary, format="PNG")
+    else:
+        chunks = output.with_name(f"{output.name}.chunks")
+        images = drawn(config, generator, protocol, chunks)
+        write_samples(output, images)
+        content |= {"images": described(images)}
+        shutil.rmtree(chunks)
+    write_report(record, content, content["sampling"]["device"])
+    return f"{protocol.count} images of {len(set(labels))} classes by {generator.kind} written to {output}"
+
+
+def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> Image.Image:
+    generator.require(protocol.labels)
+    labels = cycled(list(protocol.labels), protocol.count)
+    shown: list[Tensor] = []
+    captions: list[str] = []
+    steps = 1
+    for start in range(0, len(labels), config.batch_size):
+        batch = labels[start : start + config.batch_size]
+        seeds = [row_seed(config.seed, start + place) for place in range(len(batch))]
+        between: list[Tensor] = []
+
+        def note(scale: int, features: Tensor, between: list[Tensor] = between) -> None:
+            between.append(to_bytes(generator.pixels(features)).cpu())
+
+        images = to_bytes(generator.sample(batch, seeds, on_scale=note if config.scales else None).images).cpu()
+        columns = torch.stack(between or [images], dim=1)
+        steps = columns.shape[1]
+        shown += columns.flatten(0, 1)
+        for label in batch:
+            captions += [_named(config, label, step, steps) for step in range(steps)]
+    return picture_grid(shown, steps if config.scales else config.columns, captions)
+
+
+def _named(config: ImageConfig, label: int, step: int, steps: int) -> str:
+    names = config.class_names
+    name = names[label] if names is not None and label < len(names) else str(label)
+    return name if steps == 1 else f"{name} {step + 1}/{steps}"
