@@ -118,3 +118,10 @@ def test_ar_train_with_dlm_text(install):
         capture_output=True, text=True, cwd=python.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ar_decode_alone_names_the_package_of_a_command(install):
+    python, names = install("ar-decode")
+    assert not names & {"ar-vision", "dlm-text", "dvlm"}
+    said = run(python, str(python.with_name("ar-decode")), "image", "output=a.png", expect=2)
+    assert "the command 'image' is in the package ar-vision; install it with `pip install ar-vision`" in said

@@ -2,6 +2,8 @@
 
 import json
 
+from ar_core import registry
+
 
 def test_settings_in_and_a_line_out(ar_decode, jsonl, tmp_path):
     corpus = jsonl(*[json.dumps({"ids": [1, 2, 3]})] * 3)
@@ -34,3 +36,20 @@ def test_diffuspec_with_a_converted_drafter_gives_the_tokens_of_the_model(ar_dec
     out = ar_decode("text", plain_model, "abc abc", "-n", 24, "--method", "diffuspec", "--set", f"drafter={chat_model}")
     assert (out.code, out.out) == (0, expected.out)
     assert "draft" in out.err
+
+
+def test_a_command_of_an_absent_package_names_the_package(refused, monkeypatch):
+    monkeypatch.setitem(registry.HOMES, "paint", "ar-absent")
+    refused(
+        "paint", "a=1", says="the command 'paint' is in the package ar-absent; install it with `pip install ar-absent`"
+    )
+
+
+def test_an_unknown_command_is_a_usage_error(ar_decode):
+    out = ar_decode("paint")
+    assert out.code == 2
+    assert "No such command 'paint'" in out.err
+
+
+def test_announced_commands_have_a_home():
+    assert {name for name in registry.commands() if name not in registry.HOMES} == set()

@@ -42,7 +42,7 @@ class ScaleSchedule:
         return cls(tuple((side, side) for side in sides))
 
     @classmethod
-    def of(cls, sizes: Sequence[int] | Sequence[Sequence[int]]) -> "ScaleSchedule":
+    def of(cls, sizes: Sequence[int | Sequence[int]]) -> "ScaleSchedule":
         """Return the schedule that a config writes as sides, ``[1, 2, 4]``, or as heights and widths, ``[[1, 1], [2, 3]]``."""
         pairs = [(size, size) if isinstance(size, int) else tuple(size) for size in sizes]
         for pair in pairs:

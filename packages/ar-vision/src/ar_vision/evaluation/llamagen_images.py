@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 
-import torch
+from ar_core.errors import ConfigError
 
-from ..backbones.llamagen.decode import LlamaGenOptions, class_condition
-from ..backbones.llamagen.decode import generate as generate_codes
+from ..backbones.llamagen.decode import LlamaGenOptions, class_condition, generate_images
 from ..backbones.llamagen.model import LlamaGen
 from ..decoding.generated import GeneratedImages, OnScale
-from ..scales import ScaleSchedule
 from ..tokenizers.tokenizer import Tokenizer
 
 __all__ = ["generate"]
 
 
-@torch.inference_mode()
 def generate(
     model: LlamaGen,
     tokenizer: Tokenizer,
@@ -32,13 +29,11 @@ def generate(
         labels: B classes.
         options: guidance and draws.
         seed: one number, or one for each image.
-        on_scale: called once, with the features of the finished grid: the only scale there is.
+        on_scale: must be None.
+
+    Raises:
+        ConfigError: scales were asked for, of which there are none.
     """
-    drawn = generate_codes(model, class_condition(model, labels), options, seed=seed)
-    history = tokenizer.history(len(labels), ScaleSchedule.square(model.config.grid))
-    history.add(drawn.codes)
     if on_scale is not None:
-        on_scale(0, history.features)
-    with drawn.stats.timed("pixels"):
-        images = tokenizer.decode(history.features).float().clamp(-1, 1)
-    return GeneratedImages(images, [drawn.codes], drawn.stats)
+        raise ConfigError("a llamagen draws code after code and has no scales to show: leave out scales")
+    return generate_images(model, tokenizer, class_condition(model, labels), options, seed=seed)

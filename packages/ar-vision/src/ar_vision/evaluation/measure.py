@@ -21,7 +21,7 @@ __all__ = ["METRICS", "MeasureConfig", "Metric", "measure"]
 
 Metric = Literal["frechet", "spatial_frechet", "class_score", "precision_recall", "class_accuracy", "nearest_training"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-STATISTICS = {"frechet": ("mu", "sigma"), "spatial_frechet": ("mu_s", "sigma_s")}
+STATISTICS: Mapping[Metric, tuple[str, str]] = {"frechet": ("mu", "sigma"), "spatial_frechet": ("mu_s", "sigma_s")}
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,12 @@ def _wanted(metrics: Sequence[Metric]) -> set[str]:
     return {need for metric, need in needs.items() if metric in metrics}
 
 
-def _published(metric: str, extractor: FeatureExtractor, reference: ImageSet) -> Moments | None:
+def _published(metric: Metric, extractor: FeatureExtractor, reference: ImageSet) -> Moments | None:
     names = STATISTICS[metric]
     if not extractor.canonical or not all(name in reference.statistics for name in names):
         return None
-    return Moments.published(*(reference.statistics[name] for name in names), reference.place)
+    mean, covariance = (reference.statistics[name] for name in names)
+    return Moments.published(mean, covariance, reference.place)
 
 
 def _reads_reference(metrics: Sequence[Metric], extractor: FeatureExtractor, reference: ImageSet) -> bool:

@@ -116,5 +116,5 @@ class _Summary:
 
 
 def _summary(distances: Tensor) -> _Summary:
-    quantiles = torch.quantile(distances, torch.tensor([0.0, LOW, 0.5], dtype=torch.float64)).tolist()
-    return _Summary(len(distances), *quantiles, float(distances.mean()))
+    smallest, low, median = torch.quantile(distances, torch.tensor([0.0, LOW, 0.5], dtype=torch.float64)).tolist()
+    return _Summary(len(distances), smallest, low, median, float(distances.mean()))

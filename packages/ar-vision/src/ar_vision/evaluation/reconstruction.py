@@ -1,6 +1,5 @@
 """How well a tokenizer gives images back."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -120,7 +119,7 @@ def _uses(codes: Tensor, tokenizer: Any) -> Tensor:
     return torch.bincount(codes.flatten().cpu(), minlength=tokenizer.vocab_size)
 
 
-def _usage(uses: Tensor) -> Mapping[str, float]:
+def _usage(uses: Tensor) -> dict[str, float]:
     if uses.ndim == 2:
         shares = uses.double() / uses.sum(1, keepdim=True)
         return {"bit_entropy": float((torch.special.entr(shares).sum(1) / torch.log(torch.tensor(2.0))).mean())}

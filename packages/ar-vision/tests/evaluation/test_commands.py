@@ -1,0 +1,252 @@
+"""The commands on a tiny LlamaGen with its tokenizer, from checkpoints to files and reports."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ar_core import registry
+from ar_core.config import from_dict
+from ar_core.errors import ArError, CheckpointError, ConfigError, DataError
+from ar_vision.backbones.llamagen.config import LlamaGenConfig
+from ar_vision.backbones.llamagen.model import LlamaGen
+from ar_vision.checkpoint import fingerprint, save_checkpoint
+from ar_vision.evaluation import EVAL_IMAGE, EVAL_TOKENIZER, IMAGE
+from ar_vision.evaluation.image_set import open_images
+from ar_vision.tokenizers.vq.config import VqTokenizerConfig
+from ar_vision.tokenizers.vq.model import VqTokenizer
+from PIL import Image
+
+
+def run(command, **settings):
+    """As ``ar-decode`` runs an announced command."""
+    return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+
+
+@pytest.fixture
+def models(tmp_path, tiny_autoencoder, generator):
+    """Folders of a generator of 32 x 32 pixels and 3 classes, and of its tokenizer."""
+    tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
+    tokenizer.initialize(generator)
+    model = LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=16, grid=8, num_classes=3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+    save_checkpoint(tmp_path / "vq", tokenizer)
+    save_checkpoint(tmp_path / "generator", model, tokenizer=fingerprint(tokenizer))
+    return {"checkpoint": str(tmp_path / "generator"), "tokenizer": str(tmp_path / "vq"), "device": "cpu"}
+
+
+@pytest.fixture
+def features(data_dir: Path):
+    return {
+        "kind": "resnet20-cifar10",
+        "path": str(data_dir / "models" / "cifar10_resnet" / "resnet20.safetensors"),
+    }
+
+
+def test_commands_are_announced():
+    assert {"image", "eval-image", "eval-tokenizer"} <= registry.commands().keys()
+
+
+def test_an_archive_is_that_of_any_batch_size_and_remembers_its_settings(models, tmp_path):
+    line = run(IMAGE, **models, count=7, guidance=2.0, top_k=5, seed=3, output=str(tmp_path / "a.npz"))
+    assert line == f"7 images of 3 classes by llamagen written to {tmp_path / 'a.npz'}"
+    run(
+        IMAGE,
+        **models,
+        count=7,
+        guidance=2.0,
+        top_k=5,
+        seed=3,
+        batch_size=2,
+        chunk_size=3,
+        output=str(tmp_path / "b.npz"),
+    )
+    a, b = (np.load(tmp_path / name) for name in ("a.npz", "b.npz"))
+    np.testing.assert_array_equal(a["arr_0"], b["arr_0"])
+    assert a["arr_0"].shape == (7, 32, 32, 3)
+    assert a["labels"].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    record = json.loads((tmp_path / "a.npz.json").read_text())
+    assert record["sampling"]["generator"]["decoding"] == {"guidance": 2.0, "top_k": 5}
+    assert record["sampling"]["generator"]["tokenizer"] == fingerprint(
+        registry.resolve("ar_vision.checkpoint:load_checkpoint")(models["tokenizer"]).model
+    )
+    assert {"date", "versions", "device", "command"} <= record["environment"].keys()
+    assert not (tmp_path / "a.npz.chunks").exists()
+
+
+def test_seed_guidance_and_label_reach_the_images(models, tmp_path):
+    images = {}
+    for name, settings in {
+        "plain": {},
+        "seed": {"seed": 1},
+        "guided": {"guidance": 4.0},
+        "greedy": {"temperature": 0},
+    }.items():
+        run(IMAGE, **models, labels=[1, 1], output=str(tmp_path / f"{name}.npz"), **settings)
+        images[name] = np.load(tmp_path / f"{name}.npz")["arr_0"]
+    for name in ("seed", "guided", "greedy"):
+        assert (images[name] != images["plain"]).any(), name
+    assert (images["plain"][0] != images["plain"][1]).any()
+    np.testing.assert_array_equal(images["greedy"][0], images["greedy"][1])
+
+
+def test_a_folder_and_a_grid(models, tmp_path):
+    run(IMAGE, **models, labels=[2, 0], count=4, output=str(tmp_path / "folder"))
+    assert sorted(path.parent.name for path in (tmp_path / "folder").rglob("*.png")) == ["0000", "0000", "0002", "0002"]
+    run(
+        IMAGE,
+        **models,
+        labels=[2, 0],
+        count=4,
+        columns=2,
+        class_names=["a", "b", "c"],
+        output=str(tmp_path / "grid.png"),
+    )
+    sheet = Image.open(tmp_path / "grid.png")
+    assert sheet.width == 2 * (96 + 4) + 4
+    drawn = open_images(str(tmp_path / "folder"))
+    first = next(drawn.batches(4))[2]
+    # The first image drawn has class 2, and stands in the upper left corner below its caption.
+    above = (sheet.height - 4) // 2 - 96 - 4
+    cell = np.asarray(sheet)[4 + above : 4 + above + 96 : 3, 4:100:3]
+    np.testing.assert_array_equal(cell, first.permute(1, 2, 0).numpy())
+
+
+def test_shards_finish_together(models, tmp_path):
+    settings = {**models, "count": 9, "chunk_size": 2}
+    with pytest.raises(DataError, match="lacks 3 of 5 chunks"):
+        run(IMAGE, **settings, shard="2/2", output=str(tmp_path / "s.npz"))
+    run(IMAGE, **settings, shard="1/2", output=str(tmp_path / "s.npz"))
+    run(IMAGE, **models, count=9, output=str(tmp_path / "w.npz"))
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npz")["arr_0"], np.load(tmp_path / "w.npz")["arr_0"])
+
+
+def test_samples_from_a_checkpoint_are_measured(models, features, data_dir, tmp_path):
+    pytest.importorskip("pyarrow")
+    reference = {
+        "data": {"path": str(data_dir / "images" / "cifar10_test.parquet"), "size": 32, "count": 90, "cache": False}
+    }
+    settings = {
+        "reference": reference,
+        "features": features,
+        "metrics": ["frechet", "precision_recall", "class_score", "class_accuracy"],
+        "output": str(tmp_path / "r.json"),
+    }
+    said = run(EVAL_IMAGE, **models, per_class=25, **settings)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert f"frechet[resnet20-cifar10]: {report['metrics']['frechet[resnet20-cifar10]']:.4g}" in said.splitlines()
+    assert report["metrics"]["frechet[resnet20-cifar10]"] > 1
+    assert report["samples"]["images"] == 75
+    assert report["samples"]["sampling"]["labels"] == [0, 1, 2]
+    assert report["reference"]["images"] == 90
+    assert report["features"]["name"] == "resnet20-cifar10"
+    assert report["settings"]["neighbours"] == 3
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+    # The images that were drawn can be measured again by name.
+    again = run(EVAL_IMAGE, samples=str(tmp_path / "r.samples"), device="cpu", force=True, **settings)
+    assert json.loads((tmp_path / "r.json").read_text())["metrics"] == report["metrics"]
+    assert again == said
+
+
+def test_a_tokenizer_is_measured(models, features, data_dir, tmp_path):
+    pytest.importorskip("pyarrow")
+    images = {
+        "data": {"path": str(data_dir / "images" / "cifar10_test.parquet"), "size": 32, "count": 70, "cache": False}
+    }
+    said = run(
+        EVAL_TOKENIZER,
+        tokenizer=models["tokenizer"],
+        images=images,
+        features=features,
+        lpips=str(data_dir / "models" / "lpips_alex" / "model.safetensors"),
+        lpips_minimum_size=32,
+        device="cpu",
+        output=str(tmp_path / "t.json"),
+    )
+    report = json.loads((tmp_path / "t.json").read_text())
+    assert set(report["metrics"]) == {
+        "psnr",
+        "ssim",
+        "lpips[alexnet]",
+        "reconstruction_frechet[resnet20-cifar10]",
+        "codes_used",
+        "perplexity",
+    }
+    assert 0 < report["metrics"]["psnr"] < 20
+    assert report["settings"] == {"scales": "8", "lpips_minimum_size": 32}
+    assert said.splitlines()[-1].startswith("70 images, report in")
+
+
+def refused(command, error, says, **settings):
+    with pytest.raises(error) as caught:
+        run(command, **settings)
+    assert isinstance(caught.value, ArError)
+    assert says in str(caught.value), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_settings_of_image_are_one_sentence(models, tmp_path):
+    out = str(tmp_path / "a.npz")
+    refused(IMAGE, ConfigError, "'output' is missing", **models)
+    refused(IMAGE, ConfigError, "'tokenizer' is missing", checkpoint=models["checkpoint"], output=out)
+    refused(
+        IMAGE,
+        DataError,
+        "the label 4 was given and the llamagen knows the classes 0 to 2",
+        **models,
+        labels=[4],
+        output=out,
+    )
+    refused(IMAGE, ConfigError, "top_k is 0", **models, top_k=0, output=out)
+    refused(IMAGE, ConfigError, "unknown key 'decoding.smooth'", **models, decoding={"smooth": True}, output=out)
+    refused(
+        IMAGE,
+        ConfigError,
+        "guidance was given by itself and in",
+        **models,
+        guidance=2.0,
+        decoding={"guidance": 1.0},
+        output=out,
+    )
+    refused(IMAGE, ConfigError, "count is 0", **models, count=0, output=out)
+    refused(IMAGE, ConfigError, "scales shows steps in a grid", **models, scales=True, output=out)
+    refused(IMAGE, ConfigError, "has no scales to show", **models, scales=True, output=str(tmp_path / "a.png"))
+    refused(IMAGE, ConfigError, "do not fit in a grid", **models, count=5000, output=str(tmp_path / "a.png"))
+    refused(IMAGE, CheckpointError, "holds a tokenizer", **{**models, "checkpoint": models["tokenizer"]}, output=out)
+    assert not list(tmp_path.glob("a.*"))
+    Path(out).touch()
+    refused(IMAGE, ConfigError, "exists already", **models, output=out)
+
+
+def test_another_tokenizer_is_refused(models, tmp_path, tiny_autoencoder, generator):
+    other = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
+    other.initialize(generator)
+    save_checkpoint(tmp_path / "other", other)
+    refused(
+        IMAGE, CheckpointError, "was trained with the tokenizer", **{**models, "tokenizer": str(tmp_path / "other")},
+        output=str(tmp_path / "a.npz"),
+    )  # fmt: skip
+
+
+def test_wrong_settings_of_the_evaluations_are_one_sentence(models, features, tmp_path):
+    out = str(tmp_path / "r.json")
+    npz = str(tmp_path / "s.npz")
+    np.savez(npz, np.zeros((9, 32, 32, 3), np.uint8))
+    refused(EVAL_IMAGE, ConfigError, "give either samples", output=out)
+    refused(EVAL_IMAGE, ConfigError, "give either samples", **models, samples=npz, output=out)
+    refused(EVAL_IMAGE, ConfigError, "must end in .json", samples=npz, output=npz)
+    refused(EVAL_IMAGE, ConfigError, "nothing to measure", samples=npz, output=out)
+    refused(EVAL_IMAGE, ConfigError, "which is none of", samples=npz, metrics=["fid"], output=out)
+    refused(EVAL_IMAGE, ConfigError, "per_class is 0", **models, per_class=0, output=out)
+    refused(
+        EVAL_IMAGE, DataError, "frechet[resnet20-cifar10] needs more than 64 sample images", samples=npz, reference=npz,
+        features=features, device="cpu", output=out,
+    )  # fmt: skip
+    refused(EVAL_TOKENIZER, ConfigError, "must end in .json", tokenizer=models["tokenizer"], images=npz, output="a")
+    refused(
+        EVAL_TOKENIZER, CheckpointError, "holds a generator", tokenizer=models["checkpoint"], images=npz, output=out
+    )
+    assert not Path(out).exists()
