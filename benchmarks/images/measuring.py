@@ -18,7 +18,7 @@ from ar_vision.evaluation.measure import Metric, measure
 from ar_vision.evaluation.protocol import ProtocolConfig, draw
 from ar_vision.evaluation.reconstruction import measure_tokenizer
 from ar_vision.scales import ScaleSchedule
-from ar_vision.tokenizers.training.lpips import Lpips
+from ar_vision.tokenizers.training.lpips import load_lpips
 
 from ..resumable import Row, measure_missing
 from .parts import Folders, part
@@ -45,7 +45,7 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
             ScaleSchedule.square(*SCALES[name]),
             test_images(folders),
             extractor=_extractor(folders),
-            lpips=Lpips.load(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
+            lpips=load_lpips(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
             batch_size=100,
         )
         return {"name": "reconstruction", "error": None, "values": found}
