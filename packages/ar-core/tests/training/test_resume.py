@@ -100,6 +100,17 @@ def test_a_constant_schedule_can_be_made_longer(toy, tmp_path):
         train(toy.job(), toy.config(tmp_path, steps=5))
 
 
+def test_a_run_from_before_a_setting_of_players_existed_is_continued_where_it_is_empty(toy, settings, tmp_path):
+    train(toy.job(), toy.config(**settings))
+    for folder in tmp_path.glob("step-*"):
+        record, sizes = (json.loads((folder / name).read_text()) for name in ("run.json", "complete.json"))
+        (player,) = record["run"]["objective"]["players"]
+        assert player.pop("no_decay") == []
+        sizes["run.json"] = (folder / "run.json").write_text(json.dumps(record))
+        (folder / "complete.json").write_text(json.dumps(sizes))
+    train(toy.job(), toy.config(**settings), resume="must")
+
+
 def test_a_run_from_before_a_setting_existed_is_continued_where_it_is_null(toy, settings):
     train(toy.job(identity={"model": {"path": "m"}}), toy.config(**settings))
     train(toy.job(identity={"model": {"path": "m", "layers": None}}), toy.config(**settings), resume="must")

@@ -46,7 +46,7 @@ def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
 def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], source: Any) -> None:
     """Raise if what lies there belongs to another run.
 
-    A setting that is null counts as one that is not there, so that runs from before it existed can be continued.
+    A setting that is null or empty counts as one that is not there, so that runs from before it existed can be continued.
 
     Args:
         saved: identity of the run that made it.
@@ -69,5 +69,8 @@ def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _leaves(item, f"{where}.{key}" if where else str(key))
-    else:
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{where}[{number}]")
+    elif value not in ([], {}):
         yield where, value
