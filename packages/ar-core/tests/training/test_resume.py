@@ -100,15 +100,19 @@ def test_a_constant_schedule_can_be_made_longer(toy, tmp_path):
         train(toy.job(), toy.config(tmp_path, steps=5))
 
 
-def test_a_run_from_before_a_setting_of_players_existed_is_continued_where_it_is_empty(toy, settings, tmp_path):
+def test_a_run_from_before_settings_of_players_and_training_existed_is_continued_where_they_are_at_their_defaults(
+    toy, settings, tmp_path
+):
     train(toy.job(), toy.config(**settings))
     for folder in tmp_path.glob("step-*"):
         record, sizes = (json.loads((folder / name).read_text()) for name in ("run.json", "complete.json"))
         (player,) = record["run"]["objective"]["players"]
-        assert player.pop("no_decay") == []
+        assert (player.pop("no_decay"), record["run"]["train"].pop("hold_steps")) == ([], 0)
         sizes["run.json"] = (folder / "run.json").write_text(json.dumps(record))
         (folder / "complete.json").write_text(json.dumps(sizes))
     train(toy.job(), toy.config(**settings), resume="must")
+    with pytest.raises(ResumeError, match=r"train\.hold_steps was 0 .* and is 2 now"):
+        train(toy.job(), toy.config(**settings, hold_steps=2))
 
 
 def test_a_run_from_before_a_setting_existed_is_continued_where_it_is_null(toy, settings):

@@ -9,7 +9,7 @@ from ..errors import ResumeError
 from .config import TrainConfig
 from .job import Job
 
-__all__ = ["require_same_run", "run_identity"]
+__all__ = ["require_same_run", "run_identity", "with_defaults"]
 
 # Settings that change memory, speed or what is written, but not the weights a run ends with.
 FREE = {
@@ -41,6 +41,13 @@ def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
         "job": job.identity,
     }
     return json.loads(json.dumps(identity, default=str))
+
+
+def with_defaults(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the identity of a run with the settings of ``TrainConfig`` that did not exist when it was begun: at their defaults."""
+    defaults = json.loads(json.dumps(dataclasses.asdict(TrainConfig())))
+    settings = {name: value for name, value in defaults.items() if name not in FREE | {"steps"}}
+    return {**saved, "train": {**settings, **saved.get("train", {})}}
 
 
 def require_same_run(saved: Mapping[str, Any], present: Mapping[str, Any], source: Any) -> None:

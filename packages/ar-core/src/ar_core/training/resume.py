@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..errors import ResumeError
 from . import checkpoint
-from .identity import require_same_run
+from .identity import require_same_run, with_defaults
 from .metrics import FILE
 from .state import RunState
 
@@ -50,7 +50,7 @@ def resume_run(
             raise ResumeError(f"{where} and resume is 'must': name the directory of the run to continue")
         return None
     snapshot = checkpoint.load(path)
-    require_same_run(snapshot.run, identity, f"the checkpoint {path}")
+    require_same_run(with_defaults(snapshot.run), identity, f"the checkpoint {path}")
     if snapshot.step > steps:
         raise ResumeError(
             f"the checkpoint {path} has done {snapshot.step} steps and the run has only {steps}: raise steps, "
