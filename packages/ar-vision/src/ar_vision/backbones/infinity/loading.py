@@ -1,0 +1,153 @@
+"""Published Infinity transformers in and out."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from ar_core.errors import CheckpointError
+from ar_core.io import KeyMap
+from torch import Tensor
+
+from ...tokenizers.published_autoencoder import fill_published, highest, shape_of
+from .config import InfinityConfig
+from .model import Infinity, draw_null_text
+
+__all__ = ["KEYS", "fitted_null_text", "from_published", "to_published"]
+
+KEYS = KeyMap(
+    (
+        ("cfg_uncond", "null_text"),
+        ("pos_start", "start"),
+        ("text_norm.weight", "text.norm.weight"),
+        ("text_proj_for_sos.ca.mat_q", "text.query"),
+        ("text_proj_for_sos.ca.mat_kv.weight", "text.kv.weight"),
+        ("text_proj_for_sos.ca.v_bias", "text.v_bias"),
+        ("text_proj_for_sos.ca.proj.{p}", "text.proj.{p}"),
+        ("text_proj_for_ca.{i}.{p}", "text.memory.{i}.{p}"),
+        ("lvl_embed.weight", "levels.weight"),
+        ("word_embed.{p}", "word.{p}"),
+        ("shared_ada_lin.1.{p}", "shared.linear.{p}"),
+        ("head_nm.ada_lin.1.{p}", "output.modulation.linear.{p}"),
+        ("head.{p}", "output.linear.{p}"),
+        ("blocks.{i}.ada_gss", "blocks.{i}.modulation"),
+        ("blocks.{i}.sa.scale_mul_1H11", "blocks.{i}.attention.log_scale"),
+        ("blocks.{i}.sa.mat_qkv.weight", "blocks.{i}.attention.qkv.weight"),
+        ("blocks.{i}.sa.{bias}", "blocks.{i}.attention.{bias}"),
+        ("blocks.{i}.sa.proj.{p}", "blocks.{i}.attention.proj.{p}"),
+        ("blocks.{i}.ca.mat_q.{p}", "blocks.{i}.cross.q.{p}"),
+        ("blocks.{i}.ca.mat_kv.weight", "blocks.{i}.cross.kv.weight"),
+        ("blocks.{i}.ca.v_bias", "blocks.{i}.cross.v_bias"),
+        ("blocks.{i}.ca.proj.{p}", "blocks.{i}.cross.proj.{p}"),
+        ("blocks.{i}.ca_norm.{p}", "blocks.{i}.cross_norm.{p}"),
+        ("blocks.{i}.ffn.{layer}.{p}", "blocks.{i}.feed_forward.{layer}.{p}"),
+    )
+)
+"""The flat published layout and ours, without its buffers."""
+
+LEGACY = ("lvl_1L", "attn_bias_for_masking", "Infinity_visible_kvlen", "Infinity_invisible_qlen")
+"""Buffers of old files, which follow from the schedule."""
+
+ZERO_BIAS = "zero_k_bias"
+"""Last part of the name of buffers that stand for the bias that keys do not have."""
+
+
+def from_published(tensors: Mapping[str, Tensor], **settings: Any) -> Infinity:
+    """Build the transformer whose weights these are; its shape is read off them.
+
+    Both layouts are read: ``blocks.{i}`` and ``block_chunks.{c}.module.{j}``. Buffers that follow from the rest are ignored.
+
+    Args:
+        tensors: flat state dict, such as ``infinity_2b_reg.pth`` or the joined shards of the 8B hold.
+        settings: fields of ``InfinityConfig`` that weights do not show: ``patchify`` (None given: as published, where a token
+            has 56 bits), ``schedules``, ``text_encoder``; and ``text_length``, for which the learned unconditional text is cut
+            off, or completed by fresh rows.
+
+    Returns:
+        The model in float32 on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: a key is missing, unexpected or misshapen, names it; or a bias that keys do not have is not zero.
+    """
+    weights = _without_buffers(tensors)
+    chunks = highest(weights, "block_chunks") + 1
+    config = _config(weights, chunks, settings)
+    weights["cfg_uncond"] = fitted_null_text(weights["cfg_uncond"], config.text_length)
+    return fill_published(lambda: Infinity(config), weights, partial(_named, depth=config.depth, chunks=chunks or 1))
+
+
+def to_published(model: Infinity, chunks: int = 1) -> dict[str, Tensor]:
+    """Return the weights by published name, with the zero biases of keys that published files have.
+
+    Args:
+        model: the transformer.
+        chunks: groups of blocks in the names (``config.CHUNKS`` has those of the published sizes); 1: the flat layout.
+
+    Raises:
+        CheckpointError: the groups would be unequal.
+    """
+    depth = model.config.depth
+    if chunks < 1 or depth % chunks:
+        raise CheckpointError(f"{depth} blocks do not divide into {chunks} chunks: give a divisor")
+    tensors = _named(model.state_dict(), depth=depth, chunks=chunks)
+    holders = [name.removesuffix("v_bias") for name in tensors if name.endswith(".v_bias")]
+    return tensors | {f"{holder}{ZERO_BIAS}": torch.zeros_like(tensors[f"{holder}v_bias"]) for holder in holders}
+
+
+def fitted_null_text(table: Tensor, rows: int) -> Tensor:
+    """Return a learned unconditional text [T, Ct] cut off to so many rows, or completed by those of a fresh one."""
+    fresh = torch.empty(rows, table.shape[1])
+    draw_null_text(fresh)
+    return torch.cat([table[:rows], fresh[len(table) :].to(table)])
+
+
+def _config(weights: Mapping[str, Tensor], chunks: int, settings: Mapping[str, Any]) -> InfinityConfig:
+    """Sizes from shapes."""
+    if chunks:
+        first = "block_chunks.0.module.0"
+        depth = chunks * (max(highest(weights, f"block_chunks.{chunk}.module") for chunk in range(chunks)) + 1)
+    else:
+        first, depth = "blocks.0", highest(weights, "blocks") + 1
+    width, bits = shape_of(weights, "word_embed.weight", 2)
+    text_length, text_width = shape_of(weights, "cfg_uncond", 2)
+    found: dict[str, Any] = {
+        "depth": depth,
+        "width": width,
+        "heads": shape_of(weights, f"{first}.sa.scale_mul_1H11")[1],
+        "hidden": shape_of(weights, f"{first}.ffn.fc1.weight", 2)[0],
+        "bits": bits,
+        "patchify": bits == 56,
+        "text_width": text_width,
+        "text_length": text_length,
+        "pool_heads": shape_of(weights, "text_proj_for_sos.ca.mat_q", 3)[1],
+    }
+    return InfinityConfig(**(found | dict(settings)))
+
+
+def _named(ours: Mapping[str, Tensor], *, depth: int, chunks: int) -> dict[str, Tensor]:
+    """Tensors of a model by published name, without buffers."""
+    flat = KEYS.to_published(ours)
+    if chunks == 1:
+        return flat
+    per_chunk = depth // chunks
+
+    def place(found: re.Match[str]) -> str:
+        chunk, block = divmod(int(found[1]), per_chunk)
+        return f"block_chunks.{chunk}.module.{block}."
+
+    return {re.sub(r"^blocks\.(\d+)\.", place, name): tensor for name, tensor in flat.items()}
+
+
+def _without_buffers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    kept = {}
+    for name, tensor in tensors.items():
+        if name.endswith(f".{ZERO_BIAS}"):
+            if bool((tensor != 0).any()):
+                raise CheckpointError(
+                    f"{name!r} is a bias of keys, which this architecture does not have, and is not zero: these are weights of "
+                    "another one"
+                )
+        elif name not in LEGACY:
+            kept[name] = tensor
+    return kept
