@@ -10,7 +10,7 @@ from ar_core.errors import ConfigError
 
 from ...scales import ScaleSchedule
 
-__all__ = ["RATIOS", "SIZES", "nearest_ratio", "position_grid", "published_schedule"]
+__all__ = ["RATIOS", "SIZES", "nearest_ratio", "position_grid", "published_schedule", "schedule_of_grid"]
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -83,3 +83,25 @@ def position_grid(schedule: ScaleSchedule, own: Sequence[Sizes] | None = None) -
             f"the scales {schedule} begin {len(ends)} of the model's lists of scales, whose positions differ: give more scales"
         )
     return ends.pop()
+
+
+def schedule_of_grid(height: float, width: float, own: Sequence[Sizes] | None = None) -> ScaleSchedule:
+    """Return the scales that end with a grid of tokens.
+
+    Args:
+        height: H.
+        width: W.
+        own: the lists of a model that was trained on others than the published ones.
+
+    Raises:
+        ConfigError: no list has that grid, or no published size ends with it.
+    """
+    known = [sizes[:count] for sizes in RATIOS.values() for count in SIZES.values()] if own is None else list(own)
+    for sizes in known:
+        if sizes[-1] == (height, width):
+            return ScaleSchedule(sizes)
+    ends = ", ".join(f"{h}x{w}" for h, w in sorted({sizes[-1] for sizes in known}))
+    raise ConfigError(
+        f"images of {height:g}x{width:g} tokens were given and the model's scales end with {ends}: resize them to one of "
+        "these, in pixels of a token"
+    )

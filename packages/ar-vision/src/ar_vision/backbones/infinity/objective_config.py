@@ -1,0 +1,43 @@
+"""Hyperparameters of Infinity's training (arXiv 2412.04431). Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ar_core.errors import ConfigError
+
+__all__ = ["InfinityTraining"]
+
+
+@dataclass(frozen=True)
+class InfinityTraining:
+    """What is particular to the method; the defaults are those of the published recipe.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    flip_strength: float = 0.3
+    """Largest share of bits that self-correction flips (noise_apply_strength); 0 is plain teacher forcing."""
+    flip_scales: int = 13
+    """Scales in which bits are flipped, from the coarsest on (noise_apply_layers)."""
+    condition_dropout: float = 0.1
+    """Share of samples whose text is replaced by the learned unconditional one (cfg); never in evaluation."""
+    bit_loss: Literal["mean", "sum"] = "mean"
+    """Over the bits of a token (bitloss_type)."""
+    weighting: Literal["scales", "tokens"] = "scales"
+    """``scales``: a token of scale k counts sqrt(L_K / L_k), normalised (reweight_loss_by_scale, whose published code fails at this
+    point). ``tokens``: all tokens alike."""
+    trained_scales: int | None = None
+    """Train on so many scales, from the coarsest on (always_training_scales); null: all."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip_strength", "condition_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
+        if self.flip_scales < 0:
+            raise ConfigError(f"flip_scales is {self.flip_scales}; it must be at least 0")
+        if self.trained_scales is not None and self.trained_scales < 1:
+            raise ConfigError(f"trained_scales is {self.trained_scales}; it must be at least 1, or null")
+        for name, allowed in (("bit_loss", ("mean", "sum")), ("weighting", ("scales", "tokens"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")

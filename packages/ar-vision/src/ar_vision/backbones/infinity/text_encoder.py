@@ -1,0 +1,110 @@
+"""The frozen encoder that makes features of texts; the only file of the package that imports transformers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ar_core.config import expand_path
+from ar_core.errors import CheckpointError, ConfigError, MissingPackageError
+from torch import Tensor, nn
+
+from .config import InfinityConfig
+from .hashed_text import HashedText
+from .text import Text
+
+__all__ = ["T5Text", "TextEncoder", "build_text_encoder"]
+
+
+class TextEncoder(Protocol):
+    """A frozen module from captions to features, in two steps, of which the first needs no device."""
+
+    def prepare(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Return tensors of B captions, each [B, ...]."""
+        ...
+
+    def __call__(self, prepared: dict[str, Tensor]) -> Text:
+        """Return the features of what ``prepare`` gave, moved to the encoder's device."""
+        ...
+
+    def encode(self, captions: Sequence[str]) -> Text:
+        """Return the features of captions: both steps."""
+        ...
+
+
+class T5Text(nn.Module):
+    """The encoder half of a T5, with its tokenizer; published Infinity models use flan-t5-xl (Ct = 2048).
+
+    Padding is not encoded into features: a text has as many tokens as it has, its end token included.
+
+    Args:
+        path: folder of a T5 in Hugging Face layout, or its name on the hub.
+        length: most tokens; longer texts are cut off.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+        CheckpointError: there is no such model.
+    """
+
+    def __init__(self, path: str | Path, length: int) -> None:
+        super().__init__()
+        try:
+            from transformers import AutoTokenizer, T5EncoderModel
+        except ImportError as error:
+            raise MissingPackageError(
+                "a T5 text encoder needs the package transformers; install it with `pip install 'ar-vision[text]'`"
+            ) from error
+        place = str(expand_path(str(path)))
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(place)
+            self.encoder: Any = T5EncoderModel.from_pretrained(place).eval().requires_grad_(False)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"no T5 encoder can be read from {str(path)!r} ({str(error).partition(chr(10))[0]}): give the folder of one, "
+                "such as google/flan-t5-xl"
+            ) from error
+        self.length = length
+
+    def prepare(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Return ``text_ids`` int64 [B, M] and ``text_valid`` bool [B, M]."""
+        found = self.tokenizer(
+            list(captions), padding=True, truncation=True, max_length=self.length, return_tensors="pt"
+        )
+        return {"text_ids": found["input_ids"], "text_valid": found["attention_mask"].bool()}
+
+    @torch.no_grad()
+    def forward(self, prepared: dict[str, Tensor]) -> Text:
+        """Return the last hidden states, float32."""
+        valid = prepared["text_valid"]
+        hidden = self.encoder(input_ids=prepared["text_ids"], attention_mask=valid.long()).last_hidden_state
+        return Text(hidden.float(), valid)
+
+    def encode(self, captions: Sequence[str]) -> Text:
+        """Return the features of captions."""
+        device = next(self.parameters()).device
+        return self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
+
+
+def build_text_encoder(config: InfinityConfig, path: str | None = None) -> TextEncoder:
+    """Return the encoder that a model takes its text from.
+
+    Args:
+        config: of the model.
+        path: of a T5; None where the model needs none.
+
+    Raises:
+        ConfigError: the model needs a T5 and none is given, or the other way round, or it has another width.
+    """
+    if config.text_encoder == "hashed":
+        if path is not None:
+            raise ConfigError(f"the text encoder {path!r} was given to a model of hashed words: leave it out")
+        return HashedText(config.text_width, config.text_length)
+    if path is None:
+        raise ConfigError("the model takes features of a T5 and none is given: give the folder of its encoder")
+    encoder = T5Text(path, config.text_length)
+    width = int(encoder.encoder.config.d_model)
+    if width != config.text_width:
+        raise ConfigError(
+            f"the T5 in {path!r} has width {width} and the model takes {config.text_width}: give the one it was trained with"
+        )
+    return encoder

@@ -1,0 +1,187 @@
+"""From a run's config to a training job: an Infinity on images and their captions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from ar_core.config import FREE, expand_path
+from ar_core.corruption import SampleRng
+from ar_core.errors import ConfigError
+from ar_core.io import load_strict
+from ar_core.training import Job, TrainConfig, mean_loss
+from torch import nn
+
+from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...data.config import ImageDataConfig
+from ...data.source import build_image_source
+from ...tokenizers.bsq.config import BsqTokenizerConfig
+from ...tokenizers.bsq.model import BsqTokenizer
+from .config import InfinityConfig
+from .decode import check_tokenizer
+from .loading import fitted_null_text
+from .model import Infinity
+from .objective import ACCURACY, TERM, InfinityObjective
+from .objective_config import InfinityTraining
+from .schedules import schedule_of_grid
+from .text_encoder import build_text_encoder
+
+__all__ = ["CompanionConfig", "EvaluationConfig", "InfinityRun", "build", "held_out_bits"]
+
+
+@dataclass(frozen=True)
+class CompanionConfig:
+    """The frozen models beside the one that is trained.
+
+    Raises:
+        ConfigError: not one tokenizer is given.
+    """
+
+    tokenizer: str | None = None
+    """Folder of the tokenizer's checkpoint; `~` and `$NAME` are expanded."""
+    fresh_tokenizer: BsqTokenizerConfig | None = None
+    """In place of it, a tokenizer with random weights, for trying things out: its bits describe images, its decoder does not."""
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 whose features the model takes; null with `model.text_encoder: hashed`."""
+
+    def __post_init__(self) -> None:
+        if (self.tokenizer is None) == (self.fresh_tokenizer is None):
+            raise ConfigError(
+                "give the checkpoint of a tokenizer, or the shape of a fresh one (fresh_tokenizer), and not both"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured on held-out images, every `train.eval_every` steps: `held_out_nll`, nats per bit, and `held_out_accuracy`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    images: int = 64
+    """Held-out images, the first of the split; fewer if there are fewer."""
+    batch_size: int = field(default=16, metadata=FREE)
+    """Images of a forward pass; memory only."""
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+
+
+@dataclass(frozen=True)
+class InfinityRun:
+    """A whole run, section by section, as a YAML file holds it."""
+
+    model: InfinityConfig
+    """What is trained."""
+    companions: CompanionConfig
+    """Tokenizer and text encoder."""
+    data: ImageDataConfig
+    """Images with captions; their size decides the scales."""
+    method: InfinityTraining = field(default_factory=InfinityTraining)
+    """The objective."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimiser, batch and schedule."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Held-out measurements."""
+    start: str | None = None
+    """Folder of a checkpoint that training starts from; null: fresh weights. What depends on bits or text and has another shape is
+    drawn afresh (rush_resume)."""
+
+
+def build(run: InfinityRun) -> Job:
+    """Load or make the models, open the data.
+
+    Raises:
+        ConfigError: sections do not fit together.
+        ArError: as loading models and data does.
+    """
+    seed = run.train.seed
+    tokenizer = _tokenizer(run.companions, seed)
+    model = Infinity(run.model)
+    model.initialize(SampleRng(seed).row(0, "weights"))
+    if run.start is not None:
+        _start(model, run.start)
+    check_tokenizer(model, tokenizer)
+    text = build_text_encoder(run.model, run.companions.text_encoder)
+    height, width = run.data.shape
+    schedule = schedule_of_grid(height / tokenizer.downsampling, width / tokenizer.downsampling, run.model.schedules)
+    models: dict[str, nn.Module] = {"model": model, "tokenizer": tokenizer, "text": cast(nn.Module, text)}
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    if run.train.eval_every is not None:
+        held_out = list(islice(build_image_source(run.data, seed=seed, split="held_out").once(), run.evaluation.images))
+        objective = InfinityObjective(_plain(run.method), model, schedule, text)
+
+        def evaluate() -> Mapping[str, float]:
+            return held_out_bits(objective, models, held_out, batch_size=run.evaluation.batch_size)
+
+    def save(directory: Path) -> None:
+        save_checkpoint(
+            directory,
+            model,
+            tokenizer=fingerprint(tokenizer),
+            provenance={"recipe": "infinity", "scales": str(schedule), "text_encoder": run.companions.text_encoder},
+        )
+
+    return Job(
+        objective=InfinityObjective(run.method, model, schedule, text),
+        models=models,
+        source=build_image_source(run.data, seed=seed),
+        save=save,
+        evaluate=evaluate,
+        identity={"tokenizer": fingerprint(tokenizer), "start": run.start, "text_encoder": run.companions.text_encoder},
+    )
+
+
+def held_out_bits(
+    objective: InfinityObjective, models: Mapping[str, nn.Module], samples: Sequence[Any], *, batch_size: int = 16
+) -> dict[str, float]:
+    """Measure the bits of images that were not trained on.
+
+    Args:
+        objective: without flips and dropped texts, so that nothing is random.
+        models: in eval mode.
+        samples: as the objective takes them.
+        batch_size: memory only.
+
+    Returns:
+        `held_out_nll`, nats per bit, each token counting alike, and `held_out_accuracy`.
+    """
+    found = mean_loss(objective, models, samples, batch_size=batch_size)
+    return {"held_out_nll": found[TERM], "held_out_accuracy": found[ACCURACY]}
+
+
+def _plain(method: InfinityTraining) -> InfinityTraining:
+    return replace(method, flip_strength=0.0, condition_dropout=0.0, bit_loss="mean", weighting="tokens")
+
+
+def _tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
+    if config.fresh_tokenizer is not None:
+        tokenizer = BsqTokenizer(config.fresh_tokenizer)
+        tokenizer.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
+        return tokenizer.eval()
+    loaded = load_checkpoint(expand_path(cast(str, config.tokenizer)), role="tokenizer")
+    if not isinstance(loaded.model, BsqTokenizer):
+        raise ConfigError(
+            f"companions.tokenizer holds a {loaded.family.kind}, and an Infinity predicts the bits of a bsq: give one"
+        )
+    return loaded.model
+
+
+def _start(model: Infinity, path: str) -> None:
+    loaded = load_checkpoint(expand_path(path), role="generator")
+    if not isinstance(loaded.model, Infinity):
+        raise ConfigError(f"start holds a {loaded.family.kind}, and this recipe trains an infinity: give one")
+    fresh, given = model.state_dict(), dict(loaded.model.state_dict())
+    if given["null_text"].shape[1] == fresh["null_text"].shape[1]:
+        given["null_text"] = fitted_null_text(given["null_text"], len(fresh["null_text"]))
+    for name in given.keys() & fresh.keys():
+        if (
+            name.startswith(("null_text", "text.", "word.", "output.linear."))
+            and given[name].shape != fresh[name].shape
+        ):
+            given[name] = fresh[name]
+    load_strict(model, given, source=path)

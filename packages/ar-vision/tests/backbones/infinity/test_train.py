@@ -1,0 +1,99 @@
+"""Runs of the recipe."""
+
+import math
+
+import pytest
+import torch
+from ar_core.config import apply_overrides, from_dict, load_yaml, to_dict
+from ar_core.errors import CheckpointError, ConfigError
+from ar_core.registry import configs, recipes
+from ar_core.training import run_recipe
+from ar_vision.backbones.infinity import RECIPE
+from ar_vision.backbones.infinity.config import PRESETS
+from ar_vision.backbones.infinity.decode import InfinityOptions, generate
+from ar_vision.backbones.infinity.hashed_text import HashedText
+from ar_vision.backbones.infinity.model import Infinity
+from ar_vision.backbones.infinity.train import InfinityRun, build
+from ar_vision.checkpoint import load_checkpoint, require_pair, save_checkpoint
+from ar_vision.scales import ScaleSchedule
+from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig
+from ar_vision.tokenizers.bsq.model import BsqTokenizer
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def _run(name="tiny", *overrides):
+    return from_dict(InfinityRun, apply_overrides(load_yaml(configs(RECIPE)[name]), overrides))
+
+
+def test_it_is_announced():
+    assert recipes()["infinity"] == RECIPE
+
+
+@pytest.mark.parametrize("name", sorted(configs(RECIPE)))
+def test_configs_are_valid(name):
+    run = _run(name)
+    assert from_dict(InfinityRun, to_dict(run)) == run
+    with torch.device("meta"):
+        model = Infinity(run.model)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if name in ("tiny", "photographs128"):
+        assert count <= 3_000_000
+    else:
+        assert run.model == PRESETS[{"125m": "layer12"}.get(name, name)]
+
+
+def test_a_run_learns_measures_and_saves(tmp_path):
+    tokenizer = BsqTokenizer(from_dict(BsqTokenizerConfig, _shape()))
+    tokenizer.initialize(torch.Generator().manual_seed(0))
+    save_checkpoint(tmp_path / "tokenizer", tokenizer)
+    run = _run(
+        "tiny", "companions.fresh_tokenizer=null", f"companions.tokenizer={tmp_path / 'tokenizer'}",
+        "train.steps=12", "train.eval_every=6", "data.count=60", f"train.checkpoint_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    result = run_recipe(RECIPE, run)
+    assert result.losses[0] == pytest.approx(math.log(2), abs=0.02)
+    assert result.losses[-1] < result.losses[0] - 0.01
+    assert 0 < result.evaluation["held_out_nll"] < math.log(2)
+    assert 0.5 < result.evaluation["held_out_accuracy"] < 1
+    loaded = load_checkpoint(tmp_path / "run" / "final", "generator")
+    require_pair(loaded, load_checkpoint(tmp_path / "tokenizer"))
+    text = HashedText(64, 12).encode(["a red circle on blue", "a ring"])
+    made = generate(loaded.model, tokenizer, text, ScaleSchedule.square(1, 2, 3, 4), InfinityOptions())
+    assert made.images.shape == (2, 3, 32, 32)
+    other = BsqTokenizer(from_dict(BsqTokenizerConfig, _shape()))
+    other.initialize(torch.Generator().manual_seed(1))
+    save_checkpoint(tmp_path / "other", other)
+    with pytest.raises(CheckpointError, match="was trained with the tokenizer"):
+        require_pair(loaded, load_checkpoint(tmp_path / "other"))
+
+
+def _shape():
+    return load_yaml(configs(RECIPE)["tiny"])["companions"]["fresh_tokenizer"]
+
+
+def test_a_run_that_starts_from_a_checkpoint(tmp_path):
+    base = Infinity(_run().model)
+    base.initialize(torch.Generator().manual_seed(7))
+    save_checkpoint(tmp_path / "base", base)
+    wider = build(_run("tiny", f"start={tmp_path / 'base'}", "model.text_width=32", "model.text_length=14"))
+    model = wider.models["model"]
+    assert torch.equal(model.word.weight, base.word.weight)
+    assert torch.equal(model.blocks[1].cross.q.weight, base.blocks[1].cross.q.weight)
+    assert model.text.kv.weight.shape == (128, 32)
+    longer = build(_run("tiny", f"start={tmp_path / 'base'}", "model.text_length=14")).models["model"]
+    assert torch.equal(longer.null_text[:12], base.null_text)
+    with pytest.raises(CheckpointError, match="its shapes differ"):
+        build(_run("tiny", f"start={tmp_path / 'base'}", "model.hidden=512"))
+
+
+def test_sections_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match="images of 6x6 tokens were given and the model's scales end with 4x4"):
+        build(_run("tiny", "data.size=48"))
+    with pytest.raises(CheckpointError, match=r"predicts 16 bits a token .* the tokenizer has 8"):
+        build(_run("tiny", "model.bits=16"))
+    with pytest.raises(ConfigError, match="and not both"):
+        _run("tiny", "companions.tokenizer=x")
