@@ -273,3 +273,10 @@ def test_a_stream_is_a_function_of_how_many_bits_were_drawn():
 def test_options_out_of_range(values, part):
     with pytest.raises(ConfigError, match=part):
         InfinityOptions(**values)
+
+
+def test_generation_under_autocast(tiny, tokenizer, text, schedule):
+    with torch.autocast("cpu", torch.bfloat16):
+        made = generate(tiny, tokenizer, text, schedule, InfinityOptions(temperature=(0.0,)))
+    assert made.images.dtype == torch.float32
+    assert made.images.isfinite().all()

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
+from ar_core.io import save_tensors
 from ar_vision.backbones.infinity.config import InfinityConfig
 from ar_vision.backbones.infinity.loading import from_published, to_published
 from ar_vision.backbones.infinity.model import Infinity, draw_null_text
 from ar_vision.checkpoint import load_checkpoint, save_checkpoint
+from ar_vision.convert import convert
 
 
 def _same(left, right):
@@ -99,3 +103,30 @@ def test_the_feed_forward_rounds_halves_to_even(width, hidden):
 def test_configs_out_of_range(values, part):
     with pytest.raises(ConfigError, match=part):
         InfinityConfig(**values)
+
+
+def test_published_files_convert(tiny, tmp_path):
+    weights = to_published(tiny, 3)
+    flat = {
+        "gpt_fsdp": weights,
+        "gpt_ema_fsdp": {name: tensor + 1 for name, tensor in weights.items() if "zero" not in name},
+    }
+    torch.save({"trainer": {**flat, "config": "text"}, "epoch": 3}, tmp_path / "training.pth")
+    convert("infinity", tmp_path / "training.pth", tmp_path / "trained")
+    assert _same(load_checkpoint(tmp_path / "trained").model, tiny)
+    convert("infinity", tmp_path / "training.pth", tmp_path / "averaged", entry="trainer.gpt_ema_fsdp")
+    assert torch.equal(load_checkpoint(tmp_path / "averaged").model.start, tiny.start + 1)
+
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    names = sorted(weights)
+    parts = {"a.safetensors": names[:40], "b.safetensors": names[40:]}
+    for file, held in parts.items():
+        save_tensors(shards / file, {name: weights[name] for name in held})
+    index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index))
+    convert("infinity", shards, tmp_path / "sharded")
+    assert _same(load_checkpoint(tmp_path / "sharded").model, tiny)
+    (shards / "b.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"b\.safetensors is not beside it"):
+        convert("infinity", shards, tmp_path / "partial")

@@ -7,7 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
+from ar_vision.checkpoint import load_checkpoint
+from ar_vision.convert import convert
 from ar_vision.scales import ScaleSchedule
+from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
 from ar_vision.tokenizers.bsq.config import PRESETS, BsqTokenizerConfig
 from ar_vision.tokenizers.bsq.entropy import commitment, entropy_penalty
 from ar_vision.tokenizers.bsq.loading import BUFFERS, from_published, to_published
@@ -131,3 +134,23 @@ def test_keys_that_do_not_fit_are_named(tokenizer):
 def test_an_entropy_setting_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="sharpness is -1"):
         BsqTokenizerConfig(sharpness=-1.0)
+
+
+def test_autocast_does_not_reach_the_quantiser(tokenizer):
+    side = tokenizer.config.side
+    features = torch.randn(2, 8, 4 * side, 4 * side, generator=torch.Generator().manual_seed(0))
+    plain = tokenizer.quantize(features, SCHEDULE)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(torch.equal(a, b) for a, b in zip(tokenizer.quantize(features, SCHEDULE), plain))
+
+
+def test_a_published_file_converts(tmp_path, generator):
+    shape = AutoencoderConfig(32, (1, 1, 1, 1), 1, attention=False, latent_channels=3)
+    model = BsqTokenizer(BsqTokenizerConfig(shape, patchify=True))
+    model.initialize(generator)
+    weights = to_published(model) | {BUFFERS[0]: torch.ones(3), BUFFERS[1]: torch.ones(3)}
+    torch.save({"vae": weights, "ema": {name: tensor * 2 for name, tensor in weights.items()}}, tmp_path / "vae.pth")
+    convert("bsq", tmp_path / "vae.pth", tmp_path / "tokenizer")
+    loaded = load_checkpoint(tmp_path / "tokenizer", "tokenizer").model
+    assert loaded.config == model.config
+    assert torch.equal(loaded.encoder.conv_in.weight, model.encoder.conv_in.weight)

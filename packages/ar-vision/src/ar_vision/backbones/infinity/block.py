@@ -9,7 +9,7 @@ from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask
 from torch import Tensor, nn
 
-from ..adaln import AdaFeedForward, ScaleAttention, modulate
+from ..adaln import AdaFeedForward, ConditionOffset, ScaleAttention, modulate
 from .config import InfinityConfig
 
 __all__ = ["CrossAttention", "InfinityBlock"]
@@ -58,7 +58,7 @@ class InfinityBlock(nn.Module):
     def __init__(self, config: InfinityConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.modulation = nn.Parameter(torch.zeros(1, 1, 6, config.width))
+        self.modulation = ConditionOffset(config.width, 6)
         self.attention = ScaleAttention(config.width, config.heads)
         self.cross_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.cross = CrossAttention(config.width, config.heads)
@@ -86,7 +86,7 @@ class InfinityBlock(nn.Module):
             cache: of the scales before; None with a mask over all scales.
             mask: over the tokens of the image.
         """
-        gate1, gate2, scale1, scale2, shift1, shift2 = (self.modulation + shared).unbind(2)
+        gate1, gate2, scale1, scale2, shift1, shift2 = self.modulation(shared).unbind(2)
         attended = self.attention(modulate(x, scale1, shift1), layer=self.layer, cache=cache, mask=mask, rotate=rotate)
         x = x + gate1 * attended
         x = x + self.cross(self.cross_norm(x), keys_values, text_mask)

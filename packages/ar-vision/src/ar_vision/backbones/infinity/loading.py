@@ -11,6 +11,7 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...tokenizers.published_autoencoder import fill_published, highest, shape_of
+from ..scale_transformer.loading import KEY_BIAS, without_buffers
 from .config import InfinityConfig
 from .model import Infinity, draw_null_text
 
@@ -31,7 +32,7 @@ KEYS = KeyMap(
         ("shared_ada_lin.1.{p}", "shared.linear.{p}"),
         ("head_nm.ada_lin.1.{p}", "output.modulation.linear.{p}"),
         ("head.{p}", "output.linear.{p}"),
-        ("blocks.{i}.ada_gss", "blocks.{i}.modulation"),
+        ("blocks.{i}.ada_gss", "blocks.{i}.modulation.offset"),
         ("blocks.{i}.sa.scale_mul_1H11", "blocks.{i}.attention.log_scale"),
         ("blocks.{i}.sa.mat_qkv.weight", "blocks.{i}.attention.qkv.weight"),
         ("blocks.{i}.sa.{bias}", "blocks.{i}.attention.{bias}"),
@@ -48,9 +49,6 @@ KEYS = KeyMap(
 
 LEGACY = ("lvl_1L", "attn_bias_for_masking", "Infinity_visible_kvlen", "Infinity_invisible_qlen")
 """Buffers of old files, which follow from the schedule."""
-
-ZERO_BIAS = "zero_k_bias"
-"""Last part of the name of buffers that stand for the bias that keys do not have."""
 
 
 def from_published(tensors: Mapping[str, Tensor], **settings: Any) -> Infinity:
@@ -70,7 +68,7 @@ def from_published(tensors: Mapping[str, Tensor], **settings: Any) -> Infinity:
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen, names it; or a bias that keys do not have is not zero.
     """
-    weights = _without_buffers(tensors)
+    weights = without_buffers(tensors, LEGACY)
     chunks = highest(weights, "block_chunks") + 1
     config = _config(weights, chunks, settings)
     weights["cfg_uncond"] = fitted_null_text(weights["cfg_uncond"], config.text_length)
@@ -91,8 +89,8 @@ def to_published(model: Infinity, chunks: int = 1) -> dict[str, Tensor]:
     if chunks < 1 or depth % chunks:
         raise CheckpointError(f"{depth} blocks do not divide into {chunks} chunks: give a divisor")
     tensors = _named(model.state_dict(), depth=depth, chunks=chunks)
-    holders = [name.removesuffix("v_bias") for name in tensors if name.endswith(".v_bias")]
-    return tensors | {f"{holder}{ZERO_BIAS}": torch.zeros_like(tensors[f"{holder}v_bias"]) for holder in holders}
+    holders = [name.removesuffix(".v_bias") for name in tensors if name.endswith(".v_bias")]
+    return tensors | {f"{holder}{KEY_BIAS}": torch.zeros_like(tensors[f"{holder}.v_bias"]) for holder in holders}
 
 
 def fitted_null_text(table: Tensor, rows: int) -> Tensor:
@@ -137,17 +135,3 @@ def _named(ours: Mapping[str, Tensor], *, depth: int, chunks: int) -> dict[str, 
         return f"block_chunks.{chunk}.module.{block}."
 
     return {re.sub(r"^blocks\.(\d+)\.", place, name): tensor for name, tensor in flat.items()}
-
-
-def _without_buffers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    kept = {}
-    for name, tensor in tensors.items():
-        if name.endswith(f".{ZERO_BIAS}"):
-            if bool((tensor != 0).any()):
-                raise CheckpointError(
-                    f"{name!r} is a bias of keys, which this architecture does not have, and is not zero: these are weights of "
-                    "another one"
-                )
-        elif name not in LEGACY:
-            kept[name] = tensor
-    return kept

@@ -7,11 +7,13 @@ from typing import ClassVar, cast
 
 import torch
 from ar_core.cache import WindowedKVCache
-from ar_core.masks import Mask, Tokens, scale_causal
+from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 
 from ...scales import ScaleSchedule
 from ..adaln import AdaHead, ConditionLinear, initialize_linear
+from ..scale_cache import scale_cache
+from ..scale_mask import scale_mask
 from .block import InfinityBlock
 from .config import LEVELS, InfinityConfig
 from .rope import angles, rotate
@@ -64,9 +66,9 @@ class Infinity(nn.Module):
         for block in self._layers:
             for last in (block.attention.proj, block.cross.proj, block.feed_forward.fc2):
                 last.weight.div_(branches)
-            nn.init.normal_(block.modulation, std=1 / math.sqrt(self.config.width), generator=generator)
-            block.modulation[:, :, :2].mul_(5e-6)
-            block.modulation[:, :, 2:].mul_(1e-3)
+            offset = block.modulation.offset.normal_(std=1 / math.sqrt(self.config.width), generator=generator)
+            offset[:, :, :2].mul_(5e-6)
+            offset[:, :, 2:].mul_(1e-3)
         self.output.linear.weight.mul_(0.02)
         self.output.modulation.linear.weight.mul_(1e-3)
 
@@ -80,17 +82,8 @@ class Infinity(nn.Module):
         return self.text(text)
 
     def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
-        """Return an empty cache for all layers, in the dtype of the weights."""
-        weight = self.word.weight
-        return WindowedKVCache(
-            self.config.depth,
-            rows,
-            self.config.heads,
-            self.config.width // self.config.heads,
-            capacity,
-            weight.dtype,
-            weight.device,
-        )
+        """Return an empty cache for all layers, in the dtype in which attention runs."""
+        return scale_cache(self.config, self.word.weight, rows, capacity)
 
     def memory(self, condition: TextCondition) -> list[tuple[Tensor, Tensor]]:
         """Return keys and values of the text for every layer, [R, H, M, D] each: what ``WindowedKVCache.remember`` takes."""
@@ -178,8 +171,7 @@ class Infinity(nn.Module):
         """
         condition = self.condition(text)
         x = self.embed_all(inputs, condition.pooled, schedule)
-        mask = Mask.self_attention(scale_causal(), Tokens(scale=schedule.scale_ids(x.device)))
-        hidden = self.hidden(x, condition, scale=None, schedule=schedule, mask=mask)
+        hidden = self.hidden(x, condition, scale=None, schedule=schedule, mask=scale_mask(schedule, x.device))
         return self.head(hidden, condition.pooled)
 
 

@@ -25,7 +25,7 @@ __all__ = ["ACCURACY", "TERM", "InfinityObjective", "bit_losses", "token_weights
 TERM, ACCURACY = "bits", "bit_accuracy"
 """The one loss term, in nats per bit (per token with ``bit_loss: sum``), and the share of bits predicted right."""
 
-NO_DECAY = ("null_text", "start", "levels.weight", "modulation", "log_scale", "query")
+NO_DECAY = ("null_text", "start", "levels.weight", "offset", "log_scale", "query")
 """Ends of the names of parameters that weight decay leaves alone in published training, beside vectors."""
 
 
@@ -111,7 +111,9 @@ class InfinityObjective:
             if "features" in tensors:
                 features = tensors["features"]
             else:
-                features = cast(BsqTokenizer, models["tokenizer"]).encode(tensors["image"])
+                # Bits are signs: rounded features would flip those near zero.
+                with torch.autocast(tensors["image"].device.type, enabled=False):
+                    features = cast(BsqTokenizer, models["tokenizer"]).encode(tensors["image"])
             history = BitHistory(
                 len(features), self.schedule, self.shape.bits, side=self.shape.side, device=features.device
             )

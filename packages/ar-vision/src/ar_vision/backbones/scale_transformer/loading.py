@@ -1,6 +1,6 @@
 """Published weights of VAR and FlexVAR: names, and the shape of the model that they are of."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...tokenizers.published_autoencoder import highest, shape_of
 
-__all__ = ["COMMON_RULES", "key_biases", "published_shape", "without_buffers"]
+__all__ = ["COMMON_RULES", "KEY_BIAS", "key_biases", "published_shape", "without_buffers"]
 
 COMMON_RULES = (
     ("pos_start", "start"),
@@ -29,7 +29,8 @@ COMMON_RULES = (
 """Published name and ours of what both models have."""
 
 _BUFFERS = ("attn_bias_for_masking", "lvl_1L")
-_KEY_BIAS = ".attn.zero_k_bias"
+KEY_BIAS = ".zero_k_bias"
+"""End of the names of buffers that stand for the bias that keys do not have."""
 
 
 def published_shape(tensors: Mapping[str, Tensor], heads: int | None = None) -> dict[str, Any]:
@@ -58,23 +59,27 @@ def published_shape(tensors: Mapping[str, Tensor], heads: int | None = None) -> 
     }
 
 
-def without_buffers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_buffers(tensors: Mapping[str, Tensor], buffers: Collection[str] = _BUFFERS) -> dict[str, Tensor]:
     """Return the tensors without published buffers that are no weights: mask, scale of each position, zero bias of keys.
+
+    Args:
+        tensors: flat state dict by published name.
+        buffers: names of those but the biases.
 
     Raises:
         CheckpointError: a bias of keys is not zero.
     """
     kept = {}
     for name, tensor in tensors.items():
-        if name.endswith(_KEY_BIAS) and bool(tensor.any()):
+        if name.endswith(KEY_BIAS) and bool(tensor.any()):
             raise CheckpointError(
                 f"{name!r} is not zero, and keys have no bias in this architecture: these are weights of another one"
             )
-        if name not in _BUFFERS and not name.endswith(_KEY_BIAS):
+        if name not in buffers and not name.endswith(KEY_BIAS):
             kept[name] = tensor
     return kept
 
 
 def key_biases(depth: int, width: int) -> dict[str, Tensor]:
     """Return the zero biases of keys that published code has in its state dict."""
-    return {f"blocks.{i}{_KEY_BIAS}": torch.zeros(width) for i in range(depth)}
+    return {f"blocks.{i}.attn{KEY_BIAS}": torch.zeros(width) for i in range(depth)}

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from ...scales import ScaleSchedule
 from ..adaln import AdaHead, ConditionLinear, initialize_linear
+from ..scale_cache import scale_cache
 from ..scale_mask import scale_mask
 from .block import ScaleBlock
 from .config import ScaleTransformerConfig
@@ -66,13 +67,7 @@ class ScaleTransformer(nn.Module, ABC):
 
     def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
         """Return an empty cache of all layers, in the dtype in which attention runs."""
-        weight, config = self.word_embed.weight, self.config
-        device = weight.device
-        autocast = torch.is_autocast_enabled(device.type)
-        dtype = torch.get_autocast_dtype(device.type) if autocast else weight.dtype
-        return WindowedKVCache(
-            config.depth, rows, config.heads, config.width // config.heads, capacity, dtype=dtype, device=device
-        )
+        return scale_cache(self.config, self.word_embed.weight, rows, capacity)
 
     def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
         """Return the input of a scale.
