@@ -112,8 +112,11 @@ def test_published_files_convert(tiny, tmp_path):
         "gpt_ema_fsdp": {name: tensor + 1 for name, tensor in weights.items() if "zero" not in name},
     }
     torch.save({"trainer": {**flat, "config": "text"}, "epoch": 3}, tmp_path / "training.pth")
-    convert("infinity", tmp_path / "training.pth", tmp_path / "trained")
-    assert _same(load_checkpoint(tmp_path / "trained").model, tiny)
+    own = {"schedules": [list(map(list, sizes)) for sizes in tiny.config.schedules], "text_encoder": "hashed"}
+    convert("infinity", tmp_path / "training.pth", tmp_path / "trained", settings=own)
+    trained = load_checkpoint(tmp_path / "trained").model
+    assert _same(trained, tiny)
+    assert trained.config == tiny.config
     convert("infinity", tmp_path / "training.pth", tmp_path / "averaged", entry="trainer.gpt_ema_fsdp")
     assert torch.equal(load_checkpoint(tmp_path / "averaged").model.start, tiny.start + 1)
 

@@ -46,6 +46,20 @@ def test_configs_are_valid(name):
         assert run.model == PRESETS[{"125m": "layer12"}.get(name, name)]
 
 
+@pytest.mark.parametrize("name", sorted(configs(RECIPE)))
+def test_two_steps_of_each_config(name):
+    """Model and data shrunk, method and optimiser as they are shipped."""
+    shrunk = load_yaml(configs(RECIPE)["tiny"])
+    data = load_yaml(configs(RECIPE)[name])
+    data |= {section: shrunk[section] for section in ("model", "companions", "data", "evaluation")}
+    sizes = {"steps": 2, "batch_size": 2, "micro_batch_size": 1, "num_workers": 0, "eval_every": 2, "warmup_steps": 1}
+    data["train"] |= sizes | {"checkpoint_dir": None, "checkpoint_every_seconds": None}
+    result = run_recipe(RECIPE, from_dict(InfinityRun, apply_overrides(data, ["data.count=30"])))
+    assert result.losses[0] == pytest.approx(math.log(2), abs=0.05)
+    assert len(result.losses) == 2
+    assert 0 < result.evaluation["held_out_nll"] < 1
+
+
 def test_a_run_learns_measures_and_saves(tmp_path):
     tokenizer = BsqTokenizer(from_dict(BsqTokenizerConfig, _shape()))
     tokenizer.initialize(torch.Generator().manual_seed(0))

@@ -1,9 +1,9 @@
 """Published Infinity transformers in and out."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from ar_core.errors import CheckpointError
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...tokenizers.published_autoencoder import fill_published, highest, shape_of
 from ..scale_transformer.loading import KEY_BIAS, without_buffers
-from .config import InfinityConfig
+from .config import InfinityConfig, TextEncoderName
 from .model import Infinity, draw_null_text
 
 __all__ = ["KEYS", "fitted_null_text", "from_published", "to_published"]
@@ -51,16 +51,25 @@ LEGACY = ("lvl_1L", "attn_bias_for_masking", "Infinity_visible_kvlen", "Infinity
 """Buffers of old files, which follow from the schedule."""
 
 
-def from_published(tensors: Mapping[str, Tensor], **settings: Any) -> Infinity:
+def from_published(
+    tensors: Mapping[str, Tensor],
+    *,
+    patchify: bool | None = None,
+    schedules: Sequence[Sequence[tuple[int, int]]] | None = None,
+    text_encoder: TextEncoderName = "t5",
+    text_length: int | None = None,
+) -> Infinity:
     """Build the transformer whose weights these are; its shape is read off them.
 
     Both layouts are read: ``blocks.{i}`` and ``block_chunks.{c}.module.{j}``. Buffers that follow from the rest are ignored.
 
     Args:
         tensors: flat state dict, such as ``infinity_2b_reg.pth`` or the joined shards of the 8B hold.
-        settings: fields of ``InfinityConfig`` that weights do not show: ``patchify`` (None given: as published, where a token
-            has 56 bits), ``schedules``, ``text_encoder``; and ``text_length``, for which the learned unconditional text is cut
-            off, or completed by fresh rows.
+        patchify: whether a token is 2x2 latent cells, which weights do not show. None: as published, where it has 56 bits.
+        schedules: as in ``InfinityConfig``, which weights do not show either.
+        text_encoder: as in ``InfinityConfig``.
+        text_length: most tokens of a text, for which the learned unconditional text is cut off, or completed by fresh rows.
+            None: as many as it has.
 
     Returns:
         The model in float32 on the CPU, in eval mode.
@@ -70,8 +79,16 @@ def from_published(tensors: Mapping[str, Tensor], **settings: Any) -> Infinity:
     """
     weights = without_buffers(tensors, LEGACY)
     chunks = highest(weights, "block_chunks") + 1
-    config = _config(weights, chunks, settings)
-    weights["cfg_uncond"] = fitted_null_text(weights["cfg_uncond"], config.text_length)
+    config = replace(
+        _config(weights, chunks),
+        schedules=None if schedules is None else tuple(tuple((h, w) for h, w in sizes) for sizes in schedules),
+        text_encoder=text_encoder,
+    )
+    if patchify is not None:
+        config = replace(config, patchify=patchify)
+    if text_length is not None:
+        config = replace(config, text_length=text_length)
+        weights["cfg_uncond"] = fitted_null_text(weights["cfg_uncond"], text_length)
     return fill_published(lambda: Infinity(config), weights, partial(_named, depth=config.depth, chunks=chunks or 1))
 
 
@@ -100,8 +117,8 @@ def fitted_null_text(table: Tensor, rows: int) -> Tensor:
     return torch.cat([table[:rows], fresh[len(table) :].to(table)])
 
 
-def _config(weights: Mapping[str, Tensor], chunks: int, settings: Mapping[str, Any]) -> InfinityConfig:
-    """Sizes from shapes."""
+def _config(weights: Mapping[str, Tensor], chunks: int) -> InfinityConfig:
+    """What shapes tell, and for the rest what is published."""
     if chunks:
         first = "block_chunks.0.module.0"
         depth = chunks * (max(highest(weights, f"block_chunks.{chunk}.module") for chunk in range(chunks)) + 1)
@@ -109,18 +126,17 @@ def _config(weights: Mapping[str, Tensor], chunks: int, settings: Mapping[str, A
         first, depth = "blocks.0", highest(weights, "blocks") + 1
     width, bits = shape_of(weights, "word_embed.weight", 2)
     text_length, text_width = shape_of(weights, "cfg_uncond", 2)
-    found: dict[str, Any] = {
-        "depth": depth,
-        "width": width,
-        "heads": shape_of(weights, f"{first}.sa.scale_mul_1H11")[1],
-        "hidden": shape_of(weights, f"{first}.ffn.fc1.weight", 2)[0],
-        "bits": bits,
-        "patchify": bits == 56,
-        "text_width": text_width,
-        "text_length": text_length,
-        "pool_heads": shape_of(weights, "text_proj_for_sos.ca.mat_q", 3)[1],
-    }
-    return InfinityConfig(**(found | dict(settings)))
+    return InfinityConfig(
+        depth=depth,
+        width=width,
+        heads=shape_of(weights, f"{first}.sa.scale_mul_1H11")[1],
+        hidden=shape_of(weights, f"{first}.ffn.fc1.weight", 2)[0],
+        bits=bits,
+        patchify=bits == 56,
+        text_width=text_width,
+        text_length=text_length,
+        pool_heads=shape_of(weights, "text_proj_for_sos.ca.mat_q", 3)[1],
+    )
 
 
 def _named(ours: Mapping[str, Tensor], *, depth: int, chunks: int) -> dict[str, Tensor]:

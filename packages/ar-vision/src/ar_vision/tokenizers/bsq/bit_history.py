@@ -1,10 +1,9 @@
 """Bits of scale after scale as one sum of codes: what training and decoding are fed from."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from ar_core.errors import ConfigError
+from ar_kernels.nearest_code import code_of_bits, nearest_bits
 from torch import Tensor
 
 from ...scales import ScaleSchedule
@@ -62,17 +61,17 @@ class BitHistory:
 
     def bits_of(self, residual: Tensor) -> Tensor:
         """Return the bits of a residual [B, d, s h_k, s w_k], bool [B, L_k, d_v]; zero counts as bit 0."""
-        grid = residual > 0
+        grid = nearest_bits(residual)
         if self.side > 1:
             grid = F.pixel_unshuffle(grid.to(torch.uint8), self.side) > 0
         return grid.flatten(2).transpose(1, 2)
 
     def codes_of(self, bits: Tensor, scale: int) -> Tensor:
         """Return the code vectors of bits [B, L_k, d_v]: float32 [B, d, s h_k, s w_k], each of length 1."""
-        grid = bits.transpose(1, 2).unflatten(2, self.schedule.sizes[scale]).float()
+        grid = bits.transpose(1, 2).unflatten(2, self.schedule.sizes[scale]).to(torch.uint8)
         if self.side > 1:
             grid = F.pixel_shuffle(grid, self.side)
-        return (2 * grid - 1) / math.sqrt(self._sum.shape[1])
+        return code_of_bits(grid.movedim(1, -1)).movedim(-1, 1)
 
     def enlarged(self, codes: Tensor) -> Tensor:
         """Return codes [B, d, s h_k, s w_k] at the last scale, [B, d, s H, s W]."""
