@@ -13,6 +13,7 @@ from . import quality
 from .decode import rendering as decode
 from .diffuspec import plotting as diffuspec
 from .image_sampling import measuring as image_sampling
+from .images import plotting as images
 from .jacobi_forcing import plotting as jacobi_forcing
 from .kernels import measuring as kernels
 from .language import plotting as language
@@ -56,6 +57,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
     for stem, one in read_results(results).items():
         found |= {f"{stem}_losses": language.losses_table(one), f"{stem}_rows": language.rows_table(one)}
     found |= jacobi_forcing.tables(results)
+    found |= images.tables(results)
     for name, pattern in (("tasks", "tasks_seed*"), ("smollm2_135m", "smollm2_135m")):
         if measured := _read(results, f"diffuspec_{pattern}"):
             found[f"diffuspec_{name}"] = diffuspec.markdown_table(measured)

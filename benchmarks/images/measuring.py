@@ -86,6 +86,8 @@ def _head(name: str, folders: Folders) -> dict[str, Any]:
     run = folders.of(name)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     evaluations = [record for record in records if "evaluation" in record]
+    logged = [record for record in records if "steps_per_s" in record]
+    steps = [0, *(record["step"] for record in logged)]
     best = run / "best" / "best.json"
     return {
         "kind": "images",
@@ -94,6 +96,13 @@ def _head(name: str, folders: Folders) -> dict[str, Any]:
         "recipe": part(name).recipe,
         "config": part(name).config,
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "steps": steps[-1],
+        # Time of the steps alone, on the clock on the wall: it contains what other work on the machine took away.
+        "training_minutes": round(
+            sum((after - before) / record["steps_per_s"] for before, after, record in zip(steps, steps[1:], logged))
+            / 60,
+            1,
+        ),
         "chosen": json.loads(best.read_text(encoding="utf-8")) if best.is_file() else evaluations[-1],
         "evaluations": evaluations,
         "environment": environment("cpu"),

@@ -49,6 +49,7 @@ def generators_table(results: Sequence[Results]) -> str:
     header = [
         "model",
         "parameters",
+        "steps, minutes",
         "held-out NLL, nats a code",
         "Fréchet (ResNet-20) without guidance",
         "with the best",
@@ -68,6 +69,7 @@ def generators_table(results: Sequence[Results]) -> str:
                 [
                     TITLES.get(one["part"], one["part"]),
                     f"{one['parameters']:,}",
+                    f"{one['steps']:,}, {one['training_minutes']:.0f}",
                     f"{one['chosen']['evaluation']['held_out_nll']:.3f}",
                     f"{free['values'][FRECHET]:.2f}",
                     f"{top['values'][FRECHET]:.2f}",
@@ -108,6 +110,7 @@ def tokenizers_table(results: Sequence[Results]) -> str:
     header = [
         "tokenizer",
         "parameters",
+        "steps, minutes",
         "PSNR, dB",
         "SSIM",
         "LPIPS (AlexNet)",
@@ -123,6 +126,7 @@ def tokenizers_table(results: Sequence[Results]) -> str:
                 [
                     one["part"],
                     f"{one['parameters']:,}",
+                    f"{one['steps']:,}, {one['training_minutes']:.0f}",
                     f"{values['psnr']:.2f}",
                     f"{values['ssim']:.3f}",
                     f"{values['lpips[alexnet]']:.3f}",
