@@ -38,6 +38,28 @@ def test_the_stored_dtype_stays(folder):
     assert {value.dtype for value in load_checkpoint(folder).model.state_dict().values()} == {torch.bfloat16}
 
 
+def test_of_several_stored_dtypes_the_one_that_holds_all_is_taken(folder):
+    tensors = read_tensors(folder / "model.safetensors")
+    first = "encoder.conv_in.weight"
+    write_tensors(folder / "model.safetensors", {first: tensors.pop(first).bfloat16(), **tensors})
+    loaded = load_checkpoint(folder).model
+    assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
+    assert loaded.codebook.weight.equal(tensors["codebook.weight"])
+
+
+def test_loading_draws_nothing_and_never_holds_wider_weights(folder, monkeypatch):
+    save_checkpoint(folder, tokenizer().bfloat16())
+    made = []
+    to_empty = torch.nn.Module.to_empty
+    monkeypatch.setattr(
+        torch.nn.Module, "to_empty", lambda self, **where: (made.extend(self.parameters()), to_empty(self, **where))[1]
+    )
+    state = torch.get_rng_state()
+    load_checkpoint(folder)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert {(part.dtype, part.device.type) for part in made} == {(torch.bfloat16, "meta")}
+
+
 def test_a_fingerprint_tells_weights_and_configs_apart(folder):
     own = fingerprint(tokenizer())
     assert own == fingerprint(load_checkpoint(folder).model)

@@ -1,11 +1,12 @@
 """Checkpoints of image models: a folder of ``model.safetensors`` and ``config.json``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from ar_core.config import from_dict, to_dict
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from .families import Family, family
 
-__all__ = ["Loaded", "fingerprint", "load_checkpoint", "require_finite", "require_pair", "save_checkpoint"]
+__all__ = ["Loaded", "filled", "fingerprint", "load_checkpoint", "require_finite", "require_pair", "save_checkpoint"]
+
+M = TypeVar("M", bound=nn.Module)
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -91,11 +94,40 @@ def load_checkpoint(path: str | Path, role: Literal["tokenizer", "generator"] | 
         raise CheckpointError(f"{path / CONFIG} does not describe a {found.kind} ({error}): write it anew") from error
     tensors = read_tensors(path / WEIGHTS)
     require_finite(tensors, str(path / WEIGHTS))
-    model = resolve(found.model)(config)
-    floating = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    model = model.to(floating)
-    load_strict(model, tensors, source=str(path / WEIGHTS))
-    return Loaded(model.eval(), found, record["tokenizer"], record["provenance"], path)
+    model = filled(lambda: resolve(found.model)(config), tensors, source=str(path / WEIGHTS))
+    return Loaded(model, found, record["tokenizer"], record["provenance"], path)
+
+
+def filled(
+    build: Callable[[], M],
+    tensors: Mapping[str, Tensor],
+    *,
+    layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None = None,
+    source: str = "the checkpoint",
+) -> M:
+    """Build a model and copy weights into it; every key fits, or an error names those that do not.
+
+    The model is allocated once, in the dtype of the weights (of several, the one that holds them all): no random weights are
+    drawn for it, and weights of 16 bits need no room for 32.
+
+    Args:
+        build: makes the model; all it computes while it is made must be parameters or persistent buffers.
+        tensors: by the model's names, or by those of the layout.
+        layout: as ``load_strict`` takes it.
+        source: what the error calls the origin.
+
+    Returns:
+        The model on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected or misshapen.
+    """
+    stored = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    with torch.device("meta"):
+        model = build()
+    model = model.to(reduce(torch.promote_types, stored) if stored else torch.float32).to_empty(device="cpu")
+    load_strict(model, tensors, layout=layout, source=source)
+    return model.eval()
 
 
 def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:

@@ -1,12 +1,13 @@
 """Published weights become checkpoints of ours, once."""
 
 from collections.abc import Mapping
+from dataclasses import field, make_dataclass
 from hashlib import sha256
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from ar_core.config import did_you_mean
+from ar_core.config import did_you_mean, from_dict
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import atomic_directory, read_weights
 from ar_core.registry import resolve
@@ -46,7 +47,8 @@ def convert(
     Raises:
         CheckpointError: the weights cannot be read, do not have the layout of this kind (names the keys), hold numbers that
             are none, or do not fit the tokenizer.
-        ConfigError: a tokenizer was given for a tokenizer; a setting is unknown, or one is needed that was not given.
+        ConfigError: a tokenizer was given for a tokenizer; a setting is unknown or of another type, or one is needed that was
+            not given.
     """
     found = family(kind)
     if found.role == "tokenizer" and tokenizer is not None:
@@ -55,9 +57,13 @@ def convert(
     known = [name for name, one in signature(build).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
     if unknown := sorted(settings.keys() - known):
         raise ConfigError(f"{kind} has no setting {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
+    hints = get_type_hints(build)
+    typed: Any = from_dict(
+        make_dataclass("Settings", [(name, hints[name], field(default=None)) for name in known]), settings
+    )
     tensors = read_weights(source, entry=entry, inside=found.inside)
     try:
-        model = build(tensors, **settings)
+        model = build(tensors, **{name: getattr(typed, name) for name in settings})
     except CheckpointError as error:
         raise CheckpointError(f"{source} is no {kind} as published: {error}") from error
     # Buffers that no model takes, such as masks of -inf, may hold anything.

@@ -1,19 +1,14 @@
 """Names and shapes of convolutional autoencoders in published weights."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-import torch
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.io import load_strict
-from torch import Tensor, nn
+from torch import Tensor
 
 from .autoencoder_config import AutoencoderConfig
 
-__all__ = ["LDM_RULES", "autoencoder_shape", "fill_published", "highest", "shape_of"]
-
-M = TypeVar("M", bound=nn.Module)
+__all__ = ["LDM_RULES", "autoencoder_shape", "highest", "shape_of"]
 
 LDM_RULES: tuple[tuple[str, str], ...] = tuple(
     rule
@@ -100,28 +95,3 @@ def shape_of(tensors: Mapping[str, Tensor], name: str, ndim: int = 4) -> tuple[i
             "architecture"
         )
     return shape
-
-
-def fill_published(
-    build: Callable[[], M],
-    tensors: Mapping[str, Tensor],
-    layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
-) -> M:
-    """Build a model and copy published weights into it; every key fits, or an error names those that do not.
-
-    Args:
-        build: makes the model.
-        tensors: float tensors by published name.
-        layout: from the model's tensors by name to the published layout, as ``load_strict`` takes it.
-
-    Returns:
-        The model in float32 on the CPU, in eval mode.
-
-    Raises:
-        CheckpointError: Keys are missing, unexpected or misshapen.
-    """
-    with torch.device("meta"):
-        model = build()
-    model = model.to_empty(device="cpu")
-    load_strict(model, tensors, layout=layout)
-    return model.eval()

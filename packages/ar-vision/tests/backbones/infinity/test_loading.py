@@ -71,6 +71,14 @@ def test_the_unconditional_text_is_cut_off_or_completed(tiny):
     assert torch.equal(longer.null_text[6:], fresh[6:])
 
 
+def test_published_weights_of_16_bits_stay_so(tiny, tmp_path):
+    save_tensors(tmp_path / "half.safetensors", {name: t.bfloat16() for name, t in to_published(tiny).items()})
+    convert("infinity", tmp_path / "half.safetensors", tmp_path / "model")
+    loaded = load_checkpoint(tmp_path / "model").model
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.bfloat16}
+    assert torch.equal(loaded.word.weight, tiny.word.weight.bfloat16())
+
+
 def test_a_checkpoint_of_ours(tiny, tmp_path):
     save_checkpoint(tmp_path / "model", tiny, tokenizer="0123456789abcdef", provenance={"recipe": "infinity"})
     loaded = load_checkpoint(tmp_path / "model", "generator")
@@ -117,6 +125,14 @@ def test_published_files_convert(tiny, tmp_path):
     trained = load_checkpoint(tmp_path / "trained").model
     assert _same(trained, tiny)
     assert trained.config == tiny.config
+    for name, wrong in (
+        ("schedules", [1, 2]),
+        ("schedules", [[[1, 1], [2]]]),
+        ("patchify", "perhaps"),
+        ("text_length", 2.5),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            convert("infinity", tmp_path / "training.pth", tmp_path / "wrong", settings={name: wrong})
     convert("infinity", tmp_path / "training.pth", tmp_path / "averaged", entry="trainer.gpt_ema_fsdp")
     assert torch.equal(load_checkpoint(tmp_path / "averaged").model.start, tiny.start + 1)
 

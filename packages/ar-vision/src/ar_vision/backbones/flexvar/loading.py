@@ -6,7 +6,8 @@ from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ...tokenizers.published_autoencoder import fill_published, shape_of
+from ...checkpoint import filled
+from ...tokenizers.published_autoencoder import shape_of
 from ..scale_transformer.loading import COMMON_RULES, key_biases, published_shape, without_buffers
 from .config import FlexVarConfig
 from .model import FlexVar
@@ -24,7 +25,7 @@ def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -
         heads: H of weights without learned temperatures, which do not tell it; None: one for every 64 channels.
 
     Returns:
-        The model in float32 on the CPU, in eval mode.
+        The model in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen; names it.
@@ -35,7 +36,7 @@ def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -
         config = FlexVarConfig(**published_shape(tensors, heads), position_side=shape_of(tensors, "pos_1LC")[-1])
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no FlexVAR of a known shape: {error}") from error
-    return fill_published(lambda: FlexVar(config), without_buffers(tensors), _KEYS.to_published)
+    return filled(lambda: FlexVar(config), without_buffers(tensors), layout=_KEYS.to_published)
 
 
 def to_published(model: FlexVar) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Published Infinity transformers in and out."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +10,8 @@ from ar_core.errors import CheckpointError
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ...tokenizers.published_autoencoder import fill_published, highest, shape_of
+from ...checkpoint import filled
+from ...tokenizers.published_autoencoder import highest, shape_of
 from ..scale_transformer.loading import KEY_BIAS, without_buffers
 from .config import InfinityConfig, TextEncoderName
 from .model import Infinity, draw_null_text
@@ -55,7 +56,7 @@ def from_published(
     tensors: Mapping[str, Tensor],
     *,
     patchify: bool | None = None,
-    schedules: Sequence[Sequence[tuple[int, int]]] | None = None,
+    schedules: tuple[tuple[tuple[int, int], ...], ...] | None = None,
     text_encoder: TextEncoderName = "t5",
     text_length: int | None = None,
 ) -> Infinity:
@@ -72,7 +73,7 @@ def from_published(
             None: as many as it has.
 
     Returns:
-        The model in float32 on the CPU, in eval mode.
+        The model in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen, names it; or a bias that keys do not have is not zero.
@@ -81,7 +82,7 @@ def from_published(
     chunks = highest(weights, "block_chunks") + 1
     config = replace(
         _config(weights, chunks),
-        schedules=None if schedules is None else tuple(tuple((h, w) for h, w in sizes) for sizes in schedules),
+        schedules=schedules,
         text_encoder=text_encoder,
     )
     if patchify is not None:
@@ -89,7 +90,7 @@ def from_published(
     if text_length is not None:
         config = replace(config, text_length=text_length)
         weights["cfg_uncond"] = fitted_null_text(weights["cfg_uncond"], text_length)
-    return fill_published(lambda: Infinity(config), weights, partial(_named, depth=config.depth, chunks=chunks or 1))
+    return filled(lambda: Infinity(config), weights, layout=partial(_named, depth=config.depth, chunks=chunks or 1))
 
 
 def to_published(model: Infinity, chunks: int = 1) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from ar_core.errors import ConfigError
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ...tokenizers.published_autoencoder import fill_published, shape_of
+from ...checkpoint import filled
+from ...tokenizers.published_autoencoder import shape_of
 from .config import SIZES, LlamaGenConfig
 from .model import LlamaGen
 
@@ -40,7 +41,7 @@ ROTARY_TABLE = "freqs_cis"
 
 
 def from_published(tensors: Mapping[str, Tensor], *, grid: int | None = None, heads: int | None = None) -> LlamaGen:
-    """Return the model that a flat state dict in the published layout holds, in float32, in eval mode.
+    """Return the model that a flat state dict in the published layout holds, in its dtype, in eval mode.
 
     Args:
         tensors: by published name.
@@ -54,7 +55,7 @@ def from_published(tensors: Mapping[str, Tensor], *, grid: int | None = None, he
     """
     config = infer_config(tensors, grid=grid, heads=heads)
     weights = {key: tensor for key, tensor in tensors.items() if key != ROTARY_TABLE}
-    return fill_published(lambda: LlamaGen(config), weights, KEYS.to_published)
+    return filled(lambda: LlamaGen(config), weights, layout=KEYS.to_published)
 
 
 def to_published(model: LlamaGen) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ...tokenizers.published_autoencoder import fill_published, shape_of
+from ...checkpoint import filled
+from ...tokenizers.published_autoencoder import shape_of
 from ..scale_mask import scale_mask
 from ..scale_transformer.loading import COMMON_RULES, key_biases, published_shape, without_buffers
 from .config import PUBLISHED_SCALES, VarConfig
@@ -29,7 +30,7 @@ def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -
         heads: H of weights without learned temperatures, which do not tell it; None: one for every 64 channels.
 
     Returns:
-        The model in float32 on the CPU, in eval mode.
+        The model in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen, or the schedule cannot be told; names the key.
@@ -40,7 +41,7 @@ def from_published(tensors: Mapping[str, Tensor], *, heads: int | None = None) -
         config = VarConfig(**shape, scales=scales)
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no VAR of a known shape: {error}") from error
-    return fill_published(lambda: Var(config), without_buffers(tensors), _KEYS.to_published)
+    return filled(lambda: Var(config), without_buffers(tensors), layout=_KEYS.to_published)
 
 
 def to_published(model: Var) -> dict[str, Tensor]:

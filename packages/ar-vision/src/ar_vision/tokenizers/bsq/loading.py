@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ..published_autoencoder import LDM_RULES, autoencoder_shape, fill_published
+from ...checkpoint import filled
+from ..published_autoencoder import LDM_RULES, autoencoder_shape
 from .config import BsqTokenizerConfig
 from .model import BsqTokenizer
 
@@ -35,7 +36,7 @@ def from_published(
         norm_groups: of every GroupNorm, which weights do not show either.
 
     Returns:
-        The tokenizer in float32 on the CPU, in eval mode.
+        The tokenizer in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen; names it.
@@ -45,7 +46,7 @@ def from_published(
     shape = autoencoder_shape(_without_kinds(weights) if named else weights, norm_groups=norm_groups)
     config = BsqTokenizerConfig(shape, patchify=shape.downsampling == 8 if patchify is None else patchify)
     layout = _with_kinds if named else KEYS.to_published
-    return fill_published(lambda: BsqTokenizer(config), weights, layout)
+    return filled(lambda: BsqTokenizer(config), weights, layout=layout)
 
 
 def to_published(model: BsqTokenizer) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ from ar_core.errors import CheckpointError
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ..published_autoencoder import LDM_RULES, autoencoder_shape, fill_published, highest, shape_of
+from ...checkpoint import filled
+from ..published_autoencoder import LDM_RULES, autoencoder_shape, highest, shape_of
 from .config import VarTokenizerConfig
 from .model import VarTokenizer
 
@@ -30,7 +31,7 @@ def from_published(
         norm_groups: of every GroupNorm, which weights do not show.
 
     Returns:
-        The tokenizer in float32 on the CPU, in eval mode.
+        The tokenizer in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: A key is missing, unexpected or misshapen; names it.
@@ -45,7 +46,7 @@ def from_published(
         cosine=cosine,
         quant_kernel=shape_of(weights, "quant_conv.weight")[2],
     )
-    return fill_published(lambda: VarTokenizer(config), weights, _key_map(config).to_published)
+    return filled(lambda: VarTokenizer(config), weights, layout=_key_map(config).to_published)
 
 
 def to_published(model: VarTokenizer) -> dict[str, Tensor]:

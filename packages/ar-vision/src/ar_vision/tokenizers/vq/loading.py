@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from ar_core.io import KeyMap
 from torch import Tensor
 
-from ..published_autoencoder import autoencoder_shape, fill_published, shape_of
+from ...checkpoint import filled
+from ..published_autoencoder import autoencoder_shape, shape_of
 from .config import VqTokenizerConfig
 from .model import VqTokenizer
 
@@ -25,7 +26,7 @@ def from_published(tensors: Mapping[str, Tensor], *, normalized: bool = True, no
         norm_groups: of every GroupNorm, which weights do not show.
 
     Returns:
-        The tokenizer in float32 on the CPU, in eval mode.
+        The tokenizer in the dtype of the weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: A key is missing, unexpected or misshapen; names it.
@@ -40,7 +41,7 @@ def from_published(tensors: Mapping[str, Tensor], *, normalized: bool = True, no
         code_dim=code_dim,
         normalized=normalized,
     )
-    return fill_published(lambda: VqTokenizer(config), weights, lambda ours: _published(ours, config))
+    return filled(lambda: VqTokenizer(config), weights, layout=lambda ours: _published(ours, config))
 
 
 def to_published(model: VqTokenizer) -> dict[str, Tensor]:
