@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 HeadPrecision = Literal["fp32", "autocast"]
-"""Dtype of the output head under autocast: fp32 as VAR and Infinity compute it, or autocast's own as FlexVAR does."""
+"""Dtype of the output head: fp32, also of weights of 16 bits, as VAR and Infinity compute it; or the weights' own, and autocast's
+under autocast, as FlexVAR does."""
 
 LARGEST_LOG_SCALE = math.log(100)
 """Where the learned log of the attention's temperature is cut off."""
@@ -188,7 +189,7 @@ class AdaHead(nn.Module):
     Args:
         width: C.
         outputs: V, or two per bit.
-        precision: dtype under autocast.
+        precision: dtype that it is computed in.
     """
 
     def __init__(self, width: int, outputs: int, precision: HeadPrecision = "fp32") -> None:
@@ -198,9 +199,10 @@ class AdaHead(nn.Module):
         self.linear = nn.Linear(width, outputs)
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return logits [R, n, V] of hidden states [R, n, C] under the condition [R, C]."""
+        """Return logits [R, n, V] of hidden states [R, n, C] under the condition [R, C]; float32 or better with ``fp32``."""
         with self.autocast(hidden):
-            return self.linear(self._normed(hidden, condition))
+            normed = self._normed(hidden, condition)
+            return F.linear(normed, *(part.to(normed.dtype) for part in (self.linear.weight, self.linear.bias)))
 
     def as_matrix(self, hidden: Tensor, condition: Tensor) -> tuple[Tensor, LinearHead]:
         """Return the same as hidden states [R, n, C + 16] and one matrix without bias, for losses that hold no [R, n, V].
@@ -211,7 +213,7 @@ class AdaHead(nn.Module):
             normed = self._normed(hidden, condition)
             ones = F.pad(normed.new_ones(*normed.shape[:-1], 1), (0, _ALIGNED - 1))
             weight = torch.cat([self.linear.weight, F.pad(self.linear.bias[:, None], (0, _ALIGNED - 1))], dim=1)
-            return torch.cat([normed, ones], dim=-1), LinearHead(weight)
+            return torch.cat([normed, ones], dim=-1), LinearHead(weight.to(normed.dtype))
 
     def autocast(self, hidden: Tensor) -> torch.autocast | nullcontext[None]:
         """Return the context in which the head is computed: none, or autocast switched off."""
@@ -219,12 +221,12 @@ class AdaHead(nn.Module):
 
     def _normed(self, hidden: Tensor, condition: Tensor) -> Tensor:
         if self.precision == "fp32":
-            hidden, condition = hidden.to(self.linear.weight.dtype), condition.to(self.linear.weight.dtype)
-        scale, shift = self.modulation(condition).unbind(2)
+            hidden = hidden.to(torch.promote_types(self.linear.weight.dtype, torch.float32))
+        scale, shift = self.modulation(condition.to(self.linear.weight.dtype)).unbind(2)
         return modulate(hidden, scale, shift)
 
 
-def initialize_linear(module: nn.Module, std: float, generator: Generator | None = None) -> None:
+def initialize_linear(module: nn.Module, std: float, generator: Generator) -> None:
     """Draw every linear and embedding matrix of a module from N(0, std), cut off at 2, and set every bias to zero."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):

@@ -34,7 +34,7 @@ class FlexVar(ScaleTransformer):
         """Return the map on the grid of a scale, [1, L_k, C]; no schedule is refused."""
         return F.interpolate(self.positions, size=schedule.sizes[scale], mode="area").flatten(2).transpose(1, 2)
 
-    def initialize_positions(self, std: float, generator: Generator | None) -> None:
+    def initialize_positions(self, std: float, generator: Generator) -> None:
         """Set the map to sines; nothing is drawn."""
         side = self.config.position_side
         self.positions.copy_(sine_map(self.config.width, side, side))

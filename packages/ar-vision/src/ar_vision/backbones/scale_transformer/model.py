@@ -54,7 +54,7 @@ class ScaleTransformer(nn.Module, ABC):
         """
 
     @abstractmethod
-    def initialize_positions(self, std: float, generator: Generator | None) -> None:
+    def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw the parameters behind :meth:`positions_of`."""
 
     def condition(self, labels: Tensor) -> Tensor:
@@ -134,14 +134,14 @@ class ScaleTransformer(nn.Module, ABC):
         return self.hidden(x, condition, scale=None, schedule=schedule, mask=scale_mask(schedule, x.device))
 
     @torch.no_grad()
-    def initialize(self, generator: Generator | None = None, *, gate: float = 1e-3) -> None:
+    def initialize(self, generator: Generator, *, gate: float = 1e-3) -> None:
         """Draw fresh weights as VAR's training does.
 
         Matrices and embeddings have std sqrt(1 / 3C); the head is 50 times smaller, so that the first loss is about ln V; what
         ends a residual branch is divided by sqrt(2d); gates start at ``gate`` times the usual, other modulations at half.
 
         Args:
-            generator: of the device of the model; None takes the global one.
+            generator: of the device of the model.
             gate: factor of the gates (``alng``); published: 1e-3 for d16 and d20, 1e-4 for d24, 1e-5 for d30.
         """
         std = (1 / self.config.width / 3) ** 0.5

@@ -44,6 +44,6 @@ class Var(ScaleTransformer):
             )
         return self.positions[:, schedule.slices[scale]] + self.scale_embedding.weight[scale]
 
-    def initialize_positions(self, std: float, generator: Generator | None) -> None:
+    def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw positions; the scale embedding is drawn with all embeddings."""
         nn.init.trunc_normal_(self.positions, std=std, generator=generator)
