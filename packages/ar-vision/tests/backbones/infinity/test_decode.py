@@ -152,6 +152,15 @@ def test_guidance_away_from_the_same_text_changes_nothing(tiny, text, schedule, 
         assert (null_led[1] - plain[1]).abs().max() > 1e-3
 
 
+def test_negative_texts_have_lengths_of_their_own(tiny, text, schedule):
+    negative = Text.of([torch.randn(n, 24, generator=torch.Generator().manual_seed(n)) for n in (2, 6)])
+    guided, bits, _ = _run(tiny, text, schedule, guidance=3.0, negative=negative)
+    conditional, _, _ = _run(tiny, text, schedule, forced=bits)
+    away, _, _ = _run(tiny, negative, schedule, forced=bits)
+    for g, c, u in zip(guided, conditional, away):
+        torch.testing.assert_close(g, 3.0 * c + (1 - 3.0) * u, atol=1e-4, rtol=1e-4)
+
+
 def test_guidance_on_logits_is_the_published_formula(tiny, text, schedule):
     guided, bits, _ = _run(tiny, text, schedule, guidance=3.0)
     conditional, _, _ = _run(tiny, text, schedule, forced=bits)
@@ -191,6 +200,7 @@ def test_images_and_bits_of_a_generation(tiny, tokenizer, text, schedule):
     made = generate(tiny, tokenizer, text, schedule, options, seed=1, on_scale=lambda k, f: shown.append(f))
     assert made.images.shape == (2, 3, 8, 8)
     assert made.images.abs().max() <= 1
+    assert made.stats.seconds["pixels"] > 0
     assert [tuple(b.shape) for b in made.codes] == [(2, n, 8) for n in schedule.lengths]
     history = tokenizer.history(2, schedule)
     for bits, seen in zip(made.codes, shown):
@@ -216,6 +226,9 @@ def test_what_cannot_be_generated_is_refused(tiny, tokenizer, text, schedule):
         generate(tiny, tokenizer, Text.of([torch.zeros(7, 24)]), schedule, options)
     with pytest.raises(DataError, match="width 23 were given and the model takes 24"):
         generate(tiny, tokenizer, Text.of([torch.zeros(3, 23)]), schedule, options)
+    for wrong in (torch.zeros(3, 23), torch.zeros(7, 24)):
+        with pytest.raises(DataError, match=r"(were|was) given and the model takes"):
+            generate(tiny, tokenizer, text, schedule, options, negative=Text.of([wrong, wrong]))
     with pytest.raises(DataError, match="at least one token"):
         Text.of([torch.zeros(0, 24)])
     other = BsqTokenizer(replace(tokenizer.config, patchify=True))
@@ -247,20 +260,22 @@ def test_top_k_of_2_or_more_is_no_limit():
     torch.testing.assert_close(free, _logits(difference).view(-1, 2).softmax(-1)[:, 1])
 
 
-def test_draws_have_the_law_of_the_softmax():
+@pytest.mark.parametrize("draw", ["uniform", "multinomial"])
+def test_draws_have_the_law_of_the_softmax(draw):
     difference = torch.tensor([-2.0, -0.5, 0.0, 1.0, 3.0])
     logits = _logits(difference).expand(1, 20_000, -1)
-    bits = BitSampler(0.8).pick(logits, [torch.Generator().manual_seed(0)])
+    bits = BitSampler(0.8, draw=draw).pick(logits, [torch.Generator().manual_seed(0)])
     share, law = bits[0].float().mean(0), torch.sigmoid(difference / 0.8)
     assert ((share - law).abs() < 4 * (law * (1 - law) / 20_000).sqrt()).all()
 
 
-def test_a_stream_is_a_function_of_how_many_bits_were_drawn():
+@pytest.mark.parametrize("draw", ["uniform", "multinomial"])
+def test_a_stream_is_a_function_of_how_many_bits_were_drawn(draw):
     strong, weak = (torch.full((1, 3, 4), value) for value in (50.0, 0.0))
     states = []
     for logits in (strong, weak):
         generator = torch.Generator().manual_seed(0)
-        BitSampler(1.0, None, 0.97).pick(logits, [generator])
+        BitSampler(1.0, None, 0.97, draw).pick(logits, [generator])
         states.append(generator.get_state())
     assert torch.equal(*states)
 
@@ -268,11 +283,22 @@ def test_a_stream_is_a_function_of_how_many_bits_were_drawn():
 @pytest.mark.parametrize(
     ("values", "part"),
     [({"temperature": (-1.0,)}, "temperature is -1"), ({"top_p": 0.0}, "top_p is 0"), ({"guidance": ()}, "guidance is empty"),
+     ({"guidance": (1.0, math.nan)}, "give finite numbers"), ({"draw": "gumbel"}, "choose uniform or multinomial"),
      ({"guidance_layers": (1,)}, "give 0 for the logits"), ({"top_k": 0}, "top_k is 0")],
 )  # fmt: skip
 def test_options_out_of_range(values, part):
     with pytest.raises(ConfigError, match=part):
         InfinityOptions(**values)
+
+
+def test_weights_of_16_bits_give_logits_of_32(tiny, text, schedule):
+    exact, bits, _ = _run(tiny, text, schedule, guidance=2.0)
+    halved, _, _ = _run(tiny.bfloat16(), text, schedule, guidance=2.0, forced=bits)
+    assert {logits.dtype for logits in halved} == {torch.float32}
+    # Rounded logits would be their own bfloat16; those of a head in float32 are not.
+    assert not any(torch.equal(logits, logits.bfloat16().float()) for logits in halved)
+    for a, b in zip(halved, exact):
+        assert (a - b).norm() < 0.1 * b.norm()
 
 
 def test_generation_under_autocast(tiny, tokenizer, text, schedule):

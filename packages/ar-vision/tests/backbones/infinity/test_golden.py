@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ar_vision.backbones.infinity import model as model_module
 from ar_vision.backbones.infinity.bit_sampler import BitSampler
 from ar_vision.backbones.infinity.config import CHUNKS, PRESETS
-from ar_vision.backbones.infinity.decode import InfinityPasses
+from ar_vision.backbones.infinity.decode import InfinityOptions, InfinityPasses, pick_bits
 from ar_vision.backbones.infinity.loading import to_published
 from ar_vision.backbones.infinity.model import Infinity
 from ar_vision.backbones.infinity.self_correction import bit_targets
@@ -50,6 +50,18 @@ def test_logits_of_every_scale_while_decoding(case, published, name):
     generate_scales(passes, BitHistory(text.rows, schedule, 8), pick)
     for scale, logits in enumerate(seen):
         torch.testing.assert_close(logits.unflatten(-1, (8, 2)), tensors[f"logits_{scale}"], atol=2e-4, rtol=1e-4)
+
+
+def test_published_draws_give_the_recorded_bits(case, published):
+    recorded = case("tiny_ar_sampled_plain_r15")
+    schedule, call = recorded.schedule, json.loads(recorded.settings["call"])
+    options = InfinityOptions(guidance=(1.0,), temperature=(1.0,), top_p=None, draw="multinomial")
+    passes = InfinityPasses(published, recorded.text, schedule, [1.0] * schedule.count)
+    draw = pick_bits(options, schedule)
+    one = torch.Generator().manual_seed(call["g_seed"])
+    bits, _ = generate_scales(passes, BitHistory(1, schedule, 8), lambda k, logits, _: draw(k, logits, [one]))
+    for scale, drawn in enumerate(bits):
+        assert torch.equal(drawn, recorded.tensors[f"bits_{scale}"].flatten(1, -2).bool())
 
 
 def test_positions_that_restart_at_every_scale_would_give_other_logits(case, published, monkeypatch):

@@ -169,6 +169,12 @@ def test_samples_that_do_not_fit_are_refused(tiny, schedule):
         objective.prepare([{k: v for k, v in sample.items() if k != "features"}], SampleRng(0))
     with pytest.raises(DataError, match="give all of a run one size"):
         objective.prepare([sample, {**sample, "features": torch.zeros(8, 2, 2)}], SampleRng(0))
+    with pytest.raises(DataError, match="a text of 7 tokens was given and the model takes 6"):
+        _sums(objective, tiny, [{**sample, "text": torch.zeros(7, 24)}])
+    with pytest.raises(DataError, match="width 23 were given and the model takes 24"):
+        _sums(objective, tiny, [{**sample, "text": torch.zeros(2, 23)}])
+    with pytest.raises(ConfigError, match=r"features of shape \[8, 2, 2\] were given"):
+        _sums(objective, tiny, [{**sample, "features": torch.zeros(8, 2, 2)}])
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from ar_core.errors import ConfigError
 from torch import Generator, Tensor
 
-__all__ = ["BitSampler"]
+__all__ = ["BitDraw", "BitSampler"]
+
+BitDraw = Literal["uniform", "multinomial"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class BitSampler:
         temperature: tau > 0, or 0 for the more probable value.
         top_k: 1 is the more probable value; more is no limit, whatever the published 900 suggests; None: no limit.
         top_p: 0 < p <= 1, or None for no limit.
+        draw: "uniform", or "multinomial": ``torch.multinomial`` over the two values, as the published code calls it. One image
+            whose generator has the published seed (``g_seed``) then gets the published bits; several share no generator here.
 
     Raises:
         ConfigError: a value is out of range.
@@ -31,6 +36,7 @@ class BitSampler:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    draw: BitDraw = "uniform"
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
@@ -39,6 +45,8 @@ class BitSampler:
             raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or null for no limit")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is {self.top_p}; it must lie in (0, 1], or be null for no limit")
+        if self.draw not in get_args(BitDraw):
+            raise ConfigError(f"draw is {self.draw!r}; choose {' or '.join(get_args(BitDraw))}")
 
     @property
     def greedy(self) -> bool:
@@ -61,11 +69,18 @@ class BitSampler:
     def pick(self, logits: Tensor, generators: Sequence[Generator]) -> Tensor:
         """Draw the bits of each row from its own generator: bool [R, n, d_v] of logits [R, n, 2 d_v].
 
-        A row takes one uniform number a bit, also where the bit is forced, so that its stream is a function of how many bits it
-        drew; greedy draws take none.
+        A row takes as many random numbers for a bit that is forced as for any other, so that its stream is a function of how
+        many bits it drew; greedy draws take none.
         """
         ones = self.probabilities(logits)
         if self.greedy:
             return ones > 0
+        if self.draw == "multinomial":
+            pairs = torch.stack([1 - ones, ones], dim=-1).flatten(1, -2)
+            drawn = [
+                torch.multinomial(row.to(g.device), 1, replacement=True, generator=g).to(ones.device)
+                for row, g in zip(pairs, generators, strict=True)
+            ]
+            return torch.stack(drawn).view(ones.shape) > 0
         uniforms = torch.stack([torch.rand(ones.shape[1:], generator=g, device=g.device).cpu() for g in generators])
         return uniforms.to(ones.device) < ones

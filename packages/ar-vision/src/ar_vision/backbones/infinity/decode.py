@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -15,7 +16,7 @@ from ...decoding.generated import GeneratedImages, OnScale
 from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales, guided_scales
 from ...scales import ScaleSchedule
 from ...tokenizers.bsq.model import BsqTokenizer
-from .bit_sampler import BitSampler
+from .bit_sampler import BitDraw, BitSampler
 from .model import Infinity
 from .text import Text, TextCondition
 
@@ -43,14 +44,18 @@ class InfinityOptions:
     """1 is greedy; more changes nothing, since a bit has two values (published: 900)."""
     top_p: float | None = 0.97
     """Force a bit whose rarer value has a probability of at most 1 - p; null forces none."""
+    draw: BitDraw = "uniform"
+    """``uniform``: one uniform number a bit. ``multinomial``: the published draw of a value, for the bits of a published seed."""
 
     def __post_init__(self) -> None:
         for name in ("guidance", "temperature", "guidance_layers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if not getattr(self, name):
-                raise ConfigError(f"{name} is empty; give one value, or one for each scale")
+                raise ConfigError(f"{name} is empty; give at least one value")
+        if not all(math.isfinite(scale) for scale in self.guidance):
+            raise ConfigError(f"guidance is {list(self.guidance)}; give finite numbers, 1 means none")
         for temperature in self.temperature:
-            BitSampler(temperature, self.top_k, self.top_p)
+            BitSampler(temperature, self.top_k, self.top_p, self.draw)
         if any(layer > ON_LOGITS for layer in self.guidance_layers):
             raise ConfigError(
                 f"guidance_layers are {list(self.guidance_layers)}; give 0 for the logits, or -1, -2 ... for layers counted "
@@ -90,7 +95,11 @@ class InfinityPasses(ScalePasses):
             )
         if negative is not None and negative.rows != text.rows:
             raise ConfigError(f"{negative.rows} negative texts were given for {text.rows} texts: give one for each")
-        text.check(model.config)
+        device = model.start.device
+        text, negative = text.to(device), None if negative is None else negative.to(device)
+        for given in (text, negative):
+            if given is not None:
+                given.check(model.config)
         self.model, self.layers = model, frozenset(layers)
         rows = text
         if guided_scales(guidance):
@@ -137,7 +146,7 @@ def pick_bits(options: InfinityOptions, schedule: ScaleSchedule) -> PickScale:
         ConfigError: neither one temperature nor one for each scale.
     """
     temperatures = _per_scale("temperature", options.temperature, schedule)
-    samplers = [BitSampler(temperature, options.top_k, options.top_p) for temperature in temperatures]
+    samplers = [BitSampler(temperature, options.top_k, options.top_p, options.draw) for temperature in temperatures]
 
     def pick(scale: int, logits: Tensor, generators: Sequence[Generator]) -> Tensor:
         return samplers[scale].pick(logits, generators)
@@ -183,7 +192,9 @@ def generate(
     history = tokenizer.history(text.rows, schedule)
     pick = pick_bits(options, schedule)
     bits, stats = generate_scales(passes, history, pick, seed=seed, on_scale=on_scale)
-    return GeneratedImages(tokenizer.decode(history.features).float().clamp(-1, 1), bits, stats)
+    with stats.timed("pixels"):
+        images = tokenizer.decode(history.features).float().clamp(-1, 1)
+    return GeneratedImages(images, bits, stats)
 
 
 def check_tokenizer(model: Infinity, tokenizer: BsqTokenizer) -> None:

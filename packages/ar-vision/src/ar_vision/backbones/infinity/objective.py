@@ -105,6 +105,10 @@ class InfinityObjective:
 
         Returns:
             ``bits`` and ``bit_accuracy``, sums over samples, float32.
+
+        Raises:
+            DataError: a text is too long for the model, or of another width.
+            ConfigError: images are of another grid than the schedule, or features of other bits.
         """
         model, tensors, trained = cast(Infinity, models["model"]), prepared.tensors, self._trained
         with torch.no_grad():
@@ -121,6 +125,7 @@ class InfinityObjective:
             flips = tensors["flips"].split(flipped, dim=1) if flipped else ()
             targets = bit_targets(features, history, flips)
             text = self._text(models, tensors)
+        text.check(self.shape)
         text = text.replaced(model.null_text, tensors["dropped"])
         logits = model(targets.inputs[: trained.count - 1], text, trained)
         labels = torch.cat(targets.labels[: trained.count], dim=1)
