@@ -112,6 +112,40 @@ def test_rates_of_flips_are_drawn_for_each_scale_and_sample():
     assert ((rates - nearest).abs() < 0.02).all()
 
 
+def test_a_batch_can_share_the_rates_of_its_flips(tiny):
+    schedule = ScaleSchedule.square(12, 16)
+    own, shared = (
+        InfinityObjective(InfinityTraining(flip_rates=rates), tiny, schedule).prepare(
+            [{"index": 7 + i, "features": torch.zeros(8, 16, 16), "text": torch.zeros(1, 24)} for i in range(32)],
+            SampleRng(3),
+        )
+        for rates in ("sample", "batch")
+    )
+    for prepared, spread in ((own, 0.05), (shared, 0.0)):
+        for scale in schedule.split(prepared.tensors["flips"]):
+            found = scale.float().mean((1, 2)).std()
+            # What is left of it are the flips themselves: 1000 bits at a rate of at most 0.3 differ by about 0.015.
+            assert found > spread if spread else found < 0.025
+
+
+def test_recomputing_blocks_changes_no_gradient(tiny, schedule, monkeypatch):
+    passes, gradients = [], []
+    forward = type(tiny.blocks[0]).forward
+    monkeypatch.setattr(
+        type(tiny.blocks[0]),
+        "forward",
+        lambda self, *given, **named: (passes.append(self.layer), forward(self, *given, **named))[1],
+    )
+    for recompute in (False, True):
+        objective = InfinityObjective(InfinityTraining(gradient_checkpointing=recompute), tiny, schedule)
+        loss = objective.sums({"model": tiny}, objective.prepare(_samples(), SampleRng(0)))["bits"]
+        gradients.append(torch.autograd.grad(loss, list(tiny.parameters())))
+        assert len(passes) == (6 if recompute else 3)
+        passes.clear()
+    for plain, recomputed in zip(*gradients):
+        torch.testing.assert_close(recomputed, plain)
+
+
 def test_sums_do_not_depend_on_the_batch(tiny, schedule):
     objective = InfinityObjective(InfinityTraining(condition_dropout=0.5), tiny, schedule)
     samples = _samples()
@@ -179,7 +213,7 @@ def test_samples_that_do_not_fit_are_refused(tiny, schedule):
 
 @pytest.mark.parametrize(
     ("values", "part"),
-    [({"flip_strength": 1.5}, "flip_strength is 1.5"), ({"trained_scales": 0}, "trained_scales is 0"),
+    [({"flip_strength": 1.5}, "flip_strength is 1.5"), ({"flip_strength": 0.004}, "steps of 0.01"), ({"flip_rates": "rank"}, "choose sample or batch"), ({"trained_scales": 0}, "trained_scales is 0"),
      ({"bit_loss": "max"}, "choose mean or sum"), ({"flip_scales": -1}, "flip_scales is -1")],
 )  # fmt: skip
 def test_settings_out_of_range(values, part):

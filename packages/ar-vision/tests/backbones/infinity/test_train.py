@@ -1,6 +1,7 @@
 """Runs of the recipe."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from ar_vision.backbones.infinity.decode import InfinityOptions, generate
 from ar_vision.backbones.infinity.hashed_text import HashedText
 from ar_vision.backbones.infinity.model import Infinity
 from ar_vision.backbones.infinity.train import InfinityRun, build
-from ar_vision.checkpoint import load_checkpoint, require_pair, save_checkpoint
+from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair, save_checkpoint
 from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig
 from ar_vision.tokenizers.bsq.model import BsqTokenizer
@@ -102,6 +103,22 @@ def test_a_run_that_starts_from_a_checkpoint(tmp_path):
     assert torch.equal(longer.null_text[:12], base.null_text)
     with pytest.raises(CheckpointError, match="its shapes differ"):
         build(_run("tiny", f"start={tmp_path / 'base'}", "model.hidden=512"))
+
+
+def test_a_start_of_another_tokenizer_or_text_encoder_is_refused(tmp_path):
+    base = Infinity(_run().model)
+    base.initialize(torch.Generator().manual_seed(7))
+    save_checkpoint(tmp_path / "base", base, tokenizer="0123456789abcdef")
+    start = f"start={tmp_path / 'base'}"
+    with pytest.raises(CheckpointError, match="was trained with the tokenizer 0123456789abcdef"):
+        build(_run("tiny", start))
+    save_checkpoint(tmp_path / "base", base, tokenizer=fingerprint(build(_run()).models["tokenizer"]))
+    assert torch.equal(build(_run("tiny", start)).models["model"].word.weight, base.word.weight)
+    other = Infinity(replace(base.config, text_encoder="t5"))
+    other.load_state_dict(base.state_dict())
+    save_checkpoint(tmp_path / "base", other)
+    with pytest.raises(CheckpointError, match=r"of the encoder t5 and model\.text_encoder is hashed"):
+        build(_run("tiny", start))
 
 
 def test_sections_that_do_not_fit_are_refused():

@@ -18,6 +18,8 @@ __all__ = ["CrossAttention", "InfinityBlock"]
 class CrossAttention(nn.Module):
     """Attention of image tokens over the text, with bias on queries and values, without positions or normalised queries.
 
+    Computed in the dtype of its inputs; the published code rounds float32 ones to bfloat16 here, for its kernel.
+
     Args:
         width: C.
         heads: H.

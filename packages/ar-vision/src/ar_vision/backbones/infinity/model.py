@@ -9,6 +9,7 @@ import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...scales import ScaleSchedule
 from ..adaln import AdaHead, ConditionLinear, initialize_linear
@@ -119,6 +120,7 @@ class Infinity(nn.Module):
         cache: WindowedKVCache | None = None,
         mask: Mask | None = None,
         after_layer: AfterLayer | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Run the layers over one scale on a cache, or over all scales under a mask.
 
@@ -130,6 +132,7 @@ class Infinity(nn.Module):
             cache: of the scales before.
             mask: who may see whom; needed without a cache.
             after_layer: changes the output of layers, for guidance inside the transformer.
+            recompute: keep no activations inside blocks and compute them again in the backward pass.
 
         Returns:
             [R, n, C].
@@ -144,7 +147,8 @@ class Infinity(nn.Module):
         over_text = text_mask(condition.valid, x.shape[1])
         for block in self._layers:
             remembered = cache is not None and cache.memory
-            x = block(
+            run = partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False) if recompute else block
+            x = run(
                 x,
                 shared,
                 keys_values=remembered[block.layer] if remembered else block.cross.keys_values(condition.memory),
@@ -161,17 +165,21 @@ class Infinity(nn.Module):
         """Return logits [R, n, 2 d_v], float32, of hidden states [R, n, C] and the pooled text [R, C]."""
         return self.output(hidden, condition)
 
-    def forward(self, inputs: Sequence[Tensor], text: Text, schedule: ScaleSchedule) -> Tensor:
+    def forward(
+        self, inputs: Sequence[Tensor], text: Text, schedule: ScaleSchedule, *, recompute: bool = False
+    ) -> Tensor:
         """Return the logits of all scales at once, [R, L, 2 d_v].
 
         Args:
             inputs: what scales 1 to K-1 are fed with, [R, d_v, h_k, w_k] each.
             text: R texts.
             schedule: K scales.
+            recompute: as in :meth:`hidden`.
         """
         condition = self.condition(text)
         x = self.embed_all(inputs, condition.pooled, schedule)
-        hidden = self.hidden(x, condition, scale=None, schedule=schedule, mask=scale_mask(schedule, x.device))
+        mask = scale_mask(schedule, x.device)
+        hidden = self.hidden(x, condition, scale=None, schedule=schedule, mask=mask, recompute=recompute)
         return self.head(hidden, condition.pooled)
 
 

@@ -16,7 +16,7 @@ from ...tokenizers.bsq.bit_history import BitHistory
 from ...tokenizers.bsq.model import BsqTokenizer
 from .model import Infinity
 from .objective_config import InfinityTraining
-from .self_correction import bit_targets, draw_flips
+from .self_correction import bit_targets, draw_flips, draw_rates
 from .text import Text
 from .text_encoder import TextEncoder
 
@@ -35,8 +35,8 @@ class InfinityObjective:
     loss = mean over samples of the weighted sum over tokens of the mean over bits. About 80 % of bits right is what the authors
     call healthy; at 72 % images still show artefacts.
 
-    Deviations from the published code: flips and dropped texts belong to the sample, not to the batch; dropping a text replaces
-    nothing in place and stops in evaluation; the weighting by scale works.
+    Deviations from the published code: rates of flips and dropped texts belong to the sample, not to the batch (``flip_rates:
+    batch`` shares the rates); dropping a text replaces nothing in place and stops in evaluation; the weighting by scale works.
 
     Models: ``model``; ``tokenizer``, frozen, where samples are images; ``text``, frozen, where samples have captions.
 
@@ -66,7 +66,7 @@ class InfinityObjective:
         Args:
             batch: B samples with ``index``; ``image``, uint8 [3, height, width] or float in [-1, 1], or ``features`` of the
                 tokenizer, float [d, H, W]; ``caption``, a text, or ``text``, its features, float [n, Ct].
-            rng: streams "flips" and "condition".
+            rng: streams "flips" and "condition"; "rates of flips" where a batch shares them.
 
         Returns:
             tensors: ``image`` [B, 3, height, width] or ``features`` [B, d, H, W]; ``flips`` bool [B, F, d_v], of the F tokens of
@@ -78,8 +78,11 @@ class InfinityObjective:
         """
         config, bits = self.config, self.shape.bits
         layers = min(config.flip_scales, self.schedule.count) if config.flip_strength else 0
+        strength, rates = config.flip_strength, None
+        if layers and config.flip_rates == "batch":
+            rates = draw_rates(layers, batch[0]["index"], rng, strength=strength)
         flips = [
-            torch.cat(draw_flips(self.schedule, bits, s["index"], rng, strength=config.flip_strength, layers=layers))
+            torch.cat(draw_flips(self.schedule, bits, s["index"], rng, strength=strength, layers=layers, rates=rates))
             for s in batch
             if layers
         ]
@@ -127,7 +130,8 @@ class InfinityObjective:
             text = self._text(models, tensors)
         text.check(self.shape)
         text = text.replaced(model.null_text, tensors["dropped"])
-        logits = model(targets.inputs[: trained.count - 1], text, trained)
+        recompute = self.config.gradient_checkpointing
+        logits = model(targets.inputs[: trained.count - 1], text, trained, recompute=recompute)
         labels = torch.cat(targets.labels[: trained.count], dim=1)
         losses, right = bit_losses(logits, labels)
         per_token = losses.mean(-1) if self.config.bit_loss == "mean" else losses.sum(-1)

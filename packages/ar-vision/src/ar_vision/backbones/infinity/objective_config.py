@@ -1,8 +1,9 @@
 """Hyperparameters of Infinity's training (arXiv 2412.04431). Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ar_core.config import FREE
 from ar_core.errors import ConfigError
 
 __all__ = ["InfinityTraining"]
@@ -17,9 +18,12 @@ class InfinityTraining:
     """
 
     flip_strength: float = 0.3
-    """Largest share of bits that self-correction flips (noise_apply_strength); 0 is plain teacher forcing."""
+    """Largest share of bits that self-correction flips (noise_apply_strength), in steps of 0.01; 0 is plain teacher forcing."""
     flip_scales: int = 13
     """Scales in which bits are flipped, from the coarsest on (noise_apply_layers)."""
+    flip_rates: Literal["sample", "batch"] = "sample"
+    """Who shares the rate that each scale draws. ``sample``: none, so that a run does not depend on how batches are split.
+    ``batch``: all samples of a micro-batch, as published."""
     condition_dropout: float = 0.1
     """Share of samples whose text is replaced by the learned unconditional one (cfg); never in evaluation."""
     bit_loss: Literal["mean", "sum"] = "mean"
@@ -27,6 +31,8 @@ class InfinityTraining:
     weighting: Literal["scales", "tokens"] = "scales"
     """``scales``: a token of scale k counts sqrt(L_K / L_k), normalised (reweight_loss_by_scale, whose published code fails at this
     point). ``tokens``: all tokens alike."""
+    gradient_checkpointing: bool = field(default=False, metadata=FREE)
+    """Recompute every block in the backward pass (published: full-block); memory only."""
     trained_scales: int | None = None
     """Train on so many scales, from the coarsest on (always_training_scales); null: all."""
 
@@ -34,10 +40,15 @@ class InfinityTraining:
         for name in ("flip_strength", "condition_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be in [0, 1]")
+        if abs(100 * self.flip_strength - round(100 * self.flip_strength)) > 1e-6:
+            raise ConfigError(
+                f"flip_strength is {self.flip_strength}; rates are drawn in steps of 0.01, give a multiple"
+            )
         if self.flip_scales < 0:
             raise ConfigError(f"flip_scales is {self.flip_scales}; it must be at least 0")
         if self.trained_scales is not None and self.trained_scales < 1:
             raise ConfigError(f"trained_scales is {self.trained_scales}; it must be at least 1, or null")
-        for name, allowed in (("bit_loss", ("mean", "sum")), ("weighting", ("scales", "tokens"))):
+        choices = {"flip_rates": ("sample", "batch"), "bit_loss": ("mean", "sum"), "weighting": ("scales", "tokens")}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")

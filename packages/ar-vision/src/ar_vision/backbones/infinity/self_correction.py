@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from ar_core.corruption import SampleRng
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ...scales import ScaleSchedule
 from ...tokenizers.bsq.bit_history import BitHistory
 
-__all__ = ["BitTargets", "bit_targets", "draw_flips"]
+__all__ = ["BitTargets", "bit_targets", "draw_flips", "draw_rates"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,19 @@ def bit_targets(features: Tensor, history: BitHistory, flips: Sequence[Tensor] =
 
 
 def draw_flips(
-    schedule: ScaleSchedule, bits: int, index: int, rng: SampleRng, *, strength: float, layers: int
+    schedule: ScaleSchedule,
+    bits: int,
+    index: int,
+    rng: SampleRng,
+    *,
+    strength: float,
+    layers: int,
+    rates: Sequence[float] | None = None,
 ) -> list[Tensor]:
     """Draw which bits of a sample are flipped: bool [L_k, d_v] for each of the first scales.
 
     Every scale has a rate of its own, uniform over {0, 0.01, ..., strength}. The published code draws one rate a scale for the
-    whole batch; here it belongs to the sample, as all noise, so that it does not depend on batches.
+    whole batch; by default it belongs to the sample, as all noise, so that it does not depend on batches.
 
     Args:
         schedule: K scales.
@@ -64,11 +71,28 @@ def draw_flips(
         rng: of the run.
         strength: largest rate (noise_apply_strength).
         layers: scales that are flipped (noise_apply_layers); more than K means all.
+        rates: of each scale, drawn elsewhere (:func:`draw_rates`); None draws the sample's own.
     """
     generator = rng.row(index, "flips")
-    steps = round(100 * strength)
     flips = []
-    for length in schedule.lengths[:layers]:
-        rate = torch.randint(steps + 1, (1,), generator=generator) / 100
+    for scale, length in enumerate(schedule.lengths[:layers]):
+        rate = _rate(strength, generator) if rates is None else rates[scale]
         flips.append(torch.rand(length, bits, generator=generator) < rate)
     return flips
+
+
+def draw_rates(layers: int, index: int, rng: SampleRng, *, strength: float) -> list[float]:
+    """Draw one rate of flips for each scale, which a batch shares, from the stream of its first sample.
+
+    Args:
+        layers: how many scales.
+        index: global number of the first sample.
+        rng: of the run.
+        strength: as :func:`draw_flips` takes it.
+    """
+    generator = rng.row(index, "rates of flips")
+    return [_rate(strength, generator) for _ in range(layers)]
+
+
+def _rate(strength: float, generator: Generator) -> float:
+    return torch.randint(round(100 * strength) + 1, (1,), generator=generator).item() / 100

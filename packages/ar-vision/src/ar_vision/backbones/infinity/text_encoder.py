@@ -35,7 +35,8 @@ class TextEncoder(Protocol):
 class T5Text(nn.Module):
     """The encoder half of a T5, with its tokenizer; published Infinity models use flan-t5-xl (Ct = 2048).
 
-    Padding is not encoded into features: a text has as many tokens as it has, its end token included.
+    Padding is not encoded into features: a text has as many tokens as it has, its end token included. Computed in float32; the
+    published code runs its encoder in float16.
 
     Args:
         path: folder of a T5 in Hugging Face layout, or its name on the hub.
@@ -57,7 +58,7 @@ class T5Text(nn.Module):
         place = str(expand_path(str(path)))
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(place)
-            self.encoder: Any = T5EncoderModel.from_pretrained(place).eval().requires_grad_(False)
+            self.encoder: Any = T5EncoderModel.from_pretrained(place, dtype=torch.float32).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"no T5 encoder can be read from {str(path)!r} ({str(error).partition(chr(10))[0]}): give the folder of one, "

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ar_core.config import FREE, expand_path
 from ar_core.corruption import SampleRng
-from ar_core.errors import ConfigError
+from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import load_strict
 from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
@@ -89,7 +89,7 @@ class InfinityRun:
     """Held-out measurements."""
     start: str | None = None
     """Folder of a checkpoint that training starts from; null: fresh weights. What depends on bits or text and has another shape is
-    drawn afresh (rush_resume)."""
+    drawn afresh (rush_resume); of the same shape it must belong to the same tokenizer and text encoder."""
 
 
 def build(run: InfinityRun) -> Job:
@@ -104,7 +104,7 @@ def build(run: InfinityRun) -> Job:
     model = Infinity(run.model)
     model.initialize(SampleRng(seed).row(0, "weights"))
     if run.start is not None:
-        _start(model, run.start)
+        _start(model, run.start, fingerprint(tokenizer))
     check_tokenizer(model, tokenizer)
     text = build_text_encoder(run.model, run.companions.text_encoder)
     height, width = run.data.shape
@@ -171,10 +171,21 @@ def _tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
     return loaded.model
 
 
-def _start(model: Infinity, path: str) -> None:
+def _start(model: Infinity, path: str, tokenizer: str) -> None:
     loaded = load_checkpoint(expand_path(path), role="generator")
     if not isinstance(loaded.model, Infinity):
         raise ConfigError(f"start holds a {loaded.family.kind}, and this recipe trains an infinity: give one")
+    own, before = model.config, loaded.model.config
+    if before.bits == own.bits and (loaded.tokenizer not in (None, tokenizer) or before.patchify != own.patchify):
+        raise CheckpointError(
+            f"{path} was trained with the tokenizer {loaded.tokenizer or 'of another patchify'} and companions.tokenizer is "
+            f"{tokenizer}: give the tokenizer it was trained with, any other gives its {own.bits} bits another meaning"
+        )
+    if before.text_width == own.text_width and before.text_encoder != own.text_encoder:
+        raise CheckpointError(
+            f"{path} takes texts of the encoder {before.text_encoder} and model.text_encoder is {own.text_encoder}, of the same "
+            "width: set the encoder it was trained with"
+        )
     fresh, given = model.state_dict(), dict(loaded.model.state_dict())
     if given["null_text"].shape[1] == fresh["null_text"].shape[1]:
         given["null_text"] = fitted_null_text(given["null_text"], len(fresh["null_text"]))
