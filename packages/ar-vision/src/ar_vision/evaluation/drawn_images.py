@@ -18,13 +18,14 @@ class DrawnImages:
     """N images of a finished run of the protocol; see `.image_set.ImageSet`.
 
     Attributes:
-        facts: what decided the images: labels, seed, checkpoints, settings of decoding.
+        labels: int64 [N]; None where the images are of prompts.
+        facts: what decided the images: labels, or prompts that they number, seed, checkpoints, settings of decoding.
     """
 
     paths: list[Path]
     count: int
     size: tuple[int, int]
-    labels: Tensor
+    labels: Tensor | None
     facts: Mapping[str, Any]
 
     def stream(self, start: int) -> Iterator[Tensor]:
@@ -53,4 +54,5 @@ def open_drawn(directory: Path) -> DrawnImages:
     identity, paths = finished_chunks(directory)
     shape = read_header(paths[0])["images"]["shape"]
     labels = cycled(identity["labels"], identity["count"])
-    return DrawnImages(paths, len(labels), (shape[2], shape[3]), torch.tensor(labels), identity)
+    classes = None if "prompts" in identity["generator"] else torch.tensor(labels)
+    return DrawnImages(paths, len(labels), (shape[2], shape[3]), classes, identity)

@@ -1,23 +1,24 @@
-"""One call for all class-conditional generators: a checkpoint, labels and settings in, images out."""
+"""One call for all generators: a checkpoint, labels or prompts, and settings in, images out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ar_core.config import expand_path, from_dict
-from ar_core.errors import CheckpointError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError
 from ar_core.registry import resolve
 from ar_core.training.device import choose_device
 from torch import nn
 
 from ..checkpoint import Loaded, fingerprint, load_checkpoint, require_pair
 from ..decoding.generated import GeneratedImages, OnScale
+from .prompts import Prompts
 
 __all__ = ["ImageGenerator", "Sample", "open_generator"]
 
 
 class Sample(Protocol):
-    """Draws images; image b depends on ``labels[b]`` and ``seeds[b]`` alone."""
+    """Draws images; image b depends on ``labels[b]``, a class or the number of a prompt, and on ``seeds[b]`` alone."""
 
     def __call__(
         self, labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None
@@ -28,7 +29,7 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """How images are drawn from a kind of generator.
+    """How images are drawn from a class-conditional kind of generator.
 
     Attributes:
         options: ``"module:Class"``, the settings of its decoder.
@@ -46,6 +47,11 @@ ENTRIES: Mapping[str, Entry] = {
     "flexvar": Entry(f"{_ROOM}.flexvar.decode:FlexVarDecoding", f"{_ROOM}.flexvar.decode:generate"),
     "llamagen": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
 }
+OF_TEXT = {"infinity": "ar_vision.evaluation.infinity_images:InfinityImages"}
+"""Kinds that draw images of prompts: ``"module:Class"``, built from model, tokenizer, prompts and settings."""
+
+OF_BITS = ("infinity",)
+"""Kinds that predict bits, and need a tokenizer of bits."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,11 @@ class ImageGenerator:
 
     Attributes:
         kind: of the generator.
-        classes: number of its classes; the number itself stands for none.
+        classes: number of its classes; the number itself stands for none. Of prompts: how many there are.
         sample: draws images.
         facts: fingerprints, provenance and settings of decoding, JSON-able: what decides the images, given labels and seeds.
         pixels: from features [B, Cv, H, W], as ``on_scale`` gets them, to images [B, 3, H, W].
+        prompts: the texts that labels number; None where labels are classes.
     """
 
     kind: str
@@ -65,6 +72,7 @@ class ImageGenerator:
     sample: Sample
     facts: Mapping[str, Any]
     pixels: Callable[[Any], Any]
+    prompts: tuple[str, ...] | None = None
 
     def require(self, labels: Sequence[int]) -> None:
         """Refuse labels that the model does not know, before any image is drawn.
@@ -72,8 +80,11 @@ class ImageGenerator:
         Raises:
             DataError: names the first.
         """
-        wrong = next((label for label in labels if not 0 <= label <= self.classes), None)
+        last = self.classes if self.prompts is None else self.classes - 1
+        wrong = next((label for label in labels if not 0 <= label <= last), None)
         if wrong is not None:
+            if self.prompts is not None:
+                raise DataError(f"the label {wrong} was given and there are {self.classes} prompts: correct it")
             raise DataError(
                 f"the label {wrong} was given and the {self.kind} knows the classes 0 to {self.classes - 1}, and "
                 f"{self.classes} for none: correct it"
@@ -81,7 +92,12 @@ class ImageGenerator:
 
 
 def open_generator(
-    checkpoint: str, tokenizer: str, settings: Mapping[str, Any], *, device: str = "cpu"
+    checkpoint: str,
+    tokenizer: str,
+    settings: Mapping[str, Any],
+    *,
+    prompts: Prompts | None = None,
+    device: str = "cpu",
 ) -> ImageGenerator:
     """Load a generator and its tokenizer, and check that they belong together.
 
@@ -89,30 +105,27 @@ def open_generator(
         checkpoint: folder of the generator; ``~`` and ``$NAME`` are expanded.
         tokenizer: folder of its tokenizer.
         settings: of its decoder, by name; those left out have the decoder's defaults.
+        prompts: texts and shape of the images, for a generator that draws them from texts; None for all others.
         device: as in `ar_core.training.choose_device`.
 
     Raises:
-        CheckpointError: a folder cannot be loaded, holds the other role, is no pair with the other, or takes no class labels.
-        ConfigError: a setting is unknown or out of range; there is no such device.
+        CheckpointError: a folder cannot be loaded, holds the other role, is no pair with the other, or takes neither classes
+            nor prompts.
+        ConfigError: a setting is unknown or out of range; there is no such device; prompts are missing, or given to a
+            generator of classes.
     """
     where = choose_device(device)
     generator = load_checkpoint(expand_path(checkpoint), "generator")
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer")
-    require_pair(generator, coder)
     kind = generator.family.kind
-    config: Any = generator.model.config
-    if kind not in ENTRIES or getattr(config, "condition", "class") != "class":
-        raise CheckpointError(
-            f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join(ENTRIES)} that is"
+    _require_kinds(generator, coder)
+    require_pair(generator, coder)
+    if kind in OF_TEXT and prompts is None:
+        raise ConfigError(f"{generator.path} is a {kind}, which draws images of texts: give prompts")
+    if kind not in OF_TEXT and prompts is not None:
+        raise ConfigError(
+            f"prompts were given and {generator.path} is a {kind}, which draws images of classes: give labels"
         )
-    entry = ENTRIES[kind]
-    options = from_dict(resolve(entry.options), settings, "decoding")
-    generate = resolve(entry.generate)
-    model, decoder = _frozen(generator, where), _frozen(coder, where)
-
-    def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
-        return generate(model, decoder, list(labels), options, seed=list(seeds), on_scale=on_scale)
-
     facts = {
         "kind": kind,
         "checkpoint": fingerprint(generator.model),
@@ -120,7 +133,41 @@ def open_generator(
         "provenance": {"checkpoint": dict(generator.provenance), "tokenizer": dict(coder.provenance)},
         "decoding": dict(settings),
     }
-    return ImageGenerator(kind, config.num_classes, sample, facts, decoder.decode)
+    model, decoder = _frozen(generator, where), _frozen(coder, where)
+    if prompts is not None:
+        sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
+        asked = {"prompts": list(prompts.texts), "negative": prompts.negative, "scales": str(sample.schedule)}
+        return ImageGenerator(kind, len(prompts.texts), sample, facts | asked, decoder.decode, prompts.texts)
+    return ImageGenerator(
+        kind, model.config.num_classes, _of_classes(kind, model, decoder, settings), facts, decoder.decode
+    )
+
+
+def _of_classes(kind: str, model: Any, decoder: Any, settings: Mapping[str, Any]) -> Sample:
+    entry = ENTRIES[kind]
+    options = from_dict(resolve(entry.options), settings, "decoding")
+    generate = resolve(entry.generate)
+
+    def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
+        return generate(model, decoder, list(labels), options, seed=list(seeds), on_scale=on_scale)
+
+    return sample
+
+
+def _require_kinds(generator: Loaded, coder: Loaded) -> None:
+    kind = generator.family.kind
+    of_classes = kind in ENTRIES and getattr(generator.model.config, "condition", "class") == "class"
+    if not of_classes and kind not in OF_TEXT:
+        raise CheckpointError(
+            f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join(ENTRIES)} that "
+            f"is, or of {', '.join(OF_TEXT)}"
+        )
+    if (kind in OF_BITS) != (coder.family.kind == "bsq"):
+        needed = "predicts bits, which only a bsq has" if kind in OF_BITS else "predicts codes, which a bsq has not"
+        raise CheckpointError(
+            f"{coder.path} is a {coder.family.kind} and {generator.path} is of the kind {kind}, which {needed}: give the "
+            "tokenizer that it was trained with"
+        )
 
 
 def _frozen(loaded: Loaded, device: Any) -> Any:

@@ -37,16 +37,16 @@ class ImageConfig(SamplingConfig):
 
     output: Path
     """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; anything else is a folder of
-    pictures, one folder a class. Settings and environment go beside it into OUTPUT.json."""
+    pictures, one folder a class (of prompts: round after round of them, without labels). Settings and environment go beside it into OUTPUT.json."""
 
     count: int | None = None
-    """Images in all, label after label in rounds; null: one round."""
+    """Images in all, label after label or prompt after prompt in rounds; null: one round."""
 
     columns: int = 10
     """Of the grid."""
 
     class_names: tuple[str, ...] | None = None
-    """Words above the images of a grid, by class; null writes the numbers."""
+    """Words above the images of a grid, by class; null writes the numbers, or the prompts."""
 
     scales: bool = False
     """Of a grid: a row for each image, from its first scale to its last."""
@@ -93,12 +93,14 @@ def draw_images(config: ImageConfig) -> str:
         content |= {"images": described(images)}
         shutil.rmtree(chunks)
     write_report(record, content, content["sampling"]["device"])
-    return f"{protocol.count} images of {len(set(labels))} classes by {generator.kind} written to {output}"
+    what = "classes" if generator.prompts is None else "prompts"
+    return f"{protocol.count} images of {len(set(labels))} {what} by {generator.kind} written to {output}"
 
 
 def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> Image.Image:
     generator.require(protocol.labels)
     labels = cycled(list(protocol.labels), protocol.count)
+    names = config.class_names or generator.prompts
     shown: list[Tensor] = []
     captions: list[str] = []
     steps = 1
@@ -115,11 +117,10 @@ def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConf
         steps = columns.shape[1]
         shown += columns.flatten(0, 1)
         for label in batch:
-            captions += [_named(config, label, step, steps) for step in range(steps)]
+            captions += [_named(names, label, step, steps) for step in range(steps)]
     return picture_grid(shown, steps if config.scales else config.columns, captions)
 
 
-def _named(config: ImageConfig, label: int, step: int, steps: int) -> str:
-    names = config.class_names
+def _named(names: tuple[str, ...] | None, label: int, step: int, steps: int) -> str:
     name = names[label] if names is not None and label < len(names) else str(label)
     return name if steps == 1 else f"{name} {step + 1}/{steps}"

@@ -25,11 +25,13 @@ def generator_of(config: SamplingConfig) -> ImageGenerator:
             raise ConfigError(f"the key {name!r} is missing; give it the folder of the {name}")
     assert config.checkpoint is not None
     assert config.tokenizer is not None
-    return open_generator(config.checkpoint, config.tokenizer, config.settings, device=config.device)
+    return open_generator(
+        config.checkpoint, config.tokenizer, config.settings, prompts=config.asked, device=config.device
+    )
 
 
 def round_of(config: SamplingConfig, generator: ImageGenerator) -> tuple[int, ...]:
-    """Return the labels of one round: those given, or every class once."""
+    """Return the labels of one round: those given, or every class, or every prompt, once."""
     return tuple(range(generator.classes)) if config.labels is None else config.labels
 
 

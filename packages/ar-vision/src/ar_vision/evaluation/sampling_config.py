@@ -5,6 +5,8 @@ from typing import Any
 
 from ar_core.errors import ConfigError
 
+from .prompts import Prompts
+
 __all__ = ["SamplingConfig"]
 
 
@@ -25,11 +27,29 @@ class SamplingConfig:
     labels: tuple[int, ...] | None = None
     """One round of labels; null: every class once."""
 
+    prompts: str | tuple[str, ...] | None = None
+    """One round of texts, in place of labels, for a generator of texts (Infinity): one, or a list."""
+
+    negative: str | None = None
+    """Text that guidance leads away from; null: the unconditional one that the model has learned."""
+
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 that the generator takes its text from (extra ``text``); null where it takes hashed words."""
+
+    size: int | tuple[int, int] | None = None
+    """Of images of prompts: side in pixels, or height and width, one that the generator was trained on; null: by ratio."""
+
+    ratio: float | None = None
+    """Of images of prompts: height over width; the nearest one that the generator was trained on is taken. null: 1."""
+
+    pixels: str | None = None
+    """Of images of prompts by published models, beside ratio: 0.06M, 0.25M, 0.60M or 1M (256 to 1024 a side); null: 1M."""
+
     guidance: float | None = None
-    """g, 1 means none; null: the decoder's own, as the next three."""
+    """g (cfg), 1 means none; null: the decoder's own, as the next three."""
 
     temperature: float | None = None
-    """T; 0 is greedy."""
+    """T (tau); 0 is greedy."""
 
     top_k: int | None = None
     """Draw from so many codes."""
@@ -64,3 +84,26 @@ class SamplingConfig:
         if twice is not None:
             raise ConfigError(f"{twice} was given by itself and in decoding: give it once")
         return {**given, **self.decoding}
+
+    @property
+    def asked(self) -> Prompts | None:
+        """What a generator of texts is asked for; None where no prompt was given.
+
+        Raises:
+            ConfigError: labels are given beside prompts, or what belongs to prompts without any; a size beside a ratio.
+        """
+        own = ("negative", "text_encoder", "size", "ratio", "pixels")
+        given = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
+        if self.prompts is None:
+            if given:
+                raise ConfigError(f"{next(iter(given))} was given without prompts, to which it belongs: give prompts")
+            return None
+        if self.labels is not None:
+            raise ConfigError(
+                "labels and prompts were both given: give labels to generators of classes, prompts to others"
+            )
+        beside = [name for name in ("ratio", "pixels") if name in given]
+        if "size" in given and beside:
+            raise ConfigError(f"size and {beside[0]} were both given: give the size, or ratio and pixels")
+        texts = (self.prompts,) if isinstance(self.prompts, str) else self.prompts
+        return Prompts(texts, **given)

@@ -10,7 +10,15 @@ from ar_core.errors import ConfigError
 
 from ...scales import ScaleSchedule
 
-__all__ = ["RATIOS", "SIZES", "nearest_ratio", "position_grid", "published_schedule", "schedule_of_grid"]
+__all__ = [
+    "RATIOS",
+    "SIZES",
+    "chosen_schedule",
+    "nearest_ratio",
+    "position_grid",
+    "published_schedule",
+    "schedule_of_grid",
+]
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -105,3 +113,37 @@ def schedule_of_grid(height: float, width: float, own: Sequence[Sizes] | None = 
         f"images of {height:g}x{width:g} tokens were given and the model's scales end with {ends}: resize them to one of "
         "these, in pixels of a token"
     )
+
+
+def chosen_schedule(
+    own: Sequence[Sizes] | None,
+    downsampling: int,
+    size: int | tuple[int, int] | None = None,
+    ratio: float = 1.0,
+    pixels: str | None = None,
+) -> ScaleSchedule:
+    """Return the scales of images that someone asks for.
+
+    Args:
+        own: the lists of a model that was trained on others than the published ones.
+        downsampling: pixels of a token.
+        size: side of an image in pixels, or its height and width; None: the shape that is nearest to ``ratio``.
+        ratio: height over width.
+        pixels: of published lists, one of ``SIZES``; None: 1M.
+
+    Raises:
+        ConfigError: there is no such size, or pixels are given to a model with lists of its own.
+    """
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        return schedule_of_grid(height / downsampling, width / downsampling, own)
+    if not ratio > 0:
+        raise ConfigError(f"the ratio {ratio} was given; height over width is a positive number, 1 for squares")
+    if own is None:
+        return published_schedule(nearest_ratio(ratio, 1), pixels or "1M")
+    if pixels is not None:
+        raise ConfigError(
+            f"pixels is {pixels!r} and the model has scales of its own, which end with "
+            f"{', '.join('x'.join(map(str, sizes[-1])) for sizes in own)} tokens: leave it out"
+        )
+    return ScaleSchedule(min(own, key=lambda sizes: abs(ratio - sizes[-1][0] / sizes[-1][1])))

@@ -101,7 +101,9 @@ def build_text_encoder(config: InfinityConfig, path: str | None = None) -> TextE
             raise ConfigError(f"the text encoder {path!r} was given to a model of hashed words: leave it out")
         return HashedText(config.text_width, config.text_length)
     if path is None:
-        raise ConfigError("the model takes features of a T5 and none is given: give the folder of its encoder")
+        raise ConfigError(
+            "the model takes features of a T5 and none is given: give the folder of its encoder as text_encoder"
+        )
     encoder = T5Text(path, config.text_length)
     width = int(encoder.encoder.config.d_model)
     if width != config.text_width:
