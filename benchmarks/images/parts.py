@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ar_core.errors import DataError
 
@@ -25,6 +26,16 @@ class Folders:
     staged: Path
     seed: int = 0
 
+    @property
+    def captioned(self) -> Path:
+        """Records of the captioned photographs."""
+        return self.staged / "image_text" / "coco_cc" / "metadata.jsonl"
+
+    @property
+    def kodak(self) -> Path:
+        """The 24 Kodak photographs."""
+        return self.staged / "images" / "kodak256"
+
     def of(self, name: str) -> Path:
         """The folder of a part's run."""
         return self.runs / f"seed{self.seed}" / name
@@ -46,6 +57,7 @@ class Part:
         needs: parts that must be there before.
         overrides: from the folders to ``key=value`` entries.
         tokenizer: the part that trains the tokenizer of a generator.
+        data: what it is trained and measured on; ``photographs`` are those of `Folders.staged`, with captions.
     """
 
     name: str
@@ -54,6 +66,7 @@ class Part:
     needs: tuple[str, ...] = ()
     overrides: Callable[[Folders], list[str]] = field(default=lambda folders: [])
     tokenizer: str | None = None
+    data: Literal["cifar10", "photographs"] = "cifar10"
 
 
 def _pictures(folders: Folders) -> list[str]:
@@ -73,6 +86,10 @@ def _codes(tokenizer: str, scales: str | None) -> Callable[[Folders], list[str]]
 
 def _generator(codes: str, tokenizer: str, where: str = "data.path") -> Callable[[Folders], list[str]]:
     return lambda folders: [f"tokenizer={folders.model(tokenizer)}", f"{where}={folders.of(codes)}"]
+
+
+def _captioned(folders: Folders) -> list[str]:
+    return [f"data.path={folders.captioned}"]
 
 
 PARTS: Mapping[str, Part] = {
@@ -100,6 +117,22 @@ PARTS: Mapping[str, Part] = {
             ("grid_codes",),
             _generator("grid_codes", "vq_tokenizer", "data.codes.path"),
             "vq_tokenizer",
+        ),
+        Part(
+            "bsq_tokenizer",
+            "image_tokenizer",
+            "photographs128",
+            overrides=lambda folders: [*_captioned(folders), f"evaluation.data.path={folders.kodak}"],
+            data="photographs",
+        ),
+        Part(
+            "infinity",
+            "infinity",
+            "photographs128",
+            ("bsq_tokenizer",),
+            lambda folders: [*_captioned(folders), f"companions.tokenizer={folders.model('bsq_tokenizer')}"],
+            "bsq_tokenizer",
+            data="photographs",
         ),
     )
 }

@@ -11,20 +11,23 @@ from ar_vision.pixels import to_bytes, to_signed
 from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.training.reconstruction import reconstruct
 
-from .measuring import SCALES, test_images
-from .parts import PARTS, Folders
-from .plotting import best, read
+from .measuring import SCALES, captions, test_images
+from .parts import PARTS, Folders, Part
+from .plotting import Results, best, read
 
 __all__ = ["pictures"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 COLUMNS = 10
 """One a class."""
+PHOTOGRAPHS = 6
+"""Columns of pictures of 128 pixels."""
 
 
 def pictures(folders: Folders, results: Path) -> None:
     """Write, of every generator that was measured, its first samples without guidance and with the best one, a class a column;
-    and of every tokenizer the first test images above their reconstructions. Nothing is picked.
+    and of every tokenizer the first test images above their reconstructions. Of a generator of texts: for the first caption of
+    each held-out photograph a column, and for each guidance a row. Nothing is picked.
     """
     DOCS.mkdir(exist_ok=True)
     for name, one in read(results).items():
@@ -32,7 +35,10 @@ def pictures(folders: Folders, results: Path) -> None:
             continue
         part = PARTS[one["part"]]
         if part.tokenizer is None:
-            _reconstructions(part.name, folders)
+            _reconstructions(part, folders)
+            continue
+        if part.data == "photographs":
+            _prompted(part, one, folders)
             continue
         free = next(row for row in one["rows"] if row["guidance"] == 1)
         for word, row in (("free", free), ("guided", best(one))):
@@ -42,14 +48,34 @@ def pictures(folders: Folders, results: Path) -> None:
         print(f"{name}: {DOCS.name}/{part.name}_free.png, {part.name}_guided.png")
 
 
-def _reconstructions(name: str, folders: Folders) -> None:
-    images = torch.stack(list(islice(test_images(folders).stream(0), 2 * COLUMNS)))
-    model = load_checkpoint(folders.model(name), "tokenizer").model
+def _prompted(part: Part, one: Results, folders: Folders) -> None:
+    texts = captions(folders)
+    each = len(texts) // one["held_out"]
+    columns = min(PHOTOGRAPHS, one["held_out"])
+    shown = []
+    for row in sorted(one["rows"], key=lambda row: row["guidance"]):
+        folder = folders.of(part.name) / "samples" / f"{row['images']}_guidance_{row['guidance']:g}"
+        shown += list(open_images(str(folder)).stream(0))[: columns * each : each]
+    _save(shown, DOCS / f"{part.name}.jpg", columns, 1)
+    print(f"{DOCS.name}/{part.name}.jpg: " + " | ".join(texts[: columns * each : each]))
+
+
+def _reconstructions(part: Part, folders: Folders) -> None:
+    photographs = part.data == "photographs"
+    columns = PHOTOGRAPHS if photographs else COLUMNS
+    images = torch.stack(list(islice(test_images(part.name, folders).stream(0), 2 * columns)))
+    model = load_checkpoint(folders.model(part.name), "tokenizer").model
     with torch.no_grad():
-        again = to_bytes(reconstruct(model, to_signed(images), ScaleSchedule.square(*SCALES[name]))[0])
-    rows = [part for pair in zip(images.split(COLUMNS), again.split(COLUMNS)) for part in pair]
-    _save(list(torch.cat(rows)), DOCS / f"{name}.png")
+        again = to_bytes(reconstruct(model, to_signed(images), ScaleSchedule.square(*SCALES[part.name]))[0])
+    rows = [each for pair in zip(images.split(columns), again.split(columns)) for each in pair]
+    _save(
+        list(torch.cat(rows)),
+        DOCS / f"{part.name}.{'jpg' if photographs else 'png'}",
+        columns,
+        1 if photographs else 2,
+    )
 
 
-def _save(images: list[torch.Tensor], path: Path) -> None:
-    picture_grid(images, COLUMNS, enlarge=2).save(path, optimize=True)
+def _save(images: list[torch.Tensor], path: Path, columns: int = COLUMNS, enlarge: int = 2) -> None:
+    # Photographs, which PNG does not make small, are JPEG.
+    picture_grid(images, columns, enlarge=enlarge).save(path, optimize=True, quality=90)

@@ -7,14 +7,17 @@ from typing import Any
 
 from ar_quickstart.chart import Series, line_chart
 
-__all__ = ["best", "plot", "read", "tables"]
+from .parts import PARTS
+
+__all__ = ["BIT_ENTROPY", "Results", "best", "photographs", "plot", "read", "tables"]
 
 RESNET20 = "resnet20-cifar10"
 FIGURE = "images_guidance.svg"
 FRECHET = f"frechet[{RESNET20}]"
 ACCURACY = f"class_accuracy[{RESNET20}]"
 RECONSTRUCTION = f"reconstruction_frechet[{RESNET20}]"
-TITLES = {"var": "VAR", "flexvar": "FlexVAR", "llamagen": "LlamaGen"}
+BIT_ENTROPY = "bit_entropy"
+TITLES = {"var": "VAR", "flexvar": "FlexVAR", "llamagen": "LlamaGen", "infinity": "Infinity"}
 
 Results = Mapping[str, Any]
 
@@ -30,12 +33,22 @@ def best(results: Results) -> Mapping[str, Any]:
     return min(results["rows"], key=lambda row: row["values"][FRECHET])
 
 
+def photographs(one: Results) -> bool:
+    """Whether the results are of photographs, and not of CIFAR-10."""
+    return PARTS[one["part"]].data == "photographs"
+
+
 def tables(folder: Path) -> dict[str, str]:
     """Every table, by name: Markdown."""
-    results = read(folder)
-    generators = {name: one for name, one in results.items() if one["rows"] and "guidance" in one["rows"][0]}
+    measured = {name: one for name, one in read(folder).items() if one["rows"]}
+    results = {name: one for name, one in measured.items() if not photographs(one)}
+    generators = {name: one for name, one in results.items() if "guidance" in one["rows"][0]}
     coders = {name: one for name, one in results.items() if name not in generators}
     found = {}
+    for name, one in measured.items():
+        if photographs(one):
+            prompted = PARTS[one["part"]].tokenizer is not None
+            found[f"images_{name}"] = prompts_table(one) if prompted else bits_table(one)
     if generators:
         found["images_generators"] = generators_table(list(generators.values()))
         found |= {f"images_{name}": sweep_table(one) for name, one in generators.items()}
@@ -131,13 +144,44 @@ def tokenizers_table(results: Sequence[Results]) -> str:
                     f"{values['ssim']:.3f}",
                     f"{values['lpips[alexnet]']:.3f}",
                     f"{values[RECONSTRUCTION]:.2f}",
-                    f"{100 * values['codes_used']:.1f} %" if "codes_used" in values else "bits",
-                    f"{values['perplexity']:.0f}"
-                    if "perplexity" in values
-                    else f"{values['bit_entropy']:.3f} bit a bit",
+                    f"{100 * values['codes_used']:.1f} %",
+                    f"{values['perplexity']:.0f}",
                 ]
             )
         )
+    return "\n".join(lines) + "\n"
+
+
+def bits_table(one: Results) -> str:
+    """A tokenizer of bits on photographs."""
+    header = ["parameters", "PSNR, dB", "SSIM", "LPIPS (AlexNet)", "entropy of a bit"]
+    values = one["rows"][0]["values"]
+    cells = [f"{values['psnr']:.2f}", f"{values['ssim']:.3f}", f"{values['lpips[alexnet]']:.3f}"]
+    cells = [f"{one['parameters']:,}", *cells, f"{values[BIT_ENTROPY]:.3f}"]
+    return "\n".join([_line(header), "|---" * len(header) + "|", _line(cells)]) + "\n"
+
+
+def prompts_table(one: Results) -> str:
+    """A generator of texts: likelihood of the held-out photographs, and one line a guidance scale."""
+    header = [
+        "parameters",
+        "held-out NLL, nats a bit",
+        "held-out bit accuracy",
+        "g",
+        "nearest training image, pixels: samples",
+        "held-out images",
+    ]
+    lines = [_line(header), "|---" * len(header) + "|"]
+    likelihood = one["chosen"]["evaluation"]
+    of_model = [
+        f"{one['parameters']:,}",
+        f"{likelihood['held_out_nll']:.4f}",
+        f"{100 * likelihood['held_out_accuracy']:.2f} %",
+    ]
+    for place, row in enumerate(sorted(one["rows"], key=lambda row: row["guidance"])):
+        near = row["values"]["nearest_training[pixels]"]
+        distances = [f"{near[of]['median']:.1f}" for of in ("samples", "held_out")]
+        lines.append(_line([*(["", "", ""] if place else of_model), f"{row['guidance']:g}", *distances]))
     return "\n".join(lines) + "\n"
 
 
@@ -149,7 +193,7 @@ def plot(folder: Path) -> None:
             [(row["guidance"], row["values"][FRECHET]) for row in sorted(one["rows"], key=lambda row: row["guidance"])],
         )
         for one in read(folder).values()
-        if one["rows"] and "guidance" in one["rows"][0]
+        if one["rows"] and "guidance" in one["rows"][0] and not photographs(one)
     ]
     figure = line_chart(series, x_label="guidance g", y_label="Fréchet distance on ResNet-20 features")
     (folder / FIGURE).write_text(figure, encoding="utf-8")
