@@ -1,6 +1,5 @@
 """The models that the repository ships: trained weights in half precision, each with its card."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ library_name: ar-vision
 {prepare}      python -m benchmarks.images train {part}{where} --seed {seed}
       python -m benchmarks.images export{where} --seed {seed}
 
-  with the recipe `{recipe}`, config `{config}`, on a CPU ({device}); {chosen}
+  with the recipe `{recipe}`, config `{config}`, on {device}; {chosen}
 - Measured before rounding, by `python -m benchmarks.images measure {part}` ({date}): {figures}.{caution}
 - Use: demonstrations and tests. {limits}
 """
@@ -137,7 +136,7 @@ def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
         seed=folders.seed,
         recipe=part.recipe,
         config=part.config,
-        device=where["device"] if isinstance(where["device"], str) else json.dumps(where["device"]),
+        device=f"{where['device']['name']}, {where['device']['threads']} thread(s)",
         chosen=f"the checkpoint is that of step {one['chosen']['step']}.",
         date=one["rows"][0]["date"],
         figures=_figures(one),
