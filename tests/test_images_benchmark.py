@@ -72,7 +72,13 @@ def test_an_unknown_part_is_named(module):
 
 @pytest.fixture
 def environment():
-    return {"command": "c", "date": "2026-01-01", "commit": "0", "device": {"type": "cpu", "name": "a CPU", "threads": 1}, "versions": {}}
+    return {
+        "command": "c",
+        "date": "2026-01-01",
+        "commit": "0",
+        "device": {"type": "cpu", "name": "a CPU", "threads": 1},
+        "versions": {},
+    }
 
 
 @pytest.fixture
