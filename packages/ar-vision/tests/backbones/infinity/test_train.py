@@ -121,6 +121,13 @@ def test_a_start_of_another_tokenizer_or_text_encoder_is_refused(tmp_path):
         build(_run("tiny", start))
 
 
+def test_held_out_bits_do_not_depend_on_how_one_trains():
+    small = ("data.count=40", "evaluation.images=4")
+    found = build(_run("tiny", *small)).evaluate()
+    others = ("method.flip_strength=0", "method.condition_dropout=1", "method.bit_loss=sum", "method.weighting=tokens")
+    assert build(_run("tiny", *small, *others)).evaluate() == found == build(_run("tiny", *small)).evaluate()
+
+
 def test_sections_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="images of 6x6 tokens were given and the model's scales end with 4x4"):
         build(_run("tiny", "data.size=48"))

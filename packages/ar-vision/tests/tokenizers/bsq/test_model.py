@@ -55,6 +55,10 @@ def test_training_reconstructs_from_the_bits_that_quantising_gives(tokenizer):
     torch.testing.assert_close(output.reconstruction, tokenizer.decode(history.features), atol=1e-4, rtol=0)
     cells = sum(SCHEDULE.lengths) * tokenizer.config.side**2 * 2
     assert output.vectors.shape == (cells, 8)
+    torch.testing.assert_close(output.vectors.norm(dim=1), torch.ones(cells))
+    side = tokenizer.config.side
+    coarsest = torch.nn.functional.adaptive_avg_pool2d(tokenizer.encode(images), side)[0, :, 0, 0].detach()
+    torch.testing.assert_close(output.vectors[0], coarsest / coarsest.norm(), atol=1e-5, rtol=0)
     assert output.used.view(-1, 2).sum(1).tolist() == [cells] * 8
     ones = torch.stack([b.unflatten(-1, (8, -1)).sum((0, 1, 3)) for b in output.codes]).sum(0)
     assert torch.equal(output.used[1::2], ones)
