@@ -54,7 +54,7 @@ def test_two_steps_of_each_config(name):
     data = load_yaml(configs(RECIPE)[name])
     data |= {section: shrunk[section] for section in ("model", "companions", "data", "evaluation")}
     sizes = {"steps": 2, "batch_size": 2, "micro_batch_size": 1, "num_workers": 0, "eval_every": 2, "warmup_steps": 1}
-    data["train"] |= sizes | {"checkpoint_dir": None, "checkpoint_every_seconds": None}
+    data["train"] |= sizes | {"checkpoint_dir": None, "checkpoint_every_seconds": None, "best_by": None}
     result = run_recipe(RECIPE, from_dict(InfinityRun, apply_overrides(data, ["data.count=30"])))
     assert result.losses[0] == pytest.approx(math.log(2), abs=0.05)
     assert len(result.losses) == 2
