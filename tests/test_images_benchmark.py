@@ -85,7 +85,14 @@ def environment():
 def written(tmp_path, environment):
     """A folder of results of all kinds, as measuring writes them."""
     near = {"samples": {"median": 30.0}, "held_out": {"median": 31.0}}
-    common = {"kind": "images", "seed": 0, "parameters": 1000, "environment": environment}
+    common = {
+        "kind": "images",
+        "seed": 0,
+        "parameters": 1000,
+        "steps": 2000,
+        "training_minutes": 3.6,
+        "environment": environment,
+    }
 
     def row(guidance, frechet):
         values = {FRECHET: frechet, ACCURACY: 0.5, "nearest_training[pixels]": near}
@@ -126,10 +133,10 @@ def test_tables_are_of_results_of_their_kind(module, written):
     }  # fmt: skip
     cells = {name: [line.strip("| ").split(" | ") for line in table.splitlines()] for name, table in tables.items()}
     assert [row[0] for row in cells["images_generators"][2:]] == ["VAR"]
-    assert cells["images_generators"][2][2:7] == ["0.500", "9.00", "6.00", "2", "50.0 %"]
+    assert cells["images_generators"][2][1:8] == ["1,000", "2,000, 4", "0.500", "9.00", "6.00", "2", "50.0 %"]
     assert [row[0] for row in cells["images_tokenizers"][2:]] == ["var_tokenizer"]
-    assert cells["images_bsq_tokenizer_seed0"][2] == ["1,000", "21.50", "0.750", "0.125", "0.875"]
-    assert cells["images_infinity_seed0"][2] == ["1,000", "0.5000", "75.00 %", "1", "30.0", "31.0"]
+    assert cells["images_bsq_tokenizer_seed0"][2] == ["1,000", "2,000, 4", "21.50", "0.750", "0.125", "0.875"]
+    assert cells["images_infinity_seed0"][2] == ["1,000", "2,000, 4", "0.5000", "75.00 %", "1", "30.0", "31.0"]
     assert cells["images_infinity_seed0"][3][-3:] == ["4", "30.0", "31.0"]
     for rows in cells.values():
         assert len({len(row) for row in rows[::2]}) == 1
@@ -168,7 +175,7 @@ def trained(folders, data_dir):
     save_checkpoint(folders.of("infinity") / "best", model, tokenizer=fingerprint(tokenizer))
     (folders.of("infinity") / "best" / "best.json").write_text(json.dumps(record))
     for name, values in {"bsq_tokenizer": {"psnr": 9.0}, "infinity": evaluation}.items():
-        lines = [{"step": 1, "loss": 1.0}, {"step": 5, "evaluation": values}]
+        lines = [{"step": 1, "loss": 1.0, "steps_per_s": 2.0}, {"step": 5, "evaluation": values}]
         (folders.of(name) / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return folders
 

@@ -81,8 +81,7 @@ def generators_table(results: Sequence[Results]) -> str:
             _line(
                 [
                     TITLES.get(one["part"], one["part"]),
-                    f"{one['parameters']:,}",
-                    f"{one['steps']:,}, {one['training_minutes']:.0f}",
+                    *_training(one),
                     f"{one['chosen']['evaluation']['held_out_nll']:.3f}",
                     f"{free['values'][FRECHET]:.2f}",
                     f"{top['values'][FRECHET]:.2f}",
@@ -138,8 +137,7 @@ def tokenizers_table(results: Sequence[Results]) -> str:
             _line(
                 [
                     one["part"],
-                    f"{one['parameters']:,}",
-                    f"{one['steps']:,}, {one['training_minutes']:.0f}",
+                    *_training(one),
                     f"{values['psnr']:.2f}",
                     f"{values['ssim']:.3f}",
                     f"{values['lpips[alexnet]']:.3f}",
@@ -154,10 +152,10 @@ def tokenizers_table(results: Sequence[Results]) -> str:
 
 def bits_table(one: Results) -> str:
     """A tokenizer of bits on photographs."""
-    header = ["parameters", "PSNR, dB", "SSIM", "LPIPS (AlexNet)", "entropy of a bit"]
+    header = ["parameters", "steps, minutes", "PSNR, dB", "SSIM", "LPIPS (AlexNet)", "entropy of a bit"]
     values = one["rows"][0]["values"]
     cells = [f"{values['psnr']:.2f}", f"{values['ssim']:.3f}", f"{values['lpips[alexnet]']:.3f}"]
-    cells = [f"{one['parameters']:,}", *cells, f"{values[BIT_ENTROPY]:.3f}"]
+    cells = [*_training(one), *cells, f"{values[BIT_ENTROPY]:.3f}"]
     return "\n".join([_line(header), "|---" * len(header) + "|", _line(cells)]) + "\n"
 
 
@@ -165,6 +163,7 @@ def prompts_table(one: Results) -> str:
     """A generator of texts: likelihood of the held-out photographs, and one line a guidance scale."""
     header = [
         "parameters",
+        "steps, minutes",
         "held-out NLL, nats a bit",
         "held-out bit accuracy",
         "g",
@@ -174,14 +173,14 @@ def prompts_table(one: Results) -> str:
     lines = [_line(header), "|---" * len(header) + "|"]
     likelihood = one["chosen"]["evaluation"]
     of_model = [
-        f"{one['parameters']:,}",
+        *_training(one),
         f"{likelihood['held_out_nll']:.4f}",
         f"{100 * likelihood['held_out_accuracy']:.2f} %",
     ]
     for place, row in enumerate(sorted(one["rows"], key=lambda row: row["guidance"])):
         near = row["values"]["nearest_training[pixels]"]
         distances = [f"{near[of]['median']:.1f}" for of in ("samples", "held_out")]
-        lines.append(_line([*(["", "", ""] if place else of_model), f"{row['guidance']:g}", *distances]))
+        lines.append(_line([*([""] * len(of_model) if place else of_model), f"{row['guidance']:g}", *distances]))
     return "\n".join(lines) + "\n"
 
 
@@ -197,6 +196,10 @@ def plot(folder: Path) -> None:
     ]
     figure = line_chart(series, x_label="guidance g", y_label="Fréchet distance on ResNet-20 features")
     (folder / FIGURE).write_text(figure, encoding="utf-8")
+
+
+def _training(one: Results) -> tuple[str, str]:
+    return f"{one['parameters']:,}", f"{one['steps']:,}, {one['training_minutes']:.0f}"
 
 
 def _line(cells: Iterable[str]) -> str:
