@@ -1,14 +1,14 @@
 """Names and shapes of convolutional autoencoders in published weights."""
 
-import re
 from collections.abc import Mapping
 
 from ar_core.errors import CheckpointError, ConfigError
 from torch import Tensor
 
+from ..published_layout import highest, shape_of
 from .autoencoder_config import AutoencoderConfig
 
-__all__ = ["LDM_RULES", "autoencoder_shape", "highest", "shape_of"]
+__all__ = ["LDM_RULES", "autoencoder_shape"]
 
 LDM_RULES: tuple[tuple[str, str], ...] = tuple(
     rule
@@ -69,29 +69,3 @@ def autoencoder_shape(
         )
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no autoencoder of a known shape: {error}") from error
-
-
-def highest(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """Return the highest number that follows a prefix and a dot in the names; -1 if there is none."""
-    found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in tensors)
-    return max((int(match.group(1)) for match in found if match), default=-1)
-
-
-def shape_of(tensors: Mapping[str, Tensor], name: str, ndim: int = 4) -> tuple[int, ...]:
-    """Return the shape of a tensor that the configuration is read from.
-
-    Raises:
-        CheckpointError: It is missing, or has not ``ndim`` dimensions.
-    """
-    if name not in tensors:
-        raise CheckpointError(
-            f"the checkpoint lacks {name!r}, from which the shape of the model is read: it is incomplete or of another "
-            "architecture"
-        )
-    shape = tuple(tensors[name].shape)
-    if len(shape) != ndim:
-        raise CheckpointError(
-            f"{name!r} has shape {list(shape)}, and {ndim} dimensions are expected: these are weights of another "
-            "architecture"
-        )
-    return shape

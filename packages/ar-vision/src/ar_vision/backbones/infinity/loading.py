@@ -11,7 +11,7 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ...tokenizers.published_autoencoder import highest, shape_of
+from ...published_layout import highest, shape_of
 from ..scale_transformer.loading import KEY_BIAS, without_buffers
 from .config import InfinityConfig, TextEncoderName
 from .model import Infinity, draw_null_text

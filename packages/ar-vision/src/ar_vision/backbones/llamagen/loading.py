@@ -11,7 +11,7 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ...tokenizers.published_autoencoder import shape_of
+from ...published_layout import shape_of
 from .config import SIZES, LlamaGenConfig
 from .model import LlamaGen
 

@@ -7,7 +7,7 @@ import torch
 from ar_core.errors import CheckpointError
 from torch import Tensor
 
-from ...tokenizers.published_autoencoder import highest, shape_of
+from ...published_layout import highest, shape_of
 
 __all__ = ["COMMON_RULES", "KEY_BIAS", "key_biases", "published_shape", "without_buffers"]
 

@@ -8,7 +8,7 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ...tokenizers.published_autoencoder import shape_of
+from ...published_layout import shape_of
 from ..scale_mask import scale_mask
 from ..scale_transformer.loading import COMMON_RULES, key_biases, published_shape, without_buffers
 from .config import PUBLISHED_SCALES, VarConfig

@@ -7,7 +7,8 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ..published_autoencoder import LDM_RULES, autoencoder_shape, highest, shape_of
+from ...published_layout import highest, shape_of
+from ..published_autoencoder import LDM_RULES, autoencoder_shape
 from .config import VarTokenizerConfig
 from .model import VarTokenizer
 

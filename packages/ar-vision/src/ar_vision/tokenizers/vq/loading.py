@@ -6,7 +6,8 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ..published_autoencoder import autoencoder_shape, shape_of
+from ...published_layout import shape_of
+from ..published_autoencoder import autoencoder_shape
 from .config import VqTokenizerConfig
 from .model import VqTokenizer
 
