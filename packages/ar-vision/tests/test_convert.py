@@ -7,9 +7,11 @@ from ar_core.errors import CheckpointError, ConfigError
 from ar_vision.backbones.llamagen.config import LlamaGenConfig
 from ar_vision.backbones.llamagen.loading import to_published as llamagen_to_published
 from ar_vision.backbones.llamagen.model import LlamaGen
-from ar_vision.checkpoint import load_checkpoint
+from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ar_vision.convert import convert
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
+from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig
+from ar_vision.tokenizers.bsq.model import BsqTokenizer
 from ar_vision.tokenizers.vq.config import VqTokenizerConfig
 from ar_vision.tokenizers.vq.loading import to_published
 from ar_vision.tokenizers.vq.model import VqTokenizer
@@ -83,3 +85,37 @@ def test_what_weights_do_not_tell_is_a_setting(tmp_path):
     loaded = load_checkpoint(tmp_path / "out", "generator")
     assert loaded.model.config == config
     assert loaded.provenance["settings"] == {"heads": 2, "grid": 3}
+
+
+def test_a_tokenizer_of_other_codes_is_no_pair(model, tmp_path):
+    generator = LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=17, grid=3, num_classes=5))
+    generator.initialize(torch.Generator().manual_seed(0))
+    torch.save({"model": llamagen_to_published(generator)}, tmp_path / "c2i.pt")
+    save_checkpoint(tmp_path / "vq", model)
+    settings = {"heads": 2, "grid": 3}
+    with pytest.raises(
+        CheckpointError, match=r"c2i\.pt is for a tokenizer with the vocab_size 17 and .*vq \(vq\) has 16"
+    ):
+        convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", tokenizer=tmp_path / "vq", settings=settings)
+    assert not (tmp_path / "out").exists()
+    bits = BsqTokenizer(
+        BsqTokenizerConfig(AutoencoderConfig(8, (1, 1), attention=False, latent_channels=4, norm_groups=4))
+    )
+    bits.initialize(torch.Generator().manual_seed(0))
+    save_checkpoint(tmp_path / "bsq", bits)
+    with pytest.raises(CheckpointError, match=r"bsq \(bsq\) has none: give the tokenizer it was trained with"):
+        convert("llamagen", tmp_path / "c2i.pt", tmp_path / "out", tokenizer=tmp_path / "bsq", settings=settings)
+
+
+def test_the_tokenizer_is_recorded(tmp_path):
+    autoencoder = AutoencoderConfig(channels=8, channel_multipliers=(1, 1), latent_channels=4, norm_groups=4)
+    tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=autoencoder, vocab_size=8, code_dim=4))
+    tokenizer.initialize(torch.Generator().manual_seed(0))
+    save_checkpoint(tmp_path / "vq", tokenizer)
+    generator = LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=8, grid=3, num_classes=5))
+    generator.initialize(torch.Generator().manual_seed(0))
+    torch.save({"model": llamagen_to_published(generator)}, tmp_path / "c2i.pt")
+    convert(
+        "llamagen", tmp_path / "c2i.pt", tmp_path / "out", tokenizer=tmp_path / "vq", settings={"heads": 2, "grid": 3}
+    )
+    assert load_checkpoint(tmp_path / "out").tokenizer == fingerprint(tokenizer)

@@ -155,9 +155,19 @@ def fingerprint(model: nn.Module) -> str:
 def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
     """Refuse a tokenizer that a generator was not trained with: the codes of one mean nothing to another.
 
+    A generator that does not name its tokenizer (converted weights) takes any whose codes have its number and dimension.
+
     Raises:
-        CheckpointError: the generator knows its tokenizer and this is not it.
+        CheckpointError: the generator knows its tokenizer and this is not it, or its codes are of another kind or size.
     """
+    config = getattr(generator.model, "config", None)
+    for name in ("vocab_size", "code_dim", "bits"):
+        needed, there = getattr(config, name, None), getattr(tokenizer.model, name, None)
+        if needed is not None and needed != there:
+            raise CheckpointError(
+                f"{generator.path} is for a tokenizer with the {name} {needed} and {tokenizer.path} ({tokenizer.family.kind}) has "
+                f"{there or 'none'}: give the tokenizer it was trained with"
+            )
     given = fingerprint(tokenizer.model)
     if generator.tokenizer is not None and generator.tokenizer != given:
         raise CheckpointError(

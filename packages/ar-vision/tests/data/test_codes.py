@@ -21,8 +21,8 @@ from ar_vision.data.codes.stage import ImageCodesRun
 from ar_vision.data.codes.store import CodeStore, open_codes
 from ar_vision.data.config import ImageDataConfig
 from ar_vision.data.source import build_image_source
-from ar_vision.data.transforms import unit_range
 from ar_vision.families import family
+from ar_vision.pixels import to_signed
 from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
 from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
@@ -86,7 +86,7 @@ def test_codes_are_those_of_the_tokenizer(vq, tmp_path):
     store = open_codes(tmp_path / "codes")
     assert (len(store), store.views(0)) == (COUNT, 2)
     for view, seen in enumerate((images, images.flip(3))):
-        (expected,) = model.quantize(model.encode(unit_range(seen)), GRID)
+        (expected,) = model.quantize(model.encode(to_signed(seen)), GRID)
         found = torch.stack([store.codes(number, view) for number in range(COUNT)])
         assert found.dtype == torch.int64
         # Batches of other sizes may decide a near tie otherwise.
@@ -103,7 +103,7 @@ def test_all_scales_lie_end_to_end_in_the_type_they_need(var, vq, tmp_path):
     found = source(tmp_path / "codes", var, schedule)
     sample = next(found.once())
     image = next(build_image_source(ImageDataConfig(kind="shapes", count=COUNT, size=16), seed=0).once())["image"]
-    expected = torch.cat(model.quantize(model.encode(unit_range(image[None])), schedule), 1)[0]
+    expected = torch.cat(model.quantize(model.encode(to_signed(image[None])), schedule), 1)[0]
     assert (sample["codes"] == expected).sum() >= schedule.total - 1
     assert [len(part) for part in schedule.split(sample["codes"], 0)] == [1, 4, 16]
     assert CodeStore(tmp_path / "codes")._chunk(0).dtype == torch.int32
@@ -180,7 +180,7 @@ def test_bits_are_packed_and_come_back(tmp_path, monkeypatch):
     found = source(tmp_path / "codes", tmp_path, schedule)
     images = build_image_source(ImageDataConfig(kind="shapes", count=COUNT, size=16), seed=0).once()
     for sample, image in zip(found.once(), images, strict=True):
-        expected = torch.cat(model.quantize(model.encode(unit_range(image["image"][None])), schedule), 1)[0]
+        expected = torch.cat(model.quantize(model.encode(to_signed(image["image"][None])), schedule), 1)[0]
         assert sample["codes"].dtype == torch.bool
         assert torch.equal(sample["codes"], expected.bool())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from ar_core.corruption import SampleRng
 from ar_core.errors import DataError
-from ar_vision.data.transforms import Transform, unit_range, views
+from ar_vision.data.transforms import Transform, views
 from PIL import Image
 from PIL.Image import Resampling
 
@@ -141,7 +141,3 @@ def test_views_of_one_and_of_flip():
     image = transform(picture, "x")
     assert torch.equal(views(picture, transform, "one", "x"), image[None])
     assert torch.equal(views(picture, transform, "flip", "x"), torch.stack([image, image.flip(2)]))
-
-
-def test_unit_range_ends_at_one():
-    assert unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]

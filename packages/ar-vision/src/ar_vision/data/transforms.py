@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-__all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "unit_range", "views"]
+__all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "views"]
 
 TransformName = Literal["none", "var", "adm_random", "adm_centre", "infinity"]
 View = Literal["one", "flip", "ten_crop"]
@@ -73,11 +73,6 @@ class Transform:
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Copy uint8 [H, W, 3] to uint8 [3, H, W]."""
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-
-
-def unit_range(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 0 to 255 to floating point -1 to 1, computed in float32: x / 127.5 - 1."""
-    return (images.float() / 127.5 - 1).to(dtype)
 
 
 def views(

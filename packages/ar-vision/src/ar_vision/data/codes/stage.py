@@ -11,12 +11,13 @@ from ar_core.training import Chunk, StageConfig, StageJob
 from ar_core.training.device import choose_device
 
 from ar_vision.checkpoint import fingerprint, load_checkpoint
+from ar_vision.pixels import to_signed
 from ar_vision.scales import ScaleSchedule
 
 from ..collections import Pictures, open_pictures
 from ..config import ImageDataConfig
 from ..decoded import picture_key
-from ..transforms import Transform, unit_range, views
+from ..transforms import Transform, views
 from .config import ImageCodesConfig
 from .layout import pack_captions, pack_codes
 
@@ -115,7 +116,7 @@ def _schedule(run: ImageCodesRun, downsampling: int) -> ScaleSchedule:
             f"multiples of {downsampling}"
         )
     grid = (height // downsampling, width // downsampling)
-    schedule = ScaleSchedule((grid,)) if run.method.scales is None else ScaleSchedule.of(_sizes(run.method.scales))
+    schedule = ScaleSchedule((grid,)) if run.method.scales is None else ScaleSchedule.of(run.method.scales)
     if schedule.sizes[-1] != grid:
         raise ConfigError(
             f"method.scales ends with {schedule.height} x {schedule.width} and the tokenizer makes {grid[0]} x {grid[1]} codes of "
@@ -124,14 +125,10 @@ def _schedule(run: ImageCodesRun, downsampling: int) -> ScaleSchedule:
     return schedule
 
 
-def _sizes(scales: Sequence[int | tuple[int, int]]) -> list[tuple[int, int]]:
-    return [(size, size) if isinstance(size, int) else size for size in scales]
-
-
 @torch.no_grad()
 def _encoded(tokenizer: Any, images: torch.Tensor, schedule: ScaleSchedule) -> list[torch.Tensor]:
     weight = next(tokenizer.parameters())
-    return tokenizer.quantize(tokenizer.encode(unit_range(images.to(weight.device), weight.dtype)), schedule)
+    return tokenizer.quantize(tokenizer.encode(to_signed(images.to(weight.device)).to(weight.dtype)), schedule)
 
 
 def _labels(pictures: Pictures, items: Sequence[int]) -> dict[str, torch.Tensor]:

@@ -86,7 +86,7 @@ class TokenizerTrainingConfig:
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales as a schedule."""
-        return ScaleSchedule(tuple((size, size) if isinstance(size, int) else size for size in self.scales))
+        return ScaleSchedule.of(self.scales)
 
     @property
     def coefficients(self) -> dict[str, float]:
