@@ -48,6 +48,15 @@ def test_the_average_is_taken_where_it_is_asked_for():
     assert list(unwrap({"model": state(), "ema": {"a": torch.ones(1)}}, entry="ema")) == ["a"]
 
 
+def test_an_entry_of_any_name_is_found_where_it_is_asked_for():
+    content = {"net": {"inner": state(), "ignored": {"a": torch.ones(1)}}, "epoch": 3}
+    assert set(unwrap(content, entry="net.inner")) == set(state())
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        unwrap(content)
+    with pytest.raises(CheckpointError, match=r"no weights under 'net\.outer'; it has them under no entry"):
+        unwrap({"net": {"outer": 3}}, entry="net.outer")
+
+
 @pytest.mark.parametrize(
     ("content", "entry", "part"),
     [

@@ -97,3 +97,12 @@ def test_errors_go_by_the_names_of_the_other_layout():
             layout=apart,
         )
     assert torch.equal(module.weight, before)
+
+
+def test_integers_are_not_taken_for_weights():
+    module = Tied()
+    tensors = filled(module)
+    tensors["layers.1.weight"] = tensors["layers.1.weight"].to(torch.int8)
+    with pytest.raises(CheckpointError, match=r"numbers with a fraction: layers\.1\.weight \(int8\)"):
+        load_strict(module, tensors)
+    assert not module.layers[0].weight.eq(tensors["layers.0.weight"]).any()

@@ -72,3 +72,14 @@ def test_what_cannot_be_chosen_is_refused(toy, tmp_path):
         train(toy.job(evaluate=lambda: {"loss": 1.0}), config)
     with pytest.raises(ConfigError, match="no way to save"):
         train(toy.job(evaluate=lambda: {"los": 1.0}, save=None), config)
+
+
+def test_a_run_that_is_resumed_by_another_evaluation_begins_anew(toy, tmp_path):
+    evaluate = {"old": lambda: {"old": 0.0}, "new": lambda: {"old": 0.0, "new": 3.0}}
+    for name, steps in (("old", 4), ("new", 8)):
+        config = toy.config(tmp_path, steps=steps, eval_every=4, best_by=name, schedule="constant")
+        train(toy.job(evaluate=evaluate[name]), config)
+    assert json.loads((tmp_path / "best" / "best.json").read_text()) == {
+        "step": 8,
+        "evaluation": {"old": 0.0, "new": 3.0},
+    }

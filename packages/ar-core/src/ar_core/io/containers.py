@@ -63,7 +63,8 @@ def unwrap(
             the entries that are there.
     """
     names = (*inside, *CONTAINERS)
-    found = _states(content, names)
+    # Whoever names an entry may name any.
+    found = _states(content, (*names, *(entry or "").split(".")))
     if entry is not None:
         if entry not in found:
             raise CheckpointError(

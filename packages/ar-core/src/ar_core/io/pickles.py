@@ -1,6 +1,8 @@
 """Published checkpoints that only exist as pickles."""
 
 import pickle
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,30 @@ def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
     """
     path = Path(path)
     try:
-        with torch.serialization.safe_globals(list(allow)):
+        with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
+            # Of pickle protocols, in the words of torch's developers; what cannot be read is said below.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except pickle.UnpicklingError as error:
+        # Torch's message gives advice for reading the file all the same.
+        forbidden = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
+        if forbidden is None and not _looks_like_pickle(path):
+            raise CheckpointError(f"{path} is no torch file: download it again") from error
         raise CheckpointError(
-            f"{path} holds more than tensors and is not read, since that could run code: "
-            f"use the safetensors release, or allow its classes by name ({_first_line(error)})"
+            f"{path} holds {forbidden.group(1) if forbidden else 'something'} beside tensors and is not read, since that could run "
+            "code: use the safetensors release, or a file of tensors alone"
         ) from error
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged or no torch file ({_first_line(error)}): download it again"
         ) from error
+
+
+def _looks_like_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _first_line(error: Exception) -> str:

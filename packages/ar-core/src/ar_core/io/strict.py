@@ -21,7 +21,8 @@ def load_strict(
 ) -> None:
     """Copy ``tensors`` into a module's parameters and persistent buffers; all of them fit, or none is copied.
 
-    Values are converted to the dtype and device of the module. Of parameters that the module ties, the checkpoint may
+    Values are converted to the dtype and device of the module, but integers (such as quantised weights) are not taken for
+    floating-point weights. Of parameters that the module ties, the checkpoint may
     hold one name, some or all; where it holds several they must be equal.
 
     Args:
@@ -32,7 +33,8 @@ def load_strict(
             from, as renamed tensors and their ``chunk`` do. The tensors and all errors then go by that layout's names.
 
     Raises:
-        CheckpointError: Names every missing, unexpected and misshapen key, and tied keys with different values.
+        CheckpointError: Names every missing, unexpected and misshapen key, keys that hold integers for floating-point weights,
+            and tied keys with different values.
     """
     targets = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     if layout is not None:
@@ -41,7 +43,7 @@ def load_strict(
     group: dict[int, list[str]] = defaultdict(list)
     for name, value in targets.items():
         group[id(value)].append(name)
-    missing, misshapen, untied = [], [], []
+    missing, misshapen, mistyped, untied = [], [], [], []
     for names in group.values():
         held = [name for name in names if name in tensors]
         if not held:
@@ -49,6 +51,8 @@ def load_strict(
         for name in held:
             if tensors[name].shape != targets[name].shape:
                 misshapen.append(f"{name} {list(tensors[name].shape)} instead of {list(targets[name].shape)}")
+            elif targets[name].is_floating_point() and not tensors[name].is_floating_point():
+                mistyped.append(f"{name} ({str(tensors[name].dtype).removeprefix('torch.')})")
             elif name != held[0] and not torch.equal(tensors[name], tensors[held[0]]):
                 untied.append(f"{held[0]} and {name}")
     unexpected = [name for name in tensors if name not in targets]
@@ -56,6 +60,7 @@ def load_strict(
         f"it lacks {key_ranges(missing)}" if missing else "",
         f"it has {key_ranges(unexpected)}, which the model does not know" if unexpected else "",
         f"its shapes differ: {', '.join(misshapen)}" if misshapen else "",
+        f"it has integers where the model has numbers with a fraction: {', '.join(mistyped)}" if mistyped else "",
         f"it has different values for tied weights: {', '.join(untied)}" if untied else "",
     ]
     if any(faults):

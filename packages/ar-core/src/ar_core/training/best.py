@@ -36,7 +36,9 @@ class Best:
         if not resumed:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif (self.folder / _RECORD).is_file():
-            self.value = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))["evaluation"][name]
+            record = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+            # Chosen by another evaluation before, it tells nothing of this one.
+            self.value = record["evaluation"].get(name, math.inf)
 
     def offer(self, step: int, evaluation: Mapping[str, float], ema: Ema | None) -> None:
         """Keep the models of this step if their evaluation is below all before it.
