@@ -154,7 +154,9 @@ def test_measures_by_hand() -> None:
 def test_contradictions(tmp_path) -> None:
     with pytest.raises(ConfigError, match="adversarial_start_step is 5 and the run ends after 2 steps"):
         build_job(RECIPE, _tiny("method.adversarial_start_step=5"))
-    with pytest.raises(ConfigError, match="images are 16 x 16 and a discriminator of 3 layers needs 24 pixels"):
+    with pytest.raises(
+        ConfigError, match="images are decoded to 16 x 16 and a discriminator of 3 layers needs 24 pixels"
+    ):
         build_job(RECIPE, _tiny("method.discriminator.layers=3"))
     with pytest.raises(ConfigError, match="give a kind for fresh weights, or the folder of a checkpoint"):
         _tiny("model.checkpoint=x")
@@ -166,5 +168,18 @@ def test_contradictions(tmp_path) -> None:
         build_job(RECIPE, _tiny("model.kind=va_vqvae"))
     with pytest.raises(ConfigError, match=r"unknown key 'model\.settings\.vocabsize'"):
         build_job(RECIPE, _tiny("model.settings.vocabsize=3"))
+    with pytest.raises(ConfigError, match=r"data\.size is 18 x 18 and .* 4 x 4 pixels: give multiples of 4"):
+        build_job(RECIPE, _tiny("data.size=18"))
+    for overrides in ([], ["~model.settings.num_phis", "model.kind=vq"]):
+        with pytest.raises(ConfigError, match=r"method\.scales ends with 2 x 2 and the tokenizer makes 4 x 4 codes"):
+            build_job(RECIPE, _tiny("method.scales=[1,2]", *overrides))
+    with pytest.raises(ConfigError, match=r"evaluation\.data\.size is 32 x 32 and data\.size 16 x 16"):
+        build_job(RECIPE, _tiny("evaluation.data={kind: shapes, count: 8, size: 32}"))
+    with pytest.raises(ConfigError, match="the scales of a var_vqvae add up to the image"):
+        build_job(RECIPE, _tiny("method.schedules=one_scale"))
+    vq = ["~model.settings.num_phis", "model.kind=vq", "method.schedules=one_scale"]
+    with pytest.raises(ConfigError, match=r"images are decoded to 4 x 4 and .* 6 pixels: .* leave out coarse scales"):
+        build_job(RECIPE, _tiny(*vq))
+    build_job(RECIPE, _tiny(*vq, "method.scales=[2,4]"))
     with pytest.raises(ConfigError, match="nothing is held out"):
         build_job(RECIPE, _tiny("data.held_out=0.0", "train.eval_every=1"))

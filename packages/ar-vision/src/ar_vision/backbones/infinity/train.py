@@ -14,6 +14,7 @@ from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
 
 from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
 from ...tokenizers.bsq.config import BsqTokenizerConfig
@@ -101,7 +102,7 @@ def build(run: InfinityRun) -> Job:
     """
     seed = run.train.seed
     tokenizer = _tokenizer(run.companions, seed)
-    model = Infinity(run.model)
+    model = undrawn(lambda: Infinity(run.model))
     model.initialize(SampleRng(seed).row(0, "weights"))
     if run.start is not None:
         _start(model, run.start, fingerprint(tokenizer))
@@ -160,7 +161,8 @@ def _plain(method: InfinityTraining) -> InfinityTraining:
 
 def _tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
     if config.fresh_tokenizer is not None:
-        tokenizer = BsqTokenizer(config.fresh_tokenizer)
+        shape = config.fresh_tokenizer
+        tokenizer = undrawn(lambda: BsqTokenizer(shape))
         tokenizer.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
         return tokenizer.eval()
     loaded = load_checkpoint(expand_path(cast(str, config.tokenizer)), role="tokenizer")

@@ -14,6 +14,7 @@ from ar_core.errors import ConfigError
 from ar_core.training import Job, TrainConfig, mean_loss
 
 from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
 from ...scales import ScaleSchedule
@@ -93,7 +94,7 @@ def build(run: LlamaGenRun) -> Job:
         ConfigError: the tokenizer has another number of codes than the model, or the data cannot condition it.
         ArError: as opening the data and the tokenizer does.
     """
-    model = LlamaGen(run.model)
+    model = undrawn(lambda: LlamaGen(run.model))
     model.initialize(SampleRng(run.train.seed).row(0, "weights"))
     made_by = _tokenizer(run)
     source = _source(run, made_by, "train")

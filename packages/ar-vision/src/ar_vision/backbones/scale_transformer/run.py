@@ -15,6 +15,7 @@ from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
 
 from ...checkpoint import Loaded, fingerprint, load_checkpoint, require_pair, save_checkpoint
+from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
 from ...families import FAMILIES
@@ -175,7 +176,8 @@ def _build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, s
     """
     codes = cast(Tokenizer, tokenizer.model)
     if model.path is None:
-        made = kind(model.shape(vocab_size=codes.vocab_size, code_dim=codes.code_dim))
+        shape = model.shape(vocab_size=codes.vocab_size, code_dim=codes.code_dim)
+        made = undrawn(lambda: kind(shape))
         made.initialize(torch.Generator().manual_seed(seed), gate=model.gate)
         return made.train()
     loaded = load_checkpoint(expand_path(model.path), "generator")

@@ -13,6 +13,7 @@ from ar_core.training.device import choose_device
 from ar_vision.checkpoint import fingerprint, load_checkpoint
 from ar_vision.pixels import to_signed
 from ar_vision.scales import ScaleSchedule
+from ar_vision.tokenizers.image_grid import schedule_of_images
 
 from ..collections import Pictures, open_pictures
 from ..config import ImageDataConfig
@@ -66,7 +67,7 @@ def build(run: ImageCodesRun) -> StageJob:
     """
     loaded = load_checkpoint(expand_path(run.tokenizer), role="tokenizer")
     tokenizer: Any = loaded.model.to(choose_device(run.stage.device))
-    schedule = _schedule(run, tokenizer.downsampling)
+    schedule = schedule_of_images(run.method.scales, run.data.shape, tokenizer.downsampling)
     pictures = open_pictures(run.data)
     count = min(run.data.count or len(pictures), len(pictures))
     bits = getattr(tokenizer, "bits", None)
@@ -106,23 +107,6 @@ def build(run: ImageCodesRun) -> StageJob:
             "classes": list(pictures.classes) if pictures.classes else None,
         },
     )
-
-
-def _schedule(run: ImageCodesRun, downsampling: int) -> ScaleSchedule:
-    height, width = run.data.shape
-    if height % downsampling or width % downsampling:
-        raise ConfigError(
-            f"data.size is {height} x {width} and a code of the tokenizer stands for {downsampling} x {downsampling} pixels: give "
-            f"multiples of {downsampling}"
-        )
-    grid = (height // downsampling, width // downsampling)
-    schedule = ScaleSchedule((grid,)) if run.method.scales is None else ScaleSchedule.of(run.method.scales)
-    if schedule.sizes[-1] != grid:
-        raise ConfigError(
-            f"method.scales ends with {schedule.height} x {schedule.width} and the tokenizer makes {grid[0]} x {grid[1]} codes of "
-            f"{height} x {width} pixels: end with that grid, or change data.size"
-        )
-    return schedule
 
 
 @torch.no_grad()

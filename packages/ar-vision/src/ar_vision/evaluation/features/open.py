@@ -10,6 +10,7 @@ from ar_core.errors import CheckpointError
 from ar_core.io import load_strict, read_weights
 from ar_core.training.device import choose_device
 
+from ...construction import undrawn
 from .extractor import FeatureExtractor
 from .inception import InceptionV3
 from .resnet20 import ResNet20
@@ -43,7 +44,8 @@ def open_features(config: FeaturesConfig, device: str = "cpu") -> FeatureExtract
     """
     path = expand_path(config.path)
     where = choose_device(device)
-    network = NETWORKS[config.kind](_digest(path))
+    digest = _digest(path)
+    network = undrawn(lambda: NETWORKS[config.kind](digest))
     tensors = read_weights(path)
     # Counters of training steps are in some copies of the files and not in others, and play no part in eval mode.
     counters = {name: value for name, value in network.named_buffers() if name.endswith("num_batches_tracked")}

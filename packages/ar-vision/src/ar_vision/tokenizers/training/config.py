@@ -27,6 +27,11 @@ class TokenizerTrainingConfig:
     scales: tuple[int | tuple[int, int], ...]
     """Grids that images are quantised on, coarsest first: sides, or pairs of height and width. One for VQ, several for
     residual and multi-scale tokenizers; the last is the size of the latent features."""
+    schedules: Literal["one_scale"] | None = None
+    """null: every step quantises images on all ``scales``. ``one_scale``: every step draws one of them, quantises images on that grid
+    alone and compares what is decoded with the images resized to it by area, so that every grid decodes to a picture of its own
+    size. FlexVAR (arXiv 2502.20313) trains its tokenizer on several resolutions of the latent features; its training code was not
+    released, so that drawing and resizing are ours. Only for tokenizers of independent scales (kind ``vq``)."""
     pixel: Literal["l1", "l2"] = "l2"
     """Absolute or squared difference of pixels in [-1, 1]."""
     pixel_weight: float = 1.0
@@ -40,7 +45,8 @@ class TokenizerTrainingConfig:
     """Smaller images are enlarged to this for LPIPS. 64: the size it was fitted at; 32 takes images of 32 pixels as they are,
     at a fifth of the time."""
     adversarial_weight: float = 0.5
-    """Of the discriminator's verdict."""
+    """Of the discriminator's verdict on the tokenizer. The discriminator's own loss has factor 1 (LlamaGen's code: this weight too,
+    which AdamW does not notice)."""
     adversarial_start_step: int = 20_000
     """Number of the optimiser step, from 0, from which tokenizer and discriminator play; before it neither sees the other."""
     adversarial_loss: AdversarialLoss = "hinge"
@@ -87,6 +93,13 @@ class TokenizerTrainingConfig:
     def schedule(self) -> ScaleSchedule:
         """The scales as a schedule."""
         return ScaleSchedule.of(self.scales)
+
+    @property
+    def choices(self) -> tuple[ScaleSchedule, ...]:
+        """Schedules of which a step takes one, the finest last."""
+        if self.schedules is None:
+            return (self.schedule,)
+        return tuple(ScaleSchedule((size,)) for size in self.schedule.sizes)
 
     @property
     def coefficients(self) -> dict[str, float]:

@@ -9,6 +9,8 @@ from ar_core.errors import ConfigError, DataError
 from ar_core.io import load_strict, read_tensors
 from torch import Tensor, nn
 
+from ...construction import undrawn
+
 __all__ = ["SMALLEST", "Lpips", "load_lpips"]
 
 SMALLEST = 31
@@ -124,7 +126,7 @@ def load_lpips(path: str | Path, minimum_size: int = 64) -> Lpips:
         CheckpointError: The file is missing, damaged or of another layout.
     """
     path = expand_path(str(path))
-    network = Lpips(minimum_size)
+    network = undrawn(lambda: Lpips(minimum_size))
     load_strict(network, read_tensors(path), source=str(path))
     return network.eval()
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from ar_core.corruption import SampleRng
 from ar_core.training import Player, Prepared, Ranks
 from torch import Tensor, nn
 
 from ...pixels import to_signed
+from ...scales import ScaleSchedule
 from ..codebook_tokenizer import CodebookTokenizer
 from ..tokenizer_output import TokenizerOutput
 from .adaptive_weight import AdaptiveWeight
@@ -41,7 +43,7 @@ class TokenizerObjective:
 
     def __init__(self, config: TokenizerTrainingConfig, *, batch_size: int) -> None:
         self.config, self.batch_size = config, batch_size
-        self.schedule = config.schedule
+        self.choices = config.choices
         self.coefficients: Mapping[str, float] = config.coefficients
         self.adversarial = bool(config.adversarial_weight)
 
@@ -57,19 +59,20 @@ class TokenizerObjective:
         return (tokenizer, rival)
 
     def prepare(self, batch: list[Any], rng: SampleRng) -> Prepared:
-        """Stack the images; nothing is random here.
+        """Stack the images, and choose the scales of their step.
 
         Args:
             batch: B samples of one optimiser step with `index` and `image`, uint8 [3, H, W] or float [3, H, W] in [-1, 1].
-            rng: not drawn from.
+            rng: draws the scale of a step, where one is drawn.
 
         Returns:
             tensors: `image`, float32 [B, 3, H, W] in [-1, 1]; `place`, int64 [B], number of each image within the step.
-            weights: B for every term and meter, 0 for adversarial ones before their time. meta: `step`.
+            weights: B for every term and meter, 0 for adversarial ones before their time. meta: `step`, and `schedule` of it.
         """
         images = torch.stack([to_signed(sample["image"]) for sample in batch])
         indices = [int(sample["index"]) for sample in batch]
         step = indices[0] // self.batch_size
+        schedule = self._schedule(step, rng)
         count = float(len(batch))
         playing = count if step >= self.config.adversarial_start_step else 0.0
         weights = dict.fromkeys(self.coefficients, count)
@@ -80,8 +83,15 @@ class TokenizerObjective:
         return Prepared(
             tensors={"image": images, "place": torch.tensor([index % self.batch_size for index in indices])},
             weights=weights,
-            meta={"step": step, "tokens": len(batch) * self.schedule.total},
+            meta={"step": step, "schedule": schedule, "tokens": len(batch) * schedule.total},
         )
+
+    def _schedule(self, step: int, rng: SampleRng) -> ScaleSchedule:
+        usage = self.config.usage
+        if usage is not None and usage.moves(step):
+            # Codes move onto vectors of this step, of which the finest grid has the most.
+            return self.choices[-1]
+        return self.choices[rng.key(step, "scale of the step") % len(self.choices)]
 
     def sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
         """Run the models and sum each term over the images.
@@ -112,14 +122,15 @@ class TokenizerObjective:
 
     def _tokenizer_sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
         tokenizer, images = cast(CodebookTokenizer, models[TOKENIZER]), prepared.tensors["image"]
-        output = tokenizer.train_forward(images, self.schedule)
+        output = tokenizer.train_forward(images, prepared.meta["schedule"])
         reconstruction = output.reconstruction.float()
-        difference = reconstruction - images
+        targets = _in_size_of(reconstruction, images)
+        difference = reconstruction - targets
         found = {"code": output.code_loss, "commit": output.commit_loss}
         per_pixel = difference.abs() if self.config.pixel == "l1" else difference.square()
         found["pixel"] = per_pixel.flatten(1).mean(1).sum()
         if self.config.perceptual_weight:
-            found["perceptual"] = models["lpips"](reconstruction, images).sum()
+            found["perceptual"] = models["lpips"](reconstruction, targets).sum()
         learning = tokenizer.training and torch.is_grad_enabled()
         if self.adversarial:
             prepared.carry["reconstruction"] = reconstruction.detach()
@@ -163,12 +174,18 @@ class TokenizerObjective:
             return dict.fromkeys((DISCRIMINATOR, "logits_real", "logits_fake"), images.new_zeros(()))
         if "reconstruction" not in prepared.carry:
             with torch.no_grad():
-                output = cast(CodebookTokenizer, models[TOKENIZER]).train_forward(images, self.schedule)
+                output = cast(CodebookTokenizer, models[TOKENIZER]).train_forward(images, prepared.meta["schedule"])
             prepared.carry["reconstruction"] = output.reconstruction.float()
-        real = models[DISCRIMINATOR](images)
+        real = models[DISCRIMINATOR](_in_size_of(prepared.carry["reconstruction"], images))
         fake = models[DISCRIMINATOR](prepared.carry["reconstruction"])
         return {
             DISCRIMINATOR: discriminator_loss(self.config.adversarial_loss, real, fake).sum(),
             "logits_real": real.float().flatten(1).mean(1).sum(),
             "logits_fake": fake.float().flatten(1).mean(1).sum(),
         }
+
+
+def _in_size_of(reconstruction: Tensor, images: Tensor) -> Tensor:
+    """Images `[B, 3, H, W]` in the size of reconstructions from a coarser grid than theirs."""
+    size = reconstruction.shape[2:]
+    return images if size == images.shape[2:] else F.interpolate(images, size=size, mode="area")

@@ -15,12 +15,15 @@ from ar_core.training import Job, TrainConfig
 from torch import nn
 
 from ...checkpoint import load_checkpoint, save_checkpoint
+from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
 from ...families import family
 from ...pixels import to_signed
 from ..codebook_tokenizer import CodebookTokenizer
+from ..image_grid import schedule_of_images
 from ..tokenizer import Tokenizer
+from ..vq.model import VqTokenizer
 from .adaptive_weight import AdaptiveWeight
 from .config import TokenizerTrainingConfig
 from .discriminator import PatchDiscriminator
@@ -104,13 +107,14 @@ def build(run: TokenizerRun) -> Job:
     _check(run)
     method, seed = run.method, run.train.seed
     tokenizer = _tokenizer(run.model, seed)
+    _check_scales(run, cast(Tokenizer, tokenizer))
     models: dict[str, nn.Module] = {TOKENIZER: tokenizer}
     if method.usage is not None:
         models["usage"] = _usage(run, tokenizer, method.usage)
     if method.adaptive_weight:
         models["balance"] = AdaptiveWeight(cast(CodebookTokenizer, tokenizer).decoder.last_layer)
     if method.adversarial_weight:
-        discriminator = PatchDiscriminator(method.discriminator)
+        discriminator = undrawn(lambda: PatchDiscriminator(method.discriminator))
         discriminator.initialize(SampleRng(seed).row(0, "weights of the discriminator"))
         models[DISCRIMINATOR] = discriminator
     lpips = load_lpips(method.lpips, method.lpips_minimum_size) if method.lpips is not None else None
@@ -136,11 +140,28 @@ def _check(run: TokenizerRun) -> None:
             f"method.adversarial_start_step is {start} and the run ends after {run.train.steps} steps, before the "
             "discriminator plays: start earlier, or set method.adversarial_weight to 0"
         )
-    smallest = method.discriminator.smallest
-    if method.adversarial_weight and min(run.data.shape) < smallest:
+    own = run.evaluation.data
+    if own is not None and own.shape != run.data.shape:
         raise ConfigError(
-            f"images are {run.data.shape[0]} x {run.data.shape[1]} and a discriminator of {method.discriminator.layers} "
-            f"layers needs {smallest} pixels: set method.discriminator.layers lower"
+            f"evaluation.data.size is {own.shape[0]} x {own.shape[1]} and data.size {run.data.shape[0]} x {run.data.shape[1]}: "
+            "method.scales are those of one size, give both the same"
+        )
+
+
+def _check_scales(run: TokenizerRun, tokenizer: Tokenizer) -> None:
+    method = run.method
+    schedule_of_images(method.scales, run.data.shape, tokenizer.downsampling)
+    if method.schedules == "one_scale" and tokenizer.kind != VqTokenizer.kind:
+        raise ConfigError(
+            f"method.schedules is one_scale and the scales of a {tokenizer.kind} add up to the image, so that none can be decoded "
+            "alone: set it to null, or train a vq"
+        )
+    height, width = (side * tokenizer.downsampling for side in method.choices[0].sizes[-1])
+    smallest = method.discriminator.smallest
+    if method.adversarial_weight and min(height, width) < smallest:
+        raise ConfigError(
+            f"images are decoded to {height} x {width} and a discriminator of {method.discriminator.layers} layers needs "
+            f"{smallest} pixels: set method.discriminator.layers lower, or leave out coarse scales"
         )
 
 
@@ -150,7 +171,8 @@ def _tokenizer(config: TokenizerModelConfig, seed: int) -> nn.Module:
     found = family(str(config.kind), "model.kind")
     if found.role != "tokenizer":
         raise ConfigError(f"model.kind is {config.kind!r}, a generator: give the kind of a tokenizer")
-    model = resolve(found.model)(from_dict(resolve(found.config), config.settings, "model.settings"))
+    shape = from_dict(resolve(found.config), config.settings, "model.settings")
+    model: Any = undrawn(lambda: resolve(found.model)(shape))
     model.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
     return model
 

@@ -54,8 +54,7 @@ class VqTokenizer(CodebookTokenizer):
     ) -> tuple[list[QuantizedScale], Tensor, Tensor, Tensor]:
         """Losses are means over the scales; what is decoded is the last scale, whose grid may be coarser than the image's.
 
-        FlexVAR trains its tokenizer on reconstructions at several resolutions: draw schedules of one scale and compare each
-        reconstruction with the image resized to it.
+        FlexVAR trains its tokenizer on reconstructions at several resolutions: the training option ``schedules: one_scale``.
         """
         code_loss = commit_loss = features.new_zeros(())
         scales, quantized = [], features
