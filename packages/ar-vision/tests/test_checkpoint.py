@@ -1,12 +1,18 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from ar_core.errors import CheckpointError
 from ar_core.io import read_tensors, write_tensors
-from ar_vision.checkpoint import Loaded, fingerprint, load_checkpoint, require_pair, save_checkpoint
+from ar_core.registry import recipe
+from ar_core.training import build_job, read_run_config
+from ar_vision.checkpoint import Loaded, fingerprint, load_checkpoint, require_codebook, require_pair, save_checkpoint
+from ar_vision.data.codes.config import CodeDataConfig
 from ar_vision.families import family
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
+from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig
+from ar_vision.tokenizers.bsq.model import BsqTokenizer
 from ar_vision.tokenizers.vq.config import VqTokenizerConfig
 from ar_vision.tokenizers.vq.model import VqTokenizer
 
@@ -118,3 +124,24 @@ def test_a_generator_goes_with_its_own_tokenizer_only(folder):
     require_pair(generator, right)
     with pytest.raises(CheckpointError, match=r"was trained with the tokenizer .* and .*other is"):
         require_pair(generator, wrong)
+
+
+def test_models_of_codes_take_no_tokenizer_of_bits(folder):
+    require_codebook(load_checkpoint(folder))
+    autoencoder = AutoencoderConfig(8, (1, 1), attention=False, latent_channels=4, norm_groups=4)
+    bits = BsqTokenizer(BsqTokenizerConfig(autoencoder))
+    bits.initialize(torch.Generator().manual_seed(0))
+    save_checkpoint(folder, bits)
+    with pytest.raises(CheckpointError, match=r"holds a bsq, whose codes are bits.*give a var_vqvae or a vq"):
+        require_codebook(load_checkpoint(folder))
+    for name in ("llamagen", "var", "flexvar"):
+        found = recipe(name)
+        run = read_run_config(found, "tiny", [])
+        if name == "llamagen":
+            run = replace(
+                run, data=replace(run.data, codes=CodeDataConfig("none"), generated=None), tokenizer=str(folder)
+            )
+        else:
+            run = replace(run, tokenizer=str(folder))
+        with pytest.raises(CheckpointError, match="holds a bsq"):
+            build_job(found, run)

@@ -1,9 +1,11 @@
+import json
 from argparse import Namespace
 from hashlib import sha256
 
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
+from ar_core.io import write_tensors
 from ar_vision.backbones.llamagen.config import LlamaGenConfig
 from ar_vision.backbones.llamagen.loading import to_published as llamagen_to_published
 from ar_vision.backbones.llamagen.model import LlamaGen
@@ -119,3 +121,18 @@ def test_the_tokenizer_is_recorded(tmp_path):
         "llamagen", tmp_path / "c2i.pt", tmp_path / "out", tokenizer=tmp_path / "vq", settings={"heads": 2, "grid": 3}
     )
     assert load_checkpoint(tmp_path / "out").tokenizer == fingerprint(tokenizer)
+
+
+def test_shards_are_named_by_their_own_digests_whether_folder_or_index_is_given(model, tmp_path):
+    shards, tensors = tmp_path / "shards", to_published(model)
+    shards.mkdir()
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, held in parts.items():
+        write_tensors(shards / file, {name: tensors[name] for name in held})
+    index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index))
+    expected = {file: sha256((shards / file).read_bytes()).hexdigest() for file in parts}
+    for place, source in enumerate((shards, shards / "model.safetensors.index.json")):
+        convert("vq", source, tmp_path / f"out{place}")
+        assert load_checkpoint(tmp_path / f"out{place}").provenance["sha256"] == expected

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from .families import Family, family
 
-__all__ = ["Loaded", "filled", "fingerprint", "load_checkpoint", "require_finite", "require_pair", "save_checkpoint"]
+__all__ = [
+    "Loaded",
+    "filled",
+    "fingerprint",
+    "load_checkpoint",
+    "require_codebook",
+    "require_finite",
+    "require_pair",
+    "save_checkpoint",
+]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -173,6 +182,19 @@ def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
         raise CheckpointError(
             f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
             "the tokenizer it was trained with, any other turns its codes into noise"
+        )
+
+
+def require_codebook(tokenizer: Loaded) -> None:
+    """Refuse a tokenizer whose codes are not the rows of a codebook, for models that predict such.
+
+    Raises:
+        CheckpointError: it is one of bits.
+    """
+    if not hasattr(tokenizer.model, "vocab_size"):
+        raise CheckpointError(
+            f"{tokenizer.path} holds a {tokenizer.family.kind}, whose codes are bits, and the model predicts codes of a codebook: "
+            "give a var_vqvae or a vq"
         )
 
 

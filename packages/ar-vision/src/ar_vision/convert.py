@@ -93,6 +93,9 @@ def convert(
 
 def _digest(source: Path) -> dict[str, str]:
     """SHA-256 of each file of weights, by name."""
+    if source.suffix == ".json":
+        # An index of the shards beside it.
+        source = source.parent
     files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
     digests = {}
     for file in files:

@@ -90,7 +90,8 @@ def test_an_epoch_has_every_picture_once_in_an_order_of_its_own():
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_all_containers_give_equal_samples(containers, cache):
-    found = {kind: source(path, cache=cache, caption="random") for kind, path in containers.items()}
+    captions = {kind: {} if kind in ("npz", "folder") else {"caption": "random"} for kind in containers}
+    found = {kind: source(path, cache=cache, **captions[kind]) for kind, path in containers.items()}
     samples = {kind: taken(one.open(4), 30) for kind, one in found.items()}
     evaluations = {kind: taken(one.once(), 7) for kind, one in found.items()}
     for kind in found:
@@ -227,6 +228,10 @@ def test_a_missing_caption_is_named(tmp_path, pixels, png, tar):
     assert next(stream)["caption"] == "a"
     with pytest.raises(DataError, match=r"a.tar, b has no caption"):
         next(stream)["caption"]
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.png").write_bytes(png(pixels[0]))
+    with pytest.raises(ConfigError, match=r"data\.caption is 'random' and the pictures of .*flat have no captions"):
+        source(tmp_path / "flat", caption="random")
 
 
 def test_describe_knows_the_content_and_not_the_place(containers, tmp_path):

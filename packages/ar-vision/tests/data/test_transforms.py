@@ -141,3 +141,12 @@ def test_views_of_one_and_of_flip():
     image = transform(picture, "x")
     assert torch.equal(views(picture, transform, "one", "x"), image[None])
     assert torch.equal(views(picture, transform, "flip", "x"), torch.stack([image, image.flip(2)]))
+
+
+def test_a_picture_like_a_hair_is_refused_before_it_fills_the_memory():
+    hair = np.zeros((2, 30_000, 3), np.uint8)
+    with pytest.raises(DataError, match=r"hair\.png is 30000 pixels wide and 2 high, too long and thin .* 256 x 256"):
+        Transform("adm_centre", (256, 256))(hair, "hair.png")
+    with pytest.raises(DataError, match="too long and thin"):
+        views(hair, Transform("adm_centre", (256, 256)), "ten_crop", "hair.png")
+    assert Transform("adm_centre", (8, 8))(hair, "hair.png").shape == (3, 8, 8)

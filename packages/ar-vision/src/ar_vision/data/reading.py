@@ -14,7 +14,7 @@ MAX_PIXELS = 89_478_485
 """Most pixels of a picture: 256 MiB of RGB, where Pillow begins to warn of decompression bombs."""
 WHITE = (255, 255, 255)
 
-_TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+_TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
 _OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 # 32-bit containers that Pillow opens files of these formats in hold at most 16 bits.
 _SIXTEEN_BITS = ("PNG", "PPM")

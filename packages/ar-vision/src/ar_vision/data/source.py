@@ -150,12 +150,14 @@ def build_image_source(
         num_classes: classes of the model; None takes pictures without labels, too.
 
     Raises:
-        ConfigError: nothing is held out, or a field is named that the data do not have.
+        ConfigError: nothing is held out, or something is asked for that the data do not have.
         DataError: the data cannot be read, the split is empty, or there are no labels below ``num_classes``.
     """
     pictures = open_pictures(config)
     count = min(config.count or len(pictures), len(pictures))
     place = str(config.path or config.kind)
+    if config.caption == "random" and not pictures.captioned:
+        raise ConfigError(f"data.caption is 'random' and the pictures of {place} have no captions: leave it out")
     require_labels(None if pictures.labels is None else pictures.labels[:count], num_classes, place)
     fingerprint = pictures.fingerprint
     if config.cache or (config.cache is None and worth_keeping(pictures, count, config.background)):

@@ -13,6 +13,8 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
+from .reading import MAX_PIXELS
+
 __all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "views"]
 
 TransformName = Literal["none", "var", "adm_random", "adm_centre", "infinity"]
@@ -55,7 +57,8 @@ class Transform:
             uint8 [3, H, W].
 
         Raises:
-            DataError: the transform is ``none`` and the picture has another size.
+            DataError: the transform is ``none`` and the picture has another size, or it is so long and thin that, enlarged to
+                it, it would have more pixels than a picture may have.
         """
         draw: Draw = None
         if rng is not None and self.name in ("var", "adm_random"):
@@ -64,6 +67,8 @@ class Transform:
             def draw(stop: int) -> int:
                 return int(torch.randint(stop, (), generator=generator))
 
+        if self.name != "none":
+            _require_room(picture, self.size, place)
         pixels = TRANSFORMS[self.name](picture, self, place, draw)
         if rng is not None and self.flip and rng.key(index, "flip") & 1:
             pixels = pixels[:, ::-1]
@@ -88,9 +93,20 @@ def views(
         uint8 [A, 3, H, W], A = 1, 2 or 10 a scale.
     """
     if view == "ten_crop":
+        _require_room(picture, transform.size, place)
         return torch.cat([_ten_crop(picture, transform.size, scale) for scale in crop_scales])
     image = transform(picture, place)[None]
     return image if view == "one" else torch.cat([image, image.flip(3)])
+
+
+def _require_room(picture: np.ndarray, size: tuple[int, int], place: str) -> None:
+    height, width = picture.shape[:2]
+    scale = max(size[0] / height, size[1] / width)
+    if scale > 1 and height * width * scale**2 > MAX_PIXELS:
+        raise DataError(
+            f"{place} is {width} pixels wide and {height} high, too long and thin to be enlarged to {size[1]} x {size[0]}: remove it "
+            "from the data"
+        )
 
 
 def _none(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> np.ndarray:

@@ -13,7 +13,7 @@ from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError
 from ar_core.training import Job, TrainConfig, mean_loss
 
-from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...checkpoint import fingerprint, load_checkpoint, require_codebook, save_checkpoint
 from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
@@ -136,7 +136,9 @@ def _tokenizer(run: LlamaGenRun) -> str | None:
     """Fingerprint of the run's tokenizer."""
     if run.tokenizer is None:
         return None
-    tokenizer = load_checkpoint(expand_path(run.tokenizer), "tokenizer").model
+    loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer")
+    require_codebook(loaded)
+    tokenizer = loaded.model
     if tokenizer.vocab_size != run.model.vocab_size:
         raise ConfigError(
             f"model.vocab_size is {run.model.vocab_size} and the tokenizer {run.tokenizer!r} has {tokenizer.vocab_size} codes: "

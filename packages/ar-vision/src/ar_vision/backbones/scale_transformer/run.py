@@ -14,7 +14,7 @@ from ar_core.registry import resolve
 from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
 
-from ...checkpoint import Loaded, fingerprint, load_checkpoint, require_pair, save_checkpoint
+from ...checkpoint import Loaded, fingerprint, load_checkpoint, require_codebook, require_pair, save_checkpoint
 from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
@@ -128,6 +128,7 @@ def build_scale_job(
         ArError: as loading model, tokenizer and data does.
     """
     loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer")
+    require_codebook(loaded)
     tokenizer, paired = cast(Tokenizer, loaded.model), fingerprint(loaded.model)
     model = _build_model(run.model, kind, loaded, seed=run.train.seed)
     models: dict[str, nn.Module] = {"model": model, "tokenizer": loaded.model}
