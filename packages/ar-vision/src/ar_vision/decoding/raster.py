@@ -10,14 +10,14 @@ from typing import Protocol, TypeAlias
 import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.decoding import DecodeStats
-from ar_core.errors import ConfigError, NumericsError
+from ar_core.errors import ConfigError
 from ar_core.masks import Mask
-from ar_core.sampling import guide, row_generators
+from ar_core.sampling import row_generators
 from torch import Generator, Tensor
 
 from .flops import counted_flops
+from .guidance import doubled, guided_logits, guided_passes, require_sound, sound
 from .raster_mask import raster_mask
-from .scalewise import guided_scales
 
 __all__ = ["Codes", "OnRow", "PickCode", "RasterBackbone", "RasterCondition", "generate_raster", "interval_guidance"]
 
@@ -141,7 +141,7 @@ def generate_raster(
     if not guidance:
         raise ConfigError("no guidance was given: give one scale for each code, 1 for none")
     batch, prefix = condition.given.shape[:2]
-    length, guided = len(guidance), guided_scales(guidance)
+    length, guided = len(guidance), guided_passes(guidance)
     generators = row_generators(seed, batch)
     fed = condition.doubled() if guided else condition
     rows, valid, x = len(fed.given), fed.valid, fed.given
@@ -149,7 +149,7 @@ def generate_raster(
     cache = backbone.new_cache(rows, prefix + length - 1)
     stats, flops = DecodeStats(), Counter[str]() if count_flops else None
     codes = torch.empty(batch, length, dtype=torch.int64, device=x.device)
-    sound = torch.ones((), dtype=torch.bool, device=x.device)
+    numbers = torch.ones((), dtype=torch.bool, device=x.device)
     start = 0
     for place, scale in enumerate(guidance):
         if place == guided and rows > batch:
@@ -162,28 +162,20 @@ def generate_raster(
             mask = raster_mask(start, count, valid, x.device)
             last = backbone.hidden(x, start=start, mask=mask, cache=cache)[:, -1:]
             cache.keep(count)
-            logits = backbone.head(last[:batch] if scale == 1 else last)
-            if scale != 1:
-                given, null = logits.chunk(2)
-                logits = guide(given, null, scale)
+            logits = guided_logits(lambda n, last=last: backbone.head(last[:n]), batch, scale)
             picked = pick(place, logits, generators)
-        sound &= logits.amax(-1).isfinite().all()
-        codes[:, place : place + 1] = picked
+            codes[:, place : place + 1] = picked
+            numbers &= sound(logits)
+            row_ends = (place + 1) % width == 0 or place + 1 == length
+            if row_ends:
+                # The host waits once a row: waiting for every code would keep it from preparing the next pass.
+                require_sound(numbers)
+            if place + 1 < length:
+                x = backbone.embed(doubled(picked, rows))
         start += count
-        if (place + 1) % width == 0 or place + 1 == length:
-            _require_sound(sound)
-            if on_row is not None:
-                on_row(place // width, codes[:, : place + 1].clone())
-        if place + 1 < length:
-            x = backbone.embed(picked if rows == batch else picked.repeat(2, 1))
+        if row_ends and on_row is not None:
+            on_row(place // width, codes[:, : place + 1].clone())
     for _ in range(batch * length):
         stats.accept(1)
     stats.generated = [length] * batch
     return Codes(codes, stats, flops)
-
-
-def _require_sound(sound: Tensor) -> None:
-    if not bool(sound):
-        raise NumericsError(
-            "The model's logits are not numbers, so no code can be chosen; check its weights and the dtype it runs in."
-        )

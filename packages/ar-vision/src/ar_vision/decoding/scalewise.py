@@ -9,13 +9,14 @@ from ar_core.cache import WindowedKVCache
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ConfigError
 from ar_core.masks import Mask
-from ar_core.sampling import guide, row_generators
+from ar_core.sampling import row_generators
 from torch import Generator, Tensor
 
 from ..scales import ScaleSchedule
 from ..tokenizers.scale_history import ScaleHistory
 from .flops import counted_flops
 from .generated import OnScale
+from .guidance import doubled, guided_logits, guided_passes, require_sound, sound
 
 __all__ = ["PickScale", "ScaleBackbone", "ScalePasses", "generate_scales"]
 
@@ -83,7 +84,7 @@ class ScalePasses:
             )
         self.backbone, self.schedule, self.guidance = backbone, schedule, tuple(guidance)
         self.batch = condition.shape[0]
-        self.guided_scales = guided_scales(guidance)
+        self.guided_scales = guided_passes(guidance)
         if self.guided_scales and null is None:
             raise ConfigError("guidance needs the null condition: give it, or a guidance of 1 at every scale")
         self.condition = torch.cat([condition, null]) if self.guided_scales and null is not None else condition
@@ -108,22 +109,13 @@ class ScalePasses:
             scale: k, opened before.
             features: what the scale is fed with, [B, Cv, h_k, w_k]; None at scale 0.
         """
-        guidance = self.guidance[scale]
-        fed = features
-        if fed is not None and self.rows > self.batch:
-            fed = fed.repeat(2, 1, 1, 1)
+        fed = None if features is None else doubled(features, self.rows)
         x = self.backbone.embed(scale, fed, self.condition, self.schedule)
         hidden = self.backbone.hidden(x, self.condition, scale=scale, schedule=self.schedule, cache=self.cache)
         self.cache.keep(self.schedule.lengths[scale])
-        if guidance == 1:
-            return self.backbone.head(hidden[: self.batch], self.condition[: self.batch])
-        conditional, null = self.backbone.head(hidden, self.condition).chunk(2)
-        return guide(conditional, null, guidance)
-
-
-def guided_scales(guidance: Sequence[float]) -> int:
-    """Return how many scales run with the null half: up to and with the last one whose guidance is not 1."""
-    return max((k + 1 for k, scale in enumerate(guidance) if scale != 1), default=0)
+        return guided_logits(
+            lambda rows: self.backbone.head(hidden[:rows], self.condition[:rows]), self.batch, self.guidance[scale]
+        )
 
 
 @torch.no_grad()
@@ -149,22 +141,28 @@ def generate_scales(
         flops: gets the operations of the transformer added, under "scale"; slow, see `counted_flops`.
 
     Returns:
-        Codes of each scale, and stats: phase "scale", one forward a scale, rows counted with the null half; all L codes of an
-        image are its generated tokens.
+        Codes of each scale, and stats: phase "scale", one forward a scale, rows counted with the null half; "history", the time of
+        the tokenizer between scales; all L codes of an image are its generated tokens.
+
+    Raises:
+        NumericsError: the model's logits are not numbers.
     """
     schedule, stats = passes.schedule, DecodeStats()
     generators = row_generators(seed, passes.batch)
     codes: list[Tensor] = []
     for scale, length in enumerate(schedule.lengths):
         passes.open(scale)
-        features = history.next_input() if scale else None
+        with stats.timed("history"):
+            features = history.next_input() if scale else None
         with stats.forward("scale", passes.rows, length):
             with counted_flops(flops, "scale"):
                 logits = passes.logits(scale, features)
             picked = pick(scale, logits, generators)
+            require_sound(sound(logits))
         for _ in range(passes.batch):
             stats.accept(length)
-        history.add(picked)
+        with stats.timed("history"):
+            history.add(picked)
         codes.append(picked)
         if on_scale is not None:
             on_scale(scale, history.features)

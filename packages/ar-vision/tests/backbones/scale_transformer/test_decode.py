@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ar_core.errors import CheckpointError, ConfigError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError, NumericsError
 from ar_vision.backbones.flexvar import decode as flexvar
 from ar_vision.backbones.flexvar.decode import FlexVarDecoding
 from ar_vision.backbones.var import decode as var
@@ -51,6 +51,7 @@ def test_scales_are_streamed(generating):
     assert found.stats.forwards == {"scale": len(found.codes)}
     assert found.stats.row_forwards == {"scale": 2 * len(found.codes)}
     assert found.stats.generated == [sum(codes.shape[1] for codes in found.codes)]
+    assert set(found.stats.seconds) == {"scale", "history", "pixels"}
 
 
 def test_guidance_costs_nothing_where_there_is_none(make_var, var_tokenizer):
@@ -59,6 +60,18 @@ def test_guidance_costs_nothing_where_there_is_none(make_var, var_tokenizer):
     guided = var.generate(model, var_tokenizer, [1, 2], VarDecoding(temperature=0, guidance=3))
     assert free.stats.row_forwards == {"scale": 8}
     assert guided.stats.row_forwards == {"scale": 16}
+
+
+def test_weights_that_overflow_are_refused_at_the_scale_where_they_do(
+    make_var, make_flexvar, var_tokenizer, vq_tokenizer
+):
+    for room, model, tokenizer in ((var, make_var(), var_tokenizer), (flexvar, make_flexvar(), vq_tokenizer)):
+        with torch.no_grad():
+            model.word_embed.weight[0, 0] = torch.inf
+        seen = []
+        with pytest.raises(NumericsError, match="logits are not numbers"):
+            room.generate(model, tokenizer, [1], on_scale=lambda k, features, seen=seen: seen.append(k))
+        assert seen == [0]
 
 
 def test_published_ramps():

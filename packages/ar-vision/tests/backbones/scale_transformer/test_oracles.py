@@ -1,6 +1,7 @@
 """What must hold of VAR and FlexVAR whatever their weights are."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def teacher_logits(model, tokenizer, schedule, codes, labels):
     return schedule.split(model.head(model.teacher_forced(condition, inputs, schedule), condition))
 
 
-def forced_logits(model, tokenizer, schedule, codes, labels, guidance=None, null=None):
+def forced_logits(model, tokenizer, schedule, codes, labels, guidance=None, null=None, flops=None):
     """Logits of cached passes, scale by scale, while codes are given."""
     seen = []
 
@@ -49,7 +50,7 @@ def forced_logits(model, tokenizer, schedule, codes, labels, guidance=None, null
 
     null = model.null_condition(len(labels)) if null is None else null
     passes = ScalePasses(model, model.condition(labels), null, schedule, guidance or [1.0] * schedule.count)
-    _, stats = generate_scales(passes, tokenizer.history(len(labels), schedule), pick)
+    _, stats = generate_scales(passes, tokenizer.history(len(labels), schedule), pick, flops=flops)
     return seen, stats
 
 
@@ -153,6 +154,17 @@ def test_without_guidance_the_null_half_is_never_run(case, random_codes):
     for k, (one, other) in enumerate(zip(guided, alone, strict=True)):
         close = torch.allclose(one, other, atol=1e-4)
         assert close == (k < schedule.count - 1)
+
+
+@torch.no_grad()
+def test_without_guidance_half_the_operations_run(case, random_codes):
+    model, tokenizer, schedule = case
+    codes, counted = random_codes(schedule, 3), {}
+    for scale in (1.0, 2.0):
+        counted[scale] = Counter()
+        forced_logits(model, tokenizer, schedule, codes, LABELS, [scale] * schedule.count, flops=counted[scale])
+    assert counted[1.0]["scale"] > 0
+    assert 2 * counted[1.0]["scale"] == counted[2.0]["scale"]
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from ar_core.sampling import guide
 from torch import Generator, Tensor
 
 from ...decoding.generated import GeneratedImages, OnScale
-from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales, guided_scales
+from ...decoding.guidance import doubled, guided_logits, guided_passes
+from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales
 from ...scales import ScaleSchedule
 from ...tokenizers.bsq.model import BsqTokenizer
 from .bit_sampler import BitDraw, BitSampler
@@ -102,7 +103,7 @@ class InfinityPasses(ScalePasses):
                 given.check(model.config)
         self.model, self.layers = model, frozenset(layers)
         rows = text
-        if guided_scales(guidance):
+        if guided_passes(guidance):
             rows = text + (text.null(model.null_text) if negative is None else negative)
         self.texts = model.condition(rows)
         pooled = self.texts.pooled
@@ -115,7 +116,7 @@ class InfinityPasses(ScalePasses):
     def logits(self, scale: int, features: Tensor | None) -> Tensor:
         """Run the pass of a scale: guided logits [B, L_k, 2 d_v]."""
         rows, batch, guidance = self.rows, self.batch, self.guidance[scale]
-        fed = features if features is None or rows == batch else features.repeat(2, 1, 1, 1)
+        fed = None if features is None else doubled(features, rows)
         condition = TextCondition(self.condition, self.texts.memory[:rows], self.texts.valid[:rows])
 
         def lead(layer: int, x: Tensor) -> Tensor:
@@ -133,10 +134,8 @@ class InfinityPasses(ScalePasses):
             after_layer=None if guidance == 1 else lead,
         )
         self.cache.keep(self.schedule.lengths[scale])
-        if guidance == 1 or ON_LOGITS not in self.layers:
-            return self.model.head(hidden[:batch], self.condition[:batch])
-        conditional, null = self.model.head(hidden, self.condition).chunk(2)
-        return guide(conditional, null, guidance)
+        on_logits = guidance if ON_LOGITS in self.layers else 1.0
+        return guided_logits(lambda n: self.model.head(hidden[:n], self.condition[:n]), batch, on_logits)
 
 
 def pick_bits(options: InfinityOptions, schedule: ScaleSchedule) -> PickScale:

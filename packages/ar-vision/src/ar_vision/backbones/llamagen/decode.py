@@ -138,7 +138,8 @@ def generate_images(
             "tokenizer that the model was trained with"
         )
     drawn = generate(model, condition, options, seed=seed, on_row=on_row)
-    history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.config.grid))
-    history.add(drawn.codes)
-    images = tokenizer.decode(history.features).float().clamp(-1, 1)
+    with drawn.stats.timed("pixels"):
+        history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.config.grid))
+        history.add(drawn.codes)
+        images = tokenizer.decode(history.features).float().clamp(-1, 1)
     return GeneratedImages(images, [drawn.codes], drawn.stats)

@@ -1,0 +1,57 @@
+"""Classifier-free guidance over the passes of a generation: which of them need the null half, and what their logits are.
+
+Rows of a pass are those of B images and, behind them, as many of the null condition while guidance needs these.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from ar_core.errors import NumericsError
+from ar_core.sampling import guide
+from torch import Tensor
+
+__all__ = ["doubled", "guided_logits", "guided_passes", "require_sound", "sound"]
+
+
+def guided_passes(guidance: Sequence[float]) -> int:
+    """Return how many passes run with the null half: up to and with the last one whose guidance is not 1.
+
+    All before it count, those without guidance too: later ones attend to their keys and values of the null half.
+    """
+    return max((number + 1 for number, scale in enumerate(guidance) if scale != 1), default=0)
+
+
+def guided_logits(head: Callable[[int], Tensor], batch: int, scale: float) -> Tensor:
+    """Return guided logits [B, n, V]; without guidance the head runs for the images alone.
+
+    Args:
+        head: from a number of rows, the first of the pass, to their logits.
+        batch: B.
+        scale: g; 1 means none.
+    """
+    if scale == 1:
+        return head(batch)
+    given, null = head(2 * batch).chunk(2)
+    return guide(given, null, scale)
+
+
+def sound(logits: Tensor) -> Tensor:
+    """Return whether every place of logits [B, n, V] has a largest one that is a finite number; bool []."""
+    return logits.amax(-1).isfinite().all()
+
+
+def require_sound(found: Tensor) -> None:
+    """Wait for what :func:`sound` gave, and refuse to go on with codes that mean nothing.
+
+    Raises:
+        NumericsError: it is false.
+    """
+    if not bool(found):
+        raise NumericsError(
+            "The model's logits are not numbers, so no code can be chosen; check its weights and the dtype it runs in."
+        )
+
+
+def doubled(x: Tensor, rows: int) -> Tensor:
+    """Return what both halves are fed with alike: x [B, ...] as it is, or twice behind each other where a pass has 2B rows."""
+    return x if rows == len(x) else torch.cat([x, x])
