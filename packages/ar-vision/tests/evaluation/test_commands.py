@@ -257,7 +257,7 @@ def test_wrong_settings_of_image_are_one_sentence(models, tmp_path):
     refused(
         IMAGE,
         DataError,
-        "the label 4 was given and the llamagen knows the classes 0 to 2",
+        "the label 4 was given: classes run from 0 to 2, and 3 stands for no class",
         **models,
         labels=[4],
         output=out,

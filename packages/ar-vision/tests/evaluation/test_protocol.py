@@ -97,7 +97,7 @@ def test_settings_are_recorded(tmp_path):
 
 
 def test_labels_that_are_no_class_are_refused_before_drawing(tmp_path):
-    with pytest.raises(DataError, match="the label 4 was given and the toy knows the classes 0 to 2, and 3 for none"):
+    with pytest.raises(DataError, match="the label 4 was given: classes run from 0 to 2, and 3 stands for no class"):
         draw(toy(), ProtocolConfig((0, 4), 2), StageConfig(str(tmp_path / "s")))
     assert not (tmp_path / "s").exists()
 

@@ -10,6 +10,7 @@ from ar_core.registry import resolve
 from ar_core.training.device import choose_device
 from torch import nn
 
+from ..backbones.class_labels import checked_labels
 from ..checkpoint import Loaded, fingerprint, load_checkpoint, require_pair
 from ..decoding.generated import GeneratedImages, OnScale
 from .prompts import Prompts
@@ -80,15 +81,12 @@ class ImageGenerator:
         Raises:
             DataError: names the first.
         """
-        last = self.classes if self.prompts is None else self.classes - 1
-        wrong = next((label for label in labels if not 0 <= label <= last), None)
+        if self.prompts is None:
+            checked_labels(labels, self.classes)
+            return
+        wrong = next((label for label in labels if not 0 <= label < self.classes), None)
         if wrong is not None:
-            if self.prompts is not None:
-                raise DataError(f"the label {wrong} was given and there are {self.classes} prompts: correct it")
-            raise DataError(
-                f"the label {wrong} was given and the {self.kind} knows the classes 0 to {self.classes - 1}, and "
-                f"{self.classes} for none: correct it"
-            )
+            raise DataError(f"the label {wrong} was given and there are {self.classes} prompts: correct it")
 
 
 def open_generator(

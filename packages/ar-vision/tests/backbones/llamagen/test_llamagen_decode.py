@@ -232,7 +232,7 @@ def test_an_interval_beyond_the_image_guides_all() -> None:
 
 @pytest.mark.parametrize("label", [-1, 6])
 def test_classes_out_of_range_are_refused(tiny: Tiny, label: int) -> None:
-    with pytest.raises(DataError, match=f"class {label} was given; the model knows the classes 0 to 4, and 5 for none"):
+    with pytest.raises(DataError, match=f"label {label} was given: classes run from 0 to 4, and 5 stands for no class"):
         class_condition(tiny(), [0, label])
 
 

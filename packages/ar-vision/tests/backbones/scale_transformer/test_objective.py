@@ -106,7 +106,7 @@ def test_weight_decay_spares_what_published_training_spares(make_var, make_flexv
             {"codes": torch.zeros(29, dtype=torch.int64)},
             r"sample 0 has codes of shape \[29\], and the scales 1,2,3,4 have 30",
         ),
-        ({"label": 6}, "the label 6 was given: classes run from 0 to 4, and 5 stands for no class"),
+        ({"label": 5}, "the label 5 was given: classes run from 0 to 4: correct it"),
         ({"label": -1}, "the label -1 was given"),
     ],
 )

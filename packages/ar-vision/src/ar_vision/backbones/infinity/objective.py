@@ -14,6 +14,7 @@ from ...pixels import to_signed
 from ...scales import ScaleSchedule
 from ...tokenizers.bsq.bit_history import BitHistory
 from ...tokenizers.bsq.model import BsqTokenizer
+from ..condition_dropout import drops_condition
 from .model import Infinity
 from .objective_config import InfinityTraining
 from .self_correction import bit_targets, draw_flips, draw_rates
@@ -86,9 +87,7 @@ class InfinityObjective:
             for s in batch
             if layers
         ]
-        dropped = [
-            bool(torch.rand((), generator=rng.row(s["index"], "condition")) < config.condition_dropout) for s in batch
-        ]
+        dropped = [drops_condition(config.condition_dropout, rng, s["index"]) for s in batch]
         tensors = {**_pictures(batch), **self._texts(batch), "dropped": torch.tensor(dropped)}
         if flips:
             tensors["flips"] = torch.stack(flips)

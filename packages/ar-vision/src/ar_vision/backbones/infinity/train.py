@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from ar_core.config import FREE, expand_path
+from ar_core.config import expand_path
 from ar_core.corruption import SampleRng
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import load_strict
@@ -17,6 +18,7 @@ from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
+from ...held_out import EvaluationConfig
 from ...tokenizers.bsq.config import BsqTokenizerConfig
 from ...tokenizers.bsq.model import BsqTokenizer
 from .config import InfinityConfig
@@ -28,7 +30,7 @@ from .objective_config import InfinityTraining
 from .schedules import schedule_of_grid
 from .text_encoder import build_text_encoder
 
-__all__ = ["CompanionConfig", "EvaluationConfig", "InfinityRun", "build", "held_out_bits"]
+__all__ = ["CompanionConfig", "InfinityRun", "build", "held_out_bits"]
 
 
 @dataclass(frozen=True)
@@ -54,25 +56,6 @@ class CompanionConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured on held-out images, every `train.eval_every` steps: `held_out_nll`, nats per bit, and `held_out_accuracy`.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    images: int = 64
-    """Held-out images, the first of the split; fewer if there are fewer."""
-    batch_size: int = field(default=16, metadata=FREE)
-    """Images of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
-
-
-@dataclass(frozen=True)
 class InfinityRun:
     """A whole run, section by section, as a YAML file holds it."""
 
@@ -86,8 +69,8 @@ class InfinityRun:
     """The objective."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Held-out measurements."""
+    evaluation: EvaluationConfig = field(default_factory=partial(EvaluationConfig, images=64, batch_size=16))
+    """Held-out measurements: `held_out_nll`, nats per bit, and `held_out_accuracy`."""
     start: str | None = None
     """Folder of a checkpoint that training starts from; null: fresh weights. What depends on bits or text and has another shape is
     drawn afresh (rush_resume); of the same shape it must belong to the same tokenizer and text encoder."""

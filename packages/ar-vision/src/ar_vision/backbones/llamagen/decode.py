@@ -14,6 +14,7 @@ from ...decoding.image_sampler import ImageSampler
 from ...decoding.raster import Codes, OnRow, RasterCondition, generate_raster, interval_guidance
 from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
+from ..class_labels import checked_labels
 from .conditions import ClassCondition, TextCondition, pad_texts
 from .model import LlamaGen
 
@@ -49,7 +50,7 @@ class LlamaGenOptions:
         return ImageSampler("llamagen", self.temperature, self.top_k, self.top_p)
 
 
-def class_condition(model: LlamaGen, labels: Sequence[int]) -> RasterCondition:
+def class_condition(model: LlamaGen, labels: Tensor | Sequence[int]) -> RasterCondition:
     """Return the condition of B images from their classes; the number behind the last class is the null class.
 
     Raises:
@@ -57,13 +58,8 @@ def class_condition(model: LlamaGen, labels: Sequence[int]) -> RasterCondition:
     """
     if not isinstance(model.condition, ClassCondition):
         raise DataError("classes were given to a model that was trained on texts: give text features")
-    null = model.condition.null_class
-    wrong = [label for label in labels if not 0 <= label <= null]
-    if wrong or not labels:
-        given = f"the class {wrong[0]} was given" if wrong else "no class was given"
-        raise DataError(f"{given}; the model knows the classes 0 to {null - 1}, and {null} for none")
-    ids = torch.tensor(labels, device=model.device)
-    return RasterCondition(model.condition(ids), model.condition.null(len(labels)))
+    ids = checked_labels(labels, model.condition.null_class).to(model.device)
+    return RasterCondition(model.condition(ids), model.condition.null(len(ids)))
 
 
 def text_condition(model: LlamaGen, features: Sequence[Tensor]) -> RasterCondition:

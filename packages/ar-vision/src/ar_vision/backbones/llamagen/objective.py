@@ -12,6 +12,8 @@ from ar_core.errors import DataError
 from ar_core.training import Player, Prepared
 from torch import Tensor, nn
 
+from ..class_labels import checked_labels
+from ..condition_dropout import drops_condition
 from .conditions import ClassCondition, pad_texts
 from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
@@ -59,12 +61,14 @@ class LlamaGenObjective:
                 condition.
         """
         codes = torch.stack([self._checked(sample) for sample in batch])
-        dropped = torch.tensor([self._dropped(sample, rng) for sample in batch])
+        rate = self.config.condition_dropout
+        dropped = torch.tensor([drops_condition(rate, rng, sample["index"]) for sample in batch])
         valid = torch.tensor([bool(sample.get("valid", 1)) for sample in batch])
         rows = valid.repeat_interleave(self.model.codes).nonzero()[:, 0]
         tensors = {"codes": codes, "rows": rows, "labels": codes.flatten()[rows]}
         if self.model.condition == "class":
-            classes = torch.tensor([int(sample["label"]) for sample in batch])
+            given = [int(sample["label"]) for sample in batch]
+            classes = checked_labels(given, self.model.num_classes, null=False)
             tensors["classes"] = classes.masked_fill(dropped, self.model.num_classes)
         else:
             features, present = pad_texts([sample["features"] for sample in batch], self.model)
@@ -97,10 +101,6 @@ class LlamaGenObjective:
         )
         return {TERM: loss}
 
-    def _dropped(self, sample: Mapping[str, Any], rng: SampleRng) -> bool:
-        share = self.config.condition_dropout
-        return share > 0 and float(torch.rand((), generator=rng.row(sample["index"], "condition"))) < share
-
     def _checked(self, sample: Mapping[str, Any]) -> Tensor:
         model, codes, number = self.model, sample["codes"].long(), sample["index"]
         if codes.shape != (model.codes,):
@@ -116,9 +116,4 @@ class LlamaGenObjective:
         name = "label" if model.condition == "class" else "features"
         if name not in sample:
             raise DataError(f"sample {number} has no {name!r}, on which the model is conditioned: add it to the data")
-        if name == "label" and not 0 <= int(sample["label"]) < model.num_classes:
-            raise DataError(
-                f"sample {number} is of class {int(sample['label'])} and the model knows the classes 0 to "
-                f"{model.num_classes - 1}: set model.num_classes"
-            )
         return codes

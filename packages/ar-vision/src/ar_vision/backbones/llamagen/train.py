@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from ar_core.config import FREE, expand_path
+from ar_core.config import expand_path
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError
 from ar_core.training import Job, TrainConfig, mean_loss
@@ -17,32 +17,14 @@ from ...checkpoint import fingerprint, load_checkpoint, require_codebook, save_c
 from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
+from ...held_out import EvaluationConfig
 from ...scales import ScaleSchedule
 from ..generated_codes import GeneratedCodes, GeneratedSource
 from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
 from .objective import TERM, LlamaGenObjective
 
-__all__ = ["EvaluationConfig", "LlamaGenData", "LlamaGenRun", "build", "held_out_nll"]
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured on held-out images, every `train.eval_every` steps: `held_out_nll`.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    images: int = 256
-    """Held-out images, the first of the split; fewer if there are fewer."""
-    batch_size: int = field(default=32, metadata=FREE)
-    """Images of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+__all__ = ["LlamaGenData", "LlamaGenRun", "build", "held_out_nll"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class LlamaGenRun:
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Held-out measurements."""
+    """Held-out measurements: `held_out_nll`, nats per code."""
 
     def __post_init__(self) -> None:
         if (self.data.codes is None) != (self.tokenizer is None):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ...scales import ScaleSchedule
 from ...tokenizers.scale_history import teacher_inputs
 from ...tokenizers.tokenizer import Tokenizer
-from ..class_labels import checked_labels, drop_label
+from ..class_labels import checked_labels
+from ..condition_dropout import drops_condition
 from .model import NO_DECAY, ScaleTransformer
 from .objective_config import ScaleObjectiveConfig
 
@@ -64,7 +65,7 @@ class ScaleObjective(ABC):
 
         Args:
             batch: B samples with ``index``, ``codes`` (int64, one after another) and ``label``.
-            rng: decides about each sample by its index.
+            rng: decides about each sample by its index, stream "condition".
 
         Returns:
             tensors: ``codes`` [B, L], ``labels`` [B], int64; weights: B L, and with ``accuracy`` B L_k for each grid; meta: the
@@ -74,9 +75,9 @@ class ScaleObjective(ABC):
             DataError: a label is no class of the model, or codes are of other scales.
         """
         schedule = self.schedule(batch, rng)
-        given = checked_labels([int(sample["label"]) for sample in batch], self.num_classes).tolist()
-        rate = self.config.label_dropout
-        labels = [drop_label(label, self.num_classes, rate, rng, s["index"]) for label, s in zip(given, batch)]
+        given = checked_labels([int(sample["label"]) for sample in batch], self.num_classes, null=False)
+        dropped = [drops_condition(self.config.label_dropout, rng, sample["index"]) for sample in batch]
+        labels = given.masked_fill(torch.tensor(dropped), self.num_classes)
         codes = torch.stack([self.codes(sample, schedule) for sample in batch])
         weights = {TERM: float(codes.numel())}
         if self.config.accuracy:
@@ -84,7 +85,7 @@ class ScaleObjective(ABC):
                 # Two scales of one grid share a name.
                 weights[_accuracy(size)] = weights.get(_accuracy(size), 0.0) + len(batch) * length
         return Prepared(
-            tensors={"codes": codes, "labels": torch.tensor(labels)},
+            tensors={"codes": codes, "labels": labels},
             weights=weights,
             meta={"sizes": schedule.sizes, "tokens": codes.numel()},
         )

@@ -19,6 +19,7 @@ from ...construction import undrawn
 from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
 from ...families import FAMILIES
+from ...held_out import EvaluationConfig
 from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
 from .decode import require_fit
@@ -26,7 +27,7 @@ from .model import ScaleTransformer
 from .objective import TERM, ScaleObjective
 from .objective_config import ScaleObjectiveConfig
 
-__all__ = ["EvaluationConfig", "ScaleModelConfig", "ScaleRun", "build_scale_job"]
+__all__ = ["ScaleModelConfig", "ScaleRun", "build_scale_job"]
 
 M = TypeVar("M", bound=ScaleTransformer)
 
@@ -68,25 +69,6 @@ class ScaleModelConfig:
         if taken:
             raise ConfigError(f"scratch.{min(taken)} is given, which the tokenizer decides: leave it out")
         return from_dict(resolve(FAMILIES[self.kind].config), {**(self.scratch or {}), **from_tokenizer}, "scratch")
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured every `train.eval_every` steps, on pictures that are not trained on.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    images: int = 512
-    """How many, the first ones of the held-out split; fewer if there are fewer."""
-    batch_size: int = 32
-    """Of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
 
 
 @dataclass(frozen=True, kw_only=True)

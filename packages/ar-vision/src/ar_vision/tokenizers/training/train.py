@@ -19,6 +19,7 @@ from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
 from ...families import family
+from ...held_out import EvaluationConfig
 from ...pixels import to_signed
 from ..codebook_tokenizer import CodebookTokenizer
 from ..image_grid import schedule_of_images
@@ -32,7 +33,7 @@ from .objective import DISCRIMINATOR, TOKENIZER, TokenizerObjective
 from .reconstruction import measure
 from .usage import CodebookUsage, UsageConfig
 
-__all__ = ["EvaluationConfig", "TokenizerModelConfig", "TokenizerRun", "build"]
+__all__ = ["TokenizerEvaluation", "TokenizerModelConfig", "TokenizerRun", "build"]
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,14 @@ class TokenizerModelConfig:
             raise ConfigError("settings are given beside a checkpoint, which knows its own shape: drop them")
 
 
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured every `train.eval_every` steps, on images that are not trained on.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
+@dataclass(frozen=True, kw_only=True)
+class TokenizerEvaluation(EvaluationConfig):
+    """The same, on images of their own if these are given."""
 
     data: ImageDataConfig | None = None
     """Images of their own; null takes those that `data.held_out` keeps from training."""
-    images: int = 512
-    """How many, the first ones; fewer if there are fewer."""
     batch_size: int = 64
     """Images of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class TokenizerRun:
     """The losses."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: TokenizerEvaluation = field(default_factory=TokenizerEvaluation)
     """Held-out measurements."""
 
 
