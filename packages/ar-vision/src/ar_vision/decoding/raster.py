@@ -162,7 +162,11 @@ def generate_raster(
             mask = raster_mask(start, count, valid, x.device)
             last = backbone.hidden(x, start=start, mask=mask, cache=cache)[:, -1:]
             cache.keep(count)
-            logits = guided_logits(lambda n, last=last: backbone.head(last[:n]), batch, scale)
+
+            def head(count: int, last: Tensor = last) -> Tensor:
+                return backbone.head(last[:count])
+
+            logits = guided_logits(head, batch, scale)
             picked = pick(place, logits, generators)
             codes[:, place : place + 1] = picked
             numbers &= sound(logits)
