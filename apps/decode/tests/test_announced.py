@@ -25,6 +25,12 @@ def test_wrong_settings_are_one_sentence(ar_decode):
         assert len(out.err.strip().splitlines()) == 1
 
 
+def test_help_lists_every_setting(ar_decode):
+    out = ar_decode("fit-proxy", "--help").out
+    for part in ("corpus", "Path, required", "Never test data", "vocab_size", "order", "int = 3", "fields", "[text]"):
+        assert part in out
+
+
 def test_diffuspec_says_that_it_needs_a_drafter(ar_decode, plain_model):
     out = ar_decode("text", plain_model, "a", "--method", "diffuspec")
     assert out.code == 2

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from ar_core import registry
 
-COMMANDS = ("text", "bench", "eval", "tune", "trace", "verify", "fit-proxy")
+COMMANDS = ("text", "bench", "eval", "tune", "trace", "verify", *registry.commands())
 
 
 def heavy_modules(code: str) -> str:

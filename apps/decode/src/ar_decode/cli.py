@@ -9,10 +9,10 @@ import typer
 from ar_core.errors import ArError
 from ar_core.registry import commands as announced
 from ar_core.registry import require_home
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .commands import bench, evaluate, text, trace, tune, verify
-from .commands.announced import announced_command
+from .commands.announced import AnnouncedCommand, announced_command
 
 __all__ = ["app", "main"]
 
@@ -43,9 +43,13 @@ app = typer.Typer(
 
 
 def _add(
-    command: Callable[..., None], examples: Sequence[str], name: str | None = None, summary: str | None = None
+    command: Callable[..., None],
+    examples: Sequence[str],
+    name: str | None = None,
+    summary: str | None = None,
+    kind: type[TyperCommand] | None = None,
 ) -> None:
-    app.command(name, help=summary, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
+    app.command(name, cls=kind, help=summary, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
 
 
 _add(text.text, text.EXAMPLES)
@@ -57,7 +61,7 @@ _add(verify.verify, verify.EXAMPLES)
 
 
 for _record in announced().values():
-    _add(announced_command(_record), _record.examples, _record.name, f"{_record.summary}.")
+    _add(announced_command(_record), _record.examples, _record.name, f"{_record.summary}.", AnnouncedCommand)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Strict configuration: plain mappings in, typed frozen dataclasses out. Imports no torch."""
 
 from .build import from_dict, to_dict
+from .described import DescribedField, DescribedSection, described
 from .free import FREE
 from .nearest import did_you_mean
 from .overrides import apply_overrides
@@ -9,7 +10,10 @@ from .yaml_file import load_yaml, parse_yaml
 
 __all__ = [
     "FREE",
+    "DescribedField",
+    "DescribedSection",
     "apply_overrides",
+    "described",
     "did_you_mean",
     "expand_path",
     "from_dict",
