@@ -24,6 +24,7 @@ def refused(path, match: str, **settings):
     with pytest.raises(ArError, match=match) as caught:
         opened(path, **settings)
     assert "\n" not in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +131,8 @@ def test_files_that_are_something_else_are_refused(tmp_path):
         refused(tmp_path / name, match)
     refused(tmp_path / "none", "does not exist")
     refused(tmp_path / "none.tar", "is no file of the kind webdataset")
-    refused(tmp_path / "*.tgz", "is of no known kind|does not exist")
+    refused(tmp_path / "*.tgz", "is compressed, .* unpack it")
+    refused(tmp_path / "a.tar.gz", "is compressed, .* unpack it")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "hold no file whose name ends like a picture's")
     refused(tmp_path / "a.tar", "is no folder", kind="folder")

@@ -109,6 +109,11 @@ def test_keeping_decoded_pictures_changes_no_sample(containers):
     assert kept.describe() == read.describe()
 
 
+def test_a_kept_picture_of_the_wrong_size_is_named_by_its_number_and_set(containers, own_cache):
+    with pytest.raises(DataError, match=rf"picture 0 of {containers['folder']} is \d+ pixels wide"):
+        dict(next(source(containers["folder"], cache=True, transform="none", size=5).once()))
+
+
 def test_decoded_pictures_are_made_once_and_travel_to_workers(containers, own_cache, monkeypatch):
     first = taken(source(containers["folder"]).open(0), 10)
     monkeypatch.setattr(pictures_module, "read_picture", None)

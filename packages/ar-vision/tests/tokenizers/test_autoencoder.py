@@ -157,3 +157,8 @@ def test_uneven_widths_are_no_autoencoder():
     }
     with pytest.raises(CheckpointError, match=r"'encoder.down' are \[12\] wide and 'encoder.conv_in.weight' 8"):
         autoencoder_shape(tensors)
+
+
+def test_weights_of_another_layout_are_told_by_the_first_key_they_lack():
+    with pytest.raises(CheckpointError, match=r"lacks 'encoder\.down\.0\.block\.0\.conv1\.weight'"):
+        autoencoder_shape({"encoder.conv_in.weight": torch.zeros(4, 3, 3, 3)})

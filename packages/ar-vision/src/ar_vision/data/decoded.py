@@ -34,6 +34,11 @@ def picture_key(pixels: np.ndarray) -> int:
 class DecodedPictures:
     """N pictures in one folder, read through a memory map: opening is free, and processes share what they read.
 
+    Args:
+        folder: where they lie.
+        pictures: what they were made of, for labels, names of classes and fingerprint.
+        name: what their number is of, in messages.
+
     Attributes:
         keys: int64 [N], :func:`picture_key` of each.
 
@@ -41,8 +46,8 @@ class DecodedPictures:
         DataError: the folder is damaged.
     """
 
-    def __init__(self, folder: Path, pictures: Pictures) -> None:
-        self.folder, self.fingerprint = folder, pictures.fingerprint
+    def __init__(self, folder: Path, pictures: Pictures, name: str) -> None:
+        self.folder, self.name, self.fingerprint = folder, name, pictures.fingerprint
         self.classes, self.captioned = pictures.classes, pictures.captioned
         try:
             self._sizes = np.load(folder / "sizes.npy", allow_pickle=False)
@@ -73,7 +78,7 @@ class DecodedPictures:
         end = self._ends[number]
         pixels = self._map[end - height * width * 3 : end].reshape(height, width, 3)
         captions = tuple(self._captions[number]) if self._captions else ()
-        return Picture(f"picture {number}", pixels, captions)
+        return Picture(f"picture {number} of {self.name}", pixels, captions)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map is the whole array: worker processes open their own.
@@ -108,7 +113,7 @@ def decoded_pictures(config: ImageDataConfig, pictures: Pictures, count: int) ->
             (target / "captions.json").write_text(json.dumps(captions if any(captions) else []), encoding="utf-8")
 
         _publish(folder, write)
-    return DecodedPictures(folder, pictures)
+    return DecodedPictures(folder, pictures, str(config.path or config.kind))
 
 
 def picture_keys(config: ImageDataConfig, pictures: Pictures, count: int) -> np.ndarray:

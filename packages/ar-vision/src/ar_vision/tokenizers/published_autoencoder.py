@@ -50,10 +50,11 @@ def autoencoder_shape(
     """
     channels = shape_of(tensors, "encoder.conv_in.weight")[0]
     widths = [
-        shape_of(tensors, f"{level}.{index}.{block}.0.conv1.weight")[0] for index in range(highest(tensors, level) + 1)
+        shape_of(tensors, f"{level}.{index}.{block}.0.conv1.weight")[0]
+        for index in range(max(highest(tensors, level), 0) + 1)
     ]
     uneven = [width for width in widths if width % channels]
-    if uneven or not widths:
+    if uneven:
         raise CheckpointError(
             f"the levels under {level!r} are {widths} wide and 'encoder.conv_in.weight' {channels}; every width must be a "
             "multiple of that: these are weights of another architecture"

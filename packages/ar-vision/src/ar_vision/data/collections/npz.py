@@ -46,8 +46,13 @@ class NpzPictures:
                 images, labels = archive[image], None if label is None else archive[label]
         except DataError:
             raise
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is no readable archive of plain NumPy arrays ({error}): write it again") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror or error}): correct the path") from error
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            # NumPy's own message may advise to unpickle the file.
+            raise DataError(
+                f"{path} is no readable archive of plain NumPy arrays: write it with numpy.savez"
+            ) from error
         colour = images.ndim == 4 and images.shape[3] in (1, 3)
         if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or 0 in images.shape:
             raise DataError(

@@ -77,6 +77,10 @@ def detect_kind(path: Path) -> Kind:
                 f"{str(path)!r} holds both parquet and tar files: name one kind with a pattern such as {path}/*.tar"
             )
         return found.pop() if found else "folder"
+    if path.name.endswith((".tar.gz", ".tgz")):
+        raise DataError(
+            f"the shard {str(path)!r} is compressed, so that its samples cannot be read in any order: unpack it to .tar"
+        )
     if path.suffix not in SUFFIX:
         what = "is of no known kind" if path.exists() else "does not exist"
         raise DataError(
