@@ -26,8 +26,8 @@ def run(toy, directory, *, stop=None, **settings):
         if record["step"] == stop and "evaluation" in record:
             raise Stop
 
-    first = 3 if stop is not None or not (directory / "step-00000004").exists() else 6
-    seen = iter([step for step in VALUES if step >= first])
+    done = max((int(path.name.removeprefix("step-")) for path in directory.glob("step-*")), default=0)
+    seen = iter([step for step in VALUES if step > done])
     config = toy.config(directory, eval_every=3, checkpoint_every_steps=4, best_by="loss", **settings)
     if stop is None:
         train(toy.job(model=net, evaluate=evaluate), config)
@@ -47,9 +47,11 @@ def test_the_model_of_the_smallest_evaluation_is_kept_the_first_of_equals(toy, t
     assert not all(best[name].equal(value) for name, value in final.items())
 
 
-def test_resumed_ends_with_the_same_best_as_uninterrupted(toy, tmp_path):
+@pytest.mark.parametrize("stop", [6, 9])
+def test_resumed_ends_with_the_same_best_as_uninterrupted(toy, tmp_path, stop):
+    """Checkpoints are made at 4 and 8: the best evaluation, at 6, is made again, or lies before the checkpoint."""
     run(toy, tmp_path / "whole")
-    run(toy, tmp_path / "part", stop=6)
+    run(toy, tmp_path / "part", stop=stop)
     run(toy, tmp_path / "part")
     for name in ("best/model.safetensors", "best/best.json", "final/model.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
