@@ -39,11 +39,6 @@ class Transform:
     flip: bool = False
     shortest: float = 0.88
 
-    @property
-    def random(self) -> bool:
-        """Whether training images depend on a draw."""
-        return self.flip or self.name in ("var", "adm_random")
-
     def __call__(self, picture: np.ndarray, place: str, rng: SampleRng | None = None, index: int = 0) -> Tensor:
         """Transform a picture.
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from ar_core.errors import ConfigError, DataError
 from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.scale_history import teacher_inputs
-from ar_vision.tokenizers.vq.config import VqTokenizerConfig, preset
+from ar_vision.tokenizers.vq.config import VqTokenizerConfig
 from ar_vision.tokenizers.vq.model import VqTokenizer
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -186,8 +186,6 @@ def test_codes_of_another_scale_are_refused(tokenizer):
         history.add(torch.zeros(1, 9, dtype=torch.long))
 
 
-def test_unknown_presets_and_shapes_are_refused():
-    with pytest.raises(ConfigError, match="llamagen_vq16"):
-        preset("lamagen_vq16")
+def test_what_is_no_shape_is_refused():
     with pytest.raises(ConfigError, match="code_dim is 0"):
         VqTokenizerConfig(code_dim=0)

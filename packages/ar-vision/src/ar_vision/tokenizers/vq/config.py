@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.config import did_you_mean
 from ar_core.errors import ConfigError
 
 from ..autoencoder_config import AutoencoderConfig
 
-__all__ = ["PRESETS", "VqTokenizerConfig", "preset"]
+__all__ = ["PRESETS", "VqTokenizerConfig"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,3 @@ PRESETS: dict[str, VqTokenizerConfig] = {
     "flexvar": VqTokenizerConfig(vocab_size=8912, code_dim=32),
 }
 """Published sizes by name."""
-
-
-def preset(name: str) -> VqTokenizerConfig:
-    """Return the shape of a published tokenizer.
-
-    Raises:
-        ConfigError: There is none of that name; the nearest is given.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"the tokenizer {name!r} is unknown; {did_you_mean(name, PRESETS)}")
-    return PRESETS[name]
