@@ -169,6 +169,12 @@ def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
     Raises:
         CheckpointError: the generator knows its tokenizer and this is not it, or its codes are of another kind or size.
     """
+    given = fingerprint(tokenizer.model)
+    if generator.tokenizer is not None and generator.tokenizer != given:
+        raise CheckpointError(
+            f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
+            "the tokenizer it was trained with, any other turns its codes into noise"
+        )
     config = getattr(generator.model, "config", None)
     for name in ("vocab_size", "code_dim", "bits"):
         needed, there = getattr(config, name, None), getattr(tokenizer.model, name, None)
@@ -177,12 +183,6 @@ def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
                 f"{generator.path} is for a tokenizer with the {name} {needed} and {tokenizer.path} ({tokenizer.family.kind}) has "
                 f"{there or 'none'}: give the tokenizer it was trained with"
             )
-    given = fingerprint(tokenizer.model)
-    if generator.tokenizer is not None and generator.tokenizer != given:
-        raise CheckpointError(
-            f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
-            "the tokenizer it was trained with, any other turns its codes into noise"
-        )
 
 
 def require_codebook(tokenizer: Loaded) -> None:

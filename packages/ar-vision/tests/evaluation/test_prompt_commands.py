@@ -221,7 +221,11 @@ def test_tokenizers_of_other_models_are_refused(models, tmp_path, tiny_autoencod
     refused(CheckpointError, "predicts bits, which only a bsq has", **{**good, "tokenizer": str(tmp_path / "vq")})
     refused(CheckpointError, "was trained with the tokenizer", **{**good, "tokenizer": str(tmp_path / "other")})
     unpaired = {**good, "checkpoint": str(tmp_path / "unpaired")}
-    refused(CheckpointError, "predicts 6 bits a token", **{**unpaired, "tokenizer": str(tmp_path / "other")})
+    refused(
+        CheckpointError,
+        "is for a tokenizer with the bits 6",
+        **{**unpaired, "tokenizer": str(tmp_path / "other")},
+    )
     refused(CheckpointError, "holds a generator", **{**good, "tokenizer": good["checkpoint"]})
 
 
