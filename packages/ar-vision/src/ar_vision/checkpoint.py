@@ -38,7 +38,7 @@ class Loaded:
     """A model as a checkpoint holds it.
 
     Attributes:
-        model: in eval mode, on the CPU, in the dtype stored.
+        model: in eval mode, on the CPU, in the dtype stored unless another was asked for.
         family: its kind.
         tokenizer: fingerprint of the tokenizer that a generator was trained with; None for a tokenizer, or where it is not
             known (converted weights).
@@ -81,12 +81,15 @@ def save_checkpoint(
     (directory / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_checkpoint(path: str | Path, role: Literal["tokenizer", "generator"] | None = None) -> Loaded:
+def load_checkpoint(
+    path: str | Path, role: Literal["tokenizer", "generator"] | None = None, *, dtype: torch.dtype | None = None
+) -> Loaded:
     """Read a folder that :func:`save_checkpoint` wrote; every key fits, or none is loaded.
 
     Args:
         path: the folder.
         role: what is needed; None takes either.
+        dtype: of the model; None takes the one stored. Fingerprints are the same in any that holds the stored numbers.
 
     Raises:
         CheckpointError: it is no such folder, of the other role, of an unknown kind, damaged, holds numbers that are none, or
@@ -103,7 +106,7 @@ def load_checkpoint(path: str | Path, role: Literal["tokenizer", "generator"] | 
         raise CheckpointError(f"{path / CONFIG} does not describe a {found.kind} ({error}): write it anew") from error
     tensors = read_tensors(path / WEIGHTS)
     require_finite(tensors, str(path / WEIGHTS))
-    model = filled(lambda: resolve(found.model)(config), tensors, source=str(path / WEIGHTS))
+    model = filled(lambda: resolve(found.model)(config), tensors, source=str(path / WEIGHTS), dtype=dtype)
     return Loaded(model, found, record["tokenizer"], record["provenance"], path)
 
 
@@ -113,6 +116,7 @@ def filled(
     *,
     layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None = None,
     source: str = "the checkpoint",
+    dtype: torch.dtype | None = None,
 ) -> M:
     """Build a model and copy weights into it; every key fits, or an error names those that do not.
 
@@ -124,6 +128,7 @@ def filled(
         tensors: by the model's names, or by those of the layout.
         layout: as ``load_strict`` takes it.
         source: what the error calls the origin.
+        dtype: of the model; None takes that of the weights.
 
     Returns:
         The model on the CPU, in eval mode.
@@ -134,7 +139,8 @@ def filled(
     stored = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     with torch.device("meta"):
         model = build()
-    model = model.to(reduce(torch.promote_types, stored) if stored else torch.float32).to_empty(device="cpu")
+    stored_as = reduce(torch.promote_types, stored) if stored else torch.float32
+    model = model.to(stored_as if dtype is None else dtype).to_empty(device="cpu")
     load_strict(model, tensors, layout=layout, source=source)
     return model.eval()
 

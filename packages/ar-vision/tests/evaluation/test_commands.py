@@ -15,7 +15,7 @@ from ar_vision.backbones.llamagen.config import LlamaGenConfig
 from ar_vision.backbones.llamagen.model import LlamaGen
 from ar_vision.backbones.var.config import VarConfig
 from ar_vision.backbones.var.model import Var
-from ar_vision.checkpoint import fingerprint, save_checkpoint
+from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ar_vision.evaluation import EVAL_IMAGE, EVAL_TOKENIZER, IMAGE
 from ar_vision.evaluation.image_set import open_images
 from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
@@ -177,6 +177,39 @@ def test_a_folder_and_a_grid(models, tmp_path):
     np.testing.assert_array_equal(cell, first.permute(1, 2, 0).numpy())
 
 
+def test_weights_of_16_bits_are_computed_in_32_on_a_cpu(scale_models, tmp_path):
+    for kind in ("var", "flexvar"):
+        models = scale_models(kind)
+        stored = {name: load_checkpoint(models[name]) for name in ("checkpoint", "tokenizer")}
+        halves, pair = {}, fingerprint(stored["tokenizer"].model.half())
+        for name, loaded in stored.items():
+            halves[name] = str(tmp_path / f"half_{kind}_{name}")
+            save_checkpoint(halves[name], loaded.model.half(), tokenizer=pair if name == "checkpoint" else None)
+            # The same numbers, in a file of 32 bits.
+            save_checkpoint(
+                f"{halves[name]}_32", loaded.model.float(), tokenizer=pair if name == "checkpoint" else None
+            )
+        for name, folder, settings in (
+            ("half", "", {}),
+            ("same", "_32", {}),
+            ("stored", "", {"dtype": "stored"}),
+            ("rounded", "_32", {"dtype": "float16"}),
+            ("bfloat", "", {"dtype": "bfloat16"}),
+        ):
+            given = {key: folder_of + folder for key, folder_of in halves.items()}
+            run(IMAGE, **given, device="cpu", labels=[1, 2], output=str(tmp_path / f"{kind}_{name}.npz"), **settings)
+        found = {
+            name: np.load(tmp_path / f"{kind}_{name}.npz")["arr_0"]
+            for name in ("half", "same", "stored", "rounded", "bfloat")
+        }
+        np.testing.assert_array_equal(found["half"], found["same"])
+        np.testing.assert_array_equal(found["stored"], found["rounded"])
+        assert (found["half"] != found["stored"]).any()
+        for name, dtype in (("half", "float32"), ("stored", "float16"), ("bfloat", "bfloat16")):
+            record = json.loads((tmp_path / f"{kind}_{name}.npz.json").read_text())
+            assert record["sampling"]["generator"]["dtype"] == {"checkpoint": dtype, "tokenizer": dtype}
+
+
 def test_shards_finish_together(models, tmp_path):
     settings = {**models, "count": 9, "chunk_size": 2}
     with pytest.raises(DataError, match="lacks 3 of 5 chunks"):
@@ -238,7 +271,7 @@ def test_a_tokenizer_is_measured(models, features, data_dir, tmp_path):
         "perplexity",
     }
     assert 0 < report["metrics"]["psnr"] < 20
-    assert report["settings"] == {"scales": "8", "lpips_minimum_size": 32}
+    assert report["settings"] == {"scales": "8", "dtype": "float32", "lpips_minimum_size": 32}
     assert said.splitlines()[-1].startswith("70 images, report in")
 
 

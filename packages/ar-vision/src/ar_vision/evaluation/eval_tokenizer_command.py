@@ -11,10 +11,12 @@ from ar_core.training.device import choose_device
 from ..checkpoint import Loaded, fingerprint, load_checkpoint
 from ..scales import ScaleSchedule
 from ..tokenizers.training.lpips import load_lpips
+from .computing import dtype_name, placed
 from .features import FeaturesConfig, open_features
 from .image_set import SplitConfig, open_images
 from .reconstruction import measure_tokenizer
 from .report import check_target, described, features_facts, write_report
+from .sampling_config import ComputeDtype
 
 __all__ = ["EvalTokenizerConfig", "evaluate_tokenizer"]
 
@@ -55,6 +57,9 @@ class EvalTokenizerConfig:
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``; auto takes CUDA if there is one."""
 
+    dtype: ComputeDtype = "auto"
+    """That the tokenizer computes in: as its weights are stored, or any other; auto is float32 on a CPU and stored elsewhere."""
+
     force: bool = False
     """Overwrite the report."""
 
@@ -75,7 +80,8 @@ def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
     check_target(output, force=config.force)
     device = choose_device(config.device)
     loaded = load_checkpoint(expand_path(config.tokenizer), "tokenizer")
-    model = loaded.model.requires_grad_(False).eval().to(device)
+    identity = fingerprint(loaded.model)
+    model = placed(loaded, device, config.dtype)
     images = open_images(config.images)
     schedule = _schedule(config, loaded, images.size)
     lpips = None if config.lpips is None else load_lpips(config.lpips, config.lpips_minimum_size).to(device)
@@ -85,13 +91,14 @@ def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
         "metrics": found,
         "tokenizer": {
             "kind": loaded.family.kind,
-            "fingerprint": fingerprint(model),
+            "fingerprint": identity,
             "provenance": dict(loaded.provenance),
         },
         "images": described(images),
         "features": None if extractor is None else features_facts(extractor),
         "settings": {
             "scales": str(schedule),
+            "dtype": dtype_name(model),
             "lpips_minimum_size": config.lpips_minimum_size if lpips is not None else None,
         },
     }

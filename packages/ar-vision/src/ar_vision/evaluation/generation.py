@@ -8,12 +8,13 @@ from ar_core.config import expand_path, from_dict
 from ar_core.errors import CheckpointError, ConfigError, DataError
 from ar_core.registry import resolve
 from ar_core.training.device import choose_device
-from torch import nn
 
 from ..backbones.class_labels import checked_labels
 from ..checkpoint import Loaded, fingerprint, load_checkpoint, require_pair
 from ..decoding.generated import GeneratedImages, OnScale
+from .computing import dtype_name, placed
 from .prompts import Prompts
+from .sampling_config import ComputeDtype
 
 __all__ = ["ImageGenerator", "Sample", "open_generator"]
 
@@ -63,7 +64,7 @@ class ImageGenerator:
         kind: of the generator.
         classes: number of its classes; the number itself stands for none. Of prompts: how many there are.
         sample: draws images.
-        facts: fingerprints, provenance and settings of decoding, JSON-able: what decides the images, given labels and seeds.
+        facts: fingerprints, provenance, dtypes and settings of decoding, JSON-able: what decides the images, given labels and seeds.
         pixels: from features [B, Cv, H, W], as ``on_scale`` gets them, to images [B, 3, H, W].
         prompts: the texts that labels number; None where labels are classes.
     """
@@ -96,6 +97,7 @@ def open_generator(
     *,
     prompts: Prompts | None = None,
     device: str = "cpu",
+    dtype: ComputeDtype = "auto",
 ) -> ImageGenerator:
     """Load a generator and its tokenizer, and check that they belong together.
 
@@ -105,6 +107,7 @@ def open_generator(
         settings: of its decoder, by name; those left out have the decoder's defaults.
         prompts: texts and shape of the images, for a generator that draws them from texts; None for all others.
         device: as in `ar_core.training.choose_device`.
+        dtype: that both compute in; see `placed`.
 
     Raises:
         CheckpointError: a folder cannot be loaded, holds the other role, is no pair with the other, or takes neither classes
@@ -124,14 +127,15 @@ def open_generator(
         raise ConfigError(
             f"prompts were given and {generator.path} is a {kind}, which draws images of classes: give labels"
         )
-    facts = {
+    facts: dict[str, Any] = {
         "kind": kind,
         "checkpoint": fingerprint(generator.model),
         "tokenizer": fingerprint(coder.model),
         "provenance": {"checkpoint": dict(generator.provenance), "tokenizer": dict(coder.provenance)},
         "decoding": dict(settings),
     }
-    model, decoder = _frozen(generator, where), _frozen(coder, where)
+    model, decoder = (placed(loaded, where, dtype) for loaded in (generator, coder))
+    facts["dtype"] = {"checkpoint": dtype_name(model), "tokenizer": dtype_name(decoder)}
     if prompts is not None:
         sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
         asked = {"prompts": list(prompts.texts), "negative": prompts.negative, "scales": str(sample.schedule)}
@@ -166,8 +170,3 @@ def _require_kinds(generator: Loaded, coder: Loaded) -> None:
             f"{coder.path} is a {coder.family.kind} and {generator.path} is of the kind {kind}, which {needed}: give the "
             "tokenizer that it was trained with"
         )
-
-
-def _frozen(loaded: Loaded, device: Any) -> Any:
-    model: nn.Module = loaded.model
-    return model.requires_grad_(False).eval().to(device)

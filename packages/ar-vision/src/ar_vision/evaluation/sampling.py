@@ -26,7 +26,12 @@ def generator_of(config: SamplingConfig) -> ImageGenerator:
     assert config.checkpoint is not None
     assert config.tokenizer is not None
     return open_generator(
-        config.checkpoint, config.tokenizer, config.settings, prompts=config.asked, device=config.device
+        config.checkpoint,
+        config.tokenizer,
+        config.settings,
+        prompts=config.asked,
+        device=config.device,
+        dtype=config.dtype,
     )
 
 

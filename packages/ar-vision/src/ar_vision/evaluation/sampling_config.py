@@ -1,13 +1,15 @@
 """Settings of drawing images from a checkpoint, which several commands share. Imports no torch."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ar_core.errors import ConfigError
 
 from .prompts import Prompts
 
-__all__ = ["SamplingConfig"]
+__all__ = ["ComputeDtype", "SamplingConfig"]
+
+ComputeDtype = Literal["auto", "stored", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,9 @@ class SamplingConfig:
 
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``; auto takes CUDA if there is one."""
+
+    dtype: ComputeDtype = "auto"
+    """That both models compute in: as their weights are stored, or any other; auto is float32 on a CPU and stored elsewhere."""
 
     @property
     def settings(self) -> dict[str, Any]:

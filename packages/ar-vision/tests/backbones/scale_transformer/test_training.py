@@ -158,6 +158,17 @@ def test_training_goes_on_from_a_checkpoint(prepared, tmp_path, which):
 
 
 @RECIPES
+def test_training_from_weights_of_16_bits_is_in_float32(prepared, tmp_path, which):
+    run_recipe(which, prepared(which, f"train.checkpoint_dir={tmp_path / 'run'}"))
+    final = load_checkpoint(tmp_path / "run" / "final")
+    save_checkpoint(tmp_path / "half", final.model.half(), tokenizer=final.tokenizer)
+    models = build_job(which, prepared(which, "model.scratch=null", f"model.path={tmp_path / 'half'}")).models
+    assert {parameter.dtype for parameter in models["model"].parameters()} == {torch.float32}
+    expected = final.model.state_dict()
+    assert all(torch.equal(one, expected[name].float()) for name, one in models["model"].state_dict().items())
+
+
+@RECIPES
 def test_what_contradicts_itself_is_refused(prepared, tmp_path, which, var_tokenizer, vq_tokenizer):
     with pytest.raises(ConfigError, match=r"unknown key 'scratch\.depht'; did you mean 'depth'"):
         prepared(which, "model.scratch.depht=3")

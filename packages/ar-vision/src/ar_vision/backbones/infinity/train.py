@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from ar_core.config import expand_path
 from ar_core.corruption import SampleRng
 from ar_core.errors import CheckpointError, ConfigError
@@ -148,7 +149,7 @@ def _tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
         tokenizer = undrawn(lambda: BsqTokenizer(shape))
         tokenizer.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
         return tokenizer.eval()
-    loaded = load_checkpoint(expand_path(cast(str, config.tokenizer)), role="tokenizer")
+    loaded = load_checkpoint(expand_path(cast(str, config.tokenizer)), role="tokenizer", dtype=torch.float32)
     if not isinstance(loaded.model, BsqTokenizer):
         raise ConfigError(
             f"companions.tokenizer holds a {loaded.family.kind}, and an Infinity predicts the bits of a bsq: give one"

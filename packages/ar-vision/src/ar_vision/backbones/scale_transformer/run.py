@@ -45,7 +45,7 @@ class ScaleModelConfig:
     scratch: dict[str, Any] | None = None
     """Shape of a model with fresh weights; number and dimension of the codes are the tokenizer's."""
     path: str | None = None
-    """Folder of a checkpoint whose weights training starts from; ``~`` and ``$NAME`` are expanded."""
+    """Folder of a checkpoint whose weights training starts from, in float32; ``~`` and ``$NAME`` are expanded."""
     gate: float = 1e-3
     """Factor of fresh gates (``alng``): how far blocks are from the identity at first. VAR: 1e-3 for d16 and d20, 1e-4 for d24, 1e-5
     for d30."""
@@ -109,7 +109,7 @@ def build_scale_job(
         ConfigError: sections contradict each other.
         ArError: as loading model, tokenizer and data does.
     """
-    loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer")
+    loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer", dtype=torch.float32)
     require_codebook(loaded)
     tokenizer, paired = cast(Tokenizer, loaded.model), fingerprint(loaded.model)
     model = _build_model(run.model, kind, loaded, seed=run.train.seed)
@@ -163,7 +163,7 @@ def _build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, s
         made = undrawn(lambda: kind(shape))
         made.initialize(torch.Generator().manual_seed(seed), gate=model.gate)
         return made.train()
-    loaded = load_checkpoint(expand_path(model.path), "generator")
+    loaded = load_checkpoint(expand_path(model.path), "generator", dtype=torch.float32)
     if not isinstance(loaded.model, kind):
         raise CheckpointError(
             f"{loaded.path} holds a {loaded.family.kind}, and a {model.kind} is needed: give its folder"

@@ -65,7 +65,7 @@ def build(run: ImageCodesRun) -> StageJob:
         ConfigError: image size, tokenizer and scales do not fit together.
         ArError: as loading the tokenizer and the data does.
     """
-    loaded = load_checkpoint(expand_path(run.tokenizer), role="tokenizer")
+    loaded = load_checkpoint(expand_path(run.tokenizer), role="tokenizer", dtype=torch.float32)
     tokenizer: Any = loaded.model.to(choose_device(run.stage.device))
     schedule = schedule_of_images(run.method.scales, run.data.shape, tokenizer.downsampling)
     pictures = open_pictures(run.data)

@@ -157,7 +157,7 @@ def _check_scales(run: TokenizerRun, tokenizer: Tokenizer) -> None:
 
 def _tokenizer(config: TokenizerModelConfig, seed: int) -> nn.Module:
     if config.checkpoint is not None:
-        return load_checkpoint(expand_path(config.checkpoint), role="tokenizer").model
+        return load_checkpoint(expand_path(config.checkpoint), role="tokenizer", dtype=torch.float32).model
     found = family(str(config.kind), "model.kind")
     if found.role != "tokenizer":
         raise ConfigError(f"model.kind is {config.kind!r}, a generator: give the kind of a tokenizer")
