@@ -23,6 +23,7 @@ __all__ = [
     "fingerprint",
     "load_checkpoint",
     "require_codebook",
+    "require_codes",
     "require_finite",
     "require_pair",
     "save_checkpoint",
@@ -170,25 +171,46 @@ def fingerprint(model: nn.Module) -> str:
 def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
     """Refuse a tokenizer that a generator was not trained with: the codes of one mean nothing to another.
 
-    A generator that does not name its tokenizer (converted weights) takes any whose codes have its number and dimension.
+    A generator that does not name its tokenizer (converted weights) takes any of the kind that it was published with whose codes have
+    its number and dimension.
 
     Raises:
-        CheckpointError: the generator knows its tokenizer and this is not it, or its codes are of another kind or size.
+        CheckpointError: the generator knows its tokenizer and this is not it; or it does not, and this is of another kind than it
+            was published with; or the codes differ in number or size.
     """
-    given = fingerprint(tokenizer.model)
-    if generator.tokenizer is not None and generator.tokenizer != given:
-        raise CheckpointError(
-            f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
-            "the tokenizer it was trained with, any other turns its codes into noise"
-        )
-    config = getattr(generator.model, "config", None)
-    for name in ("vocab_size", "code_dim", "bits"):
-        needed, there = getattr(config, name, None), getattr(tokenizer.model, name, None)
-        if needed is not None and needed != there:
+    if generator.tokenizer is not None:
+        given = fingerprint(tokenizer.model)
+        if generator.tokenizer != given:
             raise CheckpointError(
-                f"{generator.path} is for a tokenizer with the {name} {needed} and {tokenizer.path} ({tokenizer.family.kind}) has "
-                f"{there or 'none'}: give the tokenizer it was trained with"
+                f"{generator.path} was trained with the tokenizer {generator.tokenizer} and {tokenizer.path} is {given}: give "
+                "the tokenizer it was trained with, any other turns its codes into noise"
             )
+        return
+    found, kind = generator.family, tokenizer.family.kind
+    if kind != found.codes:
+        raise CheckpointError(
+            f"{generator.path} is a {found.kind}, whose codes are those of a {found.codes}, and {tokenizer.path} is a {kind}: "
+            "give the tokenizer it was trained with"
+        )
+    require_codes(generator.model, tokenizer.model)
+
+
+def require_codes(generator: nn.Module, tokenizer: nn.Module) -> None:
+    """Refuse a tokenizer whose codes a generator cannot know; whether it is the very one, :func:`require_pair` tells.
+
+    Raises:
+        CheckpointError: their number, dimension or bits differ.
+    """
+    settings: Any = tokenizer.config
+    names = [name for name in ("vocab_size", "code_dim", "bits", "patchify") if hasattr(generator.config, name)]
+    wanted = {name: getattr(generator.config, name) for name in names}
+    given = {name: getattr(tokenizer, name, getattr(settings, name, None)) for name in names}
+    if wanted != given:
+        takes, has = (", ".join(f"{name} {value}" for name, value in one.items()) for one in (wanted, given))
+        raise CheckpointError(
+            f"the {type(generator).__name__} is for codes with {takes} and those of the {type(tokenizer).__name__} have {has}: "
+            "give the tokenizer that it was trained with"
+        )
 
 
 def require_codebook(tokenizer: Loaded) -> None:

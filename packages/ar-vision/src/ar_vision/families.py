@@ -1,6 +1,6 @@
 """The kinds of model there are, by the name that checkpoints carry. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ar_core.config import did_you_mean
@@ -20,6 +20,7 @@ class Family:
         from_published: ``"module:function"`` from a flat state dict in the published layout to the model.
         role: whether it maps pixels to codes or generates codes.
         inside: names of entries of published training checkpoints that hold its weights.
+        codes: of a generator, the kind of the tokenizer whose codes it was published with.
     """
 
     kind: str
@@ -28,14 +29,15 @@ class Family:
     from_published: str
     role: Literal["tokenizer", "generator"]
     inside: tuple[str, ...] = ()
+    codes: str | None = None
 
 
 def _tokenizer(kind: str, model: str, inside: tuple[str, ...] = ()) -> Family:
     return _family(kind, f"ar_vision.tokenizers.{kind}", model, "tokenizer", inside)
 
 
-def _generator(kind: str, model: str, inside: tuple[str, ...] = ()) -> Family:
-    return _family(kind, f"ar_vision.backbones.{kind}", model, "generator", inside)
+def _generator(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) -> Family:
+    return replace(_family(kind, f"ar_vision.backbones.{kind}", model, "generator", inside), codes=codes)
 
 
 def _family(
@@ -58,10 +60,10 @@ FAMILIES = {
         _tokenizer("var_vqvae", "Var", ("vae_local",)),
         _tokenizer("vq", "Vq"),
         _tokenizer("bsq", "Bsq"),
-        _generator("var", "Var", ("var_wo_ddp",)),
-        _generator("flexvar", "FlexVar", ("var_wo_ddp",)),
-        _generator("llamagen", "LlamaGen"),
-        _generator("infinity", "Infinity", ("gpt_fsdp",)),
+        _generator("var", "Var", "var_vqvae", ("var_wo_ddp",)),
+        _generator("flexvar", "FlexVar", "vq", ("var_wo_ddp",)),
+        _generator("llamagen", "LlamaGen", "vq"),
+        _generator("infinity", "Infinity", "bsq", ("gpt_fsdp",)),
     )
 }
 

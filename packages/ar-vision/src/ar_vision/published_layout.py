@@ -10,9 +10,19 @@ __all__ = ["highest", "shape_of"]
 
 
 def highest(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """Return the highest number that follows a prefix and a dot in the names; -1 if there is none."""
+    """Return the highest number that follows a prefix and a dot in the names; -1 if there is none.
+
+    Raises:
+        CheckpointError: it is higher than there are tensors: a model of so many layers is not even begun.
+    """
     found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in tensors)
-    return max((int(match.group(1)) for match in found if match), default=-1)
+    number = max((int(match.group(1)) for match in found if match), default=-1)
+    if number >= len(tensors):
+        raise CheckpointError(
+            f"names under {prefix!r} go up to {number} and there are {len(tensors)} tensors: the checkpoint is damaged or of "
+            "another architecture"
+        )
+    return number
 
 
 def shape_of(tensors: Mapping[str, Tensor], name: str, ndim: int = 4) -> tuple[int, ...]:

@@ -1,87 +1,21 @@
 """The commands on a tiny LlamaGen with its tokenizer, from checkpoints to files and reports."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ar_core import registry
 from ar_core.config import from_dict
-from ar_core.errors import ArError, CheckpointError, ConfigError, DataError
-from ar_vision.backbones.flexvar.config import FlexVarConfig
-from ar_vision.backbones.flexvar.model import FlexVar
-from ar_vision.backbones.llamagen.config import LlamaGenConfig
-from ar_vision.backbones.llamagen.model import LlamaGen
-from ar_vision.backbones.var.config import VarConfig
-from ar_vision.backbones.var.model import Var
+from ar_core.errors import DataError
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ar_vision.evaluation import EVAL_IMAGE, EVAL_TOKENIZER, IMAGE
 from ar_vision.evaluation.image_set import open_images
-from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
-from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
-from ar_vision.tokenizers.vq.config import VqTokenizerConfig
-from ar_vision.tokenizers.vq.model import VqTokenizer
 from PIL import Image
 
 
 def run(command, **settings):
     """As ``ar-decode`` runs an announced command."""
     return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
-
-
-@pytest.fixture
-def models(tmp_path, tiny_autoencoder, generator):
-    """Folders of a generator of 32 x 32 pixels and 3 classes, and of its tokenizer."""
-    tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
-    tokenizer.initialize(generator)
-    model = LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=16, grid=8, num_classes=3))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.5, generator=generator)
-    save_checkpoint(tmp_path / "vq", tokenizer)
-    save_checkpoint(tmp_path / "generator", model, tokenizer=fingerprint(tokenizer))
-    return {"checkpoint": str(tmp_path / "generator"), "tokenizer": str(tmp_path / "vq"), "device": "cpu"}
-
-
-@pytest.fixture
-def scale_models(tmp_path, tiny_autoencoder, generator):
-    """Folders of a VAR or FlexVAR of 32 x 32 pixels and 3 classes in four scales, and of its tokenizer."""
-
-    def make(kind):
-        if kind == "var":
-            tokenizer = VarTokenizer(VarTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, num_phis=2))
-        else:
-            tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
-        tokenizer.initialize(generator)
-        shape = {
-            "vocab_size": 16,
-            "code_dim": tokenizer.code_dim,
-            "num_classes": 3,
-            "depth": 1,
-            "width": 16,
-            "heads": 2,
-        }
-        model = {"var": Var, "flexvar": FlexVar}[kind](
-            {"var": VarConfig, "flexvar": FlexVarConfig}[kind](**shape, scales=(1, 2, 4, 8))
-        )
-        model.initialize(generator)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
-        save_checkpoint(tmp_path / f"{kind}_tokenizer", tokenizer)
-        save_checkpoint(tmp_path / kind, model, tokenizer=fingerprint(tokenizer))
-        return {"checkpoint": str(tmp_path / kind), "tokenizer": str(tmp_path / f"{kind}_tokenizer"), "device": "cpu"}
-
-    return make
-
-
-@pytest.fixture
-def features(data_dir: Path):
-    return {
-        "kind": "resnet20-cifar10",
-        "path": str(data_dir / "models" / "cifar10_resnet" / "resnet20.safetensors"),
-    }
 
 
 def test_commands_are_announced():
@@ -273,75 +207,3 @@ def test_a_tokenizer_is_measured(models, features, data_dir, tmp_path):
     assert 0 < report["metrics"]["psnr"] < 20
     assert report["settings"] == {"scales": "8", "dtype": "float32", "lpips_minimum_size": 32}
     assert said.splitlines()[-1].startswith("70 images, report in")
-
-
-def refused(command, error, says, **settings):
-    with pytest.raises(error) as caught:
-        run(command, **settings)
-    assert isinstance(caught.value, ArError)
-    assert says in str(caught.value), str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_wrong_settings_of_image_are_one_sentence(models, tmp_path):
-    out = str(tmp_path / "a.npz")
-    refused(IMAGE, ConfigError, "'output' is missing", **models)
-    refused(IMAGE, ConfigError, "'tokenizer' is missing", checkpoint=models["checkpoint"], output=out)
-    refused(
-        IMAGE,
-        DataError,
-        "the label 4 was given: classes run from 0 to 2, and 3 stands for no class",
-        **models,
-        labels=[4],
-        output=out,
-    )
-    refused(IMAGE, ConfigError, "top_k is 0", **models, top_k=0, output=out)
-    refused(IMAGE, ConfigError, "unknown key 'decoding.smooth'", **models, decoding={"smooth": True}, output=out)
-    refused(
-        IMAGE,
-        ConfigError,
-        "guidance was given by itself and in",
-        **models,
-        guidance=2.0,
-        decoding={"guidance": 1.0},
-        output=out,
-    )
-    refused(IMAGE, ConfigError, "count is 0", **models, count=0, output=out)
-    refused(IMAGE, ConfigError, "scales shows steps in a grid", **models, scales=True, output=out)
-    refused(IMAGE, ConfigError, "has no scales to show", **models, scales=True, output=str(tmp_path / "a.png"))
-    refused(IMAGE, ConfigError, "do not fit in a grid", **models, count=5000, output=str(tmp_path / "a.png"))
-    refused(IMAGE, CheckpointError, "holds a tokenizer", **{**models, "checkpoint": models["tokenizer"]}, output=out)
-    assert not list(tmp_path.glob("a.*"))
-    Path(out).touch()
-    refused(IMAGE, ConfigError, "exists already", **models, output=out)
-
-
-def test_another_tokenizer_is_refused(models, tmp_path, tiny_autoencoder, generator):
-    other = VqTokenizer(VqTokenizerConfig(autoencoder=tiny_autoencoder, vocab_size=16, code_dim=4))
-    other.initialize(generator)
-    save_checkpoint(tmp_path / "other", other)
-    refused(
-        IMAGE, CheckpointError, "was trained with the tokenizer", **{**models, "tokenizer": str(tmp_path / "other")},
-        output=str(tmp_path / "a.npz"),
-    )  # fmt: skip
-
-
-def test_wrong_settings_of_the_evaluations_are_one_sentence(models, features, tmp_path):
-    out = str(tmp_path / "r.json")
-    npz = str(tmp_path / "s.npz")
-    np.savez(npz, np.zeros((9, 32, 32, 3), np.uint8))
-    refused(EVAL_IMAGE, ConfigError, "give either samples", output=out)
-    refused(EVAL_IMAGE, ConfigError, "give either samples", **models, samples=npz, output=out)
-    refused(EVAL_IMAGE, ConfigError, "must end in .json", samples=npz, output=npz)
-    refused(EVAL_IMAGE, ConfigError, "nothing to measure", samples=npz, output=out)
-    refused(EVAL_IMAGE, ConfigError, "which is none of", samples=npz, metrics=["fid"], output=out)
-    refused(EVAL_IMAGE, ConfigError, "per_class is 0", **models, per_class=0, output=out)
-    refused(
-        EVAL_IMAGE, DataError, "frechet[resnet20-cifar10] needs more than 64 sample images", samples=npz, reference=npz,
-        features=features, device="cpu", output=out,
-    )  # fmt: skip
-    refused(EVAL_TOKENIZER, ConfigError, "must end in .json", tokenizer=models["tokenizer"], images=npz, output="a")
-    refused(
-        EVAL_TOKENIZER, CheckpointError, "holds a generator", tokenizer=models["checkpoint"], images=npz, output=out
-    )
-    assert not Path(out).exists()

@@ -218,14 +218,11 @@ def test_tokenizers_of_other_models_are_refused(models, tmp_path, tiny_autoencod
     other.initialize(generator)
     save_checkpoint(tmp_path / "other", other)
     good = {**models, "output": str(tmp_path / "a.npz"), "prompts": BUS}
-    refused(CheckpointError, "predicts bits, which only a bsq has", **{**good, "tokenizer": str(tmp_path / "vq")})
+    refused(CheckpointError, "was trained with the tokenizer", **{**good, "tokenizer": str(tmp_path / "vq")})
     refused(CheckpointError, "was trained with the tokenizer", **{**good, "tokenizer": str(tmp_path / "other")})
     unpaired = {**good, "checkpoint": str(tmp_path / "unpaired")}
-    refused(
-        CheckpointError,
-        "is for a tokenizer with the bits 6",
-        **{**unpaired, "tokenizer": str(tmp_path / "other")},
-    )
+    refused(CheckpointError, "whose codes are those of a bsq", **{**unpaired, "tokenizer": str(tmp_path / "vq")})
+    refused(CheckpointError, "is for codes with bits 6", **{**unpaired, "tokenizer": str(tmp_path / "other")})
     refused(CheckpointError, "holds a generator", **{**good, "tokenizer": good["checkpoint"]})
 
 

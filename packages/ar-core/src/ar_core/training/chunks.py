@@ -85,9 +85,12 @@ def finished_chunks(directory: Path) -> tuple[dict[str, Any], list[Path]]:
 
 def _read(directory: Path) -> dict[str, Any]:
     try:
-        return json.loads((directory / _RECORD).read_text(encoding="utf-8"))
+        record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{str(directory / _RECORD)!r} cannot be read ({error}): delete the folder") from error
+    if not isinstance(record, dict) or not {"identity", "chunks"} <= record.keys():
+        raise DataError(f"{str(directory / _RECORD)!r} is no record of a data-making recipe: delete the folder")
+    return record
 
 
 def _write(directory: Path, record: Mapping[str, Any]) -> None:

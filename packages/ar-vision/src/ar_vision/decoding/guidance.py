@@ -3,14 +3,25 @@
 Rows of a pass are those of B images and, behind them, as many of the null condition while guidance needs these.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
-from ar_core.errors import NumericsError
+from ar_core.errors import ConfigError, NumericsError
 from ar_core.sampling import guide
 from torch import Tensor
 
-__all__ = ["doubled", "guided_logits", "guided_passes", "require_sound", "sound"]
+__all__ = ["doubled", "guided_logits", "guided_passes", "require_guidance", "require_sound", "sound"]
+
+
+def require_guidance(scale: float) -> None:
+    """Refuse a strength of guidance that is none.
+
+    Raises:
+        ConfigError: it is below 0, where guidance leads away from the condition, or no finite number.
+    """
+    if not (math.isfinite(scale) and scale >= 0):
+        raise ConfigError(f"guidance is {scale}; it must be a number of at least 0, and 1 means none")
 
 
 def guided_passes(guidance: Sequence[float]) -> int:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 __all__ = ["Convention", "ImageSampler"]
 
 Convention = Literal["var", "llamagen"]
+COLDEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ImageSampler:
 
     Attributes:
         convention: whose top-p: "var" (also FlexVAR) or "llamagen"; see `ar_core.sampling.image_top_p`.
-        temperature: T >= 0; 0 is greedy, which no filter can change.
+        temperature: T, 0 or at least 1e-6; 0 is greedy, which no filter can change.
         top_k: keep so many codes and all that equal the last of them, or None (published: 0) for no limit.
         top_p: keep this much mass, 0 < p <= 1, or None for no limit (published: 0 by VAR, 1 by LlamaGen).
 
@@ -41,6 +42,11 @@ class ImageSampler:
             raise ConfigError(f"convention is {self.convention!r}; choose {' or '.join(get_args(Convention))}.")
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise ConfigError(f"temperature is {self.temperature}; it must be a number of at least 0 (0 is greedy).")
+        if 0 < self.temperature < COLDEST:
+            # Logits divided by it would leave the range of float32, and be drawn from as if they meant something.
+            raise ConfigError(
+                f"temperature is {self.temperature}; it must be 0, which is greedy, or at least {COLDEST}."
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or None for no limit.")
         if self.top_p is not None and not 0 < self.top_p <= 1:

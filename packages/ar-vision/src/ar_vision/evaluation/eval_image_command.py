@@ -1,6 +1,6 @@
 """The command that measures samples."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,13 @@ from .sampling import drawn, generator_of, round_of
 from .sampling_config import SamplingConfig
 
 __all__ = ["EvalImageConfig", "evaluate_images"]
+
+
+DRAWING = (
+    *(one.name for one in fields(SamplingConfig) if one.name not in ("checkpoint", "device")),
+    *("per_class", "directory"),
+)
+"""Settings of drawing alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,8 @@ class EvalImageConfig(SamplingConfig):
             raise ConfigError(
                 "give either samples (an .npz or a folder) or a checkpoint to draw them from, and not both"
             )
+        if self.samples is not None:
+            self.refuse_set(*DRAWING, because="samples are given, which are drawn already")
         if self.per_class < 1:
             raise ConfigError(
                 f"per_class is {self.per_class}, but must be at least 1: give 50 for the published protocol"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.config import expand_path
-from ar_core.errors import ConfigError
+from ar_core.errors import CheckpointError, ConfigError
 from ar_core.training.device import choose_device
 
 from ..checkpoint import Loaded, fingerprint, load_checkpoint
@@ -66,6 +66,8 @@ class EvalTokenizerConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give a positive integer")
+        if self.lpips is None and self.lpips_minimum_size != EvalTokenizerConfig.lpips_minimum_size:
+            raise ConfigError("lpips_minimum_size was given without lpips, to which it belongs: give lpips")
         if self.output.suffix != ".json":
             raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
 
@@ -84,6 +86,14 @@ def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
     model = placed(loaded, device, config.dtype)
     images = open_images(config.images)
     schedule = _schedule(config, loaded, images.size)
+    cell = int(loaded.model.downsampling)  # type: ignore[arg-type]
+    grid = (images.size[0] // cell, images.size[1] // cell)
+    # Sides that no grid fits are for the tokenizer to refuse.
+    if grid != schedule.sizes[-1] and all(side % cell == 0 for side in images.size):
+        raise ConfigError(
+            f"the scales {schedule} end at {schedule.height}x{schedule.width} and images of {images.size[1]} x {images.size[0]} "
+            f"pixels have {grid[0]}x{grid[1]} codes: give scales that end there"
+        )
     lpips = None if config.lpips is None else load_lpips(config.lpips, config.lpips_minimum_size).to(device)
     extractor = None if config.features is None else open_features(config.features, str(device))
     found = measure_tokenizer(model, schedule, images, extractor=extractor, lpips=lpips, batch_size=config.batch_size)
@@ -112,7 +122,12 @@ def _schedule(config: EvalTokenizerConfig, loaded: Loaded, size: tuple[int, int]
         return ScaleSchedule.of(config.scales)
     recorded = loaded.provenance.get("scales")
     if recorded is not None:
-        return ScaleSchedule.of([_grid(part) for part in str(recorded).split(",")])
+        try:
+            return ScaleSchedule.of([_grid(part) for part in str(recorded).split(",")])
+        except ValueError as error:
+            raise CheckpointError(
+                f"{loaded.path} records the scales {str(recorded)!r}, which are none: give scales, such as [1,2,4,8]"
+            ) from error
     model: Any = loaded.model
     return ScaleSchedule(((size[0] // model.downsampling, size[1] // model.downsampling),))
 

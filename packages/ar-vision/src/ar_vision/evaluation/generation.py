@@ -52,9 +52,6 @@ ENTRIES: Mapping[str, Entry] = {
 OF_TEXT = {"infinity": "ar_vision.evaluation.infinity_images:InfinityImages"}
 """Kinds that draw images of prompts: ``"module:Class"``, built from model, tokenizer, prompts and settings."""
 
-OF_BITS = ("infinity",)
-"""Kinds that predict bits, and need a tokenizer of bits."""
-
 
 @dataclass(frozen=True)
 class ImageGenerator:
@@ -119,7 +116,7 @@ def open_generator(
     generator = load_checkpoint(expand_path(checkpoint), "generator")
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer")
     kind = generator.family.kind
-    _require_kinds(generator, coder)
+    _require_kind(generator)
     require_pair(generator, coder)
     if kind in OF_TEXT and prompts is None:
         raise ConfigError(f"{generator.path} is a {kind}, which draws images of texts: give prompts")
@@ -134,7 +131,8 @@ def open_generator(
         "provenance": {"checkpoint": dict(generator.provenance), "tokenizer": dict(coder.provenance)},
         "decoding": dict(settings),
     }
-    model, decoder = (placed(loaded, where, dtype) for loaded in (generator, coder))
+    model: Any = placed(generator, where, dtype)
+    decoder: Any = placed(coder, where, dtype)
     facts["dtype"] = {"checkpoint": dtype_name(model), "tokenizer": dtype_name(decoder)}
     if prompts is not None:
         sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
@@ -156,17 +154,11 @@ def _of_classes(kind: str, model: Any, decoder: Any, settings: Mapping[str, Any]
     return sample
 
 
-def _require_kinds(generator: Loaded, coder: Loaded) -> None:
+def _require_kind(generator: Loaded) -> None:
     kind = generator.family.kind
     of_classes = kind in ENTRIES and getattr(generator.model.config, "condition", "class") == "class"
     if not of_classes and kind not in OF_TEXT:
         raise CheckpointError(
             f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join(ENTRIES)} that "
             f"is, or of {', '.join(OF_TEXT)}"
-        )
-    if (kind in OF_BITS) != (coder.family.kind == "bsq"):
-        needed = "predicts bits, which only a bsq has" if kind in OF_BITS else "predicts codes, which a bsq has not"
-        raise CheckpointError(
-            f"{coder.path} is a {coder.family.kind} and {generator.path} is of the kind {kind}, which {needed}: give the "
-            "tokenizer that it was trained with"
         )

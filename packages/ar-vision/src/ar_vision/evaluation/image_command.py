@@ -58,8 +58,14 @@ class ImageConfig(SamplingConfig):
             raise ConfigError(
                 f"columns is {self.columns} and batch_size {self.batch_size}, but both must be at least 1: give more"
             )
-        if self.scales and self.output.suffix != ".png":
+        if self.output.suffix == ".png":
+            self.refuse_set("shard", "chunk_size", because="a grid is drawn by one run at once")
+        elif self.scales:
             raise ConfigError(f"scales shows steps in a grid and output is {str(self.output)!r}: give a .png")
+        else:
+            self.refuse_set(
+                "columns", "class_names", because=f"output is {str(self.output)!r}, which is no grid (.png)"
+            )
 
 
 def draw_images(config: ImageConfig) -> str:
@@ -71,8 +77,8 @@ def draw_images(config: ImageConfig) -> str:
         ArError: whatever cannot be used; nothing has been overwritten.
     """
     output = expand_path(str(config.output))
-    record = output.with_name(f"{output.name}.json")
     check_target(output)
+    record = output.with_name(f"{output.name}.json")
     check_target(record)
     generator = generator_of(config)
     labels = round_of(config, generator)

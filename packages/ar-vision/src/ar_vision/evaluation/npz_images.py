@@ -1,5 +1,6 @@
 """Archives of images as evaluators of generators read them, streamed in both directions."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -85,11 +86,7 @@ def open_npz(path: Path) -> NpzImages:
             raise DataError(
                 f"{path}: the array {label!r} is {labels.dtype} {list(labels.shape)} and must be {shape[0]} integers: correct it"
             )
-        statistics = {
-            name: torch.from_numpy(_array(archive, names[name], path).astype(np.float64))
-            for name in STATISTICS
-            if name in names
-        }
+        statistics = {name: _numbers(archive, names[name], path) for name in STATISTICS if name in names}
     classes = None if labels is None else torch.from_numpy(labels.astype(np.int64))
     return NpzImages(path, names[found], shape[0], (shape[1], shape[2]), classes, statistics)
 
@@ -129,7 +126,16 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise DataError(f"the file {str(path)!r} does not exist: correct the path") from error
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        # The last two: a way of compressing that zipfile does not know, and an archive with a password.
         raise DataError(f"{path} is no readable archive of NumPy arrays ({error}): write it again") from error
 
 
@@ -140,6 +146,13 @@ def _header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], bo
         return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
     except ValueError as error:
         raise DataError(f"{path}: {name!r} is no plain NumPy array ({error}): write it again") from error
+
+
+def _numbers(archive: zipfile.ZipFile, name: str, path: Path) -> Tensor:
+    array = _array(archive, name, path)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{path}: {name!r} is {array.dtype} and must be numbers: correct it")
+    return torch.from_numpy(array.astype(np.float64))
 
 
 def _array(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:

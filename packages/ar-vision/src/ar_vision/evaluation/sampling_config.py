@@ -1,6 +1,6 @@
 """Settings of drawing images from a checkpoint, which several commands share. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from ar_core.errors import ConfigError
@@ -79,6 +79,23 @@ class SamplingConfig:
 
     dtype: ComputeDtype = "auto"
     """That both models compute in: as their weights are stored, or any other; auto is float32 on a CPU and stored elsewhere."""
+
+    def refuse_set(self, *names: str, because: str) -> None:
+        """Refuse settings that would change nothing.
+
+        Args:
+            names: of fields.
+            because: why they would not, as the first half of a sentence.
+
+        Raises:
+            ConfigError: one of them is not at its default; names it.
+        """
+        defaults = {
+            one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(self)
+        }
+        given = next((name for name in names if getattr(self, name) != defaults[name]), None)
+        if given is not None:
+            raise ConfigError(f"{because}, and {given} would change nothing: leave it out")
 
     @property
     def settings(self) -> dict[str, Any]:

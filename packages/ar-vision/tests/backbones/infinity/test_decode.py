@@ -232,7 +232,7 @@ def test_what_cannot_be_generated_is_refused(tiny, tokenizer, text, schedule):
     with pytest.raises(DataError, match="at least one token"):
         Text.of([torch.zeros(0, 24)])
     other = BsqTokenizer(replace(tokenizer.config, patchify=True))
-    with pytest.raises(CheckpointError, match=r"predicts 8 bits a token .* the tokenizer has 32"):
+    with pytest.raises(CheckpointError, match=r"codes with bits 8, patchify .* have bits 32"):
         generate(tiny, other, text, schedule, options)
 
 

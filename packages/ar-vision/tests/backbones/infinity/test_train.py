@@ -131,7 +131,7 @@ def test_held_out_bits_do_not_depend_on_how_one_trains():
 def test_sections_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="images of 6x6 tokens were given and the model's scales end with 4x4"):
         build(_run("tiny", "data.size=48"))
-    with pytest.raises(CheckpointError, match=r"predicts 16 bits a token .* the tokenizer has 8"):
+    with pytest.raises(CheckpointError, match=r"codes with bits 16, patchify .* have bits 8"):
         build(_run("tiny", "model.bits=16"))
     with pytest.raises(ConfigError, match="and not both"):
         _run("tiny", "companions.tokenizer=x")

@@ -88,6 +88,19 @@ def test_what_weights_do_not_tell_is_asked_for(tiny: Tiny) -> None:
         from_published(tensors, grid=3)
 
 
+@pytest.mark.parametrize("shape", [(), (10,), (0, 0, 2), (0, 4, 2), (8, 8, 2), (10, 7, 2)])
+def test_a_rotary_table_that_is_none_is_refused(tiny: Tiny, shape: tuple[int, ...]) -> None:
+    tensors = {**to_published(tiny()), "freqs_cis": torch.zeros(shape)}
+    with pytest.raises(CheckpointError, match=r"'freqs_cis' has shape \["):
+        from_published(tensors)
+
+
+def test_a_number_of_layers_that_no_file_holds_is_refused_at_once(tiny: Tiny) -> None:
+    tensors = {**to_published(tiny()), "layers.99999999.ffn_norm.weight": torch.zeros(32)}
+    with pytest.raises(CheckpointError, match="names under 'layers' go up to 99999999 and there are"):
+        from_published(tensors, grid=3, heads=2)
+
+
 def test_native_checkpoints(tiny: Tiny, tmp_path) -> None:
     model = tiny("text").to(torch.bfloat16)
     save_checkpoint(tmp_path / "model", model, provenance={"recipe": "none"})

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
-from ar_core.errors import ConfigError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError
 from ar_core.registry import configs, recipe
 from ar_core.training import build_job, read_run_config, run_recipe
 from ar_vision.backbones.generated_codes import GeneratedCodes, GeneratedSource
@@ -306,5 +306,7 @@ def test_runs_that_cannot_be_are_refused(stored: Path, overrides: list[str], say
 
 def test_a_tokenizer_of_another_size_is_refused(stored: Path, tiny: Tiny) -> None:
     model, tokenizer = tiny(), load_checkpoint(stored / "tokenizer").model
-    with pytest.raises(ConfigError, match="draws from 24 codes and the tokenizer has 16"):
+    with pytest.raises(
+        CheckpointError, match="codes with vocab_size 24 and those of the VqTokenizer have vocab_size 16"
+    ):
         generate_images(model, tokenizer, class_condition(model, [0]), LlamaGenOptions())

@@ -122,6 +122,11 @@ def test_mixtures_sharpen_with_the_scales():
     torch.testing.assert_close(first, torch.tensor([2.0, 1.0, -torch.inf]).div(0.27).softmax(-1))
     torch.testing.assert_close(last, torch.tensor([4.0, 2.0, -torch.inf]).div(0.27 * 0.05).softmax(-1))
     assert last[1] < first[1] < 0.5
+    middle = smooth_weights(scores / 10, noise, 0.5)
+    torch.testing.assert_close(middle, torch.tensor([0.3, 0.15, -torch.inf]).div(0.27 * 0.525).softmax(-1))
+    torch.testing.assert_close(
+        smooth_weights(scores / 100, noise, 1.0), torch.tensor([0.04, 0.02, -torch.inf]).div(0.0135).softmax(-1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,10 @@ def test_what_cannot_be_generated(make_var, make_flexvar, var_tokenizer, vq_toke
         var.generate(model, var_tokenizer, [6])
     with pytest.raises(DataError, match="give one whole number for each image"):
         var.generate(model, var_tokenizer, [])
-    with pytest.raises(CheckpointError, match="is for 32 codes of dimension 8 and the tokenizer has 24"):
+    with pytest.raises(
+        CheckpointError,
+        match="is for codes with vocab_size 32, code_dim 8 and those of the VarTokenizer have vocab_size 24, code_dim 8",
+    ):
         var.generate(make_var(vocab_size=32), var_tokenizer, [1])
     with pytest.raises(ConfigError, match="more_smooth mixes code vectors of VAR's tokenizer and a VqTokenizer"):
         var.generate(model, vq_tokenizer, [1], VarDecoding(more_smooth=True))

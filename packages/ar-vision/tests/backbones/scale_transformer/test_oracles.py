@@ -157,6 +157,18 @@ def test_without_guidance_the_null_half_is_never_run(case, random_codes):
 
 
 @torch.no_grad()
+def test_the_null_half_leaves_behind_the_last_guided_scale(case, random_codes):
+    model, tokenizer, schedule = case
+    codes, null = random_codes(schedule, 3), torch.full((3,), 5)
+    found, stats = forced_logits(model, tokenizer, schedule, codes, LABELS, [1.0, 3.0, 1.0, 1.0])
+    assert stats.row_forwards == {"scale": 2 * 6 + 2 * 3}
+    given, free = (teacher_logits(model, tokenizer, schedule, codes, labels) for labels in (LABELS, null))
+    expected = [given[0], free[1] + 3 * (given[1] - free[1]), *given[2:]]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_without_guidance_half_the_operations_run(case, random_codes):
     model, tokenizer, schedule = case
     codes, counted = random_codes(schedule, 3), {}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from ar_core.errors import CheckpointError, ConfigError
+from ar_core.errors import ConfigError
 from ar_core.sampling import guide
 from torch import Generator, Tensor
 
+from ...checkpoint import require_codes
 from ...decoding.generated import GeneratedImages, OnScale
 from ...decoding.guidance import doubled, guided_logits, guided_passes
 from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales
@@ -21,7 +22,7 @@ from .bit_sampler import BitDraw, BitSampler
 from .model import Infinity
 from .text import Text, TextCondition
 
-__all__ = ["InfinityOptions", "InfinityPasses", "check_tokenizer", "generate", "pick_bits"]
+__all__ = ["InfinityOptions", "InfinityPasses", "generate", "pick_bits"]
 
 ON_LOGITS = 0
 """The entry of ``guidance_layers`` that stands for the logits."""
@@ -185,7 +186,7 @@ def generate(
     Raises:
         CheckpointError: the tokenizer has other bits than the model.
     """
-    check_tokenizer(model, tokenizer)
+    require_codes(model, tokenizer)
     guidance = _per_scale("guidance", options.guidance, schedule)
     passes = InfinityPasses(model, text, schedule, guidance, options.guidance_layers, negative)
     history = tokenizer.history(text.rows, schedule)
@@ -194,21 +195,6 @@ def generate(
     with stats.timed("pixels"):
         images = tokenizer.decode(history.features).float().clamp(-1, 1)
     return GeneratedImages(images, bits, stats)
-
-
-def check_tokenizer(model: Infinity, tokenizer: BsqTokenizer) -> None:
-    """Refuse a tokenizer whose tokens have other bits than the model's; whether it is the right one, fingerprints tell.
-
-    Raises:
-        CheckpointError: they differ.
-    """
-    wanted = (model.config.bits, model.config.patchify)
-    given = (tokenizer.bits, tokenizer.config.patchify)
-    if wanted != given:
-        raise CheckpointError(
-            f"the model predicts {wanted[0]} bits a token (patchify {wanted[1]}) and the tokenizer has {given[0]} "
-            f"(patchify {given[1]}): give the tokenizer that it was trained with"
-        )
 
 
 def _per_scale(name: str, values: tuple[float, ...], schedule: ScaleSchedule) -> tuple[float, ...]:

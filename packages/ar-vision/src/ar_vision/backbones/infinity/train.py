@@ -15,7 +15,7 @@ from ar_core.io import load_strict
 from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
 
-from ...checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ...checkpoint import fingerprint, load_checkpoint, require_codes, save_checkpoint
 from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
@@ -23,7 +23,6 @@ from ...held_out import EvaluationConfig
 from ...tokenizers.bsq.config import BsqTokenizerConfig
 from ...tokenizers.bsq.model import BsqTokenizer
 from .config import InfinityConfig
-from .decode import check_tokenizer
 from .loading import fitted_null_text
 from .model import Infinity
 from .objective import ACCURACY, TERM, InfinityObjective
@@ -90,7 +89,7 @@ def build(run: InfinityRun) -> Job:
     model.initialize(SampleRng(seed).row(0, "weights"))
     if run.start is not None:
         _start(model, run.start, fingerprint(tokenizer))
-    check_tokenizer(model, tokenizer)
+    require_codes(model, tokenizer)
     text = build_text_encoder(run.model, run.companions.text_encoder)
     height, width = run.data.shape
     schedule = schedule_of_grid(height / tokenizer.downsampling, width / tokenizer.downsampling, run.model.schedules)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from ar_core.errors import ConfigError, DataError
-from torch import Tensor
+from ar_core.errors import DataError
+from torch import Tensor, nn
 
+from ...checkpoint import require_codes
 from ...decoding.generated import GeneratedImages
+from ...decoding.guidance import require_guidance
 from ...decoding.image_sampler import ImageSampler
 from ...decoding.raster import Codes, OnRow, RasterCondition, generate_raster, interval_guidance
 from ...scales import ScaleSchedule
@@ -41,6 +44,7 @@ class LlamaGenOptions:
     """Draw from this much mass; null for all."""
 
     def __post_init__(self) -> None:
+        require_guidance(self.guidance)
         interval_guidance(self.guidance, 1, self.guidance_interval)
         _ = self.sampler
 
@@ -126,13 +130,9 @@ def generate_images(
         tokenizer: the one that the model was trained with, on its device and in eval mode.
 
     Raises:
-        ConfigError: the tokenizer has another number of codes.
+        CheckpointError: the tokenizer has another number of codes.
     """
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ConfigError(
-            f"the model draws from {model.config.vocab_size} codes and the tokenizer has {tokenizer.vocab_size}: give the "
-            "tokenizer that the model was trained with"
-        )
+    require_codes(model, cast(nn.Module, tokenizer))
     drawn = generate(model, condition, options, seed=seed, on_row=on_row)
     with drawn.stats.timed("pixels"):
         history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.config.grid))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
-from ar_core.errors import ConfigError
+from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import KeyMap
 from torch import Tensor
 
 from ...checkpoint import filled
-from ...published_layout import shape_of
+from ...published_layout import highest, shape_of
 from .config import SIZES, LlamaGenConfig
 from .model import LlamaGen
 
@@ -67,8 +66,7 @@ def infer_config(tensors: Mapping[str, Tensor], *, grid: int | None = None, head
     """Return the config of published weights from their shapes; raises as :func:`from_published` does."""
     classes, texts = "cls_embedding.embedding_table.weight", "cls_embedding.uncond_embedding"
     vocab, dim = shape_of(tensors, "tok_embeddings.weight", 2)
-    numbered = (re.match(r"layers\.(\d+)\.", key) for key in tensors)
-    layers = max((int(found[1]) + 1 for found in numbered if found), default=1)
+    layers = max(highest(tensors, "layers") + 1, 1)
     if texts in tensors:
         tokens, width = shape_of(tensors, texts, 2)
         condition = {"condition": "text", "text_tokens": tokens, "text_dim": width}
@@ -90,7 +88,13 @@ def infer_config(tensors: Mapping[str, Tensor], *, grid: int | None = None, head
 def _from_table(table: Tensor | None, dim: int, prefix: int) -> tuple[int | None, int | None]:
     if table is None:
         return None, None
-    return math.isqrt(table.shape[0] - prefix), dim // (2 * table.shape[1])
+    codes, pairs = (table.shape[0] - prefix, table.shape[1]) if table.ndim == 3 else (0, 0)
+    if pairs < 1 or codes < 1 or math.isqrt(codes) ** 2 != codes or dim % (2 * pairs):
+        raise CheckpointError(
+            f"{ROTARY_TABLE!r} has shape {list(table.shape)}, which is no table of {prefix} condition positions and a square of "
+            f"codes for a width of {dim}: the file is damaged, or of another architecture"
+        )
+    return math.isqrt(codes), dim // (2 * pairs)
 
 
 def _settled(name: str, given: int | None, found: int | None, why: str) -> int:

@@ -1,15 +1,16 @@
 """Class-conditional generation, scale after scale: what VAR and FlexVAR share."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
-from ar_core.errors import CheckpointError, ConfigError
-from torch import Tensor
+from ar_core.errors import ConfigError
+from torch import Tensor, nn
 
+from ...checkpoint import require_codes
 from ...decoding.generated import GeneratedImages, OnScale
+from ...decoding.guidance import require_guidance
 from ...decoding.image_sampler import ImageSampler
 from ...decoding.scalewise import PickScale, ScalePasses, generate_scales
 from ...scales import ScaleSchedule
@@ -18,7 +19,7 @@ from ...tokenizers.tokenizer import Tokenizer
 from ..class_labels import checked_labels
 from .model import ScaleTransformer
 
-__all__ = ["ScaleDecoding", "generate_classes", "require_fit"]
+__all__ = ["ScaleDecoding", "generate_classes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,7 @@ class ScaleDecoding:
     """Published for FID: 0.96 (VAR), 0.95 (FlexVAR)."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.guidance) and self.guidance >= 0):
-            raise ConfigError(f"guidance is {self.guidance}; it must be a number of at least 0, and 1 means none")
+        require_guidance(self.guidance)
         if self.guidance_schedule not in ("ramp", "constant"):
             raise ConfigError(f"guidance_schedule is {self.guidance_schedule!r}; choose ramp or constant")
         _ = self.sampler
@@ -52,20 +52,6 @@ class ScaleDecoding:
     def sampler(self) -> ImageSampler:
         """The sampler of these settings."""
         return ImageSampler(convention="var", temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
-
-
-def require_fit(model: ScaleTransformer, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer whose codes a model cannot know.
-
-    Raises:
-        CheckpointError: number or dimension of the codes differ.
-    """
-    config = model.config
-    if (config.vocab_size, config.code_dim) != (tokenizer.vocab_size, tokenizer.code_dim):
-        raise CheckpointError(
-            f"the {type(model).__name__} is for {config.vocab_size} codes of dimension {config.code_dim} and the tokenizer has "
-            f"{tokenizer.vocab_size} of dimension {tokenizer.code_dim}: give the tokenizer that it was trained with"
-        )
 
 
 @torch.no_grad()
@@ -99,7 +85,7 @@ def generate_classes(
         CheckpointError: the tokenizer has other codes than the model.
         ConfigError: the model knows no such schedule.
     """
-    require_fit(model, tokenizer)
+    require_codes(model, cast(nn.Module, tokenizer))
     checked = checked_labels(labels, model.config.num_classes).to(model.start.device)
     null = model.null_condition(len(checked))
     passes = ScalePasses(model, model.condition(checked), null, schedule, guidance)

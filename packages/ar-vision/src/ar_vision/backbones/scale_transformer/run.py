@@ -22,7 +22,6 @@ from ...families import FAMILIES
 from ...held_out import EvaluationConfig
 from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
-from .decode import require_fit
 from .model import ScaleTransformer
 from .objective import TERM, ScaleObjective
 from .objective_config import ScaleObjectiveConfig
@@ -169,7 +168,6 @@ def _build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, s
             f"{loaded.path} holds a {loaded.family.kind}, and a {model.kind} is needed: give its folder"
         )
     require_pair(loaded, tokenizer)
-    require_fit(loaded.model, codes)
     return loaded.model.train()
 
 
