@@ -180,6 +180,7 @@ def test_published_schedules_lose_the_last_grid_and_ours_do_not():
         ({"default_share": 1.5}, "probabilities lie in"),
         ({"cut": "last"}, "choose reference or keep_last"),
         ({"max_tokens": 200}, "the grid of 16x16 alone has 256 tokens"),
+        ({"default": (1, 2, 64)}, "the grid of 64x64 alone has 4096 tokens"),
     ],
 )
 def test_what_is_no_schedule_sampler(settings, part):

@@ -67,9 +67,9 @@ class ScheduleSampler:
             )
         if self.cut not in ("reference", "keep_last"):
             raise ConfigError(f"cut is {self.cut!r}; choose reference or keep_last")
-        if self.max_tokens < max(self.last**2, sum(side * side for side in self.coarse)):
+        if self.max_tokens < max(self.largest**2, sum(side * side for side in self.coarse)):
             raise ConfigError(
-                f"max_tokens is {self.max_tokens}; the grid of {self.last}x{self.last} alone has {self.last**2} tokens"
+                f"max_tokens is {self.max_tokens}; the grid of {self.largest}x{self.largest} alone has {self.largest**2} tokens"
             )
 
     @property
