@@ -74,7 +74,7 @@ def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: 
 def _run(suite: Suite, arguments: argparse.Namespace) -> int:
     import torch
     from ar_core import allocator
-    from ar_decode.environment import environment
+    from ar_core.environment import environment
 
     from .timing import ceilings
 

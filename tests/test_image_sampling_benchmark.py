@@ -95,7 +95,7 @@ def test_the_null_half_leaves_the_other_caches_too(module):
     condition = class_condition(model, [0, 1])
     options = LlamaGenOptions(guidance=3.0, guidance_interval=2)
     expected = generate(model, condition, options).codes
-    for wrapped in (arms._Concatenating(model), arms._Recomputing(model)):
+    for wrapped in (arms.Concatenating(model, 2), arms._Recomputing(model, 2)):
         assert torch.equal(generate(wrapped, condition, options).codes, expected)
 
 

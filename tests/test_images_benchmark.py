@@ -58,11 +58,12 @@ def test_parts_are_valid_runs_on_what_comes_before(module, folders, name):
 def test_photographs_are_measured_as_they_are_trained(module, folders):
     measuring, parts = module("measuring"), module("parts")
     tokenizer, generator = (config_of(parts.part(name), folders) for name in ("bsq_tokenizer", "infinity"))
-    assert tokenizer.data.held_out == generator.data.held_out == measuring.HELD_OUT
+    assert tokenizer.data.held_out == generator.data.held_out
     assert tokenizer.method.schedule.sizes == generator.model.schedules[0]
-    assert tokenizer.method.scales == measuring.SCALES["bsq_tokenizer"] == SIDES
+    assert measuring.schedule_of("bsq_tokenizer").sizes == tuple((side, side) for side in SIDES)
     assert tokenizer.model.settings["autoencoder"]["latent_channels"] == generator.model.bits
     assert generator.train.best_by == "held_out_nll"
+    assert measuring.schedule_of("vq_tokenizer").sizes == ((8, 8),)
 
 
 def test_an_unknown_part_is_named(module):

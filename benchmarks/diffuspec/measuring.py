@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ar_core.environment import portable
 from ar_core.evaluation import EvalProblem
-from ar_decode.environment import portable
 from ar_decode.session import Session
 
 from benchmarks.lossless.measuring import measure as measure_lossless

@@ -6,6 +6,8 @@ from typing import Any
 
 from ar_quickstart.chart import Series, line_chart
 
+from ..markdown import table
+
 __all__ = ["category_table", "figure", "markdown_table"]
 
 PHASES = ("draft", "search", "verify")
@@ -23,30 +25,28 @@ def markdown_table(results: Sequence[Mapping[str, Any]]) -> str:
         "speed against AR",
         "time: draft, search, verify",
     ]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for name, same in _by_name(results).items():
         mean = _mean_of(same)
         lines.append(
-            _line(
-                [
-                    name,
-                    f"{100 * mean(lambda row: row['identical']):.1f} %",
-                    f"{mean(lambda row: row['tokens_per_forward']):.2f}",
-                    f"{mean(lambda row: row['costs_per_token']['verifier_forwards']):.3f}",
-                    f"{mean(lambda row: row['costs_per_token']['drafter_forwards']):.3f}",
-                    f"{fmean(_operations(results)[name]):.2f}",
-                    f"{mean(lambda row: row['speed']):.2f}",
-                    ", ".join(f"{100 * fmean(_share(row, phase) for row in same):.0f} %" for phase in PHASES),
-                ]
-            )
+            [
+                name,
+                f"{100 * mean(lambda row: row['identical']):.1f} %",
+                f"{mean(lambda row: row['tokens_per_forward']):.2f}",
+                f"{mean(lambda row: row['costs_per_token']['verifier_forwards']):.3f}",
+                f"{mean(lambda row: row['costs_per_token']['drafter_forwards']):.3f}",
+                f"{fmean(_operations(results)[name]):.2f}",
+                f"{mean(lambda row: row['speed']):.2f}",
+                ", ".join(f"{100 * fmean(_share(row, phase) for row in same):.0f} %" for phase in PHASES),
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return table(header, lines)
 
 
 def category_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Verifier TPF and speed against AR of every decoder on each kind of prompt."""
     kinds = list(results[0]["rows"][0]["by_category"])
-    lines = [_line(["decoder: TPF, speed", *kinds]), "|---" * (1 + len(kinds)) + "|"]
+    lines: list[Iterable[str]] = []
     for name, same in _by_name(results).items():
         cells = []
         for kind in kinds:
@@ -54,8 +54,8 @@ def category_table(results: Sequence[Mapping[str, Any]]) -> str:
             cells.append(
                 ", ".join(f"{fmean(part[key] for part in parts):.2f}" for key in ("tokens_per_forward", "speed"))
             )
-        lines.append(_line([name, *cells]))
-    return "\n".join(lines) + "\n"
+        lines.append([name, *cells])
+    return table(["decoder: TPF, speed", *kinds], lines)
 
 
 def figure(results: Sequence[Mapping[str, Any]]) -> str:
@@ -101,7 +101,3 @@ def _share(row: Mapping[str, Any], phase: str) -> float:
     seconds = row["seconds_by_phase"]
     own = seconds.get(phase, 0.0) + (seconds.get("step", 0.0) if phase == "verify" else 0.0)
     return own / row["seconds"]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

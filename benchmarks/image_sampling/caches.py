@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["ConcatenatingCache", "History"]
+__all__ = ["Concatenating", "ConcatenatingCache", "History", "Recomputing"]
 
 
 class ConcatenatingCache:
@@ -59,3 +59,30 @@ class History(ConcatenatingCache):
     def update(self, layer: int, k: Tensor, v: Tensor) -> Any:
         """Nothing is stored, so nothing may ask for it."""
         raise NotImplementedError
+
+
+class Concatenating:
+    """A backbone whose caches concatenate; all else is its own.
+
+    Args:
+        model: the backbone.
+        layers: of it.
+    """
+
+    def __init__(self, model: Any, layers: int) -> None:
+        self._model, self._layers = model, layers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def new_cache(self, rows: int, capacity: int) -> ConcatenatingCache:
+        """An empty cache."""
+        return ConcatenatingCache(self._layers)
+
+
+class Recomputing(Concatenating):
+    """A backbone that keeps inputs in place of keys and values; a family says how it runs over all of them again."""
+
+    def new_cache(self, rows: int, capacity: int) -> History:
+        """No inputs yet."""
+        return History()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from ar_vision.backbones.llamagen.config import LlamaGenConfig
@@ -11,30 +11,14 @@ from ar_vision.backbones.llamagen.model import LlamaGen
 from ar_vision.decoding.raster_mask import raster_mask
 from torch import Tensor
 
-from .caches import ConcatenatingCache, History
+from .caches import Concatenating, History, Recomputing
 from .case import FREE, WINDOWED, Case, Drawn
 
 __all__ = ["llamagen_case"]
 
 
-class _Concatenating:
-    """A model whose caches concatenate."""
-
-    def __init__(self, model: LlamaGen) -> None:
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def new_cache(self, rows: int, capacity: int) -> ConcatenatingCache:
-        return ConcatenatingCache(self._model.config.layers)
-
-
-class _Recomputing(_Concatenating):
+class _Recomputing(Recomputing):
     """A model that runs over the whole sequence at every pass."""
-
-    def new_cache(self, rows: int, capacity: int) -> History:
-        return History()
 
     def hidden(self, x: Tensor, *, start: int, mask: object, cache: History) -> Tensor:
         whole = cache.extended(x)
@@ -69,10 +53,11 @@ def llamagen_case(
 
         return run
 
+    layers = config.layers
     arms: Mapping[str, Callable[[bool], Drawn]] = {
         WINDOWED: arm(model),
-        "concatenating cache": arm(_Concatenating(model)),
-        **({"no cache": arm(_Recomputing(model))} if recompute else {}),
+        "concatenating cache": arm(Concatenating(model, layers)),
+        **({"no cache": arm(_Recomputing(model, layers))} if recompute else {}),
         FREE: arm(model, replace(options, guidance=1.0)),
     }
     return Case("LlamaGen", size, batch, guidance, arms)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from ar_vision.backbones.scale_mask import scale_mask
@@ -17,30 +17,14 @@ from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
 from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
 from torch import Generator, Tensor
 
-from .caches import ConcatenatingCache, History
+from .caches import Concatenating, History, Recomputing
 from .case import FREE, WINDOWED, Case, Drawn
 
 __all__ = ["var_case"]
 
 
-class _Concatenating:
-    """A model whose caches concatenate."""
-
-    def __init__(self, model: Var) -> None:
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def new_cache(self, rows: int, capacity: int) -> ConcatenatingCache:
-        return ConcatenatingCache(self._model.config.depth)
-
-
-class _Recomputing(_Concatenating):
+class _Recomputing(Recomputing):
     """A model that runs over all scales so far at every pass."""
-
-    def new_cache(self, rows: int, capacity: int) -> History:
-        return History()
 
     def hidden(self, x: Tensor, condition: Tensor, *, scale: int, schedule: ScaleSchedule, cache: History) -> Tensor:
         whole = cache.extended(x)
@@ -96,10 +80,11 @@ def var_case(config: VarConfig, size: str, batch: int, *, guidance: float = 3.0,
 
         return run
 
+    layers = config.depth
     arms: Mapping[str, Callable[[bool], Drawn]] = {
         WINDOWED: arm(model),
-        "concatenating cache": arm(_Concatenating(model)),
-        **({"no cache": arm(_Recomputing(model))} if recompute else {}),
+        "concatenating cache": arm(Concatenating(model, layers)),
+        **({"no cache": arm(_Recomputing(model, layers))} if recompute else {}),
         FREE: arm(model, replace(options, guidance=1.0)),
     }
     return Case("VAR", size, batch, guidance, arms)

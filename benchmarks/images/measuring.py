@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ar_core.environment import environment
 from ar_core.errors import DataError
-from ar_core.training import StageConfig
-from ar_decode.environment import environment
+from ar_core.registry import recipe
+from ar_core.training import StageConfig, read_run_config
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.data.config import ImageDataConfig
 from ar_vision.data.source import Split, build_image_source
@@ -27,12 +28,12 @@ from .parts import Folders, part
 
 __all__ = [
     "GUIDANCE",
-    "SCALES",
     "TEXT_GUIDANCE",
     "captions",
     "measure_generator",
     "measure_prompts",
     "measure_reconstruction",
+    "schedule_of",
     "test_images",
 ]
 
@@ -42,18 +43,8 @@ GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 TEXT_GUIDANCE = (1.0, 2.0, 4.0)
 """Those that samples of captions are drawn with."""
 
-SCALES = {
-    "var_tokenizer": (1, 2, 3, 4, 6, 8),
-    "vq_tokenizer": (8,),
-    "bsq_tokenizer": (1, 2, 3, 4, 6, 8, 12, 16),
-}
-"""Sides at which reconstructions are measured."""
-
 DECODING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 """Of samples of captions: the model's own distribution."""
-
-HELD_OUT = 0.15
-"""Share of the captioned photographs that neither tokenizer nor generator is trained on, as in their configs."""
 
 METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall", "nearest_training")
 
@@ -70,7 +61,7 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
     def row() -> Row:
         found = measure_tokenizer(
             loaded.model,
-            ScaleSchedule.square(*SCALES[name]),
+            schedule_of(name),
             test_images(name, folders),
             extractor=None if photographs else _extractor(folders),
             lpips=load_lpips(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
@@ -137,10 +128,21 @@ def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Seq
     return measure_missing(_file(results, name, folders), head, cases, tell=_tell)
 
 
+def schedule_of(name: str) -> ScaleSchedule:
+    """Scales at which a tokenizer gives images back: those it is trained on; the finest alone where each is the whole image."""
+    config = _config(name)
+    schedule = config.method.schedule
+    return ScaleSchedule(schedule.sizes[-1:]) if config.model.kind == "vq" else schedule
+
+
 def captions(folders: Folders) -> tuple[str, ...]:
     """All captions of the held-out photographs, photograph after photograph."""
     source = build_image_source(_captioned(folders), seed=0, split="held_out")
     return tuple(text for number in source.chosen for text in source.pictures[int(number)].captions)
+
+
+def _config(name: str) -> Any:
+    return read_run_config(recipe(part(name).recipe), part(name).config)
 
 
 def _head(name: str, folders: Folders) -> dict[str, Any]:
@@ -189,7 +191,8 @@ def _train(folders: Folders) -> ImageSet:
 
 
 def _captioned(folders: Folders) -> ImageDataConfig:
-    return ImageDataConfig(kind="jsonl", path=str(folders.captioned), size=128, transform="infinity", held_out=HELD_OUT)
+    held_out = _config("infinity").data.held_out
+    return ImageDataConfig(kind="jsonl", path=str(folders.captioned), size=128, transform="infinity", held_out=held_out)
 
 
 def _photographs(folders: Folders, split: Split) -> ImageSet:

@@ -8,10 +8,9 @@ from ar_vision.checkpoint import load_checkpoint
 from ar_vision.evaluation.image_set import open_images
 from ar_vision.evaluation.picture_grid import picture_grid
 from ar_vision.pixels import to_bytes, to_signed
-from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.training.reconstruction import reconstruct
 
-from .measuring import SCALES, captions, test_images
+from .measuring import captions, schedule_of, test_images
 from .parts import PARTS, Folders, Part
 from .plotting import Results, best, read
 
@@ -66,7 +65,7 @@ def _reconstructions(part: Part, folders: Folders) -> None:
     images = torch.stack(list(islice(test_images(part.name, folders).stream(0), 2 * columns)))
     model = load_checkpoint(folders.model(part.name), "tokenizer").model
     with torch.no_grad():
-        again = to_bytes(reconstruct(model, to_signed(images), ScaleSchedule.square(*SCALES[part.name]))[0])
+        again = to_bytes(reconstruct(model, to_signed(images), schedule_of(part.name))[0])
     rows = [each for pair in zip(images.split(columns), again.split(columns)) for each in pair]
     _save(
         list(torch.cat(rows)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from ar_quickstart.chart import Series, line_chart
 
+from ..markdown import table
 from .parts import PARTS
 
 __all__ = ["BIT_ENTROPY", "Results", "best", "photographs", "plot", "read", "tables"]
@@ -72,49 +73,45 @@ def generators_table(results: Sequence[Results]) -> str:
         "nearest training image, pixels: samples",
         "held-out images",
     ]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for one in results:
         free = next(row for row in one["rows"] if row["guidance"] == 1)
         top = best(one)
         near = top["values"]["nearest_training[pixels]"]
         lines.append(
-            _line(
-                [
-                    TITLES.get(one["part"], one["part"]),
-                    *_training(one),
-                    f"{one['chosen']['evaluation']['held_out_nll']:.3f}",
-                    f"{free['values'][FRECHET]:.2f}",
-                    f"{top['values'][FRECHET]:.2f}",
-                    f"{top['guidance']:g}",
-                    f"{100 * free['values'][ACCURACY]:.1f} %",
-                    f"{100 * top['values'][ACCURACY]:.1f} %",
-                    f"{near['samples']['median']:.1f}",
-                    f"{near['held_out']['median']:.1f}",
-                ]
-            )
+            [
+                TITLES.get(one["part"], one["part"]),
+                *_training(one),
+                f"{one['chosen']['evaluation']['held_out_nll']:.3f}",
+                f"{free['values'][FRECHET]:.2f}",
+                f"{top['values'][FRECHET]:.2f}",
+                f"{top['guidance']:g}",
+                f"{100 * free['values'][ACCURACY]:.1f} %",
+                f"{100 * top['values'][ACCURACY]:.1f} %",
+                f"{near['samples']['median']:.1f}",
+                f"{near['held_out']['median']:.1f}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return table(header, lines)
 
 
 def sweep_table(one: Results) -> str:
     """One line a guidance scale."""
     header = ["g", "Fréchet (ResNet-20)", "class accuracy", "precision", "recall", "nearest training image, pixels"]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for row in sorted(one["rows"], key=lambda row: row["guidance"]):
         values = row["values"]
         lines.append(
-            _line(
-                [
-                    f"{row['guidance']:g}",
-                    f"{values[FRECHET]:.2f}",
-                    f"{100 * values[ACCURACY]:.1f} %",
-                    f"{values[f'precision[{RESNET20}]']:.3f}",
-                    f"{values[f'recall[{RESNET20}]']:.3f}",
-                    f"{values['nearest_training[pixels]']['samples']['median']:.1f}",
-                ]
-            )
+            [
+                f"{row['guidance']:g}",
+                f"{values[FRECHET]:.2f}",
+                f"{100 * values[ACCURACY]:.1f} %",
+                f"{values[f'precision[{RESNET20}]']:.3f}",
+                f"{values[f'recall[{RESNET20}]']:.3f}",
+                f"{values['nearest_training[pixels]']['samples']['median']:.1f}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return table(header, lines)
 
 
 def tokenizers_table(results: Sequence[Results]) -> str:
@@ -130,24 +127,22 @@ def tokenizers_table(results: Sequence[Results]) -> str:
         "codes used",
         "perplexity",
     ]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for one in results:
         values = one["rows"][0]["values"]
         lines.append(
-            _line(
-                [
-                    one["part"],
-                    *_training(one),
-                    f"{values['psnr']:.2f}",
-                    f"{values['ssim']:.3f}",
-                    f"{values['lpips[alexnet]']:.3f}",
-                    f"{values[RECONSTRUCTION]:.2f}",
-                    f"{100 * values['codes_used']:.1f} %",
-                    f"{values['perplexity']:.0f}",
-                ]
-            )
+            [
+                one["part"],
+                *_training(one),
+                f"{values['psnr']:.2f}",
+                f"{values['ssim']:.3f}",
+                f"{values['lpips[alexnet]']:.3f}",
+                f"{values[RECONSTRUCTION]:.2f}",
+                f"{100 * values['codes_used']:.1f} %",
+                f"{values['perplexity']:.0f}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return table(header, lines)
 
 
 def bits_table(one: Results) -> str:
@@ -156,7 +151,7 @@ def bits_table(one: Results) -> str:
     values = one["rows"][0]["values"]
     cells = [f"{values['psnr']:.2f}", f"{values['ssim']:.3f}", f"{values['lpips[alexnet]']:.3f}"]
     cells = [*_training(one), *cells, f"{values[BIT_ENTROPY]:.3f}"]
-    return "\n".join([_line(header), "|---" * len(header) + "|", _line(cells)]) + "\n"
+    return table(header, [cells])
 
 
 def prompts_table(one: Results) -> str:
@@ -170,7 +165,7 @@ def prompts_table(one: Results) -> str:
         "nearest training image, pixels: samples",
         "held-out images",
     ]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     likelihood = one["chosen"]["evaluation"]
     of_model = [
         *_training(one),
@@ -180,8 +175,8 @@ def prompts_table(one: Results) -> str:
     for place, row in enumerate(sorted(one["rows"], key=lambda row: row["guidance"])):
         near = row["values"]["nearest_training[pixels]"]
         distances = [f"{near[of]['median']:.1f}" for of in ("samples", "held_out")]
-        lines.append(_line([*([""] * len(of_model) if place else of_model), f"{row['guidance']:g}", *distances]))
-    return "\n".join(lines) + "\n"
+        lines.append([*([""] * len(of_model) if place else of_model), f"{row['guidance']:g}", *distances])
+    return table(header, lines)
 
 
 def plot(folder: Path) -> None:
@@ -200,7 +195,3 @@ def plot(folder: Path) -> None:
 
 def _training(one: Results) -> tuple[str, str]:
     return f"{one['parameters']:,}", f"{one['steps']:,}, {one['training_minutes']:.0f}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

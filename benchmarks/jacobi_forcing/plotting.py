@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.bars import Bars, bar_chart
 from benchmarks.language.plotting import rows_table
+from benchmarks.markdown import table
 
 from .comparison import compared
 
@@ -42,7 +43,7 @@ def tasks_table(results: Sequence[Results]) -> str:
     if len(results) > 1:
         header += [f"TPF seed {result['seed']}" for result in results]
     header += ["exact answers", "speed against AR base", "promoted blocks", "equal to its model's AR"]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for name in dict.fromkeys(row["name"] for result in results for row in result["rows"]):
         rows = [next((row for row in result["rows"] if row["name"] == name), None) for result in results]
         there = [row for row in rows if row is not None]
@@ -54,8 +55,8 @@ def tasks_table(results: Sequence[Results]) -> str:
             f"{fmean(row['speed'] for row in there):.2f}",
             *(_total(there, key) for key in ("promoted", "equal_outputs")),
         ]
-        lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return table(header, lines)
 
 
 def seeds_table(results: Sequence[Results]) -> str:
@@ -76,19 +77,19 @@ def seeds_table(results: Sequence[Results]) -> str:
         "K=2 against K=1: fewer, equal, more forwards",
         "promoted blocks",
     ]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     found = [
         (model, length, compared(result, model, length)) for result in results for model, length in _trained(result)
     ]
     for model, length in dict.fromkeys((model, length) for model, length, _ in found):
         same = [one for name, size, one in found if (name, size) == (model, length)]
         for one in same:
-            lines.append(_line([model, str(length), str(one.seed), *one.cells()]))
+            lines.append([model, str(length), str(one.seed), *one.cells()])
         if len(same) > 1:
             changes, ratios = fmean(one.points for one in same), fmean(one.ratio for one in same)
             cells = [f"{changes:+.1f}", "", "", f"{ratios:.2f}", "", ""]
-            lines.append(_line([model, str(length), "mean", "", "", "", *cells]))
-    return "\n".join(lines) + "\n"
+            lines.append([model, str(length), "mean", "", "", "", *cells])
+    return table(header, lines)
 
 
 def figure(results: Sequence[Results]) -> str:
@@ -130,7 +131,3 @@ def _total(rows: Sequence[dict[str, Any]], key: str) -> str:
         return ""
     total = str(sum(row[key] for row in rows))
     return f"{total}/{sum(row['problems'] for row in rows)}" if key == "equal_outputs" else total
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

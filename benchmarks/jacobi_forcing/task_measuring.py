@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ar_core.decoding import Decoded, StopRule
+from ar_core.environment import environment
 from ar_core.hf import HFBackbone, load_causal_lm
 from ar_core.verification import first_difference
-from ar_decode.environment import environment
 from dlm_text.jacobi_forcing.decode import JacobiForcingDecodeConfig
 from dlm_text.tasks import Problem, held_out
 from dlm_text.tasks.evaluate import MAX_ANSWER_TOKENS, Arm, arm, evaluate

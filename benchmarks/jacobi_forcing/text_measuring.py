@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from ar_core.environment import environment
 from ar_decode.bench import Arm, agreement
-from ar_decode.environment import environment
 from ar_decode.methods import Generation, build_method
 from ar_decode.session import load_session
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from ar_core.decoding import Backbone, uncached_pass
+from ar_core.environment import environment
 from ar_core.hf import HFBackbone
 from ar_decode.bench import Arm
-from ar_decode.environment import environment
 from ar_decode.methods import Generation, build_method
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.session import Session, load_session

@@ -1,7 +1,9 @@
 """Results of a language model as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from ..markdown import table
 
 __all__ = ["losses_table", "rows_table"]
 
@@ -30,7 +32,7 @@ def losses_table(results: Results) -> str:
             change = ", ".join(f"{layer:.3f}" for layer in one["weight_change"])
             cells = {"conversion": _name(one), **cells, "weight change by layer": change}
         rows.append(cells)
-    return "\n".join([_line(rows[0]), "|---" * len(rows[0]) + "|", *(_line(cells.values()) for cells in rows)]) + "\n"
+    return table(list(rows[0]), (cells.values() for cells in rows))
 
 
 def rows_table(results: Results) -> str:
@@ -54,7 +56,7 @@ def rows_table(results: Results) -> str:
         "mean length",
         *(["equal to its model's AR"] if lossless else []),
     )
-    lines = [_line(columns), "|---" * len(columns) + "|"]
+    lines: list[Iterable[str]] = []
     for one in results:
         for row in one["rows"]:
             shared = row["name"] in ("AR base", "AR control")
@@ -62,8 +64,8 @@ def rows_table(results: Results) -> str:
                 continue
             name = row["name"] if shared or len(results) == 1 else f"{_name(one)}, {row['name']}"
             equal = [f"{row['equal_outputs']}/{len(one['data']['prompts'])}"] if lossless else []
-            lines.append(_line([*_row(name, row), *equal]))
-    return "\n".join(lines) + "\n"
+            lines.append([*_row(name, row), *equal])
+    return table(columns, lines)
 
 
 def _row(name: str, row: dict[str, Any]) -> list[str]:
@@ -82,7 +84,3 @@ def _row(name: str, row: dict[str, Any]) -> list[str]:
 
 def _name(result: dict[str, Any]) -> str:
     return result["variant"] or "plain"
-
-
-def _line(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from ar_core.config import apply_overrides
 from ar_core.decoding import DecodeStats
+from ar_core.environment import portable
 from ar_core.errors import ArError, ConfigError
 from ar_core.registry import decoders
-from ar_decode.environment import portable
 from ar_decode.methods import Generation, Method, build_method, own_settings
 from ar_decode.session import Session
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from ar_core.decoding import DecodeStats
+from ar_core.environment import portable
 from ar_core.errors import ConfigError
 from ar_core.hf import HFBackbone, load_causal_lm
-from ar_decode.environment import portable
 from ar_decode.session import Session
 from transformers import GenerationConfig
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ar_core.environment import environment, portable
 from ar_core.evaluation import EvalProblem, Journal, Tally
 from ar_core.verification import first_difference
-from ar_decode.environment import environment, portable
 from ar_decode.evaluation import fingerprint
 from ar_decode.session import Session
 

@@ -1,8 +1,11 @@
 """Results as a table and a figure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ar_quickstart.chart import Series, line_chart
+
+from ..markdown import table
 
 __all__ = ["figure", "markdown_table"]
 
@@ -12,16 +15,14 @@ def markdown_table(results: dict[str, Any]) -> str:
     rows = results["rows"]
     kinds = list(rows[0]["tokens_per_forward_by_category"])
     header = ["decoder", "TPF", *(f"TPF {kind}" for kind in kinds), "speed", "equal to AR", "largest margin"]
-    lines = [_line(header), "|---" * len(header) + "|"]
+    lines: list[Iterable[str]] = []
     for row in rows:
         by_kind = [f"{row['tokens_per_forward_by_category'][kind]:.2f}" for kind in kinds]
         equal = f"{row['problems'] - len(row['first_differences'])}/{row['problems']}"
         lines.append(
-            _line(
-                [row["name"], f"{row['tokens_per_forward']:.2f}", *by_kind, f"{row['speed']:.2f}", equal, _margin(row)]
-            )
+            [row["name"], f"{row['tokens_per_forward']:.2f}", *by_kind, f"{row['speed']:.2f}", equal, _margin(row)]
         )
-    return "\n".join(lines) + "\n"
+    return table(header, lines)
 
 
 def figure(results: dict[str, Any]) -> str:
@@ -42,7 +43,3 @@ def _margin(row: dict[str, Any]) -> str:
     if not margins:
         return ""
     return "no bound" if None in margins else f"{max(margins):.1e}"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,11 +1,12 @@
 """The conversions of one method side by side as one table, other models beside them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.markdown import table
 from benchmarks.recipes import DEFAULT_METHOD
 
 from .plotting import is_autoregressive
@@ -60,19 +61,19 @@ def comparison_table(results: Results, beside: Mapping[str, Results] | None = No
         "weight change by layer",
         "masks of decoding against training",
     ]
-    lines = [_line(columns), "|---" * len(columns) + "|"]
+    lines: list[Iterable[str]] = []
     for name in dict.fromkeys(row["name"] for result in results for row in result["rows"] if is_autoregressive(row)):
         cells = [_cell(once_per_seed(results), name), *[NONE] * (len(columns) - 3)]
-        lines.append(_line((name, str(len(once_per_seed(results))), *cells)))
+        lines.append((name, str(len(once_per_seed(results))), *cells))
     for name, same in {**groups, **(beside or {})}.items():
         decoders = [*_by_threshold(same, "separate", thresholds)]
         for kind in ("fused", "released"):
             decoders += _by_threshold(same, kind, [CHOSEN])
-        lines.append(_line((name, str(len(same)), NONE, *decoders, *_change_and_masks(same))))
+        lines.append((name, str(len(same)), NONE, *decoders, *_change_and_masks(same)))
         told = _by_threshold(same, "length given", thresholds)
         if any(cell != NONE for cell in told):
             label = f"{name}, length of the answer given"
-            lines.append(_line((label, str(len(same)), NONE, *told, *[NONE] * (len(columns) - 3 - len(told)))))
+            lines.append((label, str(len(same)), NONE, *told, *[NONE] * (len(columns) - 3 - len(told))))
         for row in same[0]["rows"]:
             if "equal" in row:
                 equal, asked = (
@@ -80,8 +81,8 @@ def comparison_table(results: Results, beside: Mapping[str, Results] | None = No
                     for key in ("equal", "problems")
                 )
                 label = f"{row['name']} ({equal} of {asked} outputs equal: {row['equal_to']})"
-                lines.append(_line((label, str(len(same)), _cell(same, row["name"]), *[NONE] * (len(columns) - 3))))
-    return "\n".join(lines) + "\n"
+                lines.append((label, str(len(same)), _cell(same, row["name"]), *[NONE] * (len(columns) - 3)))
+    return table(columns, lines)
 
 
 def by_conversion(results: Results) -> dict[str, list[dict[str, Any]]]:
@@ -141,7 +142,3 @@ def _spread(values: Sequence[float], form: str) -> str:
 def _fewer(values: Sequence[Any], same: Results) -> str:
     """Of how many seeds a figure is, where some lack it."""
     return f" ({len(values)} of {len(same)} seeds)" if 0 < len(values) < len(same) else ""
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

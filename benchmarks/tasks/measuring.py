@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.decoding import Decoded
+from ar_core.environment import environment
 from ar_core.hf import HFBackbone, load_causal_lm
-from ar_decode.environment import environment
 from dlm_text.efficient_dlm.checkpoint import Conversion
 from dlm_text.tasks import Problem, held_out
 from dlm_text.tasks.evaluate import Arm, Score, arm, evaluate

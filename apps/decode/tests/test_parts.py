@@ -5,8 +5,8 @@ import io
 import pytest
 from ar_core.decoding import Decoded, DecodeStats, Trace
 from ar_core.decoding.collapse import collapse_columns, distinct, longest_repeated_span
+from ar_core.environment import environment, portable
 from ar_core.errors import DataError
-from ar_decode.environment import environment, portable
 from ar_decode.prompts import Prompt, first_that_fit, read_jsonl
 from ar_decode.replay import Pass, fragment, pieces, replay_of
 

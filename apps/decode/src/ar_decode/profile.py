@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.config import expand_path, from_dict, to_dict
+from ar_core.environment import describe_device
 from ar_core.errors import ArError, ConfigError
 
-from .environment import describe_device
 from .output import write_text
 from .session import Session
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
 from ar_core.decoding import StopRule, autoregressive, causal_pass, uncached_pass
+from ar_core.environment import environment
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
 from ar_core.verification import NgramLookup, first_difference, speculative
 
-from .environment import environment
 from .session import Session
 
 __all__ = ["Check", "Report", "verify"]

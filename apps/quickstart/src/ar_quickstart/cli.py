@@ -57,7 +57,7 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
         # Without this, transformers asks the hub for optional files of local models.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
-    from ar_decode.environment import environment
+    from ar_core.environment import environment
     from ar_decode.output import write_text
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -38,7 +38,7 @@ def render_page(
         task: act 1.
         methods: act 1 too: all methods on its model.
         model: act 2; None leaves it out.
-        environment: of ``ar_decode.environment``, for the last line.
+        environment: of ``ar_core.environment``, for the last line.
         seconds: wall clock of everything.
         recorded: figures that came with the package, shown apart from what ran.
         offline: nothing could be fetched from a network on the way.

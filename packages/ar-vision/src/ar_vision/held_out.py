@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ar_core.errors import ConfigError
+from ar_core.config import require_positive
 
 __all__ = ["EvaluationConfig"]
 
@@ -21,6 +21,4 @@ class EvaluationConfig:
     """Images of a forward pass; memory only."""
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "images", "batch_size")

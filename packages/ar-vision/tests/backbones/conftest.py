@@ -67,6 +67,9 @@ def golden_flexvar(flexvar_case: Case) -> FlexVar:
     return flexvar_loading.from_published(flexvar_case.weights).requires_grad_(False)
 
 
+TINY: dict[str, Any] = {"vocab_size": 24, "code_dim": 8, "num_classes": 5, "depth": 2, "width": 32, "heads": 2}
+
+
 def shaken(model: ScaleTransformer, seed: int = 0) -> ScaleTransformer:
     """Give every parameter values that matter: fresh gates are nearly shut and the head nearly zero."""
     generator = torch.Generator().manual_seed(seed)
@@ -82,15 +85,7 @@ def make_var() -> Callable[..., Var]:
     """A VAR of two blocks; settings may be overridden."""
 
     def make(**settings: Any) -> Var:
-        config: dict[str, Any] = {
-            "vocab_size": 24,
-            "code_dim": 8,
-            "num_classes": 5,
-            "depth": 2,
-            "width": 32,
-            "heads": 2,
-        }
-        return shaken(Var(VarConfig(**config | {"scales": SCALES} | settings)))
+        return shaken(Var(VarConfig(**TINY | {"scales": SCALES} | settings)))
 
     return make
 
@@ -100,15 +95,7 @@ def make_flexvar() -> Callable[..., FlexVar]:
     """A FlexVAR of two blocks with a map of 8 x 8 positions; settings may be overridden."""
 
     def make(**settings: Any) -> FlexVar:
-        config: dict[str, Any] = {
-            "vocab_size": 24,
-            "code_dim": 8,
-            "num_classes": 5,
-            "depth": 2,
-            "width": 32,
-            "heads": 2,
-        }
-        return shaken(FlexVar(FlexVarConfig(**config | {"scales": SCALES, "position_side": 8} | settings)))
+        return shaken(FlexVar(FlexVarConfig(**TINY | {"scales": SCALES, "position_side": 8} | settings)))
 
     return make
 

@@ -87,13 +87,13 @@ def bench(
     target = output or Path("benchmarks", "results", f"decode_{name}_{method}.json")
     check_targets(target, force=force)
     from ar_core.config import to_dict
+    from ar_core.environment import environment
     from ar_core.verification import measure_pass_costs
     from rich.console import Console
     from rich.progress import Progress
 
     from ..bench import Arm, bench_table, fastest_dtype, pass_cost_report
     from ..bench import bench as run
-    from ..environment import environment
     from ..fitting import check_fit, longest_prompt
     from ..methods import Generation, build_method, own_settings
     from ..profile import read_profile

@@ -113,11 +113,11 @@ def evaluate(
     check_targets(target, force=force)
     if limit is not None and per_category is not None:
         raise ConfigError("--limit and --per-category were both given; give one of the two.")
+    from ar_core.environment import environment
     from ar_core.evaluation import Benchmark, Journal, LikelihoodBenchmark
     from ar_core.hf import check_source
     from rich.console import Console
 
-    from ..environment import environment
     from ..evaluation import BASELINE, KEY, EvalArm, aup_by_method, fingerprint, generate, rows_of, score
     from ..evaluation_table import evaluation_table
     from ..evaluation_task import build_benchmark, select

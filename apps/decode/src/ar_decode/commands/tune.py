@@ -79,11 +79,11 @@ def tune(
     from ..output import check_targets
 
     check_targets(output, force=force)
+    from ar_core.environment import environment
     from ar_core.verification import measure_pass_cost
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..environment import environment
     from ..fitting import check_fit, longest_prompt
     from ..methods import DIFFUSION_BLOCK_SIZE, Generation, build_method, own_settings
     from ..profile import Profile, model_identity

@@ -6,6 +6,7 @@ from .free import FREE
 from .nearest import did_you_mean
 from .overrides import apply_overrides
 from .paths import expand_path
+from .positive import require_positive
 from .yaml_file import load_yaml, parse_yaml
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "from_dict",
     "load_yaml",
     "parse_yaml",
+    "require_positive",
     "to_dict",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..config import require_positive
 from ..errors import ConfigError
 
 __all__ = ["Chunk", "StageConfig", "StageJob", "StageResult"]
@@ -31,8 +32,7 @@ class StageConfig:
     """Where models run: ``cpu``, ``cuda``, ``cuda:1`` ...; auto takes CUDA if there is one, one device a process."""
 
     def __post_init__(self) -> None:
-        if self.chunk_size < 1:
-            raise ConfigError(f"chunk_size is {self.chunk_size}, but must be at least 1: give a positive integer")
+        require_positive(self, "chunk_size")
         _place(self.shard)
 
     def place(self, rank: int = 0, processes: int = 1) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ar_core.config import expand_path
+from ar_core.config import expand_path, require_positive
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.training.device import choose_device
 
@@ -64,8 +64,7 @@ class EvalTokenizerConfig:
     """Overwrite the report."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give a positive integer")
+        require_positive(self, "batch_size")
         if self.lpips is None and self.lpips_minimum_size != EvalTokenizerConfig.lpips_minimum_size:
             raise ConfigError("lpips_minimum_size was given without lpips, to which it belongs: give lpips")
         if self.output.suffix != ".json":

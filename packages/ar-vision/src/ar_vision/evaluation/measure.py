@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
+from ar_core.config import require_positive
 from ar_core.data.progress import track
 from ar_core.errors import ConfigError, DataError
 from torch import Tensor
@@ -42,9 +43,7 @@ class MeasureConfig:
     """Images of a pass through the extractor; memory only."""
 
     def __post_init__(self) -> None:
-        for name in ("neighbours", "splits", "nearest", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "neighbours", "splits", "nearest", "batch_size")
 
 
 def measure(

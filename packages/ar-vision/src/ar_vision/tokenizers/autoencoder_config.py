@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["AutoencoderConfig"]
@@ -30,15 +31,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channel_multipliers", tuple(self.channel_multipliers))
-        counts = {
-            "channels": self.channels,
-            "blocks_per_level": self.blocks_per_level,
-            "latent_channels": self.latent_channels,
-            "norm_groups": self.norm_groups,
-        }
-        for name, value in counts.items():
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        require_positive(self, "channels", "blocks_per_level", "latent_channels", "norm_groups")
         if not self.channel_multipliers or min(self.channel_multipliers) < 1:
             raise ConfigError(
                 f"channel_multipliers are {list(self.channel_multipliers)}; they must be positive, one for every level"

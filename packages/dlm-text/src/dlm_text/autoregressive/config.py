@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.config import FREE
-from ar_core.errors import ConfigError
+from ar_core.config import FREE, require_positive
 
 __all__ = ["AutoregressiveConfig"]
 
@@ -26,5 +25,4 @@ class AutoregressiveConfig:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
-        if self.max_logits is not None and self.max_logits < 1:
-            raise ConfigError(f"max_logits is {self.max_logits}, but must be at least 1: give a positive integer")
+        require_positive(self, "max_logits")

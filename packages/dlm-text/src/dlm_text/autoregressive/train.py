@@ -6,8 +6,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from ar_core.config import require_positive
 from ar_core.data import Sample, StoredSource, TextDataConfig, build_source
-from ar_core.errors import ConfigError
 from ar_core.hf import ModelConfig, save_pretrained
 from ar_core.training import Job, TrainConfig, mean_loss
 from torch import nn
@@ -35,9 +35,7 @@ class EvaluationConfig:
     """Rows of a forward pass; memory only."""
 
     def __post_init__(self) -> None:
-        for name in ("rows", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "rows", "batch_size")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 from ar_core.verification import TYPICAL_PASS_COST, PassCost
 
@@ -131,9 +132,7 @@ class DiffuSpecConfig:
                 raise ConfigError(f"{name} is {value}, but must lie between {low} and {high}")
         if not 0 < self.smoothing <= 1:
             raise ConfigError(f"smoothing is {self.smoothing}, but must lie above 0 and at most at 1")
-        for name in ("refresh", "steps", "max_candidates", "beam", "draft_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        require_positive(self, "refresh", "steps", "max_candidates", "beam", "draft_length")
         if self.growth < 0:
             raise ConfigError(f"growth is {self.growth}, but must be at least 0")
         if self.min_draft_length is not None and not 1 <= self.min_draft_length <= self.draft_length:

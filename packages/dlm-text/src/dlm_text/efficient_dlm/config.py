@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["AttentionPattern", "EfficientDLMConfig", "Normalisation"]
@@ -80,10 +80,7 @@ class EfficientDLMConfig:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
-        for name in ("diffusion_block_size", "max_logits"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}, but must be at least 1: give a positive integer")
+        require_positive(self, "diffusion_block_size", "max_logits")
         for name, allowed in (
             ("attention_pattern", get_args(AttentionPattern)),
             ("clean", ("block", "token")),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["FastDLLMv2Config"]
@@ -75,10 +75,7 @@ class FastDLLMv2Config:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
-        for name in ("diffusion_block_size", "sub_block_size", "max_logits"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}, but must be at least 1: give a positive integer")
+        require_positive(self, "diffusion_block_size", "sub_block_size", "max_logits")
         if self.diffusion_block_size % self.sub_block_size:
             raise ConfigError(
                 f"sub_block_size is {self.sub_block_size} and does not divide diffusion_block_size "

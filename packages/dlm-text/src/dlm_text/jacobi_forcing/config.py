@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["JacobiForcingConfig", "NoiseSchedule"]
@@ -107,10 +107,7 @@ class JacobiForcingConfig:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "corrupt_context", "max_logits"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}, but must be at least 1: give a positive integer")
+        require_positive(self, "block_size", "corrupt_context", "max_logits")
         if self.ar_weight < 0:
             raise ConfigError(f"ar_weight is {self.ar_weight}, but must be at least 0: give a weight such as 10")
         if not self.temperature > 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from ar_core.config import expand_path
+from ar_core.config import expand_path, require_positive
 from ar_core.data import epoch_order
 from ar_core.errors import ConfigError, DataError
 from torch import Tensor
@@ -36,8 +36,7 @@ class TrajectoryConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out} and must be in [0, 1): give a share such as 0.02")
-        if self.count is not None and self.count < 1:
-            raise ConfigError(f"count is {self.count} and must be at least 1, or null: correct it")
+        require_positive(self, "count")
 
 
 class Trajectories(Protocol):

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from ar_core.config import require_positive
 from ar_core.corruption import SampleRng
 from ar_core.data import StoredSource, StreamedSource, TextDataConfig, build_source
 from ar_core.errors import ConfigError
@@ -44,9 +45,7 @@ class EvaluationConfig(HeldOutConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("prompts", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "prompts", "max_new_tokens")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ar_core.errors import ConfigError
+from ar_core.config import require_positive
 
 from ..scale_transformer.config import ScaleTransformerConfig, require_sides
 
@@ -28,5 +28,4 @@ class FlexVarConfig(ScaleTransformerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "scales", require_sides(self.scales))
-        if self.position_side < 1:
-            raise ConfigError(f"position_side is {self.position_side}; it must be at least 1")
+        require_positive(self, "position_side")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 from ...scales import ScaleSchedule
@@ -48,10 +49,7 @@ class InfinityConfig:
     """Lists of scales (h_k, w_k) that it is trained on; a generation may use the first scales of one. null: the published fifteen."""
 
     def __post_init__(self) -> None:
-        counts = ("depth", "width", "heads", "bits", "text_width", "text_length")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        require_positive(self, "depth", "width", "heads", "bits", "text_width", "text_length")
         if self.width % (4 * self.heads):
             raise ConfigError(
                 f"width is {self.width} and heads {self.heads}: the width of a head must be a multiple of 4, choose a width "
@@ -63,8 +61,7 @@ class InfinityConfig:
             )
         if self.patchify and self.bits % 4:
             raise ConfigError(f"bits is {self.bits}; with patchify a token has four latent cells, give a multiple of 4")
-        if self.hidden is not None and self.hidden < 1:
-            raise ConfigError(f"hidden is {self.hidden}; it must be at least 1, or null")
+        require_positive(self, "hidden")
         if self.text_encoder not in get_args(TextEncoderName):
             raise ConfigError(f"text_encoder is {self.text_encoder!r}; choose t5 or hashed")
         if self.schedules is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["InfinityTraining"]
@@ -46,8 +46,7 @@ class InfinityTraining:
             )
         if self.flip_scales < 0:
             raise ConfigError(f"flip_scales is {self.flip_scales}; it must be at least 0")
-        if self.trained_scales is not None and self.trained_scales < 1:
-            raise ConfigError(f"trained_scales is {self.trained_scales}; it must be at least 1, or null")
+        require_positive(self, "trained_scales")
         choices = {"flip_rates": ("sample", "batch"), "bit_loss": ("mean", "sum"), "weighting": ("scales", "tokens")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

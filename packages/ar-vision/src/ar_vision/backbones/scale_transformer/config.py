@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["ScaleTransformerConfig", "require_sides"]
@@ -41,9 +42,7 @@ class ScaleTransformerConfig:
     """Dtype of the head under autocast."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "code_dim", "num_classes", "depth", "width", "heads", "ffn_ratio"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        require_positive(self, "vocab_size", "code_dim", "num_classes", "depth", "width", "heads", "ffn_ratio")
         if self.width % self.heads:
             raise ConfigError(
                 f"heads is {self.heads}, which does not divide the width {self.width}: choose a divisor of the width"

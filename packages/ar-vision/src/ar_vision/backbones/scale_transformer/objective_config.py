@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["ScaleObjectiveConfig"]
@@ -30,5 +30,4 @@ class ScaleObjectiveConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.label_dropout <= 1:
             raise ConfigError(f"label_dropout is {self.label_dropout}; it must lie in [0, 1]")
-        if self.max_logits is not None and self.max_logits < 1:
-            raise ConfigError(f"max_logits is {self.max_logits}; it must be at least 1, or null")
+        require_positive(self, "max_logits")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["CodeDataConfig", "ImageCodesConfig"]
@@ -29,8 +29,7 @@ class ImageCodesConfig:
     """Images encoded at a time; memory and speed only."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give a positive integer")
+        require_positive(self, "batch_size")
         if not self.crop_scales or min(self.crop_scales) < 1:
             raise ConfigError(f"crop_scales is {list(self.crop_scales)}, but holds numbers of at least 1: correct it")
         if self.views != "ten_crop" and self.crop_scales != (1.1,):
@@ -58,5 +57,4 @@ class CodeDataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"held_out is {self.held_out} and must be in [0, 1): give a share such as 0.02")
-        if self.count is not None and self.count < 1:
-            raise ConfigError(f"count is {self.count} and must be at least 1, or null: correct it")
+        require_positive(self, "count")

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 from torch import Tensor, nn
 
@@ -35,9 +36,7 @@ class DiscriminatorConfig:
     """Groups of a GroupNorm."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "layers", "groups"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "channels", "layers", "groups")
         if self.norm == "group" and self.channels % self.groups:
             raise ConfigError(
                 f"groups {self.groups} do not divide the {self.channels} channels of the discriminator; choose channels or "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from ar_core.config import require_positive
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError
 from ar_core.training import Ranks
@@ -41,9 +42,7 @@ class UsageConfig:
     vectors than codes)."""
 
     def __post_init__(self) -> None:
-        for name in ("window", "fewest"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "window", "fewest")
         if self.until_step is not None and self.until_step < 0:
             raise ConfigError(f"until_step is {self.until_step}, but must be at least 0, or null")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 from ..autoencoder_config import AutoencoderConfig
@@ -33,9 +34,7 @@ class VarTokenizerConfig:
     """Side of the convolutions before and behind the quantiser."""
 
     def __post_init__(self) -> None:
-        for name, value in {"vocab_size": self.vocab_size, "num_phis": self.num_phis}.items():
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        require_positive(self, "vocab_size", "num_phis")
         if not 0 <= self.phi_ratio <= 1:
             raise ConfigError(f"phi_ratio is {self.phi_ratio}; it must lie between 0 and 1")
         if self.quant_kernel < 1 or self.quant_kernel % 2 == 0:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.errors import ConfigError
+from ar_core.config import require_positive
 
 from ..autoencoder_config import AutoencoderConfig
 
@@ -27,9 +27,7 @@ class VqTokenizerConfig:
     """Features and codes are compared and used at unit length."""
 
     def __post_init__(self) -> None:
-        for name, value in {"vocab_size": self.vocab_size, "code_dim": self.code_dim}.items():
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        require_positive(self, "vocab_size", "code_dim")
 
 
 PRESETS: dict[str, VqTokenizerConfig] = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.config import FREE
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["JacobiTrajectoriesConfig"]
@@ -36,9 +36,7 @@ class JacobiTrajectoriesConfig:
     """Rows decoded at a time; memory and speed only."""
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give a positive integer")
+        require_positive(self, "block_size", "batch_size")
         if self.max_new_tokens < self.block_size:
             raise ConfigError(
                 f"max_new_tokens is {self.max_new_tokens} and one block has {self.block_size}: raise it, or lower block_size"
