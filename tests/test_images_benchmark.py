@@ -1,9 +1,8 @@
 """The image benchmark: parts that are valid runs, and tiny models through measuring, tables, pictures and export."""
 
+import dataclasses
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -33,8 +32,7 @@ def module(benchmark_module):
 
 @pytest.fixture
 def folders(module, tmp_path):
-    staged = Path(os.environ.get("AR_DATA_DIR", tmp_path / "staged"))
-    return module("parts").Folders(tmp_path / "runs", tmp_path / "cifar10", staged)
+    return module("parts").Folders(tmp_path / "runs", tmp_path / "cifar10", tmp_path / "staged")
 
 
 def config_of(part, folders):
@@ -154,6 +152,7 @@ def test_the_figure_has_a_line_for_each_model_with_a_frechet_distance(module, wr
 @pytest.fixture
 def trained(folders, data_dir):
     """Runs of tiny models of photographs with random weights."""
+    folders = dataclasses.replace(folders, staged=data_dir)
     generator = torch.Generator().manual_seed(0)
     shape = {
         "channels": 8,
@@ -179,13 +178,6 @@ def trained(folders, data_dir):
         lines = [{"step": 1, "loss": 1.0, "steps_per_s": 2.0}, {"step": 5, "evaluation": values}]
         (folders.of(name) / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return folders
-
-
-@pytest.fixture
-def data_dir():
-    if "AR_DATA_DIR" not in os.environ:
-        pytest.skip("AR_DATA_DIR is not set: the photographs are not there")
-    return Path(os.environ["AR_DATA_DIR"])
 
 
 def test_tiny_models_of_photographs_are_measured_drawn_and_exported(module, trained, tmp_path, monkeypatch):
