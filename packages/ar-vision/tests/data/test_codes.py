@@ -172,7 +172,7 @@ class SignTokenizer(nn.Module):
 def test_bits_are_packed_and_come_back(tmp_path, monkeypatch):
     model = SignTokenizer()
     loaded = Loaded(model, family("bsq"), None)
-    monkeypatch.setattr(stage, "load_checkpoint", lambda path, role=None: loaded)
+    monkeypatch.setattr(stage, "load_checkpoint", lambda path, role=None, dtype=None: loaded)
     run(tmp_path, tmp_path / "codes", method={"scales": [1, [1, 2], 2]})
     store = open_codes(tmp_path / "codes")
     assert store._chunk(0).shape == (5, 2, 2)  # 7 cells of 2 bits
