@@ -82,3 +82,27 @@ def test_a_mask_of_another_shape_is_refused(training_mask, tensors):
 def test_a_mask_on_another_device_is_refused(training_mask, tensors):
     with pytest.raises(MaskError, match="mask is on meta, the queries on cpu"):
         attend(*tensors(training_mask), training_mask.to("meta"))
+
+
+def test_short_sequences_that_train_in_16_bits_on_a_cpu_are_rounded_once():
+    generator = torch.Generator().manual_seed(3)
+    mask = Mask.self_attention(causal(), Tokens(position=torch.arange(48)))
+    q, k, v = (torch.randn(2, 4, 48, 16, generator=generator) for _ in range(3))
+    expected = attend(q, k, v, mask, backend="sdpa").bfloat16()
+    assert expected.dtype == torch.bfloat16
+    # Under autocast the inputs themselves are not rounded before.
+    q.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = attend(q, k, v, mask, backend="sdpa")
+        with torch.no_grad():
+            drawn = attend(q, k, v, mask, backend="sdpa")
+    torch.testing.assert_close(trained, expected, rtol=0, atol=0)
+    assert drawn.dtype == torch.bfloat16
+    assert not torch.equal(drawn, expected)
+
+    half = [x.detach().bfloat16() for x in (q, k, v)]
+    expected = attend(*(x.float() for x in half), mask, backend="sdpa").bfloat16()
+    half[2].requires_grad_()
+    torch.testing.assert_close(attend(*half, mask, backend="sdpa"), expected, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(attend(*half, mask, backend="sdpa").sum(), half[2])
+    assert gradient.dtype == torch.bfloat16

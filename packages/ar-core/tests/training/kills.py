@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,10 @@ def _start(run: Run, directory: Path, boundary: int | None = None) -> int:
             _die_at(boundary)
         run(directory)
         code = 0
+    except BaseException:
+        # os._exit would take the reason with it.
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(code)
 
