@@ -29,6 +29,10 @@ def config(directory, shard: str = "1/1", **options) -> StageConfig:
     return StageConfig(directory=str(directory), shard=shard, **{"chunk_size": 4, **options})
 
 
+def run(directory) -> None:
+    run_stage(job(), config(directory))
+
+
 def files(directory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if not path.name.startswith(".tmp-")}
 
@@ -85,15 +89,13 @@ def test_a_run_continues_with_another_number_of_shards(whole, tmp_path) -> None:
 
 
 def test_killed_at_every_write_boundary_and_continued(kills, whole, tmp_path) -> None:
-    def run(directory) -> None:
-        run_stage(job(), config(directory))
-
     boundary = 0
-    while kills.killed_at(run, tmp_path / str(boundary), boundary):
-        kills.killed_at(run, tmp_path / str(boundary), boundary // 2)
-        kills.uninterrupted(run, tmp_path / str(boundary))
-        assert files(tmp_path / str(boundary)) == whole, f"boundary {boundary}"
-        boundary += 5
+    with kills.Runs(__file__, "run") as runs:
+        while runs.killed_at(tmp_path / str(boundary), boundary):
+            runs.killed_at(tmp_path / str(boundary), boundary // 2)
+            runs.uninterrupted(tmp_path / str(boundary))
+            assert files(tmp_path / str(boundary)) == whole, f"boundary {boundary}"
+            boundary += 5
     assert boundary > 40
 
 

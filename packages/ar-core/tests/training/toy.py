@@ -86,6 +86,11 @@ def weights(net: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in net.state_dict().items()}
 
 
+def run(directory: Path, **settings: Any) -> None:
+    """Train with dropout and a mean of the weights: all state that a checkpoint has to keep."""
+    train(job(model=model(dropout=0.2)), config(directory, ema=0.9, warmup_steps=3, keep=1, **settings))
+
+
 def main(settings: dict[str, Any], out: Path) -> None:
     """Run a job and write its losses: what a test starts in another process, or under torchrun."""
     torch.set_num_threads(1)
