@@ -160,6 +160,8 @@ def refused(ar_decode):
         lines = outcome.err.strip().splitlines()
         assert len(lines) == 1, outcome.err
         assert lines[0].startswith("error: ")
+        assert lines[0].endswith((".", "?"))
+        assert not lines[0].endswith("?.")
         for part in says if isinstance(says, tuple) else (says,):
             assert part in lines[0]
 

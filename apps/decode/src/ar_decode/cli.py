@@ -72,5 +72,6 @@ def main() -> None:
         app()
     except ArError as error:
         parts = [str(error), *getattr(error, "__notes__", ())]
-        typer.echo(f"error: {'; '.join(part.removesuffix('.') for part in parts)}.", err=True)
+        said = "; ".join(part.removesuffix(".") for part in parts)
+        typer.echo(f"error: {said}{'' if said.endswith('?') else '.'}", err=True)
         sys.exit(2)
