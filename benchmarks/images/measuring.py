@@ -46,7 +46,8 @@ TEXT_GUIDANCE = (1.0, 2.0, 4.0)
 DECODING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 """Of samples of captions: the model's own distribution."""
 
-METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall", "nearest_training")
+METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall")
+"""Of samples, on features; the nearest training images are looked for among pixels."""
 
 
 def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[Row]:
@@ -93,7 +94,9 @@ def measure_generator(
         folder = folders.of(name) / "samples" / f"{count}_guidance_{scale:g}"
         config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count)
         draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
-        values = measure(open_images(str(folder)), METRICS, extractor=extractor, reference=test, train=train)
+        samples = open_images(str(folder))
+        values = measure(samples, METRICS, extractor=extractor, reference=test)
+        values |= measure(samples, ("nearest_training",), reference=test, train=train)
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": count, "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
