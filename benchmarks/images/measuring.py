@@ -37,7 +37,7 @@ __all__ = [
     "test_images",
 ]
 
-GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
 """Scales g of the sweep; 1 is the pass without the null half."""
 
 TEXT_GUIDANCE = (1.0, 2.0, 4.0)
