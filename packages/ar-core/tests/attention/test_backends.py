@@ -84,25 +84,26 @@ def test_a_mask_on_another_device_is_refused(training_mask, tensors):
         attend(*tensors(training_mask), training_mask.to("meta"))
 
 
-def test_short_sequences_that_train_in_16_bits_on_a_cpu_are_rounded_once():
+@pytest.mark.parametrize("backend", ["sdpa", "segments"])
+def test_small_products_that_train_in_16_bits_on_a_cpu_are_rounded_once(backend):
     generator = torch.Generator().manual_seed(3)
     mask = Mask.self_attention(causal(), Tokens(position=torch.arange(48)))
     q, k, v = (torch.randn(2, 4, 48, 16, generator=generator) for _ in range(3))
-    expected = attend(q, k, v, mask, backend="sdpa").bfloat16()
-    assert expected.dtype == torch.bfloat16
+    expected = attend(q, k, v, mask, backend=backend).bfloat16()
     # Under autocast the inputs themselves are not rounded before.
     q.requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        trained = attend(q, k, v, mask, backend="sdpa")
+        trained = attend(q, k, v, mask, backend=backend)
         with torch.no_grad():
-            drawn = attend(q, k, v, mask, backend="sdpa")
+            drawn = attend(q, k, v, mask, backend=backend)
     torch.testing.assert_close(trained, expected, rtol=0, atol=0)
     assert drawn.dtype == torch.bfloat16
     assert not torch.equal(drawn, expected)
 
     half = [x.detach().bfloat16() for x in (q, k, v)]
-    expected = attend(*(x.float() for x in half), mask, backend="sdpa").bfloat16()
+    expected = attend(*(x.float() for x in half), mask, backend=backend).bfloat16()
     half[2].requires_grad_()
-    torch.testing.assert_close(attend(*half, mask, backend="sdpa"), expected, rtol=0, atol=0)
-    (gradient,) = torch.autograd.grad(attend(*half, mask, backend="sdpa").sum(), half[2])
+    trained = attend(*half, mask, backend=backend)
+    torch.testing.assert_close(trained, expected, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(trained.sum(), half[2])
     assert gradient.dtype == torch.bfloat16

@@ -31,8 +31,8 @@ CLOCK = {"steps_per_s", "samples_per_s", "tokens_per_s", "peak_memory_mib"}
 class Runs:
     """Runs of ``function(directory, **settings)``, a function of the given file that trains into a directory and resumes by itself."""
 
-    def __init__(self, file: Path, function: str, **settings: Any) -> None:
-        command = [sys.executable, __file__, str(file), function, json.dumps(settings)]
+    def __init__(self, file: str, function: str, **settings: Any) -> None:
+        command = [sys.executable, __file__, file, function, json.dumps(settings)]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:
@@ -77,7 +77,9 @@ class Runs:
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        return int(self._server.stdout.readline())
+        answer = self._server.stdout.readline()
+        assert answer, "the process that forks runs ended; its error is on the error stream"
+        return int(answer)
 
 
 def state(directory: Path) -> dict[str, Any]:

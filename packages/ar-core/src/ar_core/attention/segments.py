@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
+from ar_core.attention.fused import fused_attention
 from ar_core.masks import Mask, Segment
 
 __all__ = ["ROWS", "available", "compute", "computed_share", "refuses"]
@@ -41,7 +41,7 @@ def computed_share(mask: Mask) -> float:
 def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | None) -> Tensor:
     """See :class:`ar_core.attention.backend.Backend`. Batch-dependent masks are computed row by row."""
     if mask is None or mask.is_full:
-        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        return fused_attention(q, k, v, None, scale)
     if mask.batch is None:
         return _attend(q, k, v, mask.segments(ROWS), scale)
     rows = zip(q.split(1), k.split(1), v.split(1))
@@ -63,13 +63,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, segments: Sequence[Segment], scale:
             outputs.append(q_chunk.new_zeros(*q_chunk.shape[:3], v.shape[3]))
             continue
         outputs.append(
-            scaled_dot_product_attention(
-                q_chunk,
-                _join([k_pieces[i] for i in pieces]),
-                _join([v_pieces[i] for i in pieces]),
-                attn_mask=segment.tile,
-                scale=scale,
-                enable_gqa=q.shape[1] != k.shape[1],
+            fused_attention(
+                q_chunk, _join([k_pieces[i] for i in pieces]), _join([v_pieces[i] for i in pieces]), segment.tile, scale
             )
         )
     return _join(outputs)
