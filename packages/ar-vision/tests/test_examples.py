@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from ar_vision.backbones.flexvar.decode import FlexVarDecoding
+from ar_vision.backbones.flexvar.decode import generate as generate_flexvar
 from ar_vision.backbones.infinity.decode import InfinityOptions
 from ar_vision.backbones.infinity.decode import generate as generate_infinity
 from ar_vision.backbones.infinity.text_encoder import build_text_encoder
@@ -32,16 +34,23 @@ def chosen_falls_short(logits, codes):
     return float((logits.amax(-1) - logits.gather(-1, codes[..., None]).squeeze(-1)).max())
 
 
+@pytest.mark.parametrize(
+    ("name", "coder", "generate", "options"),
+    [
+        ("var", "var_tokenizer", generate_var, VarDecoding(guidance=1, temperature=0)),
+        ("flexvar", "vq_tokenizer", generate_flexvar, FlexVarDecoding(guidance=1, temperature=0)),
+    ],
+)
 @torch.no_grad()
-def test_var_draws_greedily_what_one_masked_pass_finds():
-    model, tokenizer = opened("var", "var_tokenizer")
-    drawn = generate_var(model, tokenizer, LABELS, VarDecoding(guidance=1, temperature=0))
+def test_scales_are_drawn_greedily_as_one_masked_pass_finds_them(name, coder, generate, options):
+    model, tokenizer = opened(name, coder)
+    drawn, schedule = generate(model, tokenizer, LABELS, options), ScaleSchedule.square(*model.config.scales)
     condition = model.condition(torch.tensor(LABELS))
-    inputs = teacher_inputs(tokenizer.history(len(LABELS), model.schedule), drawn.codes)
-    logits = model.head(model.teacher_forced(condition, inputs, model.schedule), condition)
+    inputs = teacher_inputs(tokenizer.history(len(LABELS), schedule), drawn.codes)
+    logits = model.head(model.teacher_forced(condition, inputs, schedule), condition)
     assert logits.std() > 1
     assert chosen_falls_short(logits, torch.cat(drawn.codes, dim=1)) <= ROUNDING
-    alone = generate_var(model, tokenizer, LABELS[1:2], VarDecoding(guidance=1, temperature=0))
+    alone = generate(model, tokenizer, LABELS[1:2], options)
     torch.testing.assert_close(alone.images[0], drawn.images[1], atol=1e-4, rtol=0)
 
 
