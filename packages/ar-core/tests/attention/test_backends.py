@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ar_core.attention import attend
+from ar_core.attention import attend, fused
 from ar_core.attention.segments import ROWS
 from ar_core.errors import MaskError
 from ar_core.masks import Mask, Tokens, bidirectional, causal
@@ -107,3 +107,43 @@ def test_small_products_that_train_in_16_bits_on_a_cpu_are_rounded_once(backend)
     torch.testing.assert_close(trained, expected, rtol=0, atol=0)
     (gradient,) = torch.autograd.grad(trained.sum(), half[2])
     assert gradient.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "segments"])
+def test_small_products_in_16_bits_keep_mask_scale_groups_and_gradients(backend, tensors):
+    keys = Tokens(position=torch.arange(160))
+    # The first chunk of queries is before all keys.
+    mask = Mask(causal(), Tokens(position=torch.arange(300) - 150), keys)
+    half = tensors(mask, dtype=torch.bfloat16, grad=True)
+    whole = [x.detach().double().requires_grad_() for x in half]
+    out, expected = (attend(*inputs, mask, scale=0.5, backend=backend) for inputs in (half, whole))
+    assert out.dtype == torch.bfloat16
+    assert not out[:, :, :150].any()
+    torch.testing.assert_close(out.double(), expected, rtol=2**-8, atol=1e-6)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    found = torch.autograd.grad(out, half, weights)
+    for gradient, exact in zip(found, torch.autograd.grad(expected, whole, weights.double())):
+        torch.testing.assert_close(gradient.double(), exact, rtol=2**-7, atol=2e-2)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "segments"])
+@pytest.mark.parametrize("grad", [False, True])
+def test_under_autocast_the_dtype_does_not_depend_on_what_the_mask_hides(backend, grad, tensors):
+    mask = Mask(causal(), Tokens(position=torch.arange(300) - 150), Tokens(position=torch.arange(160)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert attend(*tensors(mask, torch.float32, grad), mask, backend=backend).dtype == torch.bfloat16
+        # Autocast leaves float64 alone.
+        inputs = tensors(mask, torch.float64, grad)
+        assert attend(*inputs, mask, backend=backend).dtype == torch.float64
+
+
+def test_large_products_in_16_bits_are_left_to_the_kernel(monkeypatch):
+    seen = []
+    kernel = fused.scaled_dot_product_attention
+    monkeypatch.setattr(
+        fused, "scaled_dot_product_attention", lambda q, *a, **o: seen.append(q.dtype) or kernel(q, *a, **o)
+    )
+    for queries in (128, 129):
+        q, k, v = (torch.zeros(1, 1, n, 64, dtype=torch.bfloat16, requires_grad=True) for n in (queries, 256, 256))
+        fused.fused_attention(q, k, v, None, None)
+    assert seen == [torch.float32, torch.bfloat16]

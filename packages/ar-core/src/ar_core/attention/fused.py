@@ -4,15 +4,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-__all__ = ["fused_attention"]
+__all__ = ["attention_dtype", "fused_attention"]
 
-# PyTorch's CPU backward in 16 bits pays for every small matrix: with 64 channels it takes twice the fp32 time for 128 queries
-# and keys, as long for 128 and 400, and less from 256 and 256 on.
+# PyTorch's CPU backward in 16 bits pays for every small matrix; larger ones it computes faster than those of fp32. Where that
+# turns varies with the shape: between 2^20 and 2^22 on CPUs with units for bfloat16.
 _SMALL = 2**21
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, scale: float | None) -> Tensor:
-    """Scaled dot product attention; small products in 16 bits that need gradients on a CPU are computed in fp32 and rounded once.
+    """Scaled dot product attention, which trains small products in 16 bits on a CPU in fp32 and rounds the result once.
+
+    A product is small if Q K D is at most 2^21, for one head of one row; the size of the batch plays no part. Without gradients the
+    16 bits are kept, so what is computed with and without them differs by rounding.
 
     Args:
         q: [B, H, Q, D].
@@ -22,10 +25,10 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, sca
         scale: factor on q k^T; None: 1 / sqrt(D).
 
     Returns:
-        [B, H, Q, D], dtype of q, or that of autocast where it is on; 0 for a query that may see no key.
+        [B, H, Q, D], of `attention_dtype`; 0 for a query that may see no key.
     """
     gqa = q.shape[1] != k.shape[1]
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
+    dtype = attention_dtype(q)
     small = q.shape[2] * k.shape[2] * q.shape[3] <= _SMALL
     if q.device.type == "cpu" and dtype.itemsize == 2 and small and _need_gradient(q, k, v):
         with torch.autocast("cpu", enabled=False):
@@ -34,6 +37,14 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, sca
             )
         return attended.to(dtype)
     return scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale, enable_gqa=gqa)
+
+
+def attention_dtype(q: Tensor) -> torch.dtype:
+    """Dtype of what queries attend to: their own, or that of autocast where it is on, which leaves float64 alone."""
+    device = q.device.type
+    if q.dtype == torch.float64 or not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return q.dtype
+    return torch.get_autocast_dtype(device)
 
 
 def _need_gradient(*tensors: Tensor) -> bool:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ar_core.attention.fused import fused_attention
+from ar_core.attention.fused import attention_dtype, fused_attention
 from ar_core.masks import Mask, Segment
 
 __all__ = ["ROWS", "available", "compute", "computed_share", "refuses"]
@@ -60,7 +60,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, segments: Sequence[Segment], scale:
     for segment, q_chunk in zip(segments, q_chunks):
         pieces = [i for span in segment.keys for i in range(piece[span[0]], piece[span[1]])]
         if not pieces:
-            outputs.append(q_chunk.new_zeros(*q_chunk.shape[:3], v.shape[3]))
+            outputs.append(q_chunk.new_zeros(*q_chunk.shape[:3], v.shape[3], dtype=attention_dtype(q)))
             continue
         outputs.append(
             fused_attention(
