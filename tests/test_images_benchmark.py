@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def environment():
 @pytest.fixture
 def written(tmp_path, environment):
     """A folder of results of all kinds, as measuring writes them."""
-    near = {"samples": {"median": 30.0}, "held_out": {"median": 31.0}}
+    near = {"samples": {"median": 30.0}, "held_out": {"median": 31.0}, "below": 0.0625}
     common = {
         "kind": "images",
         "seed": 0,
@@ -133,6 +134,8 @@ def test_tables_are_of_results_of_their_kind(module, written):
     cells = {name: [line.strip("| ").split(" | ") for line in table.splitlines()] for name, table in tables.items()}
     assert [row[0] for row in cells["images_generators"][2:]] == ["VAR"]
     assert cells["images_generators"][2][1:8] == ["1,000", "2,000, 4", "0.500", "9.00", "6.00", "2", "50.0 %"]
+    assert cells["images_generators"][2][-3:] == ["30.0", "31.0", "6.2 %"]
+    assert cells["images_var_seed0"][2] == ["1", "9.00", "50.0 %", "0.250", "0.250", "30.0", "6.2 %"]
     assert [row[0] for row in cells["images_tokenizers"][2:]] == ["var_tokenizer"]
     assert cells["images_bsq_tokenizer_seed0"][2] == ["1,000", "2,000, 4", "21.50", "0.750", "0.125", "0.875"]
     assert cells["images_infinity_seed0"][2] == ["1,000", "2,000, 4", "0.5000", "75.00 %", "1", "30.0", "31.0"]
@@ -229,3 +232,19 @@ def test_a_generator_is_not_exported_without_its_tokenizer(module, trained, tmp_
     (results / "images_infinity_seed0.json").write_text(json.dumps(one))
     with pytest.raises(DataError, match="bsq_tokenizer was not: measure it first"):
         module("exporting").export(trained, results, tmp_path / "shipped")
+
+
+def test_cards_of_shipped_models_are_of_the_results(module, folders):
+    exporting, plotting = module("exporting"), module("plotting")
+    results = plotting.read(Path(__file__).parents[1] / "benchmarks" / "results")
+    shipped = sorted(folder.name for folder in exporting.SHIPPED.iterdir())
+    assert shipped == sorted(one["part"] for one in results.values() if one["seed"] == 0)
+    for name in shipped:
+        one = results[f"{name}_seed0"]
+        card = (exporting.SHIPPED / name / "README.md").read_text(encoding="utf-8")
+        assert card == exporting._card(module("parts").part(name), one, folders), name
+        loaded = load_checkpoint(exporting.SHIPPED / name)
+        assert sum(parameter.numel() for parameter in loaded.model.parameters()) == one["parameters"], name
+    sizes = [exporting._bytes(folder) for folder in exporting.SHIPPED.iterdir()]
+    assert max(sizes) <= 10e6
+    assert sum(sizes) <= 24e6

@@ -36,9 +36,8 @@ library_name: ar-vision
 - Use: demonstrations and tests. {limits}
 """
 
-CIFAR10 = (
-    "the 50,000 training images of CIFAR-10 (Krizhevsky 2009; free for research with citation), mirrored at random."
-)
+CIFAR10 = "the 50,000 training images of CIFAR-10 (Krizhevsky 2009; free for research with citation), mirrored at random{held_out}."
+HELD_OUT = "; 2 % of them are held out, and the likelihood is theirs"
 PHOTOGRAPHS = (
     "66 of 76 captioned photographs of COCO 2017 (captions CC BY 4.0, COCO Consortium; photographs CC BY 2.0 or CC BY-SA 2.0), "
     "random crops, mirrored at random; the others are held out."
@@ -128,7 +127,7 @@ def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
         title=title,
         description=description,
         parameters=one["parameters"],
-        data=PHOTOGRAPHS if taken else CIFAR10,
+        data=PHOTOGRAPHS if taken else CIFAR10.format(held_out=HELD_OUT if part.tokenizer else ""),
         prepare="" if taken else f"      {PREPARE}\n",
         where="" if taken else " --cifar10 CIFAR10",
         caution=FEW if taken else CAUTION,

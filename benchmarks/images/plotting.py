@@ -18,6 +18,7 @@ FRECHET = f"frechet[{RESNET20}]"
 ACCURACY = f"class_accuracy[{RESNET20}]"
 RECONSTRUCTION = f"reconstruction_frechet[{RESNET20}]"
 BIT_ENTROPY = "bit_entropy"
+CLOSE = "samples nearer than 99 % of the held-out images"
 TITLES = {"var": "VAR", "flexvar": "FlexVAR", "llamagen": "LlamaGen", "infinity": "Infinity"}
 
 Results = Mapping[str, Any]
@@ -72,6 +73,7 @@ def generators_table(results: Sequence[Results]) -> str:
         "with",
         "nearest training image, pixels: samples",
         "held-out images",
+        CLOSE,
     ]
     lines: list[Iterable[str]] = []
     for one in results:
@@ -90,6 +92,7 @@ def generators_table(results: Sequence[Results]) -> str:
                 f"{100 * top['values'][ACCURACY]:.1f} %",
                 f"{near['samples']['median']:.1f}",
                 f"{near['held_out']['median']:.1f}",
+                f"{100 * near['below']:.1f} %",
             ]
         )
     return table(header, lines)
@@ -97,10 +100,19 @@ def generators_table(results: Sequence[Results]) -> str:
 
 def sweep_table(one: Results) -> str:
     """One line a guidance scale."""
-    header = ["g", "Fréchet (ResNet-20)", "class accuracy", "precision", "recall", "nearest training image, pixels"]
+    header = [
+        "g",
+        "Fréchet (ResNet-20)",
+        "class accuracy",
+        "precision",
+        "recall",
+        "nearest training image, pixels",
+        CLOSE,
+    ]
     lines: list[Iterable[str]] = []
     for row in sorted(one["rows"], key=lambda row: row["guidance"]):
         values = row["values"]
+        near = values["nearest_training[pixels]"]
         lines.append(
             [
                 f"{row['guidance']:g}",
@@ -108,7 +120,8 @@ def sweep_table(one: Results) -> str:
                 f"{100 * values[ACCURACY]:.1f} %",
                 f"{values[f'precision[{RESNET20}]']:.3f}",
                 f"{values[f'recall[{RESNET20}]']:.3f}",
-                f"{values['nearest_training[pixels]']['samples']['median']:.1f}",
+                f"{near['samples']['median']:.1f}",
+                f"{100 * near['below']:.1f} %",
             ]
         )
     return table(header, lines)
