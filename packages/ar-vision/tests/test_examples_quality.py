@@ -61,15 +61,17 @@ def test_the_tokenizer_of_bits_gives_kodak_back_as_well_as_recorded(kodak):
     assert float(psnr(again, kodak).mean()) == pytest.approx(found, abs=0.05)
 
 
+@pytest.mark.parametrize(("name", "coder"), [("var", "var_tokenizer"), ("flexvar", "vq_tokenizer")])
 @torch.no_grad()
-def test_var_is_as_likely_as_recorded(cifar10):
+def test_scale_models_are_as_likely_as_recorded(name, coder, cifar10):
     images, labels = cifar10
-    model, tokenizer = opened("var"), opened("var_tokenizer")
-    _, codes = reconstruct(tokenizer, images, model.schedule)
+    model, tokenizer = opened(name), opened(coder)
+    schedule = ScaleSchedule.square(*model.config.scales)
+    _, codes = reconstruct(tokenizer, images, schedule)
     condition = model.condition(labels)
-    inputs = teacher_inputs(tokenizer.history(COUNT, model.schedule), codes)
-    logits = model.head(model.teacher_forced(condition, inputs, model.schedule), condition)
-    expected = recorded("var")["chosen"]["evaluation"]["held_out_nll"]
+    inputs = teacher_inputs(tokenizer.history(COUNT, schedule), codes)
+    logits = model.head(model.teacher_forced(condition, inputs, schedule), condition)
+    expected = recorded(name)["chosen"]["evaluation"]["held_out_nll"]
     assert nats(logits, torch.cat(codes, dim=1)) == pytest.approx(expected, abs=0.1)
 
 
