@@ -67,7 +67,7 @@ HOMES = {
     "jacobi_trajectories": "dlm-text",
     "fit-proxy": "dlm-text",
     **dict.fromkeys(("image", "eval-image", "eval-tokenizer"), "ar-vision"),
-    **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity"), "ar-vision"),
+    **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity", "sar"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
     ),

@@ -25,6 +25,8 @@ from ar_core.training.schedule import lr_fraction
         ({"schedule": "cosin"}, "schedule is 'cosin' and must be constant, cosine or linear"),
         ({"schedule": "cosine", "final_lr_fraction": 2.0}, "final_lr_fraction is 2.0 and must be in [0, 1]"),
         ({"final_lr_fraction": 0.1}, "schedule is constant, which never uses it"),
+        ({"past_steps": 5}, "past_steps is 5 and schedule is constant"),
+        ({"past_steps": -1}, "past_steps is -1 and must be at least 0"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0 and must be positive, or null"),
         ({"precision": "fp16"}, "precision is 'fp16' and must be fp32 or bf16"),
         ({"ema": 1.0}, "ema is 1.0 and must be in (0, 1), or null"),
@@ -63,6 +65,16 @@ def test_schedule(schedule, warmup):
         assert lr_fraction(config, 11) == pytest.approx(0.2)
         middle = warmup + (11 - warmup) / 2
         assert lr_fraction(config, middle) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_run_that_goes_on_has_the_rates_of_one_that_never_stopped(schedule):
+    shape = {"warmup_steps": 4, "hold_steps": 3, "schedule": schedule, "final_lr_fraction": 0.1}
+    whole = TrainConfig(steps=20, **shape)
+    rates = [lr_fraction(whole, step) for step in range(20)]
+    for past in (0, 2, 5, 9, 19):
+        rest = TrainConfig(steps=20 - past, past_steps=past, **shape)
+        assert [lr_fraction(rest, step) for step in range(20 - past)] == rates[past:]
 
 
 def test_warmup_over_the_whole_run():

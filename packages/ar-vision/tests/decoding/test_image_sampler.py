@@ -23,6 +23,15 @@ def test_a_row_draws_the_same_in_any_batch_and_in_passes_of_any_width(logits: Te
         assert torch.equal(torch.cat(one_by_one, dim=1)[0], together[row])
 
 
+def test_given_numbers_choose_what_a_generator_would_have(logits: Tensor) -> None:
+    sampler = ImageSampler("var", top_k=9, top_p=0.9)
+    numbers = torch.stack([torch.rand(5, dtype=torch.float64, generator=g) for g in row_generators(7, 3)])
+    assert torch.equal(sampler.place(logits, numbers), sampler.pick(logits, row_generators(7, 3)))
+    flat = sampler.place(logits.flatten(0, 1), numbers.flatten())
+    assert torch.equal(flat.view(3, 5), sampler.place(logits, numbers))
+    assert torch.equal(ImageSampler(temperature=0).place(logits, numbers), logits.argmax(-1))
+
+
 def test_draws_follow_the_filtered_distribution() -> None:
     scores = torch.tensor([2.0, 1.0, 0.5, -1.0]).expand(1, 20_000, 4)
     sampler = ImageSampler("var", temperature=0.7, top_k=3)

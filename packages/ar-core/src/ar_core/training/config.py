@@ -38,6 +38,9 @@ class TrainConfig:
     """What the learning rate does after warm-up and hold, over the remaining steps."""
     final_lr_fraction: float = 0.0
     """Where cosine and linear end, as a fraction of the peak, in [0, 1]."""
+    past_steps: int = 0
+    """Steps of the learning rate's schedule that lie before this run: warm-up, hold and decay are those of a run of past_steps +
+    steps, of which this one is the end. For training that goes on from a checkpoint as if it had never stopped; 0 begins anew."""
     clip_norm: float | None = 1.0
     """Largest Euclidean norm of each player's whole gradient; None leaves it as it is."""
     seed: int = 0
@@ -76,7 +79,7 @@ class TrainConfig:
         for name in ("micro_batch_size", "checkpoint_every_steps", "eval_every"):
             value = getattr(self, name)
             self._require(name, value is None or value >= 1, "at least 1, or null")
-        for name in ("warmup_steps", "hold_steps", "num_workers", "weight_decay"):
+        for name in ("warmup_steps", "hold_steps", "past_steps", "num_workers", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("lr", math.isfinite(self.lr) and self.lr > 0, "a positive number")
         self._require("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
@@ -87,19 +90,25 @@ class TrainConfig:
         self._require("ema", self.ema is None or 0 < self.ema < 1, "in (0, 1), or null")
         seconds = self.checkpoint_every_seconds
         self._require("checkpoint_every_seconds", seconds is None or seconds >= 0, "at least 0, or null")
-        if self.warmup_steps > self.steps:
+        whole = self.past_steps + self.steps
+        if self.warmup_steps > whole:
             raise ConfigError(
-                f"warmup_steps is {self.warmup_steps} and steps only {self.steps}: warm-up must end within the run, "
+                f"warmup_steps is {self.warmup_steps} and steps only {whole}: warm-up must end within the run, "
                 "lower it or train longer"
             )
-        if self.hold_steps and self.warmup_steps + self.hold_steps >= self.steps:
+        if self.hold_steps and self.warmup_steps + self.hold_steps >= whole:
             raise ConfigError(
-                f"warmup_steps and hold_steps are together {self.warmup_steps + self.hold_steps} and steps only {self.steps}: "
+                f"warmup_steps and hold_steps are together {self.warmup_steps + self.hold_steps} and steps only {whole}: "
                 "nothing would be left for the schedule, lower them or train longer"
             )
         if self.schedule == "constant" and self.hold_steps:
             raise ConfigError(
                 f"hold_steps is {self.hold_steps} and schedule is constant, which holds the peak anyway: choose cosine or "
+                "linear, or drop it"
+            )
+        if self.schedule == "constant" and self.past_steps:
+            raise ConfigError(
+                f"past_steps is {self.past_steps} and schedule is constant, which does not go on from anything: choose cosine or "
                 "linear, or drop it"
             )
         if self.schedule == "constant" and self.final_lr_fraction:

@@ -6,12 +6,13 @@ from ar_core.corruption import SampleRng
 __all__ = ["drops_condition"]
 
 
-def drops_condition(rate: float, rng: SampleRng, index: int) -> bool:
+def drops_condition(rate: float, rng: SampleRng, index: int, stream: str = "condition") -> bool:
     """Return whether a sample is trained without its condition: with probability ``rate``, by its own randomness.
 
     Args:
         rate: in [0, 1].
-        rng: stream "condition".
+        rng: of the run.
         index: number of the sample in the run.
+        stream: of the sample's randomness; another one drops other samples.
     """
-    return float(torch.rand((), generator=rng.row(index, "condition"))) < rate
+    return float(torch.rand((), generator=rng.row(index, stream))) < rate

@@ -98,4 +98,18 @@ class ImageSampler:
         uniforms = torch.cat(
             [torch.rand(places, dtype=torch.float64, generator=g, device=g.device).cpu() for g in generators]
         )
-        return invert(self.filtered(logits).softmax(-1).flatten(0, 1), uniforms).view(rows, places)
+        return self.place(logits, uniforms.view(rows, places))
+
+    def place(self, logits: Tensor, uniforms: Tensor) -> Tensor:
+        """Choose the codes at which the cumulative mass passes given numbers: a draw, if these are uniform.
+
+        Args:
+            logits: `[..., V]`.
+            uniforms: float64 `[...]` in [0, 1), on any device; greedy choices leave them unread.
+
+        Returns:
+            int64 `[...]`.
+        """
+        if self.greedy:
+            return logits.argmax(-1)
+        return invert(self.filtered(logits).softmax(-1).flatten(0, -2), uniforms.flatten()).view(uniforms.shape)

@@ -156,6 +156,14 @@ def test_samples_without_all_sides(make_flexvar):
         flexvar_objective(make_flexvar(), 1).prepare(samples(1, 30), SampleRng(0))
 
 
+def test_a_fixed_schedule_is_the_default_at_every_step(make_flexvar):
+    fixed = {"fixed": True, "default": (1, 2, 5), "drops": (1.0,), "max_tokens": 1}
+    objective = flexvar_objective(make_flexvar(), 2, schedules=fixed)
+    assert objective.sampler.largest == 5
+    sizes = {objective.prepare([sample], SampleRng(0)).meta["sizes"] for sample in samples(20, SIDES.total)}
+    assert sizes == {((1, 1), (2, 2), (5, 5))}
+
+
 def test_published_schedules_lose_the_last_grid_and_ours_do_not():
     random = Random(1)
     reference = [draw_schedule(ScheduleSampler(cut="reference"), random) for _ in range(20000)]

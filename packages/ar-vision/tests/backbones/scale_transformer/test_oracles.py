@@ -250,6 +250,10 @@ def test_the_precision_of_the_head_under_autocast(make_var, precision, dtype):
 def test_drop_path_rises_over_the_blocks_and_rests_outside_training(make_var):
     model = make_var(depth=3, drop_path=0.5)
     assert [block.drop_path.rate for block in model.blocks] == [0, 0.25, 0.5]
+    other = make_var(depth=3)
+    other.set_drop_path(0.5)
+    assert other.config == model.config
+    assert [block.drop_path.rate for block in other.blocks] == [0, 0.25, 0.5]
     branch = torch.ones(4000, 2, 3)
     drop = model.blocks[2].drop_path
     assert drop(branch) is branch

@@ -158,6 +158,24 @@ def test_training_goes_on_from_a_checkpoint(prepared, tmp_path, which):
 
 
 @RECIPES
+def test_training_goes_on_with_the_schedule_of_the_checkpoint(prepared, tmp_path, which):
+    run_recipe(which, prepared(which, f"train.checkpoint_dir={tmp_path / 'run'}"))
+    final = tmp_path / "run" / "final"
+    path = ["model.scratch=null", f"model.path={final}", "train.schedule=linear"]
+    second = prepared(which, *path, "train.past_steps=4", f"train.checkpoint_dir={tmp_path / 'second'}")
+    run_recipe(which, second)
+    found = load_checkpoint(tmp_path / "second" / "final")
+    assert found.provenance["steps"] == 8
+    assert found.provenance["start"] == fingerprint(load_checkpoint(final).model)
+    with pytest.raises(
+        ConfigError, match=r"past_steps is 3, and the weights in .* are those of a run of 4 steps: give 4"
+    ):
+        build_job(which, prepared(which, *path, "train.past_steps=3"))
+    with pytest.raises(ConfigError, match="fresh weights have seen no step"):
+        build_job(which, prepared(which, "train.schedule=linear", "train.past_steps=3"))
+
+
+@RECIPES
 def test_training_from_weights_of_16_bits_is_in_float32(prepared, tmp_path, which):
     run_recipe(which, prepared(which, f"train.checkpoint_dir={tmp_path / 'run'}"))
     final = load_checkpoint(tmp_path / "run" / "final")

@@ -25,6 +25,8 @@ class ScheduleSampler:
     """Which scales long schedules lose. ``reference``: any of the last four, the final one included, as published; a third of
     all steps then never train the grid that images are decoded from. ``keep_last``: any of the last four but the final one, as
     the paper says (arXiv 2502.20313, section 3)."""
+    fixed: bool = False
+    """Train every step on ``default``: nothing is drawn, dropped or cut."""
     default: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
     """The schedule of evaluation, and of some steps."""
     default_share: float = 0.05
@@ -67,7 +69,7 @@ class ScheduleSampler:
             )
         if self.cut not in ("reference", "keep_last"):
             raise ConfigError(f"cut is {self.cut!r}; choose reference or keep_last")
-        if self.max_tokens < max(self.largest**2, sum(side * side for side in self.coarse)):
+        if not self.fixed and self.max_tokens < max(self.largest**2, sum(side * side for side in self.coarse)):
             raise ConfigError(
                 f"max_tokens is {self.max_tokens}; the grid of {self.largest}x{self.largest} alone has {self.largest**2} tokens"
             )
@@ -75,7 +77,7 @@ class ScheduleSampler:
     @property
     def largest(self) -> int:
         """S, the largest side that is ever drawn."""
-        return max(self.last, self.default[-1])
+        return self.default[-1] if self.fixed else max(self.last, self.default[-1])
 
 
 def draw_schedule(sampler: ScheduleSampler, random: Random) -> tuple[int, ...]:
@@ -87,6 +89,8 @@ def draw_schedule(sampler: ScheduleSampler, random: Random) -> tuple[int, ...]:
         sampler: what is drawn from.
         random: Python's generator.
     """
+    if sampler.fixed:
+        return sampler.default
     if random.random() < sampler.default_share:
         sides = list(sampler.default)
     else:

@@ -12,7 +12,7 @@ from ..scale_transformer.run import ScaleModelConfig, ScaleRun, build_scale_job
 from .model import FlexVar
 from .objective import FlexVarObjective, FlexVarObjectiveConfig
 
-__all__ = ["FlexVarModelConfig", "FlexVarRun", "build"]
+__all__ = ["FlexVarModelConfig", "FlexVarRun", "build", "stored_sides"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,25 @@ class FlexVarRun(ScaleRun):
     """The objective; its resolution has no default."""
 
 
+def stored_sides(method: FlexVarObjectiveConfig, tokenizer: Tokenizer) -> ScaleSchedule:
+    """Return the sides 1 to S whose codes the samples of a run carry.
+
+    Args:
+        method: resolution, and the schedules that are drawn.
+        tokenizer: of the run.
+
+    Raises:
+        ConfigError: these do not fit together.
+    """
+    resolution, cell, largest = method.final_resolution, tokenizer.downsampling, method.schedules.largest
+    if resolution % cell or resolution // cell < largest:
+        raise ConfigError(
+            f"method.final_resolution is {resolution}, a code of the tokenizer stands for {cell} x {cell} pixels, and schedules "
+            f"go up to a side of {largest}: give a multiple of {cell}, at least {largest * cell}"
+        )
+    return ScaleSchedule.square(*range(1, resolution // cell + 1))
+
+
 def build(run: FlexVarRun) -> Job:
     """Build the job of a run.
 
@@ -43,20 +62,10 @@ def build(run: FlexVarRun) -> Job:
         ConfigError: resolution, tokenizer and schedules do not fit together.
         ArError: as `build_scale_job` does.
     """
-
-    def stored(model: FlexVar, tokenizer: Tokenizer) -> ScaleSchedule:
-        resolution, cell, largest = run.method.final_resolution, tokenizer.downsampling, run.method.schedules.largest
-        if resolution % cell or resolution // cell < largest:
-            raise ConfigError(
-                f"method.final_resolution is {resolution}, a code of the tokenizer stands for {cell} x {cell} pixels, and schedules "
-                f"go up to a side of {largest}: give a multiple of {cell}, at least {largest * cell}"
-            )
-        return ScaleSchedule.square(*range(1, resolution // cell + 1))
-
     return build_scale_job(
         run,
         FlexVar,
-        stored,
+        lambda model, tokenizer: stored_sides(run.method, tokenizer),
         objective=lambda method, model, sides, held_out: FlexVarObjective(
             method, model, sides, step_samples=None if held_out else run.train.batch_size
         ),

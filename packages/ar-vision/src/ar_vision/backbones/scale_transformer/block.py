@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from ..adaln import AdaFeedForward, ConditionLinear, ConditionOffset, DropPath, ScaleAttention, modulate
 from .config import ScaleTransformerConfig
 
-__all__ = ["ScaleBlock"]
+__all__ = ["ScaleBlock", "drop_rate"]
+
+
+def drop_rate(config: ScaleTransformerConfig, layer: int) -> float:
+    """Return the rate of stochastic depth of a block: from 0 in the first to ``drop_path`` in the last."""
+    return config.drop_path * layer / max(config.depth - 1, 1)
 
 
 class ScaleBlock(nn.Module):
@@ -25,7 +30,7 @@ class ScaleBlock(nn.Module):
         self.layer = layer
         self.attention = ScaleAttention(config.width, config.heads, l2_norm=config.l2_norm)
         self.ffn = AdaFeedForward(config.width, config.ffn_ratio * config.width)
-        self.drop_path = DropPath(config.drop_path * layer / max(config.depth - 1, 1))
+        self.drop_path = DropPath(drop_rate(config, layer))
         self.modulation = (ConditionOffset if config.shared_adaln else ConditionLinear)(config.width, 6)
 
     def forward(

@@ -5,6 +5,7 @@ Letters: R rows, B images, C width, Cv code dimension, V codes, K scales, L_k to
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from ar_core.cache import WindowedKVCache
@@ -15,7 +16,7 @@ from ...scales import ScaleSchedule
 from ..adaln import AdaHead, ConditionLinear, initialize_linear
 from ..scale_cache import scale_cache
 from ..scale_mask import scale_mask
-from .block import ScaleBlock
+from .block import ScaleBlock, drop_rate
 from .config import ScaleTransformerConfig
 
 __all__ = ["NO_DECAY", "ScaleTransformer"]
@@ -132,6 +133,17 @@ class ScaleTransformer(nn.Module, ABC):
         features: list[Tensor | None] = [None, *inputs]
         x = torch.cat([self.embed(k, fed, condition, schedule) for k, fed in enumerate(features)], dim=1)
         return self.hidden(x, condition, scale=None, schedule=schedule, mask=scale_mask(schedule, x.device))
+
+    def set_drop_path(self, rate: float) -> None:
+        """Change the rate of stochastic depth, which weights do not tell and training may want other than it was.
+
+        Raises:
+            ConfigError: it is out of range.
+        """
+        self.config = replace(self.config, drop_path=rate)
+        for block in self.blocks:
+            assert isinstance(block, ScaleBlock)
+            block.drop_path.rate = drop_rate(self.config, block.layer)
 
     @torch.no_grad()
     def initialize(self, generator: Generator, *, gate: float = 1e-3) -> None:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -19,10 +20,33 @@ from ..condition_dropout import drops_condition
 from .model import NO_DECAY, ScaleTransformer
 from .objective_config import ScaleObjectiveConfig
 
-__all__ = ["TERM", "ScaleObjective"]
+__all__ = ["TERM", "ScaleObjective", "TeacherPass"]
 
 TERM = "next_scale"
 """Name of the one loss term, in nats per code."""
+
+
+@dataclass(frozen=True)
+class TeacherPass:
+    """What a pass under teacher forcing was made of, and what it gave.
+
+    Attributes:
+        model: that ran.
+        tokenizer: whose codes they are.
+        codes: ground truth, int64 [B, L].
+        schedule: K scales.
+        inputs: of the scales 1 to K-1, [B, Cv, h_k, w_k].
+        condition: [B, C].
+        hidden: [B, L, C]; of every scale, what its codes are predicted from.
+    """
+
+    model: ScaleTransformer
+    tokenizer: Tokenizer
+    codes: Tensor
+    schedule: ScaleSchedule
+    inputs: Sequence[Tensor]
+    condition: Tensor
+    hidden: Tensor
 
 
 class ScaleObjective(ABC):
@@ -100,16 +124,31 @@ class ScaleObjective(ABC):
         Returns:
             ``next_scale``: scalar, float32 or better; with ``accuracy`` the number of right codes of each grid.
         """
+        return self.scored(self.teacher_pass(models, prepared))
+
+    def teacher_pass(self, models: Mapping[str, nn.Module], prepared: Prepared) -> TeacherPass:
+        """Run the model over the codes of all scales, each fed with the ground truth before it.
+
+        Args:
+            models: as :meth:`sums` takes them.
+            prepared: of :meth:`prepare`.
+        """
         model, tokenizer = models["model"], cast(Tokenizer, models["tokenizer"])
         assert isinstance(model, ScaleTransformer)
         codes, schedule = prepared.tensors["codes"], ScaleSchedule(prepared.meta["sizes"])
         with torch.no_grad():
             inputs = teacher_inputs(tokenizer.history(len(codes), schedule), schedule.split(codes))
         condition = model.condition(prepared.tensors["labels"])
-        hidden = model.teacher_forced(condition, inputs, schedule)
+        return TeacherPass(
+            model, tokenizer, codes, schedule, inputs, condition, model.teacher_forced(condition, inputs, schedule)
+        )
+
+    def scored(self, forced: TeacherPass) -> dict[str, Tensor]:
+        """Return the sums of a pass, as :meth:`sums` does."""
+        model, codes, schedule, hidden = forced.model, forced.codes, forced.schedule, forced.hidden
         targets = Targets(rows=torch.arange(codes.numel(), device=codes.device), labels=codes.flatten())
         with model.head.autocast(hidden):
-            states, head = model.head.as_matrix(hidden, condition)
+            states, head = model.head.as_matrix(hidden, forced.condition)
             loss = summed_cross_entropy(
                 states, targets, head, vocab_size=model.config.vocab_size, max_logits=self.config.max_logits
             )

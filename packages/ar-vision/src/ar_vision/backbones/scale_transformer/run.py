@@ -94,6 +94,8 @@ def build_scale_job(
     kind: type[M],
     stored: Callable[[M, Tokenizer], ScaleSchedule],
     objective: Callable[[Any, M, ScaleSchedule, bool], ScaleObjective],
+    *,
+    recipe: str | None = None,
 ) -> Job:
     """Load the tokenizer, make or load the model, open the codes.
 
@@ -103,6 +105,7 @@ def build_scale_job(
         stored: from model and tokenizer to the scales of the stored codes.
         objective: from the method's settings, the model, the stored scales and whether it measures held-out pictures to the
             objective.
+        recipe: name that the checkpoint's provenance gives; None: the model's kind.
 
     Raises:
         ConfigError: sections contradict each other.
@@ -111,7 +114,7 @@ def build_scale_job(
     loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer", dtype=torch.float32)
     require_codebook(loaded)
     tokenizer, paired = cast(Tokenizer, loaded.model), fingerprint(loaded.model)
-    model = _build_model(run.model, kind, loaded, seed=run.train.seed)
+    model, start = _build_model(run.model, kind, loaded, run.train)
     models: dict[str, nn.Module] = {"model": model, "tokenizer": loaded.model}
     schedule = stored(model, tokenizer)
     source_of = partial(
@@ -124,7 +127,8 @@ def build_scale_job(
         vocab_size=tokenizer.vocab_size,
     )
     source = source_of()
-    provenance = {"recipe": run.model.kind, "steps": run.train.steps, "data": dict(source.describe())}
+    steps = run.train.past_steps + run.train.steps
+    provenance = {"recipe": recipe or run.model.kind, "steps": steps, "data": dict(source.describe()), **start}
 
     def save(directory: Path) -> None:
         save_checkpoint(directory, model, tokenizer=paired, provenance=provenance)
@@ -139,36 +143,51 @@ def build_scale_job(
         source=source,
         save=save,
         evaluate=evaluate,
-        identity={"tokenizer": paired},
+        identity={"tokenizer": paired, **start},
     )
 
 
-def _build_model(model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, *, seed: int) -> M:
-    """Make or load the model of a run, in train mode.
+def _build_model(
+    model: ScaleModelConfig, kind: type[M], tokenizer: Loaded, train: TrainConfig
+) -> tuple[M, Mapping[str, str]]:
+    """Make or load the model of a run.
 
     Args:
         model: the section.
         kind: its class.
         tokenizer: of the run.
-        seed: of fresh weights.
+        train: seed of fresh weights, and the steps that the weights of a checkpoint have seen.
+
+    Returns:
+        The model in train mode; ``start``, the fingerprint of the checkpoint that it comes from, or nothing.
 
     Raises:
-        ConfigError: the shape is none.
+        ConfigError: the shape is none, or the steps are not those that the weights have seen.
         CheckpointError: a checkpoint is of another kind, or was trained with another tokenizer.
     """
     codes = cast(Tokenizer, tokenizer.model)
     if model.path is None:
         shape = model.shape(vocab_size=codes.vocab_size, code_dim=codes.code_dim)
         made = undrawn(lambda: kind(shape))
-        made.initialize(torch.Generator().manual_seed(seed), gate=model.gate)
-        return made.train()
+        if train.past_steps:
+            raise ConfigError(
+                f"train.past_steps is {train.past_steps}, and fresh weights have seen no step: give model.path, or drop it"
+            )
+        made.initialize(torch.Generator().manual_seed(train.seed), gate=model.gate)
+        return made.train(), {}
     loaded = load_checkpoint(expand_path(model.path), "generator", dtype=torch.float32)
     if not isinstance(loaded.model, kind):
         raise CheckpointError(
             f"{loaded.path} holds a {loaded.family.kind}, and a {model.kind} is needed: give its folder"
         )
     require_pair(loaded, tokenizer)
-    return loaded.model.train()
+    seen = loaded.provenance.get("steps", train.past_steps)
+    if train.past_steps not in (0, seen):
+        raise ConfigError(
+            f"train.past_steps is {train.past_steps}, and the weights in {loaded.path} are those of a run of {seen} steps: give "
+            f"{seen} to go on with their schedule, or 0 to begin a new one"
+        )
+    return loaded.model.train(), {"start": fingerprint(loaded.model)}
 
 
 def _evaluation(
