@@ -19,6 +19,7 @@ from .kernels import measuring as kernels
 from .language import plotting as language
 from .language.results import read_results
 from .lossless import plotting as lossless
+from .sar import plotting as sar
 from .tasks import plotting as tasks
 from .tasks.comparison import comparison_table, read_comparison
 from .training_step import measuring as training_step
@@ -58,6 +59,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
         found |= {f"{stem}_losses": language.losses_table(one), f"{stem}_rows": language.rows_table(one)}
     found |= jacobi_forcing.tables(results)
     found |= images.tables(results)
+    found |= sar.tables(results)
     for name, pattern in (("tasks", "tasks_seed*"), ("smollm2_135m", "smollm2_135m")):
         if measured := _read(results, f"diffuspec_{pattern}"):
             found[f"diffuspec_{name}"] = diffuspec.markdown_table(measured)

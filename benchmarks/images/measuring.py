@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from .parts import Folders, part
 __all__ = [
     "GUIDANCE",
     "TEXT_GUIDANCE",
+    "Against",
     "captions",
     "measure_generator",
     "measure_prompts",
     "measure_reconstruction",
+    "measure_samples",
     "schedule_of",
     "test_images",
 ]
@@ -83,24 +86,65 @@ def measure_generator(
     chosen = part(name)
     if chosen.tokenizer is None:
         raise DataError(f"{name!r} is no generator: give one that is")
-    test, train = test_images(name, folders), _train(folders)
-    extractor = _extractor(folders)
+    against, train = Against.cifar10(folders), _train(folders)
 
     def row(scale: float) -> Row:
         assert chosen.tokenizer is not None
-        generator = open_generator(
-            str(folders.model(name)), str(folders.model(chosen.tokenizer)), {"guidance": scale}, device="cpu"
-        )
         folder = folders.of(name) / "samples" / f"{count}_guidance_{scale:g}"
-        config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count)
-        draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
+        values = measure_samples(
+            folders.model(name), folders.model(chosen.tokenizer), folder, against, guidance=scale, count=count
+        )
         samples = open_images(str(folder))
-        values = measure(samples, METRICS, extractor=extractor, reference=test)
-        values |= measure(samples, ("nearest_training",), reference=test, train=train)
+        values |= measure(samples, ("nearest_training",), reference=against.test, train=train)
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": count, "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
     return measure_missing(_file(results, name, folders), _head(name, folders), cases, tell=_tell)
+
+
+@dataclass(frozen=True)
+class Against:
+    """What samples are measured by.
+
+    Attributes:
+        test: images that nothing was trained on.
+        extractor: of features.
+    """
+
+    test: ImageSet
+    extractor: FeatureExtractor
+
+    @classmethod
+    def cifar10(cls, folders: Folders) -> "Against":
+        """Images of CIFAR-10 and the ResNet-20 that classifies them."""
+        return cls(test_images("vq_tokenizer", folders), _extractor(folders))
+
+
+def measure_samples(
+    checkpoint: Path,
+    tokenizer: Path,
+    folder: Path,
+    against: Against,
+    *,
+    guidance: float,
+    count: int,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Draw images of all classes evenly, or go on with drawing, and measure them on features.
+
+    Args:
+        checkpoint: of the generator.
+        tokenizer: its own.
+        folder: takes the images, and stays.
+        against: what they are measured by.
+        guidance: g.
+        count: how many.
+        seed: that they are drawn by.
+    """
+    generator = open_generator(str(checkpoint), str(tokenizer), {"guidance": guidance}, device="cpu")
+    config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count, seed=seed)
+    draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
+    return measure(open_images(str(folder)), METRICS, extractor=against.extractor, reference=against.test)
 
 
 def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Sequence[float]) -> list[Row]:

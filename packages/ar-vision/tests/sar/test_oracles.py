@@ -1,6 +1,7 @@
 """What holds exactly of a step of SAR, whatever the weights."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ar_vision.backbones.flexvar.schedule_sampler import ScheduleSampler
 from ar_vision.backbones.scale_transformer.objective import TERM
 from ar_vision.decoding.scalewise import ScalePasses, generate_scales
 from ar_vision.sar import objective as module
+from ar_vision.sar import stagger
 from ar_vision.sar.objective import DIVERGENCE, STUDENT
 from ar_vision.sar.rollout import null_hidden, roll_out, rollout_guidance
 from ar_vision.sar.stagger import predicted, student_hidden, student_inputs, transitions
@@ -354,6 +356,39 @@ def test_places_of_the_second_pass():
     assert transitions("released", 4, 0) == range(2, 3)
     assert [transitions("single", 4, drawn) for drawn in range(3)] == [range(j, j + 1) for j in range(3)]
     assert not any(transitions(rollout, 1, 0) for rollout in ("full", "released", "single"))
+
+
+def picture(name, rollout, drawn, model, monkeypatch):
+    """Rows and columns of scales, from the mask that the second pass runs under."""
+    fed, run, seen = transitions(rollout, 4, drawn), model.hidden, []
+    monkeypatch.setattr(model, "hidden", lambda x, *rest, **kw: seen.append(kw) or run(x, *rest, **kw))
+    inputs = [torch.zeros(1, 8, *SIDES.sizes[j + 1]) for j in fed]
+    student_hidden(model, model.condition(torch.tensor([0])), inputs, fed, SIDES, rollout)
+    dense, schedule = seen[0]["mask"].dense().squeeze(), seen[0]["schedule"]
+    firsts = [place.start for place in schedule.slices]
+    scales = [SIDES.sizes.index(size) for size in schedule.sizes]
+    rows = [[("a" if column else "c") if dense[row, column] else "." for column in firsts] for row in firsts]
+    head = len(name) + 3
+    lines = [name.ljust(head) + " ".join(map(str, scales))]
+    return lines + [f"{scale}   ".rjust(head) + " ".join(row) for scale, row in zip(scales, rows, strict=True)]
+
+
+def test_the_picture_is_that_of_the_masks(make_flexvar, monkeypatch):
+    drawn = [
+        picture(name, rollout, number, make_flexvar(), monkeypatch)
+        for name, rollout, number in (
+            ("full    ", "full", 0),
+            ("released", "released", 0),
+            ("single, j = 1", "single", 1),
+        )
+    ]
+    lines = [
+        "        ".join(block[n] if n < len(block) else " " * len(block[0]) for block in drawn).rstrip()
+        for n in range(5)
+    ]
+    docs = Path(__file__).parents[4] / "docs" / "methods" / "sar.md"
+    assert "\n".join(lines) in docs.read_text()
+    assert "\n".join(f"    {line}" for line in lines) in stagger.__doc__
 
 
 def test_soft_targets_are_the_first_pass_itself(step):

@@ -1,0 +1,1 @@
+"""SAR beside plain training from the same start, by the same number of steps."""

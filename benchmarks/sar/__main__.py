@@ -1,0 +1,89 @@
+"""SAR beside plain training: the same start, data and number of steps.
+
+python -m benchmarks.images train flexvar --cifar10 CIFAR10        what all arms start from
+python -m benchmarks.sar train --seed 0 --cifar10 CIFAR10          Ctrl-C and again continues; --arms for others than the usual
+python -m benchmarks.sar measure --seed 0 --cifar10 CIFAR10        results/sar_cifar10_seed0.json; finished rows are kept
+python -m benchmarks.sar plot                                      figures of all seeds; tables: python -m benchmarks.tables
+
+`--runs` is the folder of benchmarks.images. All seeds start from the models of `--base-seed`: what they differ in is the order of
+the data, dropped classes, rolled-out codes, and the samples that are drawn, those of the start too.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sar", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "measure"):
+        command = commands.add_parser(name)
+        command.add_argument("--seed", type=int, default=0, help="of the arms and of all samples")
+        command.add_argument("--base-seed", type=int, default=0, help="of the models of benchmarks.images")
+        command.add_argument("--arms", nargs="+", help="instead of the usual ones")
+        command.add_argument(
+            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
+        )
+        command.add_argument("--runs", type=Path, default=Path("runs/images"))
+        if name == "train":
+            command.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, for all arms")
+        else:
+            command.add_argument("--results", type=Path, default=RESULTS)
+            command.add_argument("--count", type=int, default=5000, help="images at each guidance scale")
+            command.add_argument("--guidance", type=float, nargs="+", help="scales instead of the usual ones")
+            command.add_argument("--held-out", type=int, help="pictures of the likelihood; default: all")
+            command.add_argument("--repeats", type=int, default=10, help="timed rounds of each way to take a step")
+            command.add_argument("--batch", type=int, help="samples of a timed step; default: the config's")
+            command.add_argument("--device", default="cpu", help="of the timed steps")
+    commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
+    try:
+        return _run(parser.parse_args())
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "plot":
+        from .plotting import plot
+
+        plot(arguments.results)
+        return 0
+    from ..images.parts import Folders
+    from .arms import USUAL, Study, train
+
+    staged = os.environ.get("AR_DATA_DIR")
+    if staged is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
+    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.base_seed)
+    study, arms = Study(folders, arguments.seed), tuple(arguments.arms or USUAL)
+    if arguments.command == "train":
+        return 0 if train(study, arms, arguments.overrides) else 130
+    from ..images.measuring import GUIDANCE
+    from .measuring import measure_all
+
+    measure_all(
+        study,
+        arms,
+        arguments.results,
+        count=arguments.count,
+        guidance=arguments.guidance or GUIDANCE,
+        held_out=arguments.held_out,
+        repeats=arguments.repeats,
+        batch=arguments.batch,
+        device=arguments.device,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
