@@ -402,3 +402,22 @@ def test_soft_targets_are_the_first_pass_itself(step):
     torch.testing.assert_close(sums[STUDENT], -(taught.exp() * mine).sum())
     torch.testing.assert_close(sums[DIVERGENCE], (taught.exp() * (taught - mine)).sum())
     assert prepared.weights[DIVERGENCE] == prepared.weights[STUDENT] == 48
+
+
+@pytest.mark.parametrize("target", ["teacher", "soft"])
+def test_each_pass_runs_under_its_own_labels(step, target):
+    """With classes dropped apart: the rollout and its distribution are the first pass's, what learns is the second's."""
+    models, objective, prepared, _ = step(target=target, share_label_dropout=False, rollout_guidance=1.0)
+    prepared.tensors["labels"] = torch.tensor([0, 5, 2])
+    prepared.tensors["student_labels"] = torch.tensor([5, 1, 2])
+    model, forced = models["model"], objective.teacher_pass(models, prepared)
+    rolled = roll_out(forced, range(4), objective.config.sampler, prepared.tensors["uniforms"])
+    inputs = student_inputs(models["tokenizer"], rolled, range(3), SIDES)
+    condition = model.condition(prepared.tensors["student_labels"])
+    mine = model.head(model.teacher_forced(condition, inputs, SIDES), condition)[:, 1:].log_softmax(-1)
+    if target == "soft":
+        taught = model.head(forced.hidden, model.condition(prepared.tensors["labels"]))[:, 1:].softmax(-1)
+        expected = -(taught * mine).sum()
+    else:
+        expected = -mine.gather(-1, torch.cat(rolled, dim=1)[:, 1:, None]).sum()
+    torch.testing.assert_close(objective.sums(models, prepared)[STUDENT], expected)
