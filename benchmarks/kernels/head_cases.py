@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from ar_kernels import confidence, confidence_from_hidden, selected_cross_entropy
+from ar_kernels import confidence, confidence_from_hidden, selected_cross_entropy, sequence_logprob
 from ar_kernels.confidence.reference import reference
 from ar_kernels.selected_cross_entropy.chunks import default_logits
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .case import Case
 
-__all__ = ["confidence_case", "confidence_from_hidden_case", "cross_entropy_case"]
+__all__ = ["confidence_case", "confidence_from_hidden_case", "cross_entropy_case", "sequence_logprob_case"]
 
 Head = tuple[int, int]
 """(C, V)."""
@@ -67,6 +67,46 @@ def cross_entropy_case(
         most=1e-4 if dtype == torch.float32 else 2e-2,
         flops=3 * 2 * count * width * vocabulary,
         bytes=element * (2 * vocabulary * width + 2 * count * width),
+    )
+
+
+def sequence_logprob_case(
+    head: Head, sequences: int, length: int, device: str, dtype: torch.dtype, *, max_logits: int | None = None
+) -> Case:
+    """Log-probabilities of sequences and gradients of a function of them: all logits at once, ours.
+
+    Args:
+        head: its sizes.
+        sequences: B.
+        length: L.
+        device: where.
+        dtype: of hidden states and head.
+        max_logits: of a chunk of ours.
+    """
+    width, vocabulary = head
+    flat, weight = _operands(sequences * length, head, device, dtype)
+    hidden = flat.detach().view(sequences, length, width).requires_grad_()
+    labels = torch.randint(vocabulary, (sequences, length), generator=torch.Generator().manual_seed(1)).to(device)
+
+    def gradients(found: Tensor) -> tuple[Tensor, ...]:
+        return (found.detach(), *torch.autograd.grad(F.logsigmoid(0.02 * found).sum(), (hidden, weight)))
+
+    def whole() -> Tensor:
+        log_p = (hidden @ weight.T).float().log_softmax(-1)
+        return log_p.gather(-1, labels[..., None]).sum((1, 2))
+
+    element = torch.finfo(dtype).bits // 8
+    return Case(
+        op="sequence_logprob",
+        size=f"{sequences} x {length} positions, C={width}, V={vocabulary}, {_name(dtype)}, with gradients",
+        runs={
+            "all logits": lambda: gradients(whole()),
+            "ar_kernels": lambda: gradients(sequence_logprob(hidden, weight, labels, max_logits=max_logits)),
+        },
+        ours="ar_kernels",
+        most=1e-4 if dtype == torch.float32 else 2e-2,
+        flops=3 * 2 * sequences * length * width * vocabulary,
+        bytes=element * (2 * vocabulary * width + 2 * sequences * length * width),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from .attention_cases import cached_case, training_case
 from .case import Case
 from .code_cases import nearest_code_case
-from .head_cases import confidence_case, confidence_from_hidden_case, cross_entropy_case
+from .head_cases import confidence_case, confidence_from_hidden_case, cross_entropy_case, sequence_logprob_case
 
 __all__ = ["PARTS", "dry"]
 
@@ -32,6 +32,8 @@ class Model:
 SMOLLM2 = Model((576, 49152), (9, 3, 64))
 QWENS = (Model((1536, 151936), (12, 2, 128)), Model((3584, 152064), (28, 4, 128)))
 """1.5B and 7B."""
+IMAGE_HEADS = (((1024, 4096), 680), ((1024, 16384), 576))
+"""(C, V) and positions of an image: VAR-d16 at 256 px, LlamaGen-L at 384 px."""
 CODEBOOKS = (((4096, 32), "euclidean"), ((16384, 8), "cosine"), ((8912, 32), "cosine"))
 """(V, C) and metric of VAR's, LlamaGen's and FlexVAR's tokenizers."""
 
@@ -43,6 +45,17 @@ def _cpu_head() -> Iterator[Case]:
         for rows in (8, 32, 128):
             yield confidence_case(SMOLLM2.head, rows, "cpu", dtype)
             yield confidence_from_hidden_case(SMOLLM2.head, rows, "cpu", dtype)
+
+
+def _cpu_sequences() -> Iterator[Case]:
+    for head, length in IMAGE_HEADS:
+        yield sequence_logprob_case(head, 4, length, "cpu", torch.float32)
+
+
+def _cuda_sequences() -> Iterator[Case]:
+    for head, length in IMAGE_HEADS:
+        for dtype in (torch.float32, torch.bfloat16):
+            yield sequence_logprob_case(head, 32, length, "cuda", dtype)
 
 
 def _cpu_attention() -> Iterator[Case]:
@@ -88,9 +101,11 @@ def _cuda_codes() -> Iterator[Case]:
 PARTS: Mapping[str, tuple[str, Part]] = MappingProxyType(
     {
         "cpu_head": ("cpu", _cpu_head),
+        "cpu_sequences": ("cpu", _cpu_sequences),
         "cpu_attention": ("cpu", _cpu_attention),
         "cpu_codes": ("cpu", _cpu_codes),
         "cuda_head": ("cuda", _cuda_head),
+        "cuda_sequences": ("cuda", _cuda_sequences),
         "cuda_cached": ("cuda", _cuda_cached),
         "cuda_training": ("cuda", _cuda_training),
         "cuda_codes": ("cuda", _cuda_codes),
@@ -103,6 +118,7 @@ def dry() -> Iterator[Case]:
     """All kinds of cases at sizes of a second in all, on a CPU."""
     tiny = Model((16, 300), (4, 2, 8))
     yield cross_entropy_case(tiny.head, 200, "cpu", torch.float32, max_logits=1000)
+    yield sequence_logprob_case(tiny.head, 4, 50, "cpu", torch.float32, max_logits=1000)
     yield confidence_case(tiny.head, 5, "cpu", torch.float32)
     yield confidence_from_hidden_case(tiny.head, 5, "cpu", torch.float32)
     yield cached_case(tiny.heads, (3, 4, 40), "cpu", torch.float32)

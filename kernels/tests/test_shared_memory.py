@@ -11,6 +11,7 @@ from ar_kernels import (
     nearest_code,
     selected_cross_entropy,
     selected_soft_cross_entropy,
+    sequence_logprob,
 )
 from attention_cases import training_ids
 
@@ -41,6 +42,7 @@ def _cross_entropy(dtype: torch.dtype) -> None:
     rows = torch.arange(16)
     for op in (selected_cross_entropy, selected_soft_cross_entropy):
         op(hidden, weight, rows, rows, implementation="triton")
+    sequence_logprob(hidden[None], weight, rows[None], implementation="triton")
 
 
 def _nearest_code(dtype: torch.dtype) -> None:

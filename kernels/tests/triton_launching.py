@@ -10,6 +10,7 @@ from ar_kernels import (
     nearest_code,
     selected_cross_entropy,
     selected_soft_cross_entropy,
+    sequence_logprob,
 )
 from attention_cases import training_ids
 from torch import Tensor
@@ -101,6 +102,7 @@ def _ops() -> dict[str, tuple]:
         "nearest_code": (nearest_code, (hidden, weight), 1),
         "selected_cross_entropy": (selected_cross_entropy, (hidden, weight, rows, rows), 1),
         "selected_soft_cross_entropy": (selected_soft_cross_entropy, (hidden, weight, rows, rows), 1),
+        "sequence_logprob": (sequence_logprob, (hidden[None], weight, rows[None]), 1),
         "block_attention": (block_attention, (x, x, x, rows * 0, rows), 1),
         "block_diffusion_attention": (block_diffusion_attention, (leaf, leaf, leaf, ids["stream"], ids["block"]), 3),
     }

@@ -8,6 +8,7 @@ from ar_kernels.selected_cross_entropy import (
     selected_soft_cross_entropy,
     sharded_selected_cross_entropy,
 )
+from ar_kernels.sequence_logprob import sequence_logprob
 
 __all__ = [
     "Confidence",
@@ -21,6 +22,7 @@ __all__ = [
     "nearest_code",
     "selected_cross_entropy",
     "selected_soft_cross_entropy",
+    "sequence_logprob",
     "sharded_selected_cross_entropy",
 ]
 

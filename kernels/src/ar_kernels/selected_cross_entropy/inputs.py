@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["check", "check_ids", "check_labels", "factors", "gathered"]
+__all__ = ["check", "check_head", "check_ids", "check_labels", "factors", "gathered"]
 
 
 def check(
@@ -20,18 +20,27 @@ def check(
     Raises:
         ValueError: in one sentence.
     """
-    if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"hidden states are {tuple(hidden.shape)} and the head's weight {tuple(weight.shape)}: give [T, C] and [V, C]"
-        )
-    if hidden.dtype != weight.dtype or not hidden.dtype.is_floating_point:
-        raise ValueError(f"hidden states are {hidden.dtype} and the head's weight {weight.dtype}: give one float dtype")
+    check_head(hidden, weight, scale, cap, max_logits)
     if rows.ndim != 1 or rows.dtype != torch.int64:
         raise ValueError(f"rows are {rows.dtype} {tuple(rows.shape)}: give int64 [N]")
     if weights is not None and weights.shape != rows.shape:
         raise ValueError(
             f"weights are {tuple(weights.shape)} and rows {tuple(rows.shape)}: give one weight for each row"
         )
+
+
+def check_head(hidden: Tensor, weight: Tensor, scale: float, cap: float | None, max_logits: int | None) -> None:
+    """Refuse hidden states, a head and settings of it that do not go together.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"hidden states are {tuple(hidden.shape)} and the head's weight {tuple(weight.shape)}: give [T, C] and [V, C]"
+        )
+    if hidden.dtype != weight.dtype or not hidden.dtype.is_floating_point:
+        raise ValueError(f"hidden states are {hidden.dtype} and the head's weight {weight.dtype}: give one float dtype")
     if not scale:
         raise ValueError("scale is 0, which makes all logits equal: give the inverse of a temperature")
     if cap is not None and not cap > 0:
