@@ -63,6 +63,8 @@ HOMES = {
     "fast_dllm_v2": "dlm-text",
     "image_tokenizer": "ar-vision",
     "jacobi_forcing": "dlm-text",
+    "cca": "ar-vision",
+    "cca_log_probs": "ar-vision",
     "image_codes": "ar-vision",
     "jacobi_trajectories": "dlm-text",
     "fit-proxy": "dlm-text",

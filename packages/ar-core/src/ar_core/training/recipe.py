@@ -77,8 +77,11 @@ def read_run_config(recipe: Recipe, reference: str, overrides: Sequence[str] = (
 def build_job(recipe: Recipe, config: Any) -> Any:
     """Build the job of a run, a ``Job`` or a ``StageJob``; model and method settings become part of its identity."""
     job: Job | StageJob = resolve(recipe.build)(config)
-    sections = {name: getattr(config, name) for name in ("model", "method") if hasattr(config, name)}
-    identity: dict[str, Any] = {name: _decisive(section) for name, section in sections.items()}
+    sections = {name: getattr(config, name, None) for name in ("model", "method")}
+    # A model that is the folder of a checkpoint is told by its weights, which the job's own identity names.
+    identity: dict[str, Any] = {
+        name: _decisive(section) for name, section in sections.items() if dataclasses.is_dataclass(section)
+    }
     return dataclasses.replace(job, identity={"recipe": recipe.name, **identity, **job.identity})
 
 

@@ -12,6 +12,7 @@ from ar_core.training.device import choose_device
 from ..backbones.class_labels import checked_labels
 from ..checkpoint import Loaded, fingerprint, load_checkpoint, require_pair
 from ..decoding.generated import GeneratedImages, OnScale
+from ..null_condition import require_null_condition
 from .computing import dtype_name, placed
 from .prompts import Prompts
 from .sampling_config import ComputeDtype
@@ -109,8 +110,8 @@ def open_generator(
     Raises:
         CheckpointError: a folder cannot be loaded, holds the other role, is no pair with the other, or takes neither classes
             nor prompts.
-        ConfigError: a setting is unknown or out of range; there is no such device; prompts are missing, or given to a
-            generator of classes.
+        ConfigError: a setting is unknown or out of range; guidance of a checkpoint whose null condition was not trained; there is
+            no such device; prompts are missing, or given to a generator of classes.
     """
     where = choose_device(device)
     generator = load_checkpoint(expand_path(checkpoint), "generator")
@@ -138,15 +139,15 @@ def open_generator(
         sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
         asked = {"prompts": list(prompts.texts), "negative": prompts.negative, "scales": str(sample.schedule)}
         return ImageGenerator(kind, len(prompts.texts), sample, facts | asked, decoder.decode, prompts.texts)
+    options = from_dict(resolve(ENTRIES[kind].options), settings, "decoding")
+    require_null_condition(generator.provenance, options.guidance, str(generator.path))
     return ImageGenerator(
-        kind, model.config.num_classes, _of_classes(kind, model, decoder, settings), facts, decoder.decode
+        kind, model.config.num_classes, _of_classes(kind, model, decoder, options), facts, decoder.decode
     )
 
 
-def _of_classes(kind: str, model: Any, decoder: Any, settings: Mapping[str, Any]) -> Sample:
-    entry = ENTRIES[kind]
-    options = from_dict(resolve(entry.options), settings, "decoding")
-    generate = resolve(entry.generate)
+def _of_classes(kind: str, model: Any, decoder: Any, options: Any) -> Sample:
+    generate = resolve(ENTRIES[kind].generate)
 
     def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
         return generate(model, decoder, list(labels), options, seed=list(seeds), on_scale=on_scale)

@@ -60,7 +60,7 @@ class LlamaGenObjective:
             DataError: a sample has another number of codes, codes or classes that the model does not have, or lacks its
                 condition.
         """
-        codes = torch.stack([self._checked(sample) for sample in batch])
+        codes = torch.stack([self.codes(sample) for sample in batch])
         rate = self.config.condition_dropout
         dropped = torch.tensor([drops_condition(rate, rng, sample["index"]) for sample in batch])
         valid = torch.tensor([bool(sample.get("valid", 1)) for sample in batch])
@@ -101,7 +101,12 @@ class LlamaGenObjective:
         )
         return {TERM: loss}
 
-    def _checked(self, sample: Mapping[str, Any]) -> Tensor:
+    def codes(self, sample: Mapping[str, Any]) -> Tensor:
+        """Return a sample's codes, int64 [L].
+
+        Raises:
+            DataError: they are of another grid or vocabulary, or the sample lacks its condition.
+        """
         model, codes, number = self.model, sample["codes"].long(), sample["index"]
         if codes.shape != (model.codes,):
             raise DataError(
