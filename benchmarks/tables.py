@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import quality
+from .cca import plotting as cca
 from .decode import rendering as decode
 from .diffuspec import plotting as diffuspec
 from .image_sampling import measuring as image_sampling
@@ -60,6 +61,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
     found |= jacobi_forcing.tables(results)
     found |= images.tables(results)
     found |= sar.tables(results)
+    found |= cca.tables(results)
     for name, pattern in (("tasks", "tasks_seed*"), ("smollm2_135m", "smollm2_135m")):
         if measured := _read(results, f"diffuspec_{pattern}"):
             found[f"diffuspec_{name}"] = diffuspec.markdown_table(measured)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from ar_core.training import StageConfig, read_run_config
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.data.config import ImageDataConfig
 from ar_vision.data.source import Split, build_image_source
-from ar_vision.evaluation.features import FeatureExtractor, FeaturesConfig, open_features
 from ar_vision.evaluation.generation import open_generator
 from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
-from ar_vision.evaluation.measure import Metric, measure
+from ar_vision.evaluation.measure import measure
 from ar_vision.evaluation.prompts import Prompts
 from ar_vision.evaluation.protocol import ProtocolConfig, draw
 from ar_vision.evaluation.reconstruction import measure_tokenizer
@@ -26,18 +24,19 @@ from ar_vision.tokenizers.training.lpips import load_lpips
 
 from ..resumable import Row, measure_missing
 from .parts import Folders, part
+from .samples import Against, measure_samples, resnet20, test_images
+from .study import BASE, Study
 
 __all__ = [
     "GUIDANCE",
     "TEXT_GUIDANCE",
-    "Against",
     "captions",
+    "head",
     "measure_generator",
     "measure_prompts",
     "measure_reconstruction",
-    "measure_samples",
     "schedule_of",
-    "test_images",
+    "tell",
 ]
 
 GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
@@ -49,9 +48,6 @@ TEXT_GUIDANCE = (1.0, 2.0, 4.0)
 DECODING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 """Of samples of captions: the model's own distribution."""
 
-METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall")
-"""Of samples, on features; the nearest training images are looked for among pixels."""
-
 
 def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[Row]:
     """Measure a tokenizer on images that it was not trained on: the 10,000 of CIFAR-10, or the Kodak photographs.
@@ -60,20 +56,20 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
     """
     photographs = part(name).data == "photographs"
     loaded = load_checkpoint(folders.model(name), "tokenizer")
-    head = _head(name, folders)
+    head = head(name, folders)
 
     def row() -> Row:
         found = measure_tokenizer(
             loaded.model,
             schedule_of(name),
             test_images(name, folders),
-            extractor=None if photographs else _extractor(folders),
+            extractor=None if photographs else resnet20(folders),
             lpips=load_lpips(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
             batch_size=24 if photographs else 100,
         )
         return {"name": "reconstruction", "error": None, "values": found}
 
-    return measure_missing(_file(results, name, folders), head, [("reconstruction", row)], tell=_tell)
+    return measure_missing(_file(results, name, folders), head, [("reconstruction", row)], tell=tell)
 
 
 def measure_generator(
@@ -86,65 +82,16 @@ def measure_generator(
     chosen = part(name)
     if chosen.tokenizer is None:
         raise DataError(f"{name!r} is no generator: give one that is")
-    against, train = Against.cifar10(folders), _train(folders)
+    study, against = Study("images", name, folders), Against.cifar10(folders)
 
     def row(scale: float) -> Row:
-        assert chosen.tokenizer is not None
-        folder = folders.of(name) / "samples" / f"{count}_guidance_{scale:g}"
         values = measure_samples(
-            folders.model(name), folders.model(chosen.tokenizer), folder, against, guidance=scale, count=count
+            study.generator(BASE, scale), study.samples(BASE, count, scale), against, count=count, nearest=True
         )
-        samples = open_images(str(folder))
-        values |= measure(samples, ("nearest_training",), reference=against.test, train=train)
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": count, "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
-    return measure_missing(_file(results, name, folders), _head(name, folders), cases, tell=_tell)
-
-
-@dataclass(frozen=True)
-class Against:
-    """What samples are measured by.
-
-    Attributes:
-        test: images that nothing was trained on.
-        extractor: of features.
-    """
-
-    test: ImageSet
-    extractor: FeatureExtractor
-
-    @classmethod
-    def cifar10(cls, folders: Folders) -> "Against":
-        """Images of CIFAR-10 and the ResNet-20 that classifies them."""
-        return cls(test_images("vq_tokenizer", folders), _extractor(folders))
-
-
-def measure_samples(
-    checkpoint: Path,
-    tokenizer: Path,
-    folder: Path,
-    against: Against,
-    *,
-    guidance: float,
-    count: int,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Draw images of all classes evenly, or go on with drawing, and measure them on features.
-
-    Args:
-        checkpoint: of the generator.
-        tokenizer: its own.
-        folder: takes the images, and stays.
-        against: what they are measured by.
-        guidance: g.
-        count: how many.
-        seed: that they are drawn by.
-    """
-    generator = open_generator(str(checkpoint), str(tokenizer), {"guidance": guidance}, device="cpu")
-    config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count, seed=seed)
-    draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
-    return measure(open_images(str(folder)), METRICS, extractor=against.extractor, reference=against.test)
+    return measure_missing(_file(results, name, folders), head(name, folders), cases, tell=tell)
 
 
 def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Sequence[float]) -> list[Row]:
@@ -171,8 +118,8 @@ def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Seq
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": len(texts), "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
-    head = _head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
-    return measure_missing(_file(results, name, folders), head, cases, tell=_tell)
+    head = head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
+    return measure_missing(_file(results, name, folders), head, cases, tell=tell)
 
 
 def schedule_of(name: str) -> ScaleSchedule:
@@ -192,7 +139,8 @@ def _config(name: str) -> Any:
     return read_run_config(recipe(part(name).recipe), part(name).config)
 
 
-def _head(name: str, folders: Folders) -> dict[str, Any]:
+def head(name: str, folders: Folders) -> dict[str, Any]:
+    """What results say of a part: its config, size, training and the machine."""
     loaded = load_checkpoint(folders.model(name))
     run = folders.of(name)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -220,23 +168,6 @@ def _head(name: str, folders: Folders) -> dict[str, Any]:
     }
 
 
-def _extractor(folders: Folders) -> FeatureExtractor:
-    path = folders.staged / "models" / "cifar10_resnet" / "resnet20.safetensors"
-    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
-
-
-def test_images(name: str, folders: Folders) -> ImageSet:
-    """Images that the part was not trained on: the 10,000 test images of CIFAR-10, or the 24 Kodak photographs at 128 pixels."""
-    if part(name).data == "photographs":
-        kodak = ImageDataConfig(kind="folder", path=str(folders.kodak), size=128, transform="infinity")
-        return open_images(SplitConfig(kodak))
-    return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "test.parquet"), size=32)))
-
-
-def _train(folders: Folders) -> ImageSet:
-    return open_images(SplitConfig(ImageDataConfig(path=str(folders.cifar10 / "train.parquet"), size=32)))
-
-
 def _captioned(folders: Folders) -> ImageDataConfig:
     held_out = _config("infinity").data.held_out
     return ImageDataConfig(kind="jsonl", path=str(folders.captioned), size=128, transform="infinity", held_out=held_out)
@@ -250,6 +181,7 @@ def _file(results: Path, name: str, folders: Folders) -> Path:
     return results / f"images_{name}_seed{folders.seed}.json"
 
 
-def _tell(row: Row) -> None:
+def tell(row: Row) -> None:
+    """Print the numbers of a row."""
     shown = {key: round(value, 3) for key, value in row["values"].items() if isinstance(value, float)}
     print(f"{row['name']}: {json.dumps(shown)}", flush=True)

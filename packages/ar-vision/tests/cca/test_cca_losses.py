@@ -120,9 +120,7 @@ def test_oracle_2_loss_and_gradient_are_those_of_the_closed_form(step, logits, l
     config = CcaConfig(loss=loss, negative_weight=negative_weight, beta=0.3, same_class=same_class)
     found, gradient, *_ = step(policy, reference, targets, null, config)
     leaf = policy.clone().requires_grad_()
-    ratios = [
-        (one.log_softmax(-1) * F.one_hot(targets, 16)).sum((-1, -2)) for one in (leaf, reference)
-    ]
+    ratios = [(one.log_softmax(-1) * F.one_hot(targets, 16)).sum((-1, -2)) for one in (leaf, reference)]
     real, other = ratios[0] - ratios[1]
     expected = 0.0
     for n in range(4):

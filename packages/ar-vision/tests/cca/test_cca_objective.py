@@ -39,9 +39,7 @@ class Setting:
     def __init__(self, start, *, moved=0.0, seed=0, double=True, **settings):
         self.config = CcaConfig(**{"negative_weight": 5.0, "uncond_ratio": 0.3, "beta": 0.1, **settings})
         data = CodeDataConfig(str(start.codes))
-        self.start = open_start(
-            str(start.model), str(start.tokenizer), data, self.config, seed=seed, batch_size=BATCH
-        )
+        self.start = open_start(str(start.model), str(start.tokenizer), data, self.config, seed=seed, batch_size=BATCH)
         model = with_dropout(self.start.generator.model, self.config.dropout)
         self.models = {"model": model, **self.start.frozen()}
         self.models["reference"] = copy.deepcopy(model).eval().requires_grad_(False)
@@ -68,9 +66,7 @@ class Setting:
         module = TrainStep(self.objective, self.models)
         turns = build_turns(self.objective, self.models, config)
         micro_batches = [
-            prepared
-            for rank in range(ranks)
-            for prepared in next(iter(StepDataset(job, config, Ranks(rank, ranks))))
+            prepared for rank in range(ranks) for prepared in next(iter(StepDataset(job, config, Ranks(rank, ranks))))
         ]
         report = OptimizerStep(module, self.objective, turns, config, Ranks())(micro_batches, 0)
         return report, torch.cat([parameter.grad.flatten().clone() for parameter in turns[0].parameters])
@@ -292,7 +288,7 @@ def test_what_cannot_be_paired_is_named(starts):
         one.objective.prepare([{**sample, "negative": 4}], one.rng)
     with pytest.raises(ConfigError, match="is a var, which has one: leave it out"):
         Setting(starts("var"), schedules=DRAWN)
-    with pytest.raises(ConfigError, match="schedules go up to a side of 4 and the codes in .* to 3"):
+    with pytest.raises(ConfigError, match=r"schedules go up to a side of 4 and the codes in .* to 3"):
         Setting(starts("flexvar"), schedules=from_dict(ScheduleSampler, {**vars(DRAWN), "last": 4}))
     with pytest.raises(CheckpointError, match="CCA knows the log-probabilities of var, flexvar and llamagen"):
         likelihood_of(torch.nn.Linear(1, 1), ScaleSchedule.square(1), None, BATCH)

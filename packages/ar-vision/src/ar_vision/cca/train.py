@@ -138,6 +138,8 @@ def _evaluation(
     def evaluate() -> Mapping[str, float]:
         needed = {name: model for name, model in models.items() if name != "reference"}
         values: dict[str, Any] = mean_loss(objective, needed, samples, batch_size=size)
-        return {f"held_out_{name}": value for name, value in values.items()}
+        # Of few pairs none may be of the null class, or all: what nothing counts in is left out.
+        counted = {name: value for name, value in values.items() if name in objective.coefficients or value == value}
+        return {f"held_out_{name}": value for name, value in counted.items()}
 
     return evaluate

@@ -1,0 +1,1 @@
+"""CCA on the small VAR and LlamaGen: samples without guidance, before and after, beside the guidance sweep."""

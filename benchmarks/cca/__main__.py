@@ -1,0 +1,87 @@
+"""CCA against guidance on the small models of CIFAR-10.
+
+python -m benchmarks.cca train var --cifar10 CIFAR10 --seed 0      trains the base first if it is not there; Ctrl-C and again continues
+python -m benchmarks.cca measure var --cifar10 CIFAR10 --seed 0    base at every guidance, arms without
+python -m benchmarks.cca train llamagen --cifar10 CIFAR10          and measure llamagen
+python -m benchmarks.cca train var --loss dpo unlearning --weights 30 --cifar10 CIFAR10
+python -m benchmarks.cca plot
+
+Log-probabilities of the base are stored once for all arms of a seed. Arms have 5 % of the base's steps.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cca", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "measure"):
+        command = commands.add_parser(name)
+        command.add_argument("base", help="var or llamagen")
+        command.add_argument(
+            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
+        )
+        command.add_argument("--runs", type=Path, default=Path("runs/images"), help="of benchmarks.images")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--results", type=Path, default=RESULTS)
+        command.add_argument("--loss", nargs="+", choices=("cca", "dpo", "unlearning"), default=["cca"])
+        command.add_argument("--beta", type=float, nargs="+", help="instead of that of the recipe")
+        command.add_argument("--weights", type=float, nargs="+", help="lambdas instead of the usual ones")
+        if name == "train":
+            command.add_argument("--steps", type=int, help="fewer than 5 %% of the base's")
+        else:
+            command.add_argument("--count", type=int, default=5000, help="images of each row")
+            command.add_argument(
+                "--guidance", type=float, nargs="+", help="scales of the base instead of the usual ones"
+            )
+    commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
+    try:
+        return _run(parser.parse_args())
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "plot":
+        from .plotting import plot
+
+        plot(arguments.results)
+        return 0
+    from ar_core.registry import recipe
+    from ar_core.training import read_run_config
+
+    from ..images.measuring import GUIDANCE
+    from ..images.parts import Folders
+    from .arms import WEIGHTS, Arm, base
+    from .measuring import measure
+    from .training import train
+
+    staged = os.environ.get("AR_DATA_DIR")
+    if staged is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
+    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed)
+    name = base(arguments.base).name
+    betas = arguments.beta or [read_run_config(recipe("cca"), f"cifar10_{name}").method.beta]
+    arms = [
+        Arm(loss, beta, weight) for loss in arguments.loss for beta in betas for weight in arguments.weights or WEIGHTS
+    ]
+    if arguments.command == "train":
+        return 0 if train(name, folders, arms, steps=arguments.steps) else 130
+    scales = arguments.guidance or GUIDANCE
+    measure(name, folders, arguments.results, arms, count=arguments.count, guidance=scales)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
