@@ -1,0 +1,213 @@
+"""The CCA benchmark: arms of tiny models from training to tables, and what tables and figures make of known numbers."""
+
+import dataclasses
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ar_core.errors import DataError
+from ar_core.registry import recipe
+from ar_core.training import read_run_config, run_recipe
+from ar_vision.backbones.llamagen.config import LlamaGenConfig
+from ar_vision.backbones.llamagen.model import LlamaGen
+from ar_vision.backbones.var.config import VarConfig
+from ar_vision.backbones.var.model import Var
+from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
+from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
+from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
+from ar_vision.tokenizers.vq.config import VqTokenizerConfig
+from ar_vision.tokenizers.vq.model import VqTokenizer
+from PIL import Image
+
+FRECHET, ACCURACY = "frechet[resnet20-cifar10]", "class_accuracy[resnet20-cifar10]"
+COUNT = 70
+
+
+@pytest.fixture
+def module(benchmark_module):
+    return lambda name: benchmark_module(f"cca.{name}")
+
+
+def _parquet(path, seed):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
+    files = []
+    for one in pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(one).save(buffer, "png")
+        files.append(buffer.getvalue())
+    labels = np.arange(COUNT, dtype=np.int8) % 10
+    parquet.write_table(pyarrow.table({"image": pyarrow.array(files, pyarrow.binary()), "label": labels}), path)
+
+
+def _record(folder, steps):
+    lines = [
+        {"step": steps, "loss": 1.0, "steps_per_s": 2.0},
+        {"step": steps, "evaluation": {"held_out_nll": 3.0}},
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+
+@pytest.fixture
+def folders(benchmark_module, tmp_path, data_dir, monkeypatch):
+    """Tiny bases with random weights, their tokenizers and codes, where benchmarks.images leaves them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("AR_DATA_DIR", str(data_dir))
+    images = tmp_path / "cifar10"
+    images.mkdir()
+    for seed, name in enumerate(("train", "test")):
+        _parquet(images / f"{name}.parquet", seed)
+    made = benchmark_module("images.parts").Folders(tmp_path / "runs", images, data_dir, 0)
+    generator = torch.Generator().manual_seed(0)
+    shape = AutoencoderConfig(
+        channels=8, channel_multipliers=(1, 1, 1), blocks_per_level=1, latent_channels=8, norm_groups=4, attention=False
+    )
+    small = {"vocab_size": 16, "num_classes": 10}
+    bases = {
+        "var": (
+            VarTokenizer(VarTokenizerConfig(autoencoder=shape, vocab_size=16)),
+            Var(VarConfig(code_dim=8, depth=1, width=16, heads=2, scales=(1, 2, 8), **small)),
+            "var_tokenizer",
+            "var_codes",
+            "[1, 2, 8]",
+        ),
+        "llamagen": (
+            VqTokenizer(VqTokenizerConfig(autoencoder=shape, vocab_size=16, code_dim=8)),
+            LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, grid=8, **small)),
+            "vq_tokenizer",
+            "grid_codes",
+            "null",
+        ),
+    }
+    for name, (tokenizer, model, coder, codes, scales) in bases.items():
+        tokenizer.initialize(generator)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(0.0, 0.2, generator=generator)
+        save_checkpoint(made.of(coder) / "final", tokenizer)
+        save_checkpoint(made.of(name) / "final", model, tokenizer=fingerprint(tokenizer))
+        _record(made.of(name), 4000)
+        where = [f"tokenizer={made.of(coder) / 'final'}", f"data.path={images / 'train.parquet'}"]
+        entries = [*where, f"stage.directory={made.of(codes)}", f"method.scales={scales}"]
+        run_recipe(recipe("image_codes"), read_run_config(recipe("image_codes"), "cifar10", entries))
+    return made
+
+
+def command(module, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cca", *map(str, arguments)])
+    return module("__main__").main()
+
+
+@pytest.mark.parametrize("name", ["var", "llamagen"])
+def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, monkeypatch, capsys):
+    results = tmp_path / "results"
+    results.mkdir()
+    where = ["--cifar10", folders.cifar10, "--runs", folders.runs, "--results", results, "--weights", "1", "10"]
+    measure = ("measure", name, *where, "--count", COUNT, "--guidance", "1", "2")
+    assert command(module, monkeypatch, *measure) == 2
+    assert "'cca_beta0.1_lambda1' of" in capsys.readouterr().err
+    assert command(module, monkeypatch, "train", name, *where, "--steps", "2") == 0
+    stored = list((folders.of(f"{name}_cca_log_probs")).glob("chunk-*"))
+    assert len(stored) == 1
+    assert command(module, monkeypatch, *measure) == 0
+    file = results / f"cca_{name}_seed0.json"
+    one = json.loads(file.read_text())
+    assert [row["name"] for row in one["rows"]] == [
+        "base, g = 1",
+        "base, g = 2",
+        "cca_beta0.1_lambda1",
+        "cca_beta0.1_lambda10",
+    ]
+    assert one["most_steps"] == {"var": 200, "llamagen": 300}[name]
+    assert len({row["checkpoint"] for row in one["rows"][2:]}) == 2
+    for row in one["rows"]:
+        assert row["values"][FRECHET] > 0
+        assert 0 <= row["values"][ACCURACY] <= 1
+        assert row["images"] == COUNT
+        way = module("plotting").way(one, row)
+        # Half the operations: no null half, and nothing else that is saved or added.
+        assert way["flops"] == (1.0 if row["guidance"] != 1 else 0.5)
+    assert one["rows"][2]["training"]["steps"] == 2
+    assert "held_out_accuracy" in one["rows"][2]["training"]["held_out"]
+    # Started again, everything is there.
+    before = file.read_text()
+    assert command(module, monkeypatch, *measure) == 0
+    assert json.loads(file.read_text())["rows"] == json.loads(before)["rows"]
+    assert command(module, monkeypatch, "plot", "--results", results) == 0
+    assert {path.name for path in results.glob("*.svg")} == {f"cca_{name}_diversity.svg", f"cca_{name}_accuracy.svg"}
+    assert set(module("plotting").tables(results)) == {f"cca_{name}"}
+    arm = load_checkpoint(folders.of(f"{name}_cca_beta0.1_lambda10") / "final")
+    assert arm.provenance["negative_weight"] == 10
+
+
+def test_arms_have_at_most_five_percent_of_the_steps(module, folders):
+    training, arms = module("training"), module("arms")
+    assert arms.most_steps("var") == 200
+    assert arms.most_steps("llamagen") == 300
+    with pytest.raises(DataError, match="--steps is 201 and 5 % of the pretraining of 'var' are 200"):
+        training.train("var", folders, [], steps=201)
+    with pytest.raises(DataError, match="there is no base 'flexvar'"):
+        arms.base("flexvar")
+    other = dataclasses.replace(folders, seed=3)
+    assert arms.overrides(other, "llamagen")[-1] == "train.seed=3"
+
+
+ROWS = {
+    "base, g = 1": ("base", None, 1.0, 10.0, 0.50, 0.70, 0.60, 100.0),
+    "base, g = 2": ("base", None, 2.0, 6.0, 0.70, 0.80, 0.50, 200.0),
+    "base, g = 4": ("base", None, 4.0, 9.0, 0.90, 0.85, 0.30, 200.0),
+    "cca_beta0.1_lambda10": ("cca", 10.0, 1.0, 7.0, 0.60, 0.78, 0.52, 100.0),
+    "cca_beta0.1_lambda100": ("cca", 100.0, 1.0, 11.0, 0.95, 0.86, 0.20, 100.0),
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Results of two seeds, the second a little off."""
+    for seed in (0, 1):
+        rows = []
+        for name, (arm, weight, guidance, frechet, accuracy, precision, recall, flops) in ROWS.items():
+            values = {FRECHET: frechet + seed, ACCURACY: accuracy, f"precision{FRECHET[7:]}": precision}
+            row = {"name": name, "arm": arm, "guidance": guidance, "flops": flops, "error": None}
+            row["values"] = {**values, f"recall{FRECHET[7:]}": recall}
+            rows.append(row if weight is None else {**row, "beta": 0.1, "negative_weight": weight})
+        one = {"kind": "cca", "part": "var", "seed": seed, "rows": rows}
+        (tmp_path / f"cca_var_seed{seed}.json").write_text(json.dumps(one))
+    return tmp_path
+
+
+def test_the_way_is_a_share_of_what_the_best_guidance_does(module, written):
+    plotting = module("plotting")
+    one = plotting.read(written, "var")[0]
+    ways = {row["name"]: plotting.way(one, row) for row in one["rows"]}
+    assert ways["base, g = 1"] == {"frechet": 0, "accuracy": 0, "highest_accuracy": 0, "flops": 0.5}
+    assert ways["base, g = 2"] == pytest.approx({"frechet": 1, "accuracy": 1, "highest_accuracy": 0.5, "flops": 1})
+    aligned = {"frechet": 0.75, "accuracy": 0.5, "highest_accuracy": 0.25, "flops": 0.5}
+    assert ways["cca_beta0.1_lambda10"] == pytest.approx(aligned)
+    assert ways["cca_beta0.1_lambda100"]["frechet"] == pytest.approx(-0.25)
+
+
+def test_tables_and_figures_of_several_seeds(module, written):
+    plotting = module("plotting")
+    (table,) = plotting.tables(written).values()
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    assert [row[0] for row in cells[2:]] == [
+        "base, no guidance",
+        "base, g = 2",
+        "CCA, β 0.1, λ 10",
+        "CCA, β 0.1, λ 100",
+    ]
+    assert cells[4][1:4] == ["2", "7.50 ± 0.71", "60.0 ± 0.0 %"]
+    assert cells[4][6:] == ["0.75 ± 0.00", "0.50 ± 0.00", "0.25 ± 0.00", "0.50 ± 0.00"]
+    plotting.plot(written)
+    drawn = (written / "cca_var_diversity.svg").read_text()
+    assert "guidance g" in drawn
+    assert "after CCA, no guidance, λ" in drawn
+    assert ">100</text>" in drawn
+    assert plotting.tables(written / "nowhere") == {}
