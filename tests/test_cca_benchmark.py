@@ -131,10 +131,10 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
         assert 0 <= row["values"][ACCURACY] <= 1
         assert row["images"] == COUNT
         way = module("plotting").way(one, row)
-        # Half the operations: no null half, and nothing else that is saved or added.
-        assert way["flops"] == (1.0 if row["guidance"] != 1 else 0.5)
+        # Half the operations: no null half. VAR's ramp runs the head of scale 0, which has one token, without it in any case.
+        assert way["flops"] == pytest.approx(1.0 if row["guidance"] != 1 else 0.5, abs=1e-3)
     assert one["rows"][2]["training"]["steps"] == 2
-    assert "held_out_accuracy" in one["rows"][2]["training"]["held_out"]
+    assert "held_out_nll" in one["rows"][2]["training"]["held_out"]
     # Started again, everything is there.
     before = file.read_text()
     assert command(module, monkeypatch, *measure) == 0

@@ -185,20 +185,6 @@ def _plan(start, directory):
     return read_run_config(LOG_PROBS, "tiny", [*start.overrides, *plan])
 
 
-def test_training_separates_the_classes(starts):
-    """Pairs that are seen again and again: the own class gains on the other one, and the null class stays where it was."""
-    settings = ["train.lr=3e-3", "train.eval_every=12", "method.dropout=0.0", "data.count=12", "data.held_out=0.0"]
-    start = starts("llamagen")
-    records = []
-    run = small(start, *settings, "method.beta=0.3", "train.eval_every=null", steps=12)
-    train(build_job(RECIPE, run), run.train, report=records.append)
-    first, last = (record for record in (records[0], records[-1]))
-    assert last["accuracy"] == 1
-    assert last["margin"] > first["margin"] + 1
-    assert last["gap_mismatched"] < -1
-    assert last["loss"] < first["loss"]
-
-
 def _published(kind, model):
     return var_to_published(model) if kind == "var" else llamagen_to_published(model)
 
@@ -213,7 +199,7 @@ def test_published_results_load_in_every_container(starts, tmp_path, kind, conta
     model = load_checkpoint(start.model).model
     weights = _published(kind, model)
     if container == "freqs_cis":
-        weights = {**weights, "freqs_cis": torch.zeros(1 + 9, 4, 2)}
+        weights = {**weights, "freqs_cis": torch.zeros(1 + 9, 8, 2)}
     content = {
         "flat": weights,
         "freqs_cis": {"model": weights},
