@@ -14,6 +14,7 @@ from ar_core.training import Job, Ranks, TrainConfig
 from ar_core.training.batches import StepDataset
 from ar_core.training.optimizers import build_turns
 from ar_core.training.step import OptimizerStep, TrainStep
+from ar_kernels import sequence_logprob
 from ar_vision.backbones.flexvar.schedule_sampler import ScheduleSampler
 from ar_vision.cca.config import CcaConfig
 from ar_vision.cca.likelihood import likelihood_of
@@ -120,8 +121,15 @@ def test_oracle_7_sequence_log_probabilities_are_those_of_all_logits(setting):
     assert (found[0] - found[1])[mismatched].abs().min() > 1e-3
 
 
-def test_logits_and_sums_are_float32_under_autocast(setting):
+def test_logits_and_sums_are_float32_under_autocast(setting, monkeypatch):
     one = setting(double=False)
+    seen = []
+
+    def noted(hidden, weight, *arguments, **options):
+        seen.append((hidden.dtype, weight.dtype, torch.is_autocast_enabled("cpu")))
+        return sequence_logprob(hidden, weight, *arguments, **options)
+
+    monkeypatch.setattr("ar_vision.cca.likelihood.sequence_logprob", noted)
     prepared = one.prepared()
     model, laid = one.models["model"].eval(), laid_of(prepared)
     arguments = (model, one.models["tokenizer"], laid, prepared.tensors["labels"], None)
@@ -130,6 +138,7 @@ def test_logits_and_sums_are_float32_under_autocast(setting):
         with torch.autocast("cpu", torch.bfloat16):
             found = one.start.likelihood.log_probs(*arguments)
     assert found.dtype == torch.float32
+    assert seen == [(torch.float32, torch.float32, False)] * 2
     assert not torch.equal(found, exact), "the layers run in 16 bits"
     assert torch.allclose(found, exact, rtol=2e-2)
     assert (found * 256 != (found * 256).round()).any(), "no step of bfloat16 or float16 is left in the sums"
@@ -144,8 +153,9 @@ def test_oracle_6_negatives_are_a_permutation_of_the_classes(setting):
         assert [sample["negative"] for sample in group] == labels[1:] + labels[:1]
     # From any place on they are the same.
     for begin in (1, BATCH - 1, BATCH, 2 * BATCH + 3):
-        later = next(iter(one.source.open(begin)))
-        assert (later["index"], later["negative"]) == (begin, samples[begin]["negative"])
+        later = list(islice(one.source.open(begin), len(samples) - begin))
+        for found, expected in zip(later, samples[begin:], strict=True):
+            assert (found["index"], found["negative"]) == (expected["index"], expected["negative"])
     assert len({tuple(s["negative"] for s in samples[n : n + BATCH]) for n in (0, BATCH, 2 * BATCH)}) > 1
     with pytest.raises(ConfigError, match="batch_size is 1"):
         one.config.group(1)
