@@ -20,7 +20,7 @@ def test_all_kinds_of_cases_agree_and_are_measured(module):
     ]
     assert {row["op"] for row in rows} == {
         "selected_cross_entropy", "confidence", "confidence_from_hidden", "block_attention", "block_diffusion_attention",
-        "nearest_code", "sequence_logprob",
+        "flow_mean", "nearest_code", "sequence_logprob",
     }  # fmt: skip
     for row in rows:
         assert row["error"] == ""

@@ -9,6 +9,7 @@ import torch
 from .attention_cases import cached_case, training_case
 from .case import Case
 from .code_cases import nearest_code_case
+from .flow_cases import flow_mean_case
 from .head_cases import confidence_case, confidence_from_hidden_case, cross_entropy_case, sequence_logprob_case
 
 __all__ = ["PARTS", "dry"]
@@ -71,6 +72,12 @@ def _cpu_codes() -> Iterator[Case]:
             yield nearest_code_case(codebook, rows, "cpu", metric)
 
 
+def _cpu_flow() -> Iterator[Case]:
+    for codebook, _ in CODEBOOKS[:2]:
+        for listed in (None, 900):
+            yield flow_mean_case(codebook, 512, "cpu", listed)
+
+
 def _cuda_head() -> Iterator[Case]:
     for model in QWENS:
         for rows in (1024, 8192):
@@ -98,17 +105,25 @@ def _cuda_codes() -> Iterator[Case]:
             yield nearest_code_case(codebook, rows, "cuda", metric)
 
 
+def _cuda_flow() -> Iterator[Case]:
+    for codebook, _ in CODEBOOKS[:2]:
+        for listed in (None, 900):
+            yield flow_mean_case(codebook, 16384, "cuda", listed)
+
+
 PARTS: Mapping[str, tuple[str, Part]] = MappingProxyType(
     {
         "cpu_head": ("cpu", _cpu_head),
         "cpu_sequences": ("cpu", _cpu_sequences),
         "cpu_attention": ("cpu", _cpu_attention),
         "cpu_codes": ("cpu", _cpu_codes),
+        "cpu_flow": ("cpu", _cpu_flow),
         "cuda_head": ("cuda", _cuda_head),
         "cuda_sequences": ("cuda", _cuda_sequences),
         "cuda_cached": ("cuda", _cuda_cached),
         "cuda_training": ("cuda", _cuda_training),
         "cuda_codes": ("cuda", _cuda_codes),
+        "cuda_flow": ("cuda", _cuda_flow),
     }
 )
 """Device and cases of each part."""
@@ -125,3 +140,5 @@ def dry() -> Iterator[Case]:
     yield training_case(tiny.heads, (1, 32, 4), "cpu", torch.float32, kernel=False)
     yield nearest_code_case((300, 8), 200, "cpu")
     yield nearest_code_case((300, 8), 200, "cpu", "cosine")
+    yield flow_mean_case((300, 8), 200, "cpu")
+    yield flow_mean_case((300, 8), 200, "cpu", 90)

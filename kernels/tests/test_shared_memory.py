@@ -7,6 +7,7 @@ from ar_kernels import (
     block_diffusion_attention,
     confidence,
     confidence_from_hidden,
+    flow_mean,
     launching,
     nearest_code,
     selected_cross_entropy,
@@ -50,6 +51,14 @@ def _nearest_code(dtype: torch.dtype) -> None:
         for metric in ("euclidean", "cosine"):
             x, codebook = torch.zeros(rows, 32, dtype=dtype), torch.zeros(4096, 32, dtype=dtype)
             nearest_code(x, codebook, metric=metric, implementation="triton")
+
+
+def _flow_mean(dtype: torch.dtype) -> None:
+    for vocabulary, width in ((4096, 32), (16384, 8), (512, 16), (8, 1)):
+        z, codebook = torch.zeros(16, width, dtype=dtype), torch.zeros(vocabulary, width, dtype=dtype)
+        for ids in (None, torch.zeros(16, 900, dtype=torch.int64)):
+            log_probs = torch.zeros(16, vocabulary if ids is None else 900, dtype=dtype)
+            flow_mean(z, 1.0, log_probs, codebook, ids=ids, implementation="triton")
 
 
 def _cached(dtype: torch.dtype, width: int) -> None:
@@ -114,6 +123,7 @@ CASES = [
         (_cross_entropy, torch.float32, None, ()),
         # Columns are float32 whatever was given.
         (_nearest_code, torch.float32, None, ()),
+        (_flow_mean, torch.float32, None, ()),
         # Heads of 64 take a part of what those of 128 take where the tiles have the same size.
         (_cached, torch.bfloat16, 128, ()),
         (_cached, torch.float32, 64, ()),

@@ -7,6 +7,7 @@ from ar_kernels import (
     block_diffusion_attention,
     confidence,
     confidence_from_hidden,
+    flow_mean,
     nearest_code,
     selected_cross_entropy,
     selected_soft_cross_entropy,
@@ -73,6 +74,25 @@ def test_rows_and_codebooks_with_large_strides():
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("name", ["z", "log_probs", "codebook", "ids"])
+def test_points_on_flows_with_large_strides(name):
+    # float32 as the kernel takes it: others are copied before.
+    given = {"z": numbers(3, 4).float(), "log_probs": numbers(3, 5).float(), "codebook": numbers(6, 4).float()}
+    ids = torch.arange(5, device=DEVICE).expand(3, 5).contiguous()
+
+    def run(ids: Tensor) -> tuple[Tensor, ...]:
+        return flow_mean(given["z"], 1.0, given["log_probs"], given["codebook"], ids=ids, implementation="triton")
+
+    expected = run(ids)
+    if name == "ids":
+        ids = torch.empty(1 + 2 * FAR + 4, dtype=torch.int64, device=DEVICE).as_strided((3, 5), (FAR, 1)).copy_(ids)
+    else:
+        rows, width = given[name].shape
+        room = torch.empty(1 + (rows - 1) * FAR + width - 1, device=DEVICE)
+        given[name] = room.as_strided((rows, width), (FAR, 1)).copy_(given[name])
+    assert all(torch.equal(one, other) for one, other in zip(run(ids), expected, strict=True))
+
+
 def test_more_pairs_of_rows_and_heads_than_the_second_axis_of_a_grid_takes(monkeypatch):
     """Only the first takes more than 65,535, so that is where they are, however few there are."""
     grids = []
@@ -99,6 +119,11 @@ def _ops() -> dict[str, tuple]:
     return {
         "confidence": (confidence, (weight.detach(),), 2),
         "confidence_from_hidden": (confidence_from_hidden, (hidden, weight), 2),
+        "flow_mean": (
+            lambda *given, **options: flow_mean(*given, **options).mean,
+            (hidden, 1.0, numbers(3, 5).float(), weight),
+            1,
+        ),
         "nearest_code": (nearest_code, (hidden, weight), 1),
         "selected_cross_entropy": (selected_cross_entropy, (hidden, weight, rows, rows), 1),
         "selected_soft_cross_entropy": (selected_soft_cross_entropy, (hidden, weight, rows, rows), 1),
