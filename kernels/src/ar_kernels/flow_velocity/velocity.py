@@ -142,7 +142,8 @@ def _forward(
 
             return launch(z, tau, log_probs, codebook, ids)
         wide = _wide(z, log_probs, codebook)
-        return in_pieces(*(one.to(wide) for one in (z, tau, log_probs, codebook)), ids)
+        z, tau, log_probs, codebook = (one.to(wide) for one in (z, tau, log_probs, codebook))
+        return in_pieces(z, tau, log_probs, codebook, ids)
 
 
 @_forward.register_fake

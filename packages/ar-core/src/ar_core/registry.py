@@ -59,6 +59,7 @@ __all__ = [
 HOMES = {
     "autoregressive": "dlm-text",
     "diffuspec": "dlm-text",
+    "distilled_decoding": "ar-vision",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
     "image_tokenizer": "ar-vision",
@@ -67,9 +68,11 @@ HOMES = {
     "cca_log_probs": "ar-vision",
     "image_codes": "ar-vision",
     "jacobi_trajectories": "dlm-text",
+    "noise_code_pairs": "ar-vision",
     "fit-proxy": "dlm-text",
-    **dict.fromkeys(("image", "eval-image", "eval-tokenizer"), "ar-vision"),
+    **dict.fromkeys(("image", "eval-image", "eval-tokenizer", "verify-pairs"), "ar-vision"),
     **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity", "sar"), "ar-vision"),
+    **dict.fromkeys(("var_dd", "llamagen_dd"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
     ),

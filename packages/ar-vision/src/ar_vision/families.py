@@ -40,6 +40,19 @@ def _generator(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) 
     return replace(_family(kind, f"ar_vision.backbones.{kind}", model, "generator", inside), codes=codes)
 
 
+def _student(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) -> Family:
+    room, teacher = "ar_vision.distilled_decoding", kind.removesuffix("_dd")
+    return Family(
+        kind=kind,
+        model=f"{room}.{teacher}_student:{model}",
+        config=f"{room}.student_config:{model}Config",
+        from_published=f"{room}.{teacher}_loading:from_published",
+        role="generator",
+        inside=inside,
+        codes=codes,
+    )
+
+
 def _family(
     kind: str, room: str, name: str, role: Literal["tokenizer", "generator"], inside: tuple[str, ...]
 ) -> Family:
@@ -63,6 +76,8 @@ FAMILIES = {
         _generator("var", "Var", "var_vqvae", ("var_wo_ddp",)),
         _generator("flexvar", "FlexVar", "vq", ("var_wo_ddp",)),
         _generator("llamagen", "LlamaGen", "vq"),
+        _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",)),
+        _student("llamagen_dd", "LlamaGenStudent", "vq"),
         _generator("infinity", "Infinity", "bsq", ("gpt_fsdp",)),
     )
 }

@@ -118,6 +118,7 @@ def generate_raster(
     seed: int | Sequence[int] = 0,
     on_row: OnRow | None = None,
     count_flops: bool = False,
+    given: Tensor | None = None,
 ) -> Codes:
     """Draw L codes for each of B images.
 
@@ -133,6 +134,7 @@ def generate_raster(
         seed: as `ar_core.sampling.row_generators` takes it.
         on_row: called after each row of the grid.
         count_flops: count operations; slow, see `counted_flops`.
+        given: the first m of the L codes, int64 [B, m], which are not drawn; they go through the prefill.
 
     Raises:
         ConfigError: there is no code to draw, or guidance without a null condition.
@@ -141,7 +143,10 @@ def generate_raster(
     if not guidance:
         raise ConfigError("no guidance was given: give one scale for each code, 1 for none")
     batch, prefix = condition.given.shape[:2]
-    length, guided = len(guidance), guided_passes(guidance)
+    length, known = len(guidance), 0 if given is None else given.shape[1]
+    if known >= length:
+        raise ConfigError(f"{known} of {length} codes were given: nothing is left to draw, give fewer")
+    guided = guided_passes((1.0,) * known + tuple(guidance[known:]))
     generators = row_generators(seed, batch)
     fed = condition.doubled() if guided else condition
     rows, valid, x = len(fed.given), fed.valid, fed.given
@@ -149,14 +154,18 @@ def generate_raster(
     cache = backbone.new_cache(rows, prefix + length - 1)
     stats, flops = DecodeStats(), Counter[str]() if count_flops else None
     codes = torch.empty(batch, length, dtype=torch.int64, device=x.device)
+    if given is not None:
+        codes[:, :known] = given
+        x = torch.cat([x, backbone.embed(doubled(given, rows))], dim=1)
     numbers = torch.ones((), dtype=torch.bool, device=x.device)
     start = 0
-    for place, scale in enumerate(guidance):
+    for place in range(known, length):
+        scale = guidance[place]
         if place == guided and rows > batch:
             rows, x = batch, x[:batch]
             valid = None if valid is None else valid[:batch]
             cache.rows(range(batch))
-        phase, count = "step" if place else "prefill", x.shape[1]
+        phase, count = "step" if place > known else "prefill", x.shape[1]
         with stats.forward(phase, rows, count), counted_flops(flops, phase):
             cache.window(count)
             mask = raster_mask(start, count, valid, x.device)
@@ -179,7 +188,7 @@ def generate_raster(
         start += count
         if row_ends and on_row is not None:
             on_row(place // width, codes[:, : place + 1].clone())
-    for _ in range(batch * length):
+    for _ in range(batch * (length - known)):
         stats.accept(1)
-    stats.generated = [length] * batch
+    stats.generated = [length - known] * batch
     return Codes(codes, stats, flops)

@@ -12,6 +12,7 @@ from ar_core.masks import Mask
 from ar_core.sampling import row_generators
 from torch import Generator, Tensor
 
+from ..backbones.scale_mask import scale_mask
 from ..scales import ScaleSchedule
 from ..tokenizers.scale_history import ScaleHistory
 from .flops import counted_flops
@@ -102,6 +103,34 @@ class ScalePasses:
             self.condition = self.condition[: self.batch]
         self.cache.window(self.schedule.lengths[scale])
 
+    def logits_behind(self, given: Sequence[Tensor], history: ScaleHistory) -> Tensor:
+        """Run the pass of a scale and of all that come before it, whose codes are known, as one pass under the scale-causal mask.
+
+        The keys and values of the known scales are then those that their own passes would have left.
+
+        Args:
+            given: codes [B, L_k] of the known scales, coarsest first, at least one and not all.
+            history: an empty one; holds the known scales afterwards.
+
+        Returns:
+            Guided logits [B, L_k, V] of the scale behind them.
+        """
+        scale = len(given)
+        known = ScaleSchedule(self.schedule.sizes[: scale + 1])
+        inputs: list[Tensor | None] = [None]
+        for codes in given:
+            history.add(codes)
+            inputs.append(doubled(history.next_input(), self.rows))
+        x = torch.cat(
+            [self.backbone.embed(k, fed, self.condition, self.schedule) for k, fed in enumerate(inputs)], dim=1
+        )
+        self.cache.window(known.total)
+        hidden = self.backbone.hidden(
+            x, self.condition, scale=None, schedule=self.schedule, cache=self.cache, mask=scale_mask(known, x.device)
+        )
+        self.cache.keep(known.total)
+        return self._guided(hidden[:, -known.lengths[-1] :], scale)
+
     def logits(self, scale: int, features: Tensor | None) -> Tensor:
         """Run the pass of a scale; guided logits [B, L_k, V].
 
@@ -113,6 +142,9 @@ class ScalePasses:
         x = self.backbone.embed(scale, fed, self.condition, self.schedule)
         hidden = self.backbone.hidden(x, self.condition, scale=scale, schedule=self.schedule, cache=self.cache)
         self.cache.keep(self.schedule.lengths[scale])
+        return self._guided(hidden, scale)
+
+    def _guided(self, hidden: Tensor, scale: int) -> Tensor:
         return guided_logits(
             lambda rows: self.backbone.head(hidden[:rows], self.condition[:rows]), self.batch, self.guidance[scale]
         )
@@ -127,6 +159,8 @@ def generate_scales(
     seed: int | Sequence[int] = 0,
     on_scale: OnScale | None = None,
     flops: Counter[str] | None = None,
+    given: Sequence[Tensor] = (),
+    stop: int | None = None,
 ) -> tuple[list[Tensor], DecodeStats]:
     """Fill scale after scale: one forward pass each.
 
@@ -139,24 +173,31 @@ def generate_scales(
         seed: as `ar_core.sampling.row_generators` takes it.
         on_scale: called after each scale.
         flops: gets the operations of the transformer added, under "scale"; slow, see `counted_flops`.
+        given: codes [B, L_k] of the first scales, which are not drawn; they go through the pass of the scale behind them. Guidance
+            begins with that scale.
+        stop: scale before which to end; None: all.
 
     Returns:
-        Codes of each scale, and stats: phase "scale", one forward a scale, rows counted with the null half; "history", the time of
-        the tokenizer between scales; all L codes of an image are its generated tokens.
+        Codes of each scale, the given ones first, and stats: phase "scale", one forward a scale, rows counted with the null half;
+        "history", the time of the tokenizer between scales; all codes that were drawn are an image's generated tokens.
 
     Raises:
         NumericsError: the model's logits are not numbers.
     """
     schedule, stats = passes.schedule, DecodeStats()
     generators = row_generators(seed, passes.batch)
-    codes: list[Tensor] = []
-    for scale, length in enumerate(schedule.lengths):
-        passes.open(scale)
+    codes: list[Tensor] = list(given)
+    end = schedule.count if stop is None else stop
+    for scale in range(len(given), end):
+        length = schedule.lengths[scale]
+        behind = bool(given) and scale == len(given)
+        if not behind:
+            passes.open(scale)
         with stats.timed("history"):
-            features = history.next_input() if scale else None
-        with stats.forward("scale", passes.rows, length):
+            features = history.next_input() if scale and not behind else None
+        with stats.forward("scale", passes.rows, sum(schedule.lengths[: scale + 1]) if behind else length):
             with counted_flops(flops, "scale"):
-                logits = passes.logits(scale, features)
+                logits = passes.logits_behind(given, history) if behind else passes.logits(scale, features)
             picked = pick(scale, logits, generators)
             require_sound(sound(logits))
         for _ in range(passes.batch):
@@ -166,5 +207,5 @@ def generate_scales(
         codes.append(picked)
         if on_scale is not None:
             on_scale(scale, history.features)
-    stats.generated = [schedule.total] * passes.batch
+    stats.generated = [sum(schedule.lengths[len(given) : end])] * passes.batch
     return codes, stats

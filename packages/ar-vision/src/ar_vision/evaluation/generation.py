@@ -50,6 +50,9 @@ ENTRIES: Mapping[str, Entry] = {
     "flexvar": Entry(f"{_ROOM}.flexvar.decode:FlexVarDecoding", f"{_ROOM}.flexvar.decode:generate"),
     "llamagen": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
 }
+OF_NOISE = dict.fromkeys(("var_dd", "llamagen_dd"), "ar_vision.evaluation.distilled_images:DistilledImages")
+"""Kinds that make images of classes from noise, perhaps with the help of a teacher: ``"module:Class"``, built from model, tokenizer and
+settings."""
 OF_TEXT = {"infinity": "ar_vision.evaluation.infinity_images:InfinityImages"}
 """Kinds that draw images of prompts: ``"module:Class"``, built from model, tokenizer, prompts and settings."""
 
@@ -139,6 +142,9 @@ def open_generator(
         sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
         asked = {"prompts": list(prompts.texts), "negative": prompts.negative, "scales": str(sample.schedule)}
         return ImageGenerator(kind, len(prompts.texts), sample, facts | asked, decoder.decode, prompts.texts)
+    if kind in OF_NOISE:
+        distilled = resolve(OF_NOISE[kind])(generator, coder, settings, device=where, dtype=dtype)
+        return ImageGenerator(kind, model.config.num_classes, distilled, facts | distilled.facts, decoder.decode)
     options = from_dict(resolve(ENTRIES[kind].options), settings, "decoding")
     require_null_condition(generator.provenance, options.guidance, str(generator.path))
     return ImageGenerator(
@@ -157,9 +163,9 @@ def _of_classes(kind: str, model: Any, decoder: Any, options: Any) -> Sample:
 
 def _require_kind(generator: Loaded) -> None:
     kind = generator.family.kind
-    of_classes = kind in ENTRIES and getattr(generator.model.config, "condition", "class") == "class"
+    of_classes = kind in {*ENTRIES, *OF_NOISE} and getattr(generator.model.config, "condition", "class") == "class"
     if not of_classes and kind not in OF_TEXT:
         raise CheckpointError(
-            f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join(ENTRIES)} that "
+            f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join({**ENTRIES, **OF_NOISE})} that "
             f"is, or of {', '.join(OF_TEXT)}"
         )

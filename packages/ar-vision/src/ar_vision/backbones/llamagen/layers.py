@@ -78,7 +78,17 @@ class Layer(nn.Module):
         self.ffn_norm = RmsNorm(config.dim, eps=config.norm_eps)
         self.ffn = FeedForward(config)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Mask | None, cache: WindowedKVCache | None, layer: int) -> Tensor:
-        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`."""
+    def forward(
+        self,
+        x: Tensor,
+        table: Tensor,
+        mask: Mask | None,
+        cache: WindowedKVCache | None,
+        layer: int,
+        between: Tensor | None = None,
+    ) -> Tensor:
+        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`; `between` is added behind the attention."""
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
+        if between is not None:
+            x = x + between
         return x + self.ffn(self.ffn_norm(x))

@@ -40,6 +40,7 @@ class ScaleBlock(nn.Module):
         *,
         cache: WindowedKVCache | None = None,
         mask: Mask | None = None,
+        between: Tensor | None = None,
     ) -> Tensor:
         """Return [R, n, C].
 
@@ -48,8 +49,11 @@ class ScaleBlock(nn.Module):
             condition: [R, C]; with shared adaLN the shared modulation [R, 1, 6, C].
             cache: holds the earlier scales.
             mask: over the pass, where there is no cache.
+            between: added behind the attention, [R, n, C]; None: nothing.
         """
         gate1, gate2, scale1, scale2, shift1, shift2 = self.modulation(condition).unbind(2)
         attended = self.attention(modulate(x, scale1, shift1), layer=self.layer, cache=cache, mask=mask)
         x = x + self.drop_path(attended * gate1)
+        if between is not None:
+            x = x + between
         return x + self.drop_path(self.ffn(modulate(x, scale2, shift2)) * gate2)
