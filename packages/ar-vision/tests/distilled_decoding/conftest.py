@@ -106,7 +106,7 @@ def folders(make_teacher, tmp_path) -> Callable[[str], SimpleNamespace]:
 
 
 @pytest.fixture
-def pairs(folders, tmp_path) -> Callable[..., Path]:
+def pairs(folders, pairs_config, tmp_path) -> Callable[..., Path]:
     """The folder of 24 pairs of a teacher; further entries of the recipe's config."""
 
     def make(kind: str, *overrides: str, name: str = "pairs") -> Path:
@@ -117,11 +117,17 @@ def pairs(folders, tmp_path) -> Callable[..., Path]:
     return make
 
 
-def pairs_config(where: SimpleNamespace, directory: Path, *overrides: str, config: str = "tiny") -> Any:
-    """The config of the stage, shrunk to 24 pairs in chunks of 8."""
-    small = ["method.count=24", "method.batch_size=4", "method.checked=2", "stage.chunk_size=8", "stage.device=cpu"]
-    places = [f"teacher={where.teacher}", f"tokenizer={where.tokenizer}", f"stage.directory={directory}"]
-    return read_run_config(recipe("noise_code_pairs"), config, [*places, *small, *overrides])
+@pytest.fixture
+def pairs_config() -> Callable[..., Any]:
+    """From folders and a directory to the config of the stage, shrunk to 24 pairs in chunks of 8; further entries of it."""
+
+    def make(where: SimpleNamespace, directory: Path, *overrides: str, config: str = "tiny") -> Any:
+        small = ["method.count=24", "method.batch_size=4", "method.checked=0", "stage.chunk_size=8", "stage.device=cpu"]
+        small.append("method.solver={kind: heun, steps: 6}")
+        places = [f"teacher={where.teacher}", f"tokenizer={where.tokenizer}", f"stage.directory={directory}"]
+        return read_run_config(recipe("noise_code_pairs"), config, [*places, *small, *overrides])
+
+    return make
 
 
 @pytest.fixture(scope="session")
