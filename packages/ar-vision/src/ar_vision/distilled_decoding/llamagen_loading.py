@@ -1,6 +1,6 @@
 """The students of LlamaGen in the layout of their published weights (``LlamaGen-DD/llamagen-B.pt``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import KeyMap
@@ -28,7 +28,7 @@ def from_published(
     *,
     grid: int | None = None,
     heads: int | None = None,
-    timesteps: Sequence[int] | None = None,
+    timesteps: tuple[int, ...] | None = None,
     split: int | None = None,
 ) -> LlamaGenStudent:
     """Build the student whose weights these are, in their dtype, in eval mode.
@@ -67,7 +67,7 @@ def from_published(
             grid=side,
             code_dim=code_dim,
             noise_data_embed=NoiseDataEmbedding(layerwise=layerwise),
-            timesteps=tuple(timesteps) if timesteps is not None else (0, 80) if published else (0,),
+            timesteps=timesteps if timesteps is not None else (0, 80) if published else (0,),
             split=split if split is not None else _SPLITS.get(str(size), side**2) if published else side**2,
             **condition,  # type: ignore[arg-type]
         )

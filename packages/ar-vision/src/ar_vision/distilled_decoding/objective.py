@@ -64,8 +64,8 @@ class DistilledDecodingObjective:
                 f"timesteps are {list(config.timesteps)} and there are {self.units.count} units: give numbers below that"
             )
         self.split = self.units.tokens(self.units.require("split", config.split))
-        named = cast(nn.Module, student).named_parameters()
-        self._spared = tuple(end for end in NO_DECAY if any(f".{name}".endswith(f".{end}") for name, _ in named))
+        names = [name for name, _ in cast(nn.Module, student).named_parameters()]
+        self._spared = tuple(end for end in NO_DECAY if any(f".{name}".endswith(f".{end}") for name in names))
 
     def players(self) -> Sequence[Player]:
         """One optimiser turn over the student."""

@@ -1,6 +1,6 @@
 """The students of VAR in the layout of their published weights (``VAR-DD/var-d16.pth``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from ar_core.errors import CheckpointError, ConfigError
@@ -33,7 +33,7 @@ def from_published(
     tensors: Mapping[str, Tensor],
     *,
     heads: int | None = None,
-    timesteps: Sequence[int] | None = None,
+    timesteps: tuple[int, ...] | None = None,
     split: int | None = None,
 ) -> VarStudent:
     """Build the student whose weights these are; its shape and scales are read off them.
@@ -59,7 +59,7 @@ def from_published(
             **shape,
             scales=scales,
             noise_data_embed=NoiseDataEmbedding(layerwise=layerwise),
-            timesteps=tuple(timesteps) if timesteps is not None else tuple(t for t in (0, chosen[1]) if t is not None),
+            timesteps=timesteps if timesteps is not None else tuple(t for t in (0, chosen[1]) if t is not None),
             split=chosen[0] if split is None else split,
         )
     except ConfigError as error:
