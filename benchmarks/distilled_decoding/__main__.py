@@ -1,0 +1,100 @@
+"""Distilled Decoding of the small VAR and LlamaGen of CIFAR-10, which `python -m benchmarks.images train` makes.
+
+python -m benchmarks.distilled_decoding train var --cifar10 CIFAR10 --seed 0        pairs, student and control; llamagen alike
+python -m benchmarks.distilled_decoding measure var --cifar10 CIFAR10 --seed 0      results/distilled_decoding_var_seed0.json
+python -m benchmarks.distilled_decoding plot                                        tables and figures of all measured seeds
+
+A stopped command goes on when it is given again. The teacher is that of the same seed, or of --base-seed.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+from .setups import SETUPS
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.distilled_decoding",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "measure"):
+        command = commands.add_parser(name)
+        command.add_argument("model", choices=tuple(SETUPS))
+        command.add_argument("--seed", type=int, default=0, help="of pairs and training")
+        command.add_argument("--base-seed", type=int, help="of the teacher (default: --seed)")
+        command.add_argument("--runs", type=Path, default=Path("runs/images"), help="where the teachers are")
+        command.add_argument("--output", type=Path, default=Path("runs/distilled_decoding"), help="folder of the runs")
+        command.add_argument("--cifar10", type=Path, default=Path("CIFAR10"), help="train.parquet and test.parquet")
+        if name == "train":
+            for stage, recipe in (("pairs", "noise_code_pairs"), ("train", "distilled_decoding")):
+                command.add_argument(
+                    f"--{stage}",
+                    action="extend",
+                    nargs="+",
+                    default=[],
+                    metavar="key=value",
+                    help=f"entries of {recipe}",
+                )
+        else:
+            command.add_argument("--count", type=int, default=5000, help="images of each way of sampling")
+            command.add_argument("--repeats", type=int, default=5, help="timed rounds of each")
+            command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16], help="of timed batches")
+            command.add_argument("--threads", type=int, default=1, help="torch threads")
+            command.add_argument("--results", type=Path, default=RESULTS, help="folder that is written to")
+    commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
+    arguments = parser.parse_args()
+    try:
+        return _run(arguments)
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "plot":
+        from .plotting import plot
+
+        print(plot(arguments.results), end="")
+        return 0
+    from benchmarks.images.parts import Folders
+
+    staged = os.environ.get("AR_DATA_DIR")
+    if staged is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
+    base = arguments.seed if arguments.base_seed is None else arguments.base_seed
+    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), base)
+    setup = SETUPS[arguments.model]
+    if arguments.command == "train":
+        from .training import train
+
+        return 0 if train(setup, folders, arguments.output, arguments.seed, arguments.pairs, arguments.train) else 130
+    import torch
+
+    from .measuring import measure_seed
+
+    torch.set_num_threads(arguments.threads)
+    measure_seed(
+        setup,
+        folders,
+        arguments.output,
+        arguments.seed,
+        arguments.results,
+        count=arguments.count,
+        repeats=arguments.repeats,
+        batch_sizes=arguments.batch_sizes,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,196 @@
+"""What students, controls and teachers draw: quality, diversity, calls and time."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ar_core.environment import environment
+from ar_core.io import read_header
+from ar_core.training import StageConfig, finished_chunks
+from ar_vision.checkpoint import load_checkpoint
+from ar_vision.distilled_decoding.pairs.store import PairStore
+from ar_vision.evaluation.features import FeatureExtractor, FeaturesConfig, open_features
+from ar_vision.evaluation.generation import ImageGenerator
+from ar_vision.evaluation.image_set import ImageSet, open_images
+from ar_vision.evaluation.measure import Metric, measure
+from ar_vision.evaluation.protocol import ProtocolConfig, draw
+
+from benchmarks.images.measuring import test_images
+from benchmarks.images.parts import Folders
+from benchmarks.resumable import Row, measure_missing
+from benchmarks.timing import interleaved
+
+from .setups import FLOW, Setup
+from .training import Runs, runs_of
+from .ways import generators
+
+__all__ = ["distinct", "measure_seed"]
+
+METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall")
+COUNTED = 16
+"""Images of the batch whose calls are counted."""
+
+
+def measure_seed(
+    setup: Setup,
+    folders: Folders,
+    output: Path,
+    seed: int,
+    results: Path,
+    *,
+    count: int,
+    repeats: int,
+    batch_sizes: Sequence[int],
+) -> list[Row]:
+    """Draw ``count`` images, all classes evenly, in every way, and measure them; then time all ways in turn.
+
+    Images are kept beside the runs, so that a stopped measurement goes on; rows that are there are not measured again.
+
+    Args:
+        setup: the teacher.
+        folders: where it is.
+        output: folder of the runs.
+        seed: of the runs.
+        results: folder of the results.
+        count: images.
+        repeats: timed rounds.
+        batch_sizes: of timed batches.
+    """
+    runs = runs_of(setup, output, seed)
+    header = PairStore(runs.pairs).header
+    ways = generators(setup, folders, runs, header["method"]["decoding"])
+    test, extractor = test_images(setup.name, folders), _extractor(folders)
+
+    def quality(name: str) -> Row:
+        generator = ways[name]()
+        folder = runs.pairs.parent / "samples" / f"{count}_{_file_name(name)}"
+        config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count)
+        draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
+        samples = open_images(str(folder))
+        values = measure(samples, METRICS, extractor=extractor, reference=test)
+        return {
+            "name": name,
+            "error": None,
+            "images": count,
+            "values": values,
+            "distinct": distinct(samples),
+            **_calls(generator),
+        }
+
+    def timed(batch: int) -> Row:
+        # The flow makes data; nobody generates by it.
+        opened = {name: opening() for name, opening in ways.items() if name != FLOW}
+        chosen = {name: partial(_batch, generator, batch) for name, generator in opened.items()}
+        return {
+            "name": _time_name(batch),
+            "error": None,
+            "batch": batch,
+            "seconds": interleaved(chosen, repeats, "cpu"),
+        }
+
+    cases: list[tuple[str, Callable[[], Row]]] = [(name, partial(quality, name)) for name in ways]
+    cases += [(_time_name(batch), partial(timed, batch)) for batch in batch_sizes]
+    file = results / f"distilled_decoding_{setup.name}_seed{seed}.json"
+    return measure_missing(file, _head(setup, folders, runs, seed, header), cases, tell=_tell)
+
+
+def distinct(images: ImageSet) -> dict[str, Any]:
+    """How many of a set's images are not equal to another one of their label, over all labels and of the label with the fewest.
+
+    Returns:
+        ``images``, ``distinct`` (different images a label, added up), ``fewest`` and ``a_label`` (images of that label).
+    """
+    assert images.labels is not None
+    seen: dict[int, set[bytes]] = {}
+    totals: Counter[int] = Counter()
+    for label, image in zip(images.labels.tolist(), images.stream(0), strict=True):
+        seen.setdefault(label, set()).add(image.numpy().tobytes())
+        totals[label] += 1
+    fewest = min(seen, key=lambda label: (len(seen[label]) / totals[label], label))
+    return {
+        "images": totals.total(),
+        "distinct": sum(len(one) for one in seen.values()),
+        "fewest": len(seen[fewest]),
+        "a_label": totals[fewest],
+    }
+
+
+def _calls(generator: ImageGenerator) -> dict[str, Any]:
+    """Calls of models for a batch, by phase, and rows of them for each image: guidance doubles those."""
+    stats = _batch(generator, COUNTED).stats
+    return {
+        "calls": stats.nfe,
+        "calls_by_phase": dict(stats.forwards),
+        "rows_per_image": sum(stats.row_forwards.values()) / COUNTED,
+    }
+
+
+def _batch(generator: ImageGenerator, size: int) -> Any:
+    labels = [number % generator.classes for number in range(size)]
+    return generator.sample(labels, list(range(size)))
+
+
+def _head(setup: Setup, folders: Folders, runs: Runs, seed: int, header: Mapping[str, Any]) -> dict[str, Any]:
+    models = {name: load_checkpoint(path).model for name, path in runs.checkpoints.items()}
+    return {
+        "kind": "distilled_decoding",
+        "model": setup.name,
+        "seed": seed,
+        "base_seed": folders.seed,
+        "teacher": header["teacher"],
+        "decoding": header["method"]["decoding"],
+        "solver": header["method"]["solver"],
+        "pairs": _counts(runs.pairs),
+        "tokens": sum(height * width for height, width in header["schedule"]),
+        "parameters": {name: sum(one.numel() for one in model.parameters()) for name, model in models.items()},
+        "timesteps": list(models["student"].config.timesteps),  # type: ignore[union-attr, arg-type]
+        "split": models["student"].config.split,  # type: ignore[union-attr]
+        "training": {name: _training(getattr(runs, name)) for name in models},
+        "environment": environment("cpu"),
+    }
+
+
+def _counts(pairs: Path) -> dict[str, int]:
+    """Counts of the stage over all its chunks: pairs, evaluations of the flow, draws that were checked and those that agreed."""
+    counts: Counter[str] = Counter()
+    for path in finished_chunks(pairs)[1]:
+        counts.update(json.loads(read_header(path)["__metadata__"]["counts"]))
+    return dict(counts)
+
+
+def _training(run: Path) -> dict[str, Any]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    logged = [record for record in records if "steps_per_s" in record]
+    steps = [0, *(record["step"] for record in logged)]
+    seconds = sum((after - before) / record["steps_per_s"] for before, after, record in zip(steps, steps[1:], logged))
+    evaluations = [record["evaluation"] for record in records if "evaluation" in record]
+    return {"steps": steps[-1], "minutes": round(seconds / 60, 1), "evaluation": evaluations[-1] if evaluations else {}}
+
+
+def _extractor(folders: Folders) -> FeatureExtractor:
+    path = folders.staged / "models" / "cifar10_resnet" / "resnet20.safetensors"
+    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
+
+
+def _time_name(batch: int) -> str:
+    return f"time of {batch}"
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _tell(row: Row) -> None:
+    if "values" not in row:
+        print(
+            f"{row['name']}: {json.dumps({name: round(min(one), 4) for name, one in row['seconds'].items()})}",
+            flush=True,
+        )
+        return
+    shown = {key: round(value, 3) for key, value in row["values"].items() if isinstance(value, float)}
+    print(
+        f"{row['name']}: {row['calls']} calls, {row['distinct']['distinct']} distinct, {json.dumps(shown)}", flush=True
+    )

@@ -1,0 +1,65 @@
+"""The two teachers, and the ways in which their students are sampled. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["AT_ONCE", "CONTROL", "CONTROL_NAME", "FLOW", "SETUPS", "STUDENT", "TEACHER", "Setup"]
+
+TEACHER = "teacher"
+"""Name of the way that all others are held against: one pass a unit."""
+FLOW = "teacher, by its flow from noise"
+AT_ONCE = "teacher, all codes at once"
+CONTROL_NAME = "control (c): no noise map, 1 pass"
+"""The best factorised model."""
+STUDENT = "student, 1 pass"
+
+CONTROL = ("method.noise=fresh", "method.timesteps=[0]", "method.timestep_probs=null", "method.mse_weight=0")
+"""What the control differs in: its noise says nothing of the codes, and all of its training is that of one pass."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A teacher and the measured ways of sampling from its student.
+
+    Attributes:
+        name: of the part of ``benchmarks.images`` that is the teacher.
+        tokenizer: of the part that is its tokenizer.
+        config: of both recipes.
+        two: timesteps of two passes.
+        three: of three.
+        starts: units with which a teacher begins between the two passes.
+        first: units that a teacher draws one by one before it draws the rest at once; 0 draws all at once.
+    """
+
+    name: str
+    tokenizer: str
+    config: str
+    two: tuple[int, int]
+    three: tuple[int, int, int]
+    starts: tuple[int, ...]
+    first: tuple[int, ...]
+
+    @property
+    def students(self) -> Mapping[str, Mapping[str, Any]]:
+        """Settings of the student's decoder by the name of the way; ``teacher`` is added where a teacher starts."""
+        ways: dict[str, dict[str, Any]] = {
+            STUDENT: {},
+            "student, 2 passes": {"timesteps": list(self.two)},
+            "student, 3 passes": {"timesteps": list(self.three)},
+            "student, 1 pass, codes sampled": {"choice": "sample"},
+        }
+        for start in self.starts:
+            ways[f"student and teacher from unit {start}"] = {"timesteps": list(self.two), "teacher_start": start}
+        return ways
+
+
+SETUPS: Mapping[str, Setup] = MappingProxyType(
+    {
+        "var": Setup("var", "var_tokenizer", "cifar10_var", (0, 3), (0, 3, 5), starts=(2, 1, 0), first=(0, 4, 5)),
+        "llamagen": Setup(
+            "llamagen", "vq_tokenizer", "cifar10_llamagen", (0, 20), (0, 20, 40), starts=(15, 10, 0), first=(0, 32, 48)
+        ),
+    }
+)

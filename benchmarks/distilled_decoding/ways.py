@@ -1,0 +1,103 @@
+"""All ways of drawing images that are held against each other, as generators of the sampling protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from ar_core.decoding import DecodeStats
+from ar_vision.checkpoint import load_checkpoint
+from ar_vision.decoding.generated import GeneratedImages
+from ar_vision.distilled_decoding.at_once import draw_at_once
+from ar_vision.distilled_decoding.flow.config import FlowSolver
+from ar_vision.distilled_decoding.flow_pick import FlowPick
+from ar_vision.distilled_decoding.noise import noise_of
+from ar_vision.distilled_decoding.sequence import features_of
+from ar_vision.distilled_decoding.teacher import Teacher, open_teacher
+from ar_vision.evaluation.generation import ImageGenerator, open_generator
+from ar_vision.tokenizers.codebook_tokenizer import CodebookTokenizer
+from torch import Tensor
+
+from benchmarks.images.parts import Folders
+
+from .setups import AT_ONCE, CONTROL_NAME, FLOW, TEACHER, Setup
+from .training import Runs
+
+__all__ = ["generators"]
+
+
+def generators(
+    setup: Setup, folders: Folders, runs: Runs, decoding: Mapping[str, Any]
+) -> dict[str, Callable[[], ImageGenerator]]:
+    """What opens each way, by its name, the teacher's first.
+
+    Args:
+        setup: the teacher, and how its student is sampled.
+        folders: where it is.
+        runs: pairs, student and control.
+        decoding: settings of the teacher, as in the header of the pairs.
+    """
+    teacher, tokenizer = str(folders.model(setup.name)), str(folders.model(setup.tokenizer))
+    checkpoints = {name: str(path) for name, path in runs.checkpoints.items()}
+
+    def student(settings: Mapping[str, Any]) -> ImageGenerator:
+        more = {"teacher": teacher} if "teacher_start" in settings else {}
+        return open_generator(checkpoints["student"], tokenizer, {**settings, **more})
+
+    def control() -> ImageGenerator:
+        # Its codes are independent, and their largest logits would be one image a class.
+        settings = {"choice": "sample", "split": _units(checkpoints["control"])}
+        return open_generator(checkpoints["control"], tokenizer, settings)
+
+    def at_once(first: int) -> ImageGenerator:
+        def draw(own: Teacher, labels: Sequence[int], seeds: Sequence[int]) -> tuple[Tensor, DecodeStats]:
+            return draw_at_once(own, labels, first=first, seed=list(seeds))
+
+        return _of_codes(teacher, tokenizer, decoding, {"at_once_from": first}, draw)
+
+    def by_flow() -> ImageGenerator:
+        def draw(own: Teacher, labels: Sequence[int], seeds: Sequence[int]) -> tuple[Tensor, DecodeStats]:
+            noise = noise_of(seeds, own.units.total, own.codebook.shape[1])
+            return own.draw(labels, FlowPick(noise, own.units, own.sampler, own.codebook, FlowSolver()))
+
+        return _of_codes(teacher, tokenizer, decoding, {"draws": "flow"}, draw)
+
+    ways: dict[str, Callable[[], ImageGenerator]] = {
+        TEACHER: lambda: open_generator(teacher, tokenizer, decoding),
+        FLOW: by_flow,
+    }
+    for first in setup.first:
+        name = AT_ONCE if first == 0 else f"teacher, {first} units, then all at once"
+        ways[name] = lambda first=first: at_once(first)  # type: ignore[misc]
+    ways[CONTROL_NAME] = control
+    for name, settings in setup.students.items():
+        ways[name] = lambda settings=settings: student(settings)  # type: ignore[misc]
+    return ways
+
+
+def _units(checkpoint: str) -> int:
+    model: Any = load_checkpoint(checkpoint).model
+    return model.units.count
+
+
+def _of_codes(
+    teacher: str,
+    tokenizer: str,
+    decoding: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    draw: Callable[[Teacher, Sequence[int], Sequence[int]], tuple[Tensor, DecodeStats]],
+) -> ImageGenerator:
+    """A generator of what draws codes with a teacher."""
+    loaded = load_checkpoint(teacher, "generator", dtype=torch.float32)
+    coder = cast(CodebookTokenizer, load_checkpoint(tokenizer, "tokenizer", dtype=torch.float32).model)
+    own = open_teacher(loaded, coder, decoding)
+    plain = open_generator(teacher, tokenizer, decoding)
+
+    @torch.no_grad()
+    def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: object = None) -> GeneratedImages:
+        codes, stats = draw(own, labels, seeds)
+        with stats.timed("pixels"):
+            features = features_of(coder, coder.codebook.lookup(codes), own.schedule)
+            images = coder.decode(features).float().clamp(-1, 1)
+        return GeneratedImages(images, [codes], stats)
+
+    return ImageGenerator(plain.kind, plain.classes, sample, {**plain.facts, **facts}, plain.pixels)
