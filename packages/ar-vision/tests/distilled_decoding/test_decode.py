@@ -297,8 +297,20 @@ def test_a_prefix_in_one_pass_has_the_logits_of_passes_one_by_one(make_teacher, 
     for (_, expected), (_, found) in zip(seen["stepwise"][start:], seen["prefix"], strict=True):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert stats.nfe == 2
+    assert dict(stats.forwards) == ({"scale": 2} if kind == "var" else {"prefill": 1, "step": 1})
     assert sum(stats.row_forwards.values()) == 2 * (3 if guidance == 1 else 6)
     assert stats.generated == [teacher.units.tokens(stop) - teacher.units.tokens(start)] * 3
+
+
+def test_guidance_runs_where_it_is_drawn_with_alone(make_teacher):
+    """The ramp begins at 1: the first scale by itself needs no null half, whatever comes behind it is not drawn."""
+    teacher = make_teacher("var", guidance=2.5)
+
+    def pick(unit, logits, generators):
+        return logits.argmax(-1)
+
+    assert dict(teacher.draw(LABELS, pick, stop=1)[1].row_forwards) == {"scale": 3}
+    assert dict(teacher.draw(LABELS, pick, stop=2)[1].row_forwards) == {"scale": 12}
 
 
 def test_a_prefix_without_a_mask_would_have_other_logits(make_teacher, monkeypatch):

@@ -94,7 +94,7 @@ def draw_sequences(
             if cache is not None:
                 cache.window(width)
             hidden = student.hidden(perturbed(x, noise, clean), clean, condition, known=known, cache=cache)
-            held, stays = max(known - prefix, 0), prefix if start is not None else prefix + given
+            held, stays = max(known - prefix, 0), prefix + given
             if cache is not None:
                 cache.keep(stays - known)
                 known = stays

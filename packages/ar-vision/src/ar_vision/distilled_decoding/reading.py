@@ -28,8 +28,7 @@ def read_off(
 ) -> tuple[Tensor, Tensor]:
     """Return the sequence behind a pass, [B, n, Cv], and its codes, int64 [B, n].
 
-    Of what lies in front of the split everything is a code vector: given vectors too are replaced by the nearest, which is the one
-    itself where it was read off logits before.
+    What was given comes back bit by bit.
 
     Args:
         student: whose heads.
@@ -47,10 +46,6 @@ def read_off(
         NumericsError: what a head gives is not numbers.
     """
     parts, codes = [x[:, :given]], [nearest_codes(x[:, :given], codebook)]
-    if given:
-        snapped = codebook[codes[0]].to(x.dtype)
-        before = torch.arange(given, device=x.device) < split
-        parts = [torch.where(before[:, None], snapped, x[:, :given])]
     if split > given:
         chosen = _chosen(student, hidden[:, given - held : split - held], condition, options, generators)
         parts.append(codebook[chosen].to(x.dtype))
