@@ -1,12 +1,14 @@
 """Training runs and data stages that benchmarks need: started by a command, continued where they stopped, skipped when done."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ar_core.registry import recipe
 from ar_core.training import read_run_config, run_recipe
 
-__all__ = ["DEFAULT_METHOD", "FINAL", "conversion_name", "run_to_end", "without_method"]
+__all__ = ["DEFAULT_METHOD", "FINAL", "conversion_name", "run_to_end", "training_record", "without_method"]
 
 FINAL = "final"
 """Folder inside a run's directory that holds the trained model."""
@@ -45,3 +47,21 @@ def run_to_end(name: str, config: str, folder: Path, overrides: Sequence[str]) -
     if run_recipe(method, run).interrupted:
         return None
     return folder / FINAL if trains else folder
+
+
+def training_record(folder: Path) -> dict[str, Any]:
+    """What a run wrote down of itself.
+
+    Returns:
+        ``steps``; ``minutes`` of the steps alone, on the clock on the wall, so that what other work on the machine took away is in
+        them; ``evaluations``, all of them, with their steps.
+    """
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    logged = [record for record in records if "steps_per_s" in record]
+    steps = [0, *(record["step"] for record in logged)]
+    seconds = sum((after - before) / record["steps_per_s"] for before, after, record in zip(steps, steps[1:], logged))
+    return {
+        "steps": max((record["step"] for record in records), default=0),
+        "minutes": round(seconds / 60, 1),
+        "evaluations": [record for record in records if "evaluation" in record],
+    }

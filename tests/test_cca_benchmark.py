@@ -111,9 +111,10 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
     where = ["--cifar10", folders.cifar10, "--runs", folders.runs, "--results", results, "--weights", "1", "10"]
     measure = ("measure", name, *where, "--count", COUNT, "--guidance", "1", "2")
     assert command(module, monkeypatch, *measure) == 2
-    assert "'cca_beta0.1_lambda1' of" in capsys.readouterr().err
+    assert "python -m benchmarks.cca train --seed 0" in capsys.readouterr().err
     assert command(module, monkeypatch, "train", name, *where, "--steps", "2") == 0
-    stored = list((folders.of(f"{name}_cca_log_probs")).glob("chunk-*"))
+    study = module("arms").study_of(name, folders, 0)
+    stored = list(study.of("log_probs").glob("chunk-*"))
     assert len(stored) == 1
     assert command(module, monkeypatch, *measure) == 0
     file = results / f"cca_{name}_seed0.json"
@@ -134,7 +135,7 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
         # Half the operations: no null half. VAR's ramp runs the head of scale 0, which has one token, without it in any case.
         assert way["flops"] == pytest.approx(1.0 if row["guidance"] != 1 else 0.5, abs=1e-3)
     assert one["rows"][2]["training"]["steps"] == 2
-    assert "held_out_nll" in one["rows"][2]["training"]["held_out"]
+    assert "held_out_nll" in one["rows"][2]["training"]["evaluations"][-1]["evaluation"]
     # Started again, everything is there.
     before = file.read_text()
     assert command(module, monkeypatch, *measure) == 0
@@ -142,7 +143,7 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
     assert command(module, monkeypatch, "plot", "--results", results) == 0
     assert {path.name for path in results.glob("*.svg")} == {f"cca_{name}_diversity.svg", f"cca_{name}_accuracy.svg"}
     assert set(module("plotting").tables(results)) == {f"cca_{name}"}
-    arm = load_checkpoint(folders.of(f"{name}_cca_beta0.1_lambda10") / "final")
+    arm = load_checkpoint(study.model("cca_beta0.1_lambda10"))
     assert arm.provenance["negative_weight"] == 10
 
 
@@ -151,11 +152,12 @@ def test_arms_have_at_most_five_percent_of_the_steps(module, folders):
     assert arms.most_steps("var") == 200
     assert arms.most_steps("llamagen") == 300
     with pytest.raises(DataError, match="--steps is 201 and 5 % of the pretraining of 'var' are 200"):
-        training.train("var", folders, [], steps=201)
+        training.train(arms.study_of("var", folders, 0), [], steps=201)
     with pytest.raises(DataError, match="there is no base 'flexvar'"):
-        arms.base("flexvar")
-    other = dataclasses.replace(folders, seed=3)
-    assert arms.overrides(other, "llamagen")[-1] == "train.seed=3"
+        arms.study_of("flexvar", folders, 0)
+    other = arms.study_of("llamagen", folders, 3)
+    assert arms.overrides(other)[-1] == "train.seed=3"
+    assert other.home != arms.study_of("llamagen", dataclasses.replace(folders, seed=1), 3).home
 
 
 ROWS = {

@@ -39,6 +39,7 @@ def teachers(benchmark_module, tmp_path, data_dir):
     (tmp_path / "cifar10").mkdir()
     pictures = parquet.read_table(data_dir / "images" / "cifar10_test.parquet")
     parquet.write_table(pictures.slice(0, 70), tmp_path / "cifar10" / "test.parquet")
+    parquet.write_table(pictures.slice(70, 70), tmp_path / "cifar10" / "train.parquet")
     folders = benchmark_module("images.parts").Folders(tmp_path / "images", tmp_path / "cifar10", data_dir)
     generator = torch.Generator().manual_seed(0)
     var = Var(
@@ -79,9 +80,9 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
         setup, starts=(setup.two[1] - 1, 0)[: 1 if name == "llamagen" else 2], first=setup.first[:2]
     )
     results.mkdir()
-    assert module("training").train(setup, teachers, tmp_path / "out", 3, PAIRS, TRAINING)
-    runs = module("training").runs_of(setup, tmp_path / "out", 3)
-    student, control = (load_checkpoint(path) for path in runs.checkpoints.values())
+    study = module("training").study_of(setup, teachers, 3)
+    assert module("training").train(setup, study, PAIRS, TRAINING)
+    student, control = (load_checkpoint(study.model(name)) for name in ("student", "control"))
     assert student.provenance["noise"] == "paired"
     assert control.provenance["noise"] == "fresh"
     assert student.model.config.timesteps[1] == setup.two[1]
@@ -89,9 +90,7 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
     assert control.provenance["data"]["header"] == student.provenance["data"]["header"]
 
     def measure():
-        return module("measuring").measure_seed(
-            setup, teachers, tmp_path / "out", 3, results, count=70, repeats=1, batch_sizes=[2]
-        )
+        return module("measuring").measure_seed(setup, study, results, count=70, repeats=1, batch_sizes=[2])
 
     rows = {row["name"]: row for row in measure()}
     ways = [*setup.students, "teacher", "teacher, by its flow from noise"]
@@ -134,8 +133,9 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
 
 def test_training_without_a_teacher_says_what_makes_one(module, benchmark_module, tmp_path):
     folders = benchmark_module("images.parts").Folders(tmp_path, tmp_path, tmp_path, seed=2)
+    setup = module("setups").SETUPS["var"]
     with pytest.raises(DataError, match=r"python -m benchmarks\.images train var --seed 2"):
-        module("training").train(module("setups").SETUPS["var"], folders, tmp_path / "out", 2)
+        module("training").train(setup, module("training").study_of(setup, folders, 0))
 
 
 @pytest.mark.parametrize("name", ["var", "llamagen"])
@@ -164,7 +164,7 @@ def result(
         rows.append({"name": name, "values": values, "calls": calls, "rows_per_image": 2.0, "distinct": distinct})
     rows.append({"name": "time of 16", "batch": 16, "seconds": {names[0]: [4.0, 3.0], names[3]: [0.75, 1.0]}})
     evaluation = {"held_out_accuracy_0": 0.25, "held_out_nll_0": 3.5}
-    training = {"steps": 100, "minutes": 1.0, "evaluation": evaluation}
+    training = {"steps": 100, "minutes": 1.0, "evaluations": [{"step": 100, "evaluation": evaluation}]}
     return {
         "model": model,
         "seed": seed,

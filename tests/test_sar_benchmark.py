@@ -29,7 +29,7 @@ def module(benchmark_module):
 @pytest.fixture
 def study(module, benchmark_module, tmp_path):
     folders = benchmark_module("images.parts").Folders(tmp_path / "runs", tmp_path / "cifar10", tmp_path / "staged")
-    return module("arms").Study(folders, seed=3)
+    return module("arms").study_of(folders, 3)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ TINY = ("train.steps=2", "train.batch_size=4", "train.eval_every=2", "evaluation
 def test_arms_differ_in_the_method_alone(module, study):
     arms = module("arms")
     study.folders.model("flexvar").mkdir(parents=True)
-    configs = {arm: read_run_config(recipe("sar"), "cifar10", study.entries(arm)) for arm in arms.ARMS}
+    configs = {arm: read_run_config(recipe("sar"), "cifar10", arms.entries(study, arm)) for arm in arms.ARMS}
     assert set(arms.USUAL) <= set(configs)
     assert configs["control"].method.sigma == 0
     assert (configs["full"].method.sigma, configs["full"].method.rollout) == (0.01, "full")
@@ -84,7 +84,7 @@ def test_arms_differ_in_the_method_alone(module, study):
         }  # fmt: skip
         assert config.train.seed == 3
     with pytest.raises(DataError, match="there is no arm 'ful': give some of control, full"):
-        study.entries("ful")
+        arms.entries(study, "ful")
 
 
 def test_what_is_not_there_is_named_with_its_command(study):

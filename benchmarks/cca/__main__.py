@@ -1,20 +1,22 @@
 """CCA against guidance on the small models of CIFAR-10.
 
-python -m benchmarks.cca train var --cifar10 CIFAR10 --seed 0      trains the base first if it is not there; Ctrl-C and again continues
+python -m benchmarks.cca train var --cifar10 CIFAR10 --seed 0      from that of benchmarks.images; Ctrl-C and again continues
 python -m benchmarks.cca measure var --cifar10 CIFAR10 --seed 0    base at every guidance, arms without
 python -m benchmarks.cca train llamagen --cifar10 CIFAR10          and measure llamagen
 python -m benchmarks.cca train var --loss dpo unlearning --weights 30 --cifar10 CIFAR10
 python -m benchmarks.cca plot
 
-Log-probabilities of the base are stored once for all arms of a seed. Arms have 5 % of the base's steps.
+All seeds start from the models of `--base-seed`. Log-probabilities of the base are stored once for all arms of a seed. Arms have
+5 % of the base's steps.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError
+
+from ..images.study import add_options, folders_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -28,11 +30,7 @@ def main() -> int:
     for name in ("train", "measure"):
         command = commands.add_parser(name)
         command.add_argument("base", help="var or llamagen")
-        command.add_argument(
-            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
-        )
-        command.add_argument("--runs", type=Path, default=Path("runs/images"), help="of benchmarks.images")
-        command.add_argument("--seed", type=int, default=0)
+        add_options(command)
         command.add_argument("--results", type=Path, default=RESULTS)
         command.add_argument("--loss", nargs="+", choices=("cca", "dpo", "unlearning"), default=["cca"])
         command.add_argument("--beta", type=float, nargs="+", help="instead of that of the recipe")
@@ -62,24 +60,19 @@ def _run(arguments: argparse.Namespace) -> int:
     from ar_core.training import read_run_config
 
     from ..images.measuring import GUIDANCE
-    from ..images.parts import Folders
-    from .arms import WEIGHTS, Arm, base
+    from .arms import WEIGHTS, Arm, study_of
     from .measuring import measure
     from .training import train
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
-    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed)
-    name = base(arguments.base).name
-    betas = arguments.beta or [read_run_config(recipe("cca"), f"cifar10_{name}").method.beta]
+    study = study_of(arguments.base, folders_of(arguments), arguments.seed)
+    betas = arguments.beta or [read_run_config(recipe("cca"), f"cifar10_{study.base}").method.beta]
     arms = [
         Arm(loss, beta, weight) for loss in arguments.loss for beta in betas for weight in arguments.weights or WEIGHTS
     ]
     if arguments.command == "train":
-        return 0 if train(name, folders, arms, steps=arguments.steps) else 130
+        return 0 if train(study, arms, steps=arguments.steps) else 130
     scales = arguments.guidance or GUIDANCE
-    measure(name, folders, arguments.results, arms, count=arguments.count, guidance=scales)
+    measure(study, arguments.results, arms, count=arguments.count, guidance=scales)
     return 0
 
 

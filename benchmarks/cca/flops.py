@@ -13,8 +13,7 @@ from ar_vision.checkpoint import load_checkpoint
 from ar_vision.decoding.scalewise import ScalePasses, generate_scales
 from torch import Generator, Tensor
 
-from ..images.parts import Folders
-from .arms import base
+from ..images.study import Study
 
 __all__ = ["sampling_flops"]
 
@@ -22,23 +21,21 @@ BATCH = 4
 
 
 @torch.no_grad()
-def sampling_flops(name: str, folders: Folders, guidance: float) -> float:
+def sampling_flops(study: Study, arm: str, guidance: float) -> float:
     """Operations of the generator for one image: its tokenizer's, which are the same for all, do not count.
 
     Args:
-        name: of the base.
-        folders: where it is.
+        study: whose.
+        arm: the base, or what was trained from it.
         guidance: g; every g but 1 costs the same.
     """
-    chosen = base(name)
-    assert chosen.tokenizer is not None
-    model = load_checkpoint(folders.model(name), "generator", dtype=torch.float32).model
+    model = load_checkpoint(study.model(arm), "generator", dtype=torch.float32).model
     labels = list(range(BATCH))
     if isinstance(model, LlamaGen):
         drawn = generate(model, class_condition(model, labels), LlamaGenOptions(guidance=guidance), count_flops=True)
         assert drawn.flops is not None
         return drawn.flops.total() / BATCH
-    tokenizer: Any = load_checkpoint(folders.model(chosen.tokenizer), "tokenizer", dtype=torch.float32).model
+    tokenizer: Any = load_checkpoint(study.tokenizer, "tokenizer", dtype=torch.float32).model
     var, options, flops = cast(Var, model), VarDecoding(guidance=guidance), Counter[str]()
     scales = guidance_of(options, var.schedule.count)
     passes = ScalePasses(var, var.condition(torch.tensor(labels)), var.null_condition(BATCH), var.schedule, scales)

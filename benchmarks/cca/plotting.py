@@ -9,9 +9,9 @@ from typing import Any
 from ar_quickstart.chart import Series, line_chart
 
 from ..images.plotting import ACCURACY, FRECHET, RESNET20, TITLES, best
+from ..images.study import BASE
 from ..markdown import table
 from .arms import BASES
-from .measuring import BASE
 
 __all__ = ["plot", "read", "tables", "way"]
 

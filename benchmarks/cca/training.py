@@ -4,20 +4,18 @@ from collections.abc import Sequence
 
 from ar_core.errors import DataError
 
-from ..images.parts import Folders
-from ..images.training import train as train_part
+from ..images.study import Study
 from ..recipes import run_to_end
-from .arms import Arm, base, log_probs_folder, most_steps, overrides
+from .arms import STORED, Arm, most_steps, overrides
 
 __all__ = ["train"]
 
 
-def train(name: str, folders: Folders, arms: Sequence[Arm], *, steps: int | None = None) -> bool:
-    """Bring the base, its log-probabilities and all arms to their end; what is done stays, what was stopped goes on.
+def train(study: Study, arms: Sequence[Arm], *, steps: int | None = None) -> bool:
+    """Bring the base's log-probabilities and all arms to their end; what is done stays, what was stopped goes on.
 
     Args:
-        name: of the base.
-        folders: where.
+        study: from which base, with which seed.
         arms: what to train.
         steps: of each; None: 5 % of the base's.
 
@@ -27,14 +25,11 @@ def train(name: str, folders: Folders, arms: Sequence[Arm], *, steps: int | None
     Raises:
         DataError: there are more steps than 5 % of the base's.
     """
-    most = most_steps(name)
+    most = most_steps(study.base)
     if steps is not None and steps > most:
-        raise DataError(f"--steps is {steps} and 5 % of the pretraining of {name!r} are {most}: give no more")
-    # One that is there may have been trained elsewhere, and its codes with it.
-    if not folders.model(name).is_dir() and not train_part(base(name).name, folders):
-        return False
-    config, plan = f"cifar10_{name}", [*overrides(folders, name), f"train.steps={steps or most}"]
-    stored = run_to_end("cca_log_probs", config, log_probs_folder(folders, name), plan)
+        raise DataError(f"--steps is {steps} and 5 % of the pretraining of {study.base!r} are {most}: give no more")
+    config, plan = f"cifar10_{study.base}", [*overrides(study), f"train.steps={steps or most}"]
+    stored = run_to_end("cca_log_probs", config, study.of(STORED), plan)
     if stored is None:
         return False
     for arm in arms:
@@ -45,6 +40,6 @@ def train(name: str, folders: Folders, arms: Sequence[Arm], *, steps: int | None
             f"log_probs={stored}",
             *(["train.warmup_steps=0", "train.eval_every=1"] if steps is not None and steps <= 10 else []),
         ]
-        if run_to_end("cca", config, arm.folder(folders, name), [*plan, *settings]) is None:
+        if run_to_end("cca", config, study.of(arm.name), [*plan, *settings]) is None:
             return False
     return True

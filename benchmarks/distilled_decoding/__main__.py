@@ -4,15 +4,16 @@ python -m benchmarks.distilled_decoding train var --cifar10 CIFAR10 --seed 0    
 python -m benchmarks.distilled_decoding measure var --cifar10 CIFAR10 --seed 0      results/distilled_decoding_var_seed0.json
 python -m benchmarks.distilled_decoding plot                                        tables and figures of all measured seeds
 
-A stopped command goes on when it is given again. The teacher is that of the same seed, or of --base-seed.
+A stopped command goes on when it is given again. All seeds have the teacher of --base-seed.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError
+
+from benchmarks.images.study import add_options, folders_of
 
 from .setups import SETUPS
 
@@ -30,11 +31,7 @@ def main() -> int:
     for name in ("train", "measure"):
         command = commands.add_parser(name)
         command.add_argument("model", choices=tuple(SETUPS))
-        command.add_argument("--seed", type=int, default=0, help="of pairs and training")
-        command.add_argument("--base-seed", type=int, help="of the teacher (default: --seed)")
-        command.add_argument("--runs", type=Path, default=Path("runs/images"), help="where the teachers are")
-        command.add_argument("--output", type=Path, default=Path("runs/distilled_decoding"), help="folder of the runs")
-        command.add_argument("--cifar10", type=Path, default=Path("CIFAR10"), help="train.parquet and test.parquet")
+        add_options(command)
         if name == "train":
             for stage, recipe in (("pairs", "noise_code_pairs"), ("train", "distilled_decoding")):
                 command.add_argument(
@@ -66,18 +63,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(plot(arguments.results), end="")
         return 0
-    from benchmarks.images.parts import Folders
+    from .training import study_of, train
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
-    base = arguments.seed if arguments.base_seed is None else arguments.base_seed
-    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), base)
     setup = SETUPS[arguments.model]
+    study = study_of(setup, folders_of(arguments), arguments.seed)
     if arguments.command == "train":
-        from .training import train
-
-        return 0 if train(setup, folders, arguments.output, arguments.seed, arguments.pairs, arguments.train) else 130
+        return 0 if train(setup, study, arguments.pairs, arguments.train) else 130
     import torch
 
     from .measuring import measure_seed
@@ -85,9 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads)
     measure_seed(
         setup,
-        folders,
-        arguments.output,
-        arguments.seed,
+        study,
         arguments.results,
         count=arguments.count,
         repeats=arguments.repeats,

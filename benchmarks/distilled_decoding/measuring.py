@@ -9,41 +9,30 @@ from typing import Any
 
 from ar_core.environment import environment
 from ar_core.io import read_header
-from ar_core.training import StageConfig, finished_chunks
+from ar_core.training import finished_chunks
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.distilled_decoding.pairs.store import PairStore
-from ar_vision.evaluation.features import FeatureExtractor, FeaturesConfig, open_features
 from ar_vision.evaluation.generation import ImageGenerator
 from ar_vision.evaluation.image_set import ImageSet, open_images
-from ar_vision.evaluation.measure import Metric, measure
-from ar_vision.evaluation.protocol import ProtocolConfig, draw
 
-from benchmarks.images.measuring import test_images
-from benchmarks.images.parts import Folders
+from benchmarks.images.samples import Against, measure_samples
+from benchmarks.images.study import Study
+from benchmarks.recipes import training_record
 from benchmarks.resumable import Row, measure_missing
 from benchmarks.timing import interleaved
 
 from .setups import FLOW, Setup
-from .training import Runs, runs_of
+from .training import PAIRS, STUDENTS
 from .ways import generators
 
 __all__ = ["distinct", "measure_seed"]
 
-METRICS: tuple[Metric, ...] = ("frechet", "class_accuracy", "precision_recall")
 COUNTED = 16
 """Images of the batch whose calls are counted."""
 
 
 def measure_seed(
-    setup: Setup,
-    folders: Folders,
-    output: Path,
-    seed: int,
-    results: Path,
-    *,
-    count: int,
-    repeats: int,
-    batch_sizes: Sequence[int],
+    setup: Setup, study: Study, results: Path, *, count: int, repeats: int, batch_sizes: Sequence[int]
 ) -> list[Row]:
     """Draw ``count`` images, all classes evenly, in every way, and measure them; then time all ways in turn.
 
@@ -51,32 +40,24 @@ def measure_seed(
 
     Args:
         setup: the teacher.
-        folders: where it is.
-        output: folder of the runs.
-        seed: of the runs.
+        study: where it is, and its student and control.
         results: folder of the results.
         count: images.
         repeats: timed rounds.
         batch_sizes: of timed batches.
     """
-    runs = runs_of(setup, output, seed)
-    header = PairStore(runs.pairs).header
-    ways = generators(setup, folders, runs, header["method"]["decoding"])
-    test, extractor = test_images(setup.name, folders), _extractor(folders)
+    header = PairStore(study.of(PAIRS)).header
+    ways, against = generators(setup, study, header["method"]["decoding"]), Against.cifar10(study.folders)
 
     def quality(name: str) -> Row:
-        generator = ways[name]()
-        folder = runs.pairs.parent / "samples" / f"{count}_{_file_name(name)}"
-        config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count)
-        draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
-        samples = open_images(str(folder))
-        values = measure(samples, METRICS, extractor=extractor, reference=test)
+        generator, folder = ways[name](), study.home / "samples" / f"{count}_{_file_name(name)}"
+        values = measure_samples(generator, folder, against, count=count, seed=study.seed)
         return {
             "name": name,
             "error": None,
             "images": count,
             "values": values,
-            "distinct": distinct(samples),
+            "distinct": distinct(open_images(str(folder))),
             **_calls(generator),
         }
 
@@ -93,8 +74,8 @@ def measure_seed(
 
     cases: list[tuple[str, Callable[[], Row]]] = [(name, partial(quality, name)) for name in ways]
     cases += [(_time_name(batch), partial(timed, batch)) for batch in batch_sizes]
-    file = results / f"distilled_decoding_{setup.name}_seed{seed}.json"
-    return measure_missing(file, _head(setup, folders, runs, seed, header), cases, tell=_tell)
+    file = results / f"distilled_decoding_{setup.name}_seed{study.seed}.json"
+    return measure_missing(file, _head(setup, study, header), cases, tell=_tell)
 
 
 def distinct(images: ImageSet) -> dict[str, Any]:
@@ -133,22 +114,22 @@ def _batch(generator: ImageGenerator, size: int) -> Any:
     return generator.sample(labels, list(range(size)))
 
 
-def _head(setup: Setup, folders: Folders, runs: Runs, seed: int, header: Mapping[str, Any]) -> dict[str, Any]:
-    models = {name: load_checkpoint(path).model for name, path in runs.checkpoints.items()}
+def _head(setup: Setup, study: Study, header: Mapping[str, Any]) -> dict[str, Any]:
+    models = {name: load_checkpoint(study.model(name)).model for name in STUDENTS}
     return {
         "kind": "distilled_decoding",
         "model": setup.name,
-        "seed": seed,
-        "base_seed": folders.seed,
+        "seed": study.seed,
+        "base_seed": study.folders.seed,
         "teacher": header["teacher"],
         "decoding": header["method"]["decoding"],
         "solver": header["method"]["solver"],
-        "pairs": _counts(runs.pairs),
+        "pairs": _counts(study.of(PAIRS)),
         "tokens": sum(height * width for height, width in header["schedule"]),
         "parameters": {name: sum(one.numel() for one in model.parameters()) for name, model in models.items()},
         "timesteps": list(models["student"].config.timesteps),  # type: ignore[union-attr, arg-type]
         "split": models["student"].config.split,  # type: ignore[union-attr]
-        "training": {name: _training(getattr(runs, name)) for name in models},
+        "training": {name: training_record(study.of(name)) for name in models},
         "environment": environment("cpu"),
     }
 
@@ -159,20 +140,6 @@ def _counts(pairs: Path) -> dict[str, int]:
     for path in finished_chunks(pairs)[1]:
         counts.update(json.loads(read_header(path)["__metadata__"]["counts"]))
     return dict(counts)
-
-
-def _training(run: Path) -> dict[str, Any]:
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    logged = [record for record in records if "steps_per_s" in record]
-    steps = [0, *(record["step"] for record in logged)]
-    seconds = sum((after - before) / record["steps_per_s"] for before, after, record in zip(steps, steps[1:], logged))
-    evaluations = [record["evaluation"] for record in records if "evaluation" in record]
-    return {"steps": steps[-1], "minutes": round(seconds / 60, 1), "evaluation": evaluations[-1] if evaluations else {}}
-
-
-def _extractor(folders: Folders) -> FeatureExtractor:
-    path = folders.staged / "models" / "cifar10_resnet" / "resnet20.safetensors"
-    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
 
 
 def _time_name(batch: int) -> str:

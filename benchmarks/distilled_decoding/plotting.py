@@ -120,7 +120,7 @@ def training_table(results: Sequence[Results]) -> str:
     for one in results:
         counts, training = one["pairs"], one["training"]
         checked, draws = counts.get("checked", 0), counts["pairs"] * one["tokens"]
-        student, control = (training[name]["evaluation"] for name in ("student", "control"))
+        student, control = (training[name]["evaluations"][-1]["evaluation"] for name in ("student", "control"))
         lines.append(
             [
                 TITLES[one["model"]],

@@ -25,7 +25,6 @@ class Setup:
 
     Attributes:
         name: of the part of ``benchmarks.images`` that is the teacher.
-        tokenizer: of the part that is its tokenizer.
         config: of both recipes.
         two: timesteps of two passes.
         three: of three.
@@ -34,7 +33,6 @@ class Setup:
     """
 
     name: str
-    tokenizer: str
     config: str
     two: tuple[int, int]
     three: tuple[int, int, int]
@@ -57,9 +55,7 @@ class Setup:
 
 SETUPS: Mapping[str, Setup] = MappingProxyType(
     {
-        "var": Setup("var", "var_tokenizer", "cifar10_var", (0, 3), (0, 3, 5), starts=(2, 1, 0), first=(0, 4, 5)),
-        "llamagen": Setup(
-            "llamagen", "vq_tokenizer", "cifar10_llamagen", (0, 20), (0, 20, 40), starts=(15, 10, 0), first=(0, 32, 48)
-        ),
+        "var": Setup("var", "cifar10_var", (0, 3), (0, 3, 5), starts=(2, 1, 0), first=(0, 4, 5)),
+        "llamagen": Setup("llamagen", "cifar10_llamagen", (0, 20), (0, 20, 40), starts=(15, 10, 0), first=(0, 32, 48)),
     }
 )

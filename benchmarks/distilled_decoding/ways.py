@@ -17,27 +17,24 @@ from ar_vision.evaluation.generation import ImageGenerator, open_generator
 from ar_vision.tokenizers.codebook_tokenizer import CodebookTokenizer
 from torch import Tensor
 
-from benchmarks.images.parts import Folders
+from benchmarks.images.study import BASE, Study
 
 from .setups import AT_ONCE, CONTROL_NAME, FLOW, TEACHER, Setup
-from .training import Runs
+from .training import STUDENTS
 
 __all__ = ["generators"]
 
 
-def generators(
-    setup: Setup, folders: Folders, runs: Runs, decoding: Mapping[str, Any]
-) -> dict[str, Callable[[], ImageGenerator]]:
+def generators(setup: Setup, study: Study, decoding: Mapping[str, Any]) -> dict[str, Callable[[], ImageGenerator]]:
     """What opens each way, by its name, the teacher's first.
 
     Args:
         setup: the teacher, and how its student is sampled.
-        folders: where it is.
-        runs: pairs, student and control.
+        study: where it is, and its student and control.
         decoding: settings of the teacher, as in the header of the pairs.
     """
-    teacher, tokenizer = str(folders.model(setup.name)), str(folders.model(setup.tokenizer))
-    checkpoints = {name: str(path) for name, path in runs.checkpoints.items()}
+    teacher, tokenizer = str(study.model(BASE)), str(study.tokenizer)
+    checkpoints = {name: str(study.model(name)) for name in STUDENTS}
 
     def student(settings: Mapping[str, Any]) -> ImageGenerator:
         more = {"teacher": teacher} if "teacher_start" in settings else {}

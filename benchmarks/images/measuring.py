@@ -22,6 +22,7 @@ from ar_vision.evaluation.reconstruction import measure_tokenizer
 from ar_vision.scales import ScaleSchedule
 from ar_vision.tokenizers.training.lpips import load_lpips
 
+from ..recipes import training_record
 from ..resumable import Row, measure_missing
 from .parts import Folders, part
 from .samples import Against, measure_samples, resnet20, test_images
@@ -56,7 +57,7 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
     """
     photographs = part(name).data == "photographs"
     loaded = load_checkpoint(folders.model(name), "tokenizer")
-    head = head(name, folders)
+    facts = head(name, folders)
 
     def row() -> Row:
         found = measure_tokenizer(
@@ -69,7 +70,7 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
         )
         return {"name": "reconstruction", "error": None, "values": found}
 
-    return measure_missing(_file(results, name, folders), head, [("reconstruction", row)], tell=tell)
+    return measure_missing(_file(results, name, folders), facts, [("reconstruction", row)], tell=tell)
 
 
 def measure_generator(
@@ -118,8 +119,8 @@ def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Seq
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": len(texts), "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
-    head = head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
-    return measure_missing(_file(results, name, folders), head, cases, tell=tell)
+    facts = head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
+    return measure_missing(_file(results, name, folders), facts, cases, tell=tell)
 
 
 def schedule_of(name: str) -> ScaleSchedule:
@@ -143,10 +144,7 @@ def head(name: str, folders: Folders) -> dict[str, Any]:
     """What results say of a part: its config, size, training and the machine."""
     loaded = load_checkpoint(folders.model(name))
     run = folders.of(name)
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    evaluations = [record for record in records if "evaluation" in record]
-    logged = [record for record in records if "steps_per_s" in record]
-    steps = [0, *(record["step"] for record in logged)]
+    record = training_record(run)
     best = run / "best" / "best.json"
     return {
         "kind": "images",
@@ -155,15 +153,10 @@ def head(name: str, folders: Folders) -> dict[str, Any]:
         "recipe": part(name).recipe,
         "config": part(name).config,
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
-        "steps": steps[-1],
-        # Time of the steps alone, on the clock on the wall: it contains what other work on the machine took away.
-        "training_minutes": round(
-            sum((after - before) / record["steps_per_s"] for before, after, record in zip(steps, steps[1:], logged))
-            / 60,
-            1,
-        ),
-        "chosen": json.loads(best.read_text(encoding="utf-8")) if best.is_file() else evaluations[-1],
-        "evaluations": evaluations,
+        "steps": record["steps"],
+        "training_minutes": record["minutes"],
+        "chosen": json.loads(best.read_text(encoding="utf-8")) if best.is_file() else record["evaluations"][-1],
+        "evaluations": record["evaluations"],
         "environment": environment("cpu"),
     }
 

@@ -11,9 +11,9 @@ from ar_vision.pixels import to_bytes, to_signed
 from ar_vision.tokenizers.training.reconstruction import reconstruct
 
 from .measuring import captions, schedule_of
-from .samples import test_images
 from .parts import PARTS, Folders, Part
 from .plotting import Results, best, read
+from .samples import test_images
 
 __all__ = ["pictures"]
 

@@ -4,11 +4,14 @@ import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ar_core.errors import DataError
-from ar_vision.evaluation.generation import ImageGenerator, open_generator
 
 from .parts import Folders, Part, part
+
+if TYPE_CHECKING:
+    from ar_vision.evaluation.generation import ImageGenerator
 
 __all__ = ["BASE", "Study", "add_options", "folders_of"]
 
@@ -80,21 +83,27 @@ class Study:
         else:
             found, command = self.of(arm) / "final", f"{self.method} train --seed {self.seed}"
         if not found.is_dir():
-            raise DataError(f"{str(found)!r}, the arm {arm!r}, is not there: run `python -m benchmarks.{command}` first")
+            raise DataError(
+                f"{str(found)!r}, the arm {arm!r}, is not there: run `python -m benchmarks.{command}` first"
+            )
         return found
 
     def samples(self, arm: str, count: int, guidance: float) -> Path:
         """Where samples are kept, so that whoever measures them again need not draw them again."""
         return self.of(arm) / "samples" / f"{count}_guidance_{guidance:g}"
 
-    def generator(self, arm: str, guidance: float) -> ImageGenerator:
+    def generator(self, arm: str, guidance: float) -> "ImageGenerator":
         """An arm, ready to draw on a CPU; guidance 1 is the pass without the null half."""
+        from ar_vision.evaluation.generation import open_generator
+
         return open_generator(str(self.model(arm)), str(self.tokenizer), {"guidance": guidance}, device="cpu")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The options that say where models and data are, and which seeds."""
-    command.add_argument("--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet")
+    command.add_argument(
+        "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
+    )
     command.add_argument("--runs", type=Path, default=Path("runs/images"), help="of benchmarks.images; runs go beside")
     command.add_argument("--base-seed", type=int, default=0, help="of the models of benchmarks.images")
     command.add_argument("--seed", type=int, default=0, help="of what is trained from them, and of all samples")

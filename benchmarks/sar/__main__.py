@@ -10,11 +10,12 @@ the data, dropped classes, rolled-out codes, and the samples that are drawn, tho
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import ArError
+
+from ..images.study import add_options, folders_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -27,13 +28,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
-        command.add_argument("--seed", type=int, default=0, help="of the arms and of all samples")
-        command.add_argument("--base-seed", type=int, default=0, help="of the models of benchmarks.images")
+        add_options(command)
         command.add_argument("--arms", nargs="+", help="instead of the usual ones")
-        command.add_argument(
-            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
-        )
-        command.add_argument("--runs", type=Path, default=Path("runs/images"))
         if name == "train":
             command.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, for all arms")
         else:
@@ -58,14 +54,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
         plot(arguments.results)
         return 0
-    from ..images.parts import Folders
-    from .arms import USUAL, Study, train
+    from .arms import USUAL, study_of, train
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
-    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.base_seed)
-    study, arms = Study(folders, arguments.seed), tuple(arguments.arms or USUAL)
+    study, arms = study_of(folders_of(arguments), arguments.seed), tuple(arguments.arms or USUAL)
     if arguments.command == "train":
         return 0 if train(study, arms, arguments.overrides) else 130
     from ..images.measuring import GUIDANCE

@@ -14,7 +14,8 @@ from ar_vision.data.codes.source import build_code_source
 from ar_vision.sar.exposure_bias import ExposureObjective
 from ar_vision.tokenizers.tokenizer import Tokenizer
 
-from .arms import Study
+from ..images.study import Study
+from .arms import entries
 
 __all__ = ["measure_likelihood"]
 
@@ -27,7 +28,7 @@ def measure_likelihood(study: Study, arm: str, images: int | None) -> dict[str, 
         arm: which.
         images: the first so many of the held-out pictures; None: all.
     """
-    run = read_run_config(recipe("sar"), "cifar10", study.entries("control"))
+    run = read_run_config(recipe("sar"), "cifar10", entries(study, "control"))
     tokenizer = load_checkpoint(study.tokenizer, "tokenizer", dtype=torch.float32).model
     model = cast(FlexVar, load_checkpoint(study.model(arm), "generator", dtype=torch.float32).model)
     sides = stored_sides(run.method, cast(Tokenizer, tokenizer))

@@ -8,9 +8,10 @@ from pathlib import Path
 from ar_core.environment import environment
 from ar_vision.checkpoint import fingerprint, load_checkpoint
 
-from ..images.measuring import Against, measure_samples
+from ..images.samples import Against, measure_samples
+from ..images.study import BASE, Study
+from ..recipes import training_record
 from ..resumable import Row, measure_missing
-from .arms import BASE, Study
 from .likelihood import measure_likelihood
 from .steps import measure_steps
 
@@ -81,7 +82,7 @@ def _likelihood(study: Study, arm: str, images: int | None) -> Row:
         "error": None,
         "what": "likelihood",
         "arm": arm,
-        **_trained(study, arm),
+        **({} if arm == BASE else training_record(study.of(arm))),
         **found,
     }
 
@@ -93,26 +94,14 @@ def _steps(study: Study, repeats: int, device: str, batch: int | None) -> Row:
 
 def _samples(name: str, study: Study, arm: str, against: Against, scale: float, count: int) -> Row:
     values = measure_samples(
-        study.model(arm),
-        study.tokenizer,
-        study.of(arm) / "samples" / f"{count}_guidance_{scale:g}",
+        study.generator(arm, scale),
+        study.samples(arm, count, scale),
         against,
-        guidance=scale,
         count=count,
         seed=study.seed,
     )
     found = {"arm": arm, "guidance": scale, "images": count, "values": values}
     return {"name": name, "error": None, "what": "samples", **found}
-
-
-def _trained(study: Study, arm: str) -> Row:
-    """Steps of an arm's run, and what was measured on its way."""
-    metrics = study.of(arm) / "metrics.jsonl"
-    if arm == BASE or not metrics.is_file():
-        return {}
-    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    evaluations = [record for record in records if "evaluation" in record]
-    return {"steps": max(record["step"] for record in records), "evaluations": evaluations}
 
 
 def _tell(row: Row) -> None:

@@ -10,8 +10,8 @@ from ar_quickstart.chart import Series, line_chart
 from ar_vision.sar.exposure_bias import BIAS, FREE, SELF, TRUTH
 
 from ..images.plotting import ACCURACY, FRECHET
+from ..images.study import BASE
 from ..markdown import table
-from .arms import BASE
 from .steps import PLAIN
 
 __all__ = ["plot", "read", "tables"]

@@ -18,8 +18,9 @@ from ar_vision.backbones.flexvar.model import FlexVar
 from ar_vision.backbones.flexvar.objective import FlexVarObjective
 from ar_vision.sar.objective import SarObjective
 
+from ..images.study import Study
 from ..timing import interleaved, peak_bytes
-from .arms import Study
+from .arms import entries
 
 __all__ = ["PLAIN", "WAYS", "measure_steps"]
 
@@ -52,10 +53,10 @@ def measure_steps(study: Study, *, repeats: int, device: str, batch: int | None 
     Returns:
         ``seconds`` of each round and ``peak_bytes`` beyond what lies there between steps, by way; ``batch`` and ``tokens``.
     """
-    entries = [*study.entries("control"), "train.eval_every=null", f"train.lr={UNMOVED}", "method.schedules.fixed=true"]
+    own = [*entries(study, "control"), "train.eval_every=null", f"train.lr={UNMOVED}", "method.schedules.fixed=true"]
     if batch is not None:
-        entries.append(f"train.batch_size={batch}")
-    run = read_run_config(recipe("sar"), "cifar10", entries)
+        own.append(f"train.batch_size={batch}")
+    run = read_run_config(recipe("sar"), "cifar10", own)
     job = build_job(recipe("sar"), run)
     model, where = job.models["model"], torch.device(device)
     assert isinstance(model, FlexVar)
