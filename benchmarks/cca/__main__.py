@@ -3,7 +3,7 @@
 python -m benchmarks.cca train var --cifar10 CIFAR10 --seed 0      from that of benchmarks.images; Ctrl-C and again continues
 python -m benchmarks.cca measure var --cifar10 CIFAR10 --seed 0    base at every guidance, arms without
 python -m benchmarks.cca train llamagen --cifar10 CIFAR10          and measure llamagen
-python -m benchmarks.cca train var --loss dpo unlearning --weights 30 --cifar10 CIFAR10
+python -m benchmarks.cca train var --loss dpo unlearning --weights 10 --cifar10 CIFAR10
 python -m benchmarks.cca plot
 
 All seeds start from the models of `--base-seed`. Log-probabilities of the base are stored once for all arms of a seed. Arms have
