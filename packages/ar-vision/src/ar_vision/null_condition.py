@@ -31,6 +31,6 @@ def require_null_condition(provenance: Mapping[str, Any], guidance: float, sourc
     """
     if provenance.get(_KEY) == UNTRAINED and guidance != 1:
         raise ConfigError(
-            f"guidance is {guidance} and {source} was trained without its null condition (uncond_ratio 0), which has drifted since: "
-            "set guidance to 1, or train with uncond_ratio above 0"
+            f"guidance is {guidance} and {source} was trained without its null condition (uncond_ratio 0, or loss dpo), which has drifted "
+            "since: set guidance to 1, or train with uncond_ratio above 0 and a loss other than dpo"
         )

@@ -154,6 +154,15 @@ def test_oracle_3_null_samples_are_attracted_twice(step, logits):
         assert prepared.weights["accuracy"] == prepared.weights["gap_real"] == 0
 
 
+@pytest.mark.parametrize("loss", ["cca", "dpo", "unlearning"])
+def test_dpo_alone_learns_nothing_from_null_samples(step, logits, loss):
+    policy, reference, targets = logits
+    policy, reference = (one[:1].repeat(2, 1, 1, 1) for one in (policy, reference))
+    config = CcaConfig(loss=loss, negative_weight=2.0)
+    gradient = step(policy, reference, targets, (0, 1, 0, 0), config)[1]
+    assert bool((gradient[0] + gradient[1])[1].abs().max() > 1e-6) == config.trains_null == (loss != "dpo")
+
+
 def test_oracle_4_without_negatives_positives_remain(step, logits):
     policy, reference, targets = logits
     loss, gradient, *_ = step(policy, reference, targets, (0, 0, 1, 0), CcaConfig(negative_weight=0.0))

@@ -1,6 +1,5 @@
 """The objective on real models: exact at the start, under any split, with any dropout; metrics; what gets a gradient."""
 
-import copy
 import math
 from itertools import islice
 
@@ -42,8 +41,7 @@ class Setting:
         data = CodeDataConfig(str(start.codes))
         self.start = open_start(str(start.model), str(start.tokenizer), data, self.config, seed=seed, batch_size=BATCH)
         model = with_dropout(self.start.generator.model, self.config.dropout)
-        self.models = {"model": model, **self.start.frozen()}
-        self.models["reference"] = copy.deepcopy(model).eval().requires_grad_(False)
+        self.models = {"model": model, **self.start.frozen(self.config.dropout)}
         if double:
             self.models = {name: one.double() for name, one in self.models.items()}
         generator = torch.Generator().manual_seed(9)

@@ -17,6 +17,7 @@ from ar_vision.backbones.var.loading import to_published as var_to_published
 from ar_vision.cca import LOG_PROBS, RECIPE
 from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair
 from ar_vision.convert import convert
+from ar_vision.distilled_decoding.teacher import open_teacher
 from ar_vision.evaluation.generation import open_generator
 from torch import nn
 
@@ -117,15 +118,63 @@ def test_without_null_samples_guidance_is_refused(start, tmp_path):
     folder = str(tmp_path / "run" / "final")
     assert json.loads((tmp_path / "run" / "final" / "config.json").read_text())["provenance"]["uncond_ratio"] == 0
     for guidance in (1.5, 0.0):
-        with pytest.raises(ConfigError, match=r"was trained without its null condition \(uncond_ratio 0\)") as caught:
+        with pytest.raises(
+            ConfigError, match=r"was trained without its null condition \(uncond_ratio 0, or loss dpo\)"
+        ) as caught:
             open_generator(folder, str(start.tokenizer), {"guidance": guidance})
         assert str(caught.value).startswith(f"guidance is {guidance} and {folder}")
         assert "\n" not in str(caught.value)
+        if start.kind != "flexvar":
+            with pytest.raises(ConfigError, match="was trained without its null condition"):
+                open_teacher(load_checkpoint(folder), load_checkpoint(start.tokenizer).model, {"guidance": guidance})
     assert open_generator(folder, str(start.tokenizer), {}).sample([2], [0]).images.shape[0] == 1
     # Training it again with null samples makes it fit for guidance.
     again = small(start, f"model={folder}", f"train.checkpoint_dir={tmp_path / 'again'}")
     run_recipe(RECIPE, again)
     open_generator(str(tmp_path / "again" / "final"), str(start.tokenizer), {"guidance": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("loss", "uncond_ratio", "state"),
+    [
+        ("cca", 0.1, "trained"),
+        ("unlearning", 0.1, "trained"),
+        ("cca", 0.0, "untrained"),
+        ("unlearning", 0.0, "untrained"),
+        # A null sample is compared with itself.
+        ("dpo", 0.1, "untrained"),
+    ],
+)
+def test_the_record_says_whether_the_null_class_was_trained(starts, tmp_path, loss, uncond_ratio, state):
+    job = build_job(RECIPE, small(starts("llamagen"), f"method.loss={loss}", f"method.uncond_ratio={uncond_ratio}"))
+    assert job.save is not None
+    job.save(tmp_path / "saved")
+    assert load_checkpoint(tmp_path / "saved").provenance["null_condition"] == state
+
+
+@pytest.mark.parametrize("how", ["off", "shared", "independent"])
+def test_the_starting_model_has_the_dropout_of_the_trained_one(start, how):
+    """Published training drops in both; a converted VAR has no stochastic depth of its own."""
+    job = build_job(RECIPE, small(start, "method.dropout=0.3", f"method.reference_dropout={how}"))
+    assert job.models["reference"].config == job.models["model"].config
+    assert 0.3 in vars(job.models["reference"].config).values()
+    assert not job.models["reference"].training
+    assert not any(parameter.requires_grad for parameter in job.models["reference"].parameters())
+
+
+def test_held_out_pairs_are_measured_on_the_default_schedule(starts):
+    """Whatever is drawn in training, here never the default one; and whatever shares a pass."""
+    drawn = (
+        "method.schedules={default: [1, 2, 3], default_share: 0.0, coarse: [1], middle: [2], middle_count: 0, fine: [], "
+        "fine_count: 0, last: 3}"
+    )
+    found = []
+    for more in ([], [drawn], [drawn, "evaluation.batch_size=3"]):
+        job = build_job(RECIPE, small(starts("flexvar"), "train.eval_every=1", "evaluation.images=8", *more))
+        job.models["model"].eval()
+        found.append(job.evaluate())
+    assert found[1] == found[0]
+    assert found[2] == pytest.approx(found[0], rel=1e-5, abs=1e-4)
 
 
 def test_oracle_10_without_guidance_b_rows_run_and_draw_what_both_halves_would(start, monkeypatch):

@@ -22,7 +22,7 @@ class CcaPairs:
 
     uncond_ratio: float = 0.1
     """u: share of the samples whose two classes both become the null class, which is then only attracted to the data: that keeps the
-    unconditional model, and with it guidance, alive. 0: a checkpoint that must not be guided, and says so."""
+    unconditional model, and with it guidance, alive. 0, and any value under dpo: a checkpoint that must not be guided, and says so."""
 
     negative_group: int | None = None
     """Neighbouring samples of a step among which classes are exchanged: each is contrasted with the class of the next, the last with
@@ -114,3 +114,8 @@ class CcaConfig(CcaPairs):
     def coefficient(self) -> float:
         """What the mean loss over pairs is multiplied by."""
         return 1 / max(self.negative_weight, 1) if self.normalize and self.loss != "dpo" else 1.0
+
+    @property
+    def trains_null(self) -> bool:
+        """Whether the null class learns: dpo compares a null sample with itself, which teaches nothing."""
+        return self.uncond_ratio > 0 and self.loss != "dpo"

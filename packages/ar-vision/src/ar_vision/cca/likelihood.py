@@ -162,7 +162,7 @@ class RasterLikelihood(Likelihood):
 
 
 def likelihood_of(
-    model: nn.Module, stored: ScaleSchedule, schedules: ScheduleSampler | None, step_samples: int
+    model: nn.Module, stored: ScaleSchedule, schedules: ScheduleSampler | None, step_samples: int | None
 ) -> Likelihood:
     """Return the likelihood of a model's kind.
 
@@ -170,7 +170,7 @@ def likelihood_of(
         model: a Var, FlexVar or LlamaGen.
         stored: scales of the codes that samples carry.
         schedules: of a FlexVar; None takes its own scales at every step.
-        step_samples: samples of an optimiser step, which share a schedule.
+        step_samples: samples of an optimiser step, which share a schedule; None: all samples have the default one.
 
     Raises:
         CheckpointError: it is of another kind, or conditioned on texts.

@@ -33,6 +33,7 @@ class Start:
         tokenizer: in float32.
         names: fingerprints of both.
         likelihood: of the generator's kind.
+        held_out_likelihood: the same where no schedule is drawn, so that measurements do not depend on which samples share a pass.
         source: from a split to its samples.
     """
 
@@ -40,11 +41,18 @@ class Start:
     tokenizer: Loaded
     names: Mapping[str, str]
     likelihood: Likelihood
+    held_out_likelihood: Likelihood
     source: Callable[..., CodeSource]
 
-    def frozen(self) -> dict[str, nn.Module]:
-        """Return the tokenizer, and a copy of the generator as ``reference``: eval mode, no gradients."""
-        models = {"tokenizer": self.tokenizer.model, "reference": copy.deepcopy(self.generator.model)}
+    def frozen(self, dropout: float | None = None) -> dict[str, nn.Module]:
+        """Return the tokenizer, and a copy of the generator as ``reference``: eval mode, no gradients.
+
+        Args:
+            dropout: of the copy, should it be put into train mode; see `with_dropout`.
+        """
+        model = self.generator.model
+        reference = copy.deepcopy(model) if dropout is None else with_dropout(model, dropout)
+        models = {"tokenizer": self.tokenizer.model, "reference": reference}
         return {name: model.eval().requires_grad_(False) for name, model in models.items()}
 
     def facts(self, pairs: CcaPairs, *, seed: int, batch_size: int, precision: str) -> dict[str, Any]:
@@ -84,7 +92,9 @@ def open_start(
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer", dtype=torch.float32)
     require_pair(generator, coder)
     stored = _stored(generator, data, pairs)
-    likelihood = likelihood_of(generator.model, stored, pairs.schedules, batch_size)
+    likelihood, held_out = (
+        likelihood_of(generator.model, stored, pairs.schedules, samples) for samples in (batch_size, None)
+    )
     names = {"model": fingerprint(generator.model), "tokenizer": fingerprint(coder.model)}
     source = partial(
         build_code_source,
@@ -95,7 +105,7 @@ def open_start(
         num_classes=likelihood.num_classes,
         vocab_size=cast(Tokenizer, coder.model).vocab_size,
     )
-    return Start(generator, coder, names, likelihood, source)
+    return Start(generator, coder, names, likelihood, held_out, source)
 
 
 def _stored(generator: Loaded, data: CodeDataConfig, pairs: CcaPairs) -> ScaleSchedule:

@@ -77,13 +77,12 @@ def build(run: CcaRun) -> Job:
         stored.require(facts, train.steps * train.batch_size)
     source = PairSource(start.source(split="train"), run.method.group(train.batch_size), stored)
     objective = CcaObjective(run.method, start.likelihood)
-    frozen = start.frozen()
+    frozen = start.frozen(run.method.dropout)
     model = with_dropout(start.generator.model, run.method.dropout).train()
     models: dict[str, nn.Module] = {"model": model, **frozen}
-    evaluate = None if train.eval_every is None else _evaluation(run, start, objective, models)
+    evaluate = None if train.eval_every is None else _evaluation(run, start, models)
     if stored is not None:
         del models["reference"]
-    trained = run.method.uncond_ratio > 0
     provenance = {
         "recipe": "cca",
         "start": {"model": start.names["model"], "provenance": dict(start.generator.provenance)},
@@ -94,7 +93,7 @@ def build(run: CcaRun) -> Job:
         "steps": train.steps,
         "batch_size": train.batch_size,
         "data": dict(source.describe()),
-        **null_condition(TRAINED if trained else UNTRAINED),
+        **null_condition(TRAINED if run.method.trains_null else UNTRAINED),
     }
 
     def save(directory: Path) -> None:
@@ -110,18 +109,16 @@ def build(run: CcaRun) -> Job:
     )
 
 
-def _evaluation(
-    run: CcaRun, start: Start, objective: CcaObjective, models: Mapping[str, nn.Module]
-) -> Callable[[], Mapping[str, float]]:
+def _evaluation(run: CcaRun, start: Start, models: Mapping[str, nn.Module]) -> Callable[[], Mapping[str, float]]:
     """Return what measures the model on held-out pairs, which the start scores once, before it moves.
 
     Args:
         run: the config.
         start: of the run.
-        objective: with its metrics.
         models: of which ``reference`` is not needed afterwards.
     """
     size, rng = run.evaluation.batch_size, SampleRng(seed=0)
+    objective = CcaObjective(run.method, start.held_out_likelihood)
     samples = list(paired(list(islice(start.source(split="held_out").once(), run.evaluation.images))))
     device = choose_device(run.train.device)
     placed = {name: models[name].to(device) for name in ("reference", "tokenizer")}
@@ -130,7 +127,7 @@ def _evaluation(
         prepared = objective.prepare(batch, rng).to(device)
         labels = prepared.tensors["labels"]
         found = reference_log_probs(
-            start.likelihood, placed, laid_of(prepared), labels, batch_size=size, max_logits=run.method.max_logits
+            objective.likelihood, placed, laid_of(prepared), labels, batch_size=size, max_logits=run.method.max_logits
         )
         for sample, row, scores in zip(batch, labels.T.cpu(), found.T.cpu()):
             sample["reference"] = Scores(row, scores)

@@ -22,6 +22,7 @@ from ..checkpoint import Loaded, require_codes
 from ..decoding.image_sampler import ImageSampler
 from ..decoding.raster import generate_raster, interval_guidance
 from ..decoding.scalewise import PickScale, ScalePasses, generate_scales
+from ..null_condition import require_null_condition
 from ..scales import ScaleSchedule
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
 from ..tokenizers.tokenizer import Tokenizer
@@ -197,13 +198,17 @@ def open_teacher(
 
     Raises:
         CheckpointError: it is of another kind.
-        ConfigError: a setting is unknown or out of range.
+        ConfigError: a setting is unknown or out of range, or the null condition that guidance needs was not trained.
     """
     model = loaded.model
     if isinstance(model, Var):
-        return VarTeacher(model, tokenizer, from_dict(VarDecoding, settings, "decoding"))
+        of_scales = from_dict(VarDecoding, settings, "decoding")
+        require_null_condition(loaded.provenance, of_scales.guidance, str(loaded.path))
+        return VarTeacher(model, tokenizer, of_scales)
     if loaded.family.kind == "llamagen" and isinstance(model, LlamaGen):
-        return LlamaGenTeacher(model, tokenizer, from_dict(LlamaGenOptions, settings, "decoding"), texts)
+        options = from_dict(LlamaGenOptions, settings, "decoding")
+        require_null_condition(loaded.provenance, options.guidance, str(loaded.path))
+        return LlamaGenTeacher(model, tokenizer, options, texts)
     raise CheckpointError(
         f"{loaded.path} holds a {loaded.family.kind}, and Distilled Decoding has students of var and llamagen: give one of these"
     )
