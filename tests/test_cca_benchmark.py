@@ -119,11 +119,13 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
     assert command(module, monkeypatch, *measure) == 0
     file = results / f"cca_{name}_seed0.json"
     one = json.loads(file.read_text())
+    assert one["images"] == COUNT
+    beta = read_run_config(recipe("cca"), f"cifar10_{name}").method.beta
+    names = [f"cca_beta{beta:g}_lambda{weight}" for weight in (1, 10)]
     assert [row["name"] for row in one["rows"]] == [
         "base, g = 1",
         "base, g = 2",
-        "cca_beta0.1_lambda1",
-        "cca_beta0.1_lambda10",
+        *names,
     ]
     assert one["most_steps"] == {"var": 200, "llamagen": 300}[name]
     assert len({row["checkpoint"] for row in one["rows"][2:]}) == 2
@@ -143,7 +145,7 @@ def test_arms_are_trained_measured_and_tabled(module, folders, name, tmp_path, m
     assert command(module, monkeypatch, "plot", "--results", results) == 0
     assert {path.name for path in results.glob("*.svg")} == {f"cca_{name}_diversity.svg", f"cca_{name}_accuracy.svg"}
     assert set(module("plotting").tables(results)) == {f"cca_{name}"}
-    arm = load_checkpoint(study.model("cca_beta0.1_lambda10"))
+    arm = load_checkpoint(study.model(names[1]))
     assert arm.provenance["negative_weight"] == 10
 
 
@@ -161,6 +163,7 @@ def test_arms_have_at_most_five_percent_of_the_steps(module, folders):
 
 
 ROWS = {
+    "base, g = 0.5": ("base", None, 0.5, 20.0, 0.30, 0.60, 0.65, 200.0),
     "base, g = 1": ("base", None, 1.0, 10.0, 0.50, 0.70, 0.60, 100.0),
     "base, g = 2": ("base", None, 2.0, 6.0, 0.70, 0.80, 0.50, 200.0),
     "base, g = 4": ("base", None, 4.0, 9.0, 0.90, 0.85, 0.30, 200.0),
@@ -205,6 +208,7 @@ def test_tables_and_figures_of_several_seeds(module, written):
         "CCA, β 0.1, λ 10",
         "CCA, β 0.1, λ 100",
     ]
+    assert cells[2][1:4] == ["2", "10.50 ± 0.71", "50.0 ± 0.0 %"]
     assert cells[4][1:4] == ["2", "7.50 ± 0.71", "60.0 ± 0.0 %"]
     assert cells[4][6:] == ["0.75 ± 0.00", "0.50 ± 0.00", "0.25 ± 0.00", "0.50 ± 0.00"]
     plotting.plot(written)

@@ -72,6 +72,8 @@ def measure(study: Study, results: Path, arms: Sequence[Arm], *, count: int, gui
         "kind": "cca",
         "seed": study.seed,
         "base_seed": study.folders.seed,
+        # Distances depend on how many images there are: rows of another number do not stand beside these.
+        "images": count,
         "base_checkpoint": fingerprint(load_checkpoint(study.model(BASE)).model),
         "most_steps": most_steps(study.base),
     }

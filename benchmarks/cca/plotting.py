@@ -30,6 +30,11 @@ def sweep(one: Results) -> list[Row]:
     return sorted((row for row in one["rows"] if row["arm"] == BASE), key=lambda row: row["guidance"])
 
 
+def unguided(one: Results) -> Row:
+    """The row of the base at guidance 1, which is none."""
+    return next(row for row in sweep(one) if row["guidance"] == 1)
+
+
 def arms(one: Results, loss: str = "cca") -> list[Row]:
     """Rows of the arms of a loss, by beta and lambda."""
     found = (row for row in one["rows"] if row["arm"] == loss)
@@ -43,7 +48,7 @@ def way(one: Results, row: Row) -> dict[str, float]:
     sweep, wherever that is. ``flops``: operations of a sample, in those of the base with guidance.
     """
     rows = sweep(one)
-    free, top = next(entry for entry in rows if entry["guidance"] == 1), best({"rows": rows})
+    free, top = unguided(one), best({"rows": rows})
     highest = max(entry["values"][ACCURACY] for entry in rows)
     moved = {name: row["values"][name] - free["values"][name] for name in (FRECHET, ACCURACY)}
     whole = {name: top["values"][name] - free["values"][name] for name in (FRECHET, ACCURACY)}
@@ -83,7 +88,7 @@ HEADER = [
 def arms_table(measured: Sequence[Results]) -> str:
     """Base without guidance and with the best, then one line for each beta and lambda: mean over seeds, and spread where there are several."""
     lines = [
-        _line("base, no guidance", [(one, sweep(one)[0]) for one in measured]),
+        _line("base, no guidance", [(one, unguided(one)) for one in measured]),
         _line(_best_guidance(measured), [(one, best({"rows": sweep(one)})) for one in measured]),
     ]
     return table(HEADER, [*lines, *_lines(measured, "cca")])
