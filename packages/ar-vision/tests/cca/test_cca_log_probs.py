@@ -163,7 +163,7 @@ def test_killed_at_random_moments_and_continued(killed, tmp_path):
         runs.uninterrupted(directory)
         assert files(directory) == whole
         assert len(StoredLogProbs(directory)) == STEPS * BATCH
-    assert hit >= 6, "few runs were still at work when they were killed"
+    assert hit >= 4, "few runs were still at work when they were killed"
 
 
 def test_killed_at_write_boundaries_and_continued(killed, tmp_path):
