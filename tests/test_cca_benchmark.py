@@ -217,3 +217,18 @@ def test_tables_and_figures_of_several_seeds(module, written):
     assert "after CCA, no guidance, λ" in drawn
     assert ">100</text>" in drawn
     assert plotting.tables(written / "nowhere") == {}
+
+
+def test_every_beta_has_a_line_of_its_own(module, written):
+    for file in written.glob("*.json"):
+        one = json.loads(file.read_text())
+        one["rows"] += [
+            {**row, "name": row["name"].replace("0.1", "0.02"), "beta": 0.02} for row in one["rows"] if "beta" in row
+        ]
+        file.write_text(json.dumps(one))
+    module("plotting").plot(written)
+    drawn = (written / "cca_var_accuracy.svg").read_text()
+    for beta in ("0.02", "0.1"):
+        assert drawn.count(f"after CCA, no guidance, β {beta}, λ") == 1
+    assert drawn.count("<polyline") == 3
+    assert drawn.count(">100</text>") == 2

@@ -1,7 +1,8 @@
 """Results as tables and figures."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -110,14 +111,29 @@ def plot(folder: Path) -> None:
             ("accuracy", (ACCURACY, "class accuracy"), (FRECHET, "Fréchet distance on ResNet-20 features")),
         ):
             guided = _points(measured, sweep, lambda row: f"{row['guidance']:g}", x, y)
-            aligned = _points(measured, arms, lambda row: f"{row['negative_weight']:g}", x, y)
             title = TITLES[name]
             series = [
                 Series(f"{title}, guidance g", guided[0], guided[1], dashed=True),
-                Series(f"{title} after CCA, no guidance, λ", aligned[0], aligned[1]),
+                *(Series(f"{title} after CCA, no guidance, {of}", *points) for of, points in _aligned(measured, x, y)),
             ]
             figure = line_chart(series, x_label=x_label, y_label=y_label)
             (folder / f"cca_{name}_{what}.svg").write_text(figure, encoding="utf-8")
+
+
+def _aligned(
+    measured: Sequence[Results], x: str, y: str
+) -> Iterator[tuple[str, tuple[list[tuple[float, float]], list[str]]]]:
+    """Points over lambda, for each beta a line of its own, named where there are several."""
+    betas = sorted({row["beta"] for one in measured for row in arms(one)})
+    for beta in betas:
+        rows_of = partial(_of_beta, beta=beta)
+        points = _points(measured, rows_of, lambda row: f"{row['negative_weight']:g}", x, y)
+        if points[0]:
+            yield ("λ" if len(betas) == 1 else f"β {beta:g}, λ"), points
+
+
+def _of_beta(one: Results, beta: float) -> list[Row]:
+    return [row for row in arms(one) if row["beta"] == beta]
 
 
 def _points(
