@@ -15,6 +15,7 @@ from ar_core.registry import configs, recipe
 from ar_core.training import build_job, finished_chunks, read_run_config, run_recipe
 from ar_vision.cca import LOG_PROBS, RECIPE
 from ar_vision.cca.stored import StoredLogProbs
+from ar_vision.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[4]
 STEPS, BATCH = 6, 8
@@ -201,6 +202,31 @@ def test_values_of_another_model_are_refused(starts, tmp_path):
         build_job(RECIPE, run)
     with pytest.raises(DataError, match="holds the data of the recipe 'image_codes' and log-probabilities are needed"):
         build_job(RECIPE, run_of(starts("var"), f"log_probs={starts('var').codes}"))
+
+
+def test_values_of_the_same_pairs_under_other_weights_are_refused(starts, tmp_path):
+    start = starts("llamagen")
+    make(start, tmp_path / "stored")
+    loaded = load_checkpoint(start.model)
+    with torch.no_grad():
+        loaded.model.output.weight.add_(1e-3)
+    save_checkpoint(tmp_path / "model", loaded.model, tokenizer=loaded.tokenizer)
+    with pytest.raises(DataError, match=r"were made with model .* and the run has"):
+        build_job(RECIPE, run_of(start, f"log_probs={tmp_path / 'stored'}", f"model={tmp_path / 'model'}"))
+
+
+def test_values_of_other_schedules_are_refused(starts, tmp_path):
+    start = starts("flexvar")
+    make(start, tmp_path, DRAWN, "method.negative_group=2")
+    stored = [f"log_probs={tmp_path}", "method.negative_group=2"]
+    build_job(RECIPE, run_of(start, *stored, DRAWN))
+    with pytest.raises(DataError, match="were made with schedules"):
+        build_job(RECIPE, run_of(start, *stored))
+    with pytest.raises(DataError, match=r"were made with schedules.default_share 0.3 and the run has 0.4"):
+        build_job(RECIPE, run_of(start, *stored, DRAWN.replace("0.3", "0.4")))
+    # The samples of a step share a schedule: under another number of them, they meet others.
+    with pytest.raises(DataError, match=r"were made with schedules.batch_size 8 and the run has 4"):
+        build_job(RECIPE, run_of(start, *stored, DRAWN, "train.batch_size=4"))
 
 
 def test_classes_that_are_others_are_found_when_they_are_used(starts, tmp_path):

@@ -19,7 +19,7 @@ from ar_vision.cca.config import CcaConfig
 from ar_vision.cca.likelihood import likelihood_of
 from ar_vision.cca.objective import CcaObjective, laid_of
 from ar_vision.cca.pairs import PairSource, paired
-from ar_vision.cca.reference import reference_log_probs
+from ar_vision.cca.reference import DropoutDraws, reference_log_probs
 from ar_vision.cca.start import open_start, with_dropout
 from ar_vision.data.codes.config import CodeDataConfig
 from ar_vision.scales import ScaleSchedule
@@ -256,6 +256,18 @@ def test_dropout_of_the_start_is_off_shared_or_its_own(setting):
     one = setting(dropout=0.4, reference_dropout="independent")
     one.models["model"].eval()
     assert abs(float(one.sums()["gap_real"])) < 1e-9
+
+
+def test_draws_are_repeated_and_the_stream_goes_on():
+    torch.manual_seed(0)
+    expected = torch.rand(7)
+    torch.manual_seed(0)
+    draws = DropoutDraws(torch.device("cpu"))
+    first = torch.rand(3)
+    with draws.again():
+        again = torch.rand(5)
+    assert torch.equal(again[:3], first)
+    assert torch.equal(torch.cat([first, torch.rand(4)]), expected)
 
 
 def test_dropout_of_the_trained_model_is_set_and_weights_stay(setting):

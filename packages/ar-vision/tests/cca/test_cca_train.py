@@ -15,7 +15,7 @@ from ar_core.training.lightning_task import fit
 from ar_vision.backbones.llamagen.loading import to_published as llamagen_to_published
 from ar_vision.backbones.var.loading import to_published as var_to_published
 from ar_vision.cca import LOG_PROBS, RECIPE
-from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair
+from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair, save_checkpoint
 from ar_vision.convert import convert
 from ar_vision.distilled_decoding.teacher import open_teacher
 from ar_vision.evaluation.generation import open_generator
@@ -175,6 +175,10 @@ def test_held_out_pairs_are_measured_on_the_default_schedule(starts):
         found.append(job.evaluate())
     assert found[1] == found[0]
     assert found[2] == pytest.approx(found[0], rel=1e-5, abs=1e-4)
+    # Nothing was trained yet: the model is its own start.
+    for name in ("gap_real", "gap_mismatched", "margin"):
+        assert found[0][f"held_out_{name}"] == pytest.approx(0, abs=1e-3)
+    assert found[0]["held_out_nll"] > 1
 
 
 def test_oracle_10_without_guidance_b_rows_run_and_draw_what_both_halves_would(start, monkeypatch):
@@ -281,6 +285,13 @@ def test_runs_that_cannot_be_are_refused(starts, overrides, error, says):
     overrides = [entry.replace("MODEL", str(start.model)) for entry in overrides]
     with pytest.raises(error, match=says):
         build_job(RECIPE, small(start, *overrides))
+
+
+def test_a_tokenizer_that_is_not_the_models_is_refused(starts, tmp_path):
+    start = starts("llamagen")
+    save_checkpoint(tmp_path, load_checkpoint(start.model).model, tokenizer="another")
+    with pytest.raises(CheckpointError, match="another"):
+        build_job(RECIPE, small(start, f"model={tmp_path}"))
 
 
 def test_the_weight_of_negatives_has_no_default(capsys):
