@@ -8,12 +8,12 @@ from ar_vision.backbones.flexvar.decode import FlexVarDecoding
 from ar_vision.backbones.flexvar.decode import generate as generate_flexvar
 from ar_vision.backbones.infinity.decode import InfinityOptions
 from ar_vision.backbones.infinity.decode import generate as generate_infinity
-from ar_vision.backbones.infinity.text_encoder import build_text_encoder
 from ar_vision.backbones.llamagen.decode import LlamaGenOptions, class_condition, generate_images
 from ar_vision.backbones.var.decode import VarDecoding
 from ar_vision.backbones.var.decode import generate as generate_var
 from ar_vision.checkpoint import load_checkpoint, require_pair
 from ar_vision.scales import ScaleSchedule
+from ar_vision.text.encoder import build_text_encoder
 from ar_vision.tokenizers.scale_history import teacher_inputs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -71,7 +71,7 @@ def test_llamagen_draws_greedily_what_one_masked_pass_finds():
 @torch.no_grad()
 def test_infinity_draws_greedily_what_one_masked_pass_finds():
     model, tokenizer = opened("infinity", "bsq_tokenizer")
-    text = build_text_encoder(model.config).encode(CAPTIONS)
+    text = build_text_encoder(model.config.texts).encode(CAPTIONS)
     (schedule,) = map(ScaleSchedule.of, model.config.schedules)
     drawn = generate_infinity(model, tokenizer, text, schedule, InfinityOptions(guidance=(1.0,), temperature=(0.0,)))
     inputs = teacher_inputs(tokenizer.history(len(CAPTIONS), schedule), drawn.codes)

@@ -9,11 +9,12 @@ from ar_core.errors import ConfigError
 from ..backbones.infinity.decode import InfinityOptions, generate
 from ..backbones.infinity.model import Infinity
 from ..backbones.infinity.schedules import chosen_schedule
-from ..backbones.infinity.text import Text
-from ..backbones.infinity.text_encoder import build_text_encoder
 from ..decoding.generated import GeneratedImages, OnScale
 from ..scales import ScaleSchedule
+from ..text.encoder import build_text_encoder, encoded_alone
+from ..text.text import Text
 from ..tokenizers.bsq.model import BsqTokenizer
+from .encoded_prompts import require_prompts
 from .prompts import Prompts
 
 __all__ = ["InfinityImages"]
@@ -42,8 +43,7 @@ class InfinityImages:
     """
 
     def __init__(self, model: Infinity, tokenizer: BsqTokenizer, prompts: Prompts, settings: Mapping[str, Any]) -> None:
-        if not prompts.texts:
-            raise ConfigError("prompts is empty: give at least one text")
+        require_prompts(prompts)
         several = {name: _several(value) if name in PER_SCALE else value for name, value in settings.items()}
         self.options = from_dict(InfinityOptions, several, "decoding")
         if prompts.negative is not None and all(scale == 1 for scale in self.options.guidance):
@@ -54,13 +54,13 @@ class InfinityImages:
         self.schedule: ScaleSchedule = chosen_schedule(
             model.config.schedules, tokenizer.downsampling, prompts.size, prompts.ratio, prompts.pixels
         )
-        encoder = build_text_encoder(model.config, prompts.text_encoder)
+        encoder = build_text_encoder(model.config.texts, prompts.text_encoder)
         device = next(model.parameters()).device
-        self.texts = [encoder.encode([text]).to(device).features[0] for text in prompts.texts]
-        negative = prompts.negative
-        self.negative = None if negative is None else encoder.encode([negative]).to(device).features[0]
-        for features in self.texts if self.negative is None else [*self.texts, self.negative]:
-            Text.of([features]).check(model.config)
+        asked = prompts.texts if prompts.negative is None else [*prompts.texts, prompts.negative]
+        features = [one.to(device) for one in encoded_alone(encoder, asked)]
+        for one in features:
+            Text.of([one]).check(model.config.texts)
+        self.texts, self.negative = features[: len(prompts.texts)], next(iter(features[len(prompts.texts) :]), None)
 
     def __call__(
         self, labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None

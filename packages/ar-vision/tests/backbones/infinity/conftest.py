@@ -10,8 +10,8 @@ from ar_core.io import read_header, read_tensors
 from ar_vision.backbones.infinity.config import InfinityConfig
 from ar_vision.backbones.infinity.loading import from_published
 from ar_vision.backbones.infinity.model import Infinity
-from ar_vision.backbones.infinity.text import Text
 from ar_vision.scales import ScaleSchedule
+from ar_vision.text.text import Text
 from torch import Tensor
 
 

@@ -10,9 +10,9 @@ from ar_vision.backbones.infinity.bit_sampler import BitSampler
 from ar_vision.backbones.infinity.decode import InfinityOptions, InfinityPasses, generate, pick_bits
 from ar_vision.backbones.infinity.model import Infinity
 from ar_vision.backbones.infinity.self_correction import bit_targets
-from ar_vision.backbones.infinity.text import Text
 from ar_vision.decoding.scalewise import generate_scales
 from ar_vision.scales import ScaleSchedule
+from ar_vision.text.text import Text
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
 from ar_vision.tokenizers.bsq.bit_history import BitHistory
 from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig

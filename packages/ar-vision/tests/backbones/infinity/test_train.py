@@ -12,11 +12,11 @@ from ar_core.training import run_recipe
 from ar_vision.backbones.infinity import RECIPE
 from ar_vision.backbones.infinity.config import PRESETS
 from ar_vision.backbones.infinity.decode import InfinityOptions, generate
-from ar_vision.backbones.infinity.hashed_text import HashedText
 from ar_vision.backbones.infinity.model import Infinity
 from ar_vision.backbones.infinity.train import InfinityRun, build
 from ar_vision.checkpoint import fingerprint, load_checkpoint, require_pair, save_checkpoint
 from ar_vision.scales import ScaleSchedule
+from ar_vision.text.hashed import HashedText
 from ar_vision.tokenizers.bsq.config import BsqTokenizerConfig
 from ar_vision.tokenizers.bsq.model import BsqTokenizer
 

@@ -1,17 +1,15 @@
 """Shape of an Infinity transformer, and the published sizes."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 from ...scales import ScaleSchedule
+from ...text.config import TextEncoderName, TextShape
 
-__all__ = ["CHUNKS", "PRESETS", "InfinityConfig", "TextEncoderName"]
-
-TextEncoderName = Literal["t5", "hashed"]
-"""Whose features a model takes as its text: a T5 encoder's (published: flan-t5-xl), or our dependency-free `.hashed_text`."""
+__all__ = ["CHUNKS", "PRESETS", "InfinityConfig"]
 
 LEVELS = 15
 """Rows of the table of scale embeddings, in all published weights."""
@@ -87,6 +85,11 @@ class InfinityConfig:
         if self.pool_heads is not None:
             return self.pool_heads
         return max(1, self.text_width // (64 if self.width > 4096 else 128))
+
+    @property
+    def texts(self) -> TextShape:
+        """Texts that the model takes."""
+        return TextShape(self.text_encoder, self.text_width, self.text_length)
 
     @property
     def side(self) -> int:

@@ -17,10 +17,11 @@ from ...decoding.generated import GeneratedImages, OnScale
 from ...decoding.guidance import doubled, guided_logits, guided_passes
 from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales
 from ...scales import ScaleSchedule
+from ...text.text import Text
 from ...tokenizers.bsq.model import BsqTokenizer
 from .bit_sampler import BitDraw, BitSampler
 from .model import Infinity
-from .text import Text, TextCondition
+from .text import TextCondition
 
 __all__ = ["InfinityOptions", "InfinityPasses", "generate", "pick_bits"]
 
@@ -101,7 +102,7 @@ class InfinityPasses(ScalePasses):
         text, negative = text.to(device), None if negative is None else negative.to(device)
         for given in (text, negative):
             if given is not None:
-                given.check(model.config)
+                given.check(model.config.texts)
         self.model, self.layers = model, frozenset(layers)
         rows = text
         if guided_passes(guidance):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ...checkpoint import filled
 from ...published_layout import highest, shape_of
+from ...text.config import TextEncoderName
 from ..scale_transformer.loading import KEY_BIAS, without_buffers
-from .config import InfinityConfig, TextEncoderName
+from .config import InfinityConfig
 from .model import Infinity, draw_null_text
 
 __all__ = ["KEYS", "fitted_null_text", "from_published", "to_published"]

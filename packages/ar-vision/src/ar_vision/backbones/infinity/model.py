@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...scales import ScaleSchedule
+from ...text.text import Text
 from ..adaln import AdaHead, ConditionLinear, initialize_linear
 from ..scale_cache import scale_cache
 from ..scale_mask import scale_mask
@@ -19,7 +20,7 @@ from .block import InfinityBlock
 from .config import LEVELS, InfinityConfig
 from .rope import angles, rotate
 from .schedules import position_grid
-from .text import Text, TextCondition, TextProjection, text_mask
+from .text import TextCondition, TextProjection, text_mask
 
 __all__ = ["AfterLayer", "Infinity", "draw_null_text"]
 
@@ -79,7 +80,7 @@ class Infinity(nn.Module):
         Raises:
             DataError: they are too long, or of another width than the model's.
         """
-        text.check(self.config)
+        text.check(self.config.texts)
         return self.text(text)
 
     def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from ...pixels import to_signed
 from ...scales import ScaleSchedule
+from ...text.captions import encoded_captions, prepared_captions, require_condition
+from ...text.encoder import TextEncoder
+from ...text.text import Text
 from ...tokenizers.bsq.bit_history import BitHistory
 from ...tokenizers.bsq.model import BsqTokenizer
 from ..condition_dropout import drops_condition
 from .model import Infinity
 from .objective_config import InfinityTraining
 from .self_correction import bit_targets, draw_flips, draw_rates
-from .text import Text
-from .text_encoder import TextEncoder
 
 __all__ = ["ACCURACY", "TERM", "InfinityObjective", "bit_losses", "token_weights"]
 
@@ -127,7 +128,7 @@ class InfinityObjective:
             flips = tensors["flips"].split(flipped, dim=1) if flipped else ()
             targets = bit_targets(features, history, flips)
             text = self._text(models, tensors)
-        text.check(self.shape)
+        text.check(self.shape.texts)
         text = text.replaced(model.null_text, tensors["dropped"])
         recompute = self.config.gradient_checkpointing
         logits = model(targets.inputs[: trained.count - 1], text, trained, recompute=recompute)
@@ -142,23 +143,17 @@ class InfinityObjective:
         return ScaleSchedule(self.schedule.sizes[: self.config.trained_scales])
 
     def _texts(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        name = "text" if self._captions is None else "caption"
-        for sample in batch:
-            if name not in sample:
-                raise DataError(
-                    f"sample {sample['index']} has no {name!r}, on which the model is conditioned: add it to the data"
-                )
         if self._captions is not None:
-            return self._captions([sample["caption"] for sample in batch])
+            return prepared_captions(self._captions, batch)
+        for sample in batch:
+            require_condition(sample, "text")
         text = Text.of([sample["text"] for sample in batch])
         return {"text": text.features, "text_valid": text.valid}
 
     def _text(self, models: Mapping[str, nn.Module], tensors: dict[str, Tensor]) -> Text:
         if self._captions is None:
             return Text(tensors["text"], tensors["text_valid"])
-        return cast(TextEncoder, models["text"])(
-            {name: tensor for name, tensor in tensors.items() if name.startswith("text_")}
-        )
+        return encoded_captions(models, tensors)
 
 
 def bit_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

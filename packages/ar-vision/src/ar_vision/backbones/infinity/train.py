@@ -20,6 +20,7 @@ from ...construction import undrawn
 from ...data.config import ImageDataConfig
 from ...data.source import build_image_source
 from ...held_out import EvaluationConfig
+from ...text.encoder import build_text_encoder
 from ...tokenizers.bsq.config import BsqTokenizerConfig
 from ...tokenizers.bsq.model import BsqTokenizer
 from .config import InfinityConfig
@@ -28,7 +29,6 @@ from .model import Infinity
 from .objective import ACCURACY, TERM, InfinityObjective
 from .objective_config import InfinityTraining
 from .schedules import schedule_of_grid
-from .text_encoder import build_text_encoder
 
 __all__ = ["CompanionConfig", "InfinityRun", "build", "held_out_bits"]
 
@@ -90,7 +90,7 @@ def build(run: InfinityRun) -> Job:
     if run.start is not None:
         _start(model, run.start, fingerprint(tokenizer))
     require_codes(model, tokenizer)
-    text = build_text_encoder(run.model, run.companions.text_encoder)
+    text = build_text_encoder(run.model.texts, run.companions.text_encoder)
     height, width = run.data.shape
     schedule = schedule_of_grid(height / tokenizer.downsampling, width / tokenizer.downsampling, run.model.schedules)
     models: dict[str, nn.Module] = {"model": model, "tokenizer": tokenizer, "text": cast(nn.Module, text)}

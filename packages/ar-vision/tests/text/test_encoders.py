@@ -4,11 +4,13 @@ import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_vision.backbones.infinity.config import InfinityConfig
-from ar_vision.backbones.infinity.hashed_text import HashedText
-from ar_vision.backbones.infinity.text import Text
-from ar_vision.backbones.infinity.text_encoder import T5Text, build_text_encoder
+from ar_vision.text.encoder import build_text_encoder, encoded_alone
+from ar_vision.text.hashed import HashedText
+from ar_vision.text.t5 import T5Text
+from ar_vision.text.text import Text
 
-HASHED = InfinityConfig(text_encoder="hashed", text_width=64, text_length=8)
+HASHED = InfinityConfig(text_encoder="hashed", text_width=64, text_length=8).texts
+T5 = InfinityConfig().texts
 
 
 def test_hashed_words_are_fixed_and_know_spelling():
@@ -41,6 +43,14 @@ def test_hashed_features_do_not_depend_on_the_batch():
     torch.testing.assert_close(encoder.encode(["a dog"]).features[0], together.features[0, :3])
 
 
+def test_texts_encoded_alone_are_those_of_a_batch_without_its_padding():
+    encoder, texts = HashedText(32, 16), ["a dog", "two very small dogs"]
+    together, alone = encoder.encode(texts), encoded_alone(encoder, texts)
+    assert [len(one) for one in alone] == [3, 5]
+    for row, one in enumerate(alone):
+        torch.testing.assert_close(one, together.features[row][together.valid[row]])
+
+
 def test_joining_texts_pads_to_the_longer():
     joined = Text.of([torch.ones(2, 3)]) + Text.of([torch.ones(4, 3), torch.ones(1, 3)])
     assert joined.features.shape == (3, 4, 3)
@@ -52,7 +62,7 @@ def test_the_encoder_of_a_model():
     with pytest.raises(ConfigError, match="leave it out"):
         build_text_encoder(HASHED, "some/t5")
     with pytest.raises(ConfigError, match="none is given"):
-        build_text_encoder(InfinityConfig())
+        build_text_encoder(T5)
 
 
 @pytest.fixture
@@ -86,6 +96,6 @@ def test_t5_features_of_a_batch_are_those_of_single_texts(t5_folder):
 
 def test_a_t5_of_another_width_or_none_is_refused(t5_folder, tmp_path):
     with pytest.raises(ConfigError, match="has width 16 and the model takes 2048"):
-        build_text_encoder(InfinityConfig(), str(t5_folder))
+        build_text_encoder(T5, str(t5_folder))
     with pytest.raises(CheckpointError, match="no T5 encoder can be read"):
         T5Text(tmp_path / "nothing", 8)

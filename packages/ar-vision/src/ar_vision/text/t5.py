@@ -1,35 +1,17 @@
-"""The frozen encoder that makes features of texts; the only file of the package that imports transformers."""
+"""A frozen T5 that makes features of texts; the only file of the package that imports transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from ar_core.config import expand_path
-from ar_core.errors import CheckpointError, ConfigError, MissingPackageError
+from ar_core.errors import CheckpointError, MissingPackageError
 from torch import Tensor, nn
 
-from .config import InfinityConfig
-from .hashed_text import HashedText
 from .text import Text
 
-__all__ = ["T5Text", "TextEncoder", "build_text_encoder"]
-
-
-class TextEncoder(Protocol):
-    """A frozen module from captions to features, in two steps, of which the first needs no device."""
-
-    def prepare(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Return tensors of B captions, each [B, ...]."""
-        ...
-
-    def __call__(self, prepared: dict[str, Tensor]) -> Text:
-        """Return the features of what ``prepare`` gave, moved to the encoder's device."""
-        ...
-
-    def encode(self, captions: Sequence[str]) -> Text:
-        """Return the features of captions: both steps."""
-        ...
+__all__ = ["T5Text"]
 
 
 class T5Text(nn.Module):
@@ -84,30 +66,3 @@ class T5Text(nn.Module):
         """Return the features of captions."""
         device = next(self.parameters()).device
         return self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
-
-
-def build_text_encoder(config: InfinityConfig, path: str | None = None) -> TextEncoder:
-    """Return the encoder that a model takes its text from.
-
-    Args:
-        config: of the model.
-        path: of a T5; None where the model needs none.
-
-    Raises:
-        ConfigError: the model needs a T5 and none is given, or the other way round, or it has another width.
-    """
-    if config.text_encoder == "hashed":
-        if path is not None:
-            raise ConfigError(f"the text encoder {path!r} was given to a model of hashed words: leave it out")
-        return HashedText(config.text_width, config.text_length)
-    if path is None:
-        raise ConfigError(
-            "the model takes features of a T5 and none is given: give the folder of its encoder as text_encoder"
-        )
-    encoder = T5Text(path, config.text_length)
-    width = int(encoder.encoder.config.d_model)
-    if width != config.text_width:
-        raise ConfigError(
-            f"the T5 in {path!r} has width {width} and the model takes {config.text_width}: give the one it was trained with"
-        )
-    return encoder
