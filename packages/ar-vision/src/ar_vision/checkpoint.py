@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import reduce
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from ar_core.registry import resolve
 from torch import Tensor, nn
 
 from .families import Family, family
+from .younger import YOUNGER
 
 __all__ = [
     "Loaded",
@@ -161,7 +162,10 @@ def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
 
 def fingerprint(model: nn.Module) -> str:
     """Return what tells a tokenizer from any other: the first 16 hex digits of a digest of its kind, config and weights."""
-    digest = sha256(f"{model.kind}/{json.dumps(to_dict(model.config), sort_keys=True)}".encode())
+    config: Any = model.config
+    absent = {one.name for one in fields(config) if YOUNGER.items() <= one.metadata.items()}
+    settings = {name: value for name, value in to_dict(config).items() if value is not None or name not in absent}
+    digest = sha256(f"{model.kind}/{json.dumps(settings, sort_keys=True)}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}/{list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())

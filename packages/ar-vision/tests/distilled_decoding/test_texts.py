@@ -85,7 +85,7 @@ def test_the_objective_takes_numbers_of_texts(teacher, make_student):
     prepared = objective.prepare(batch, SampleRng(0))
     sum(objective.sums(models, prepared).values()).backward()
     assert student.condition.fc1.weight.grad.abs().sum() > 0
-    with pytest.raises(DataError, match="a pair is of text 3 and there are 3 texts"):
+    with pytest.raises(DataError, match="text 3 was given and there are 3 texts"):
         objective.prepare([{**batch[0], "label": 3}], SampleRng(0))
 
 

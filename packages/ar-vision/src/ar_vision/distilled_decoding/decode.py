@@ -13,11 +13,11 @@ from ar_core.errors import ConfigError
 from ar_core.sampling import row_generators, row_seed
 from torch import Generator, Tensor
 
-from ..backbones.class_labels import checked_labels
 from ..checkpoint import require_codes
 from ..decoding.generated import GeneratedImages, OnScale
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
 from .assistance import Assisted, drawn_again
+from .conditions import checked_conditions, condition_of
 from .noise import noise_of
 from .options import DistilledOptions
 from .reading import read_off
@@ -116,20 +116,22 @@ def generate(
     seed: int | Sequence[int] = 0,
     on_scale: OnScale | None = None,
     teacher: Teacher | None = None,
+    texts: Sequence[Tensor] | None = None,
 ) -> GeneratedImages:
     """Generate one image for each label.
 
     Args:
-        student: of classes, in eval mode.
+        student: in eval mode.
         tokenizer: the one that its teacher was trained with, on the same device.
-        labels: B classes; none cannot be asked for.
+        labels: B classes, or numbers of texts; none cannot be asked for.
         options: passes, split.
         seed: one number, or one for each image; the noise of an image depends on its own alone.
         on_scale: called with the features after each scale of a VAR student.
-        teacher: where ``teacher_start`` is set.
+        teacher: where ``teacher_start`` is set; of the same texts.
+        texts: features [m, width] of each text, for a student of texts.
 
     Raises:
-        DataError: a label is no class.
+        DataError: a label is no class, or no text.
         CheckpointError: the tokenizer has other codes.
         ConfigError: as `draw_sequences` does; scales of a LlamaGen were asked for.
     """
@@ -137,12 +139,12 @@ def generate(
     if on_scale is not None and student.schedule.count == 1:
         raise ConfigError("a llamagen_dd draws all codes at once and has no scales to show: leave out scales")
     require_codes(student, tokenizer)
-    checked = checked_labels(labels, student.config.num_classes, null=False).to(student.device)
+    checked = checked_conditions(labels, student, texts)
     seeds = [row_seed(seed, row) for row in range(len(checked))] if isinstance(seed, int) else list(seed)
     noise = noise_of(seeds, student.units.total, student.config.code_dim).to(student.device)
     drawn = draw_sequences(
         student,
-        student.condition_of(checked),
+        condition_of(student, checked, texts),
         noise,
         code_vectors(tokenizer),
         options,

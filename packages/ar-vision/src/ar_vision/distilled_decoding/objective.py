@@ -1,6 +1,7 @@
 """The objective of Distilled Decoding 1 (arXiv 2412.17153): from noise, and data up to unit t, to all codes behind."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, cast
 
@@ -12,9 +13,9 @@ from ar_core.training import Player, Prepared
 from ar_kernels import confidence_from_hidden
 from torch import Tensor, nn
 
-from ..backbones.class_labels import checked_labels
 from ..backbones.scale_transformer.model import NO_DECAY
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
+from .conditions import checked_conditions, condition_of
 from .config import CODE, LPIPS, VECTOR, DistilledDecodingConfig
 from .noise import noise_of
 from .sequence import features_of
@@ -57,7 +58,7 @@ class DistilledDecodingObjective:
     ) -> None:
         self.config, self.units, self.schedule = config, student.units, student.schedule
         self.code_dim, self.batch_size, self.texts, self.accuracy = student.config.code_dim, batch_size, texts, accuracy
-        self.conditions = student.config.num_classes if texts is None else len(texts)
+        self._conditions = partial(checked_conditions, student=student, texts=texts)
         self.coefficients = config.coefficients
         if config.timesteps[-1] >= self.units.count:
             raise ConfigError(
@@ -88,7 +89,7 @@ class DistilledDecodingObjective:
             DataError: a sample has more or fewer codes than the student, or a condition that it does not know.
         """
         codes = torch.stack([self._checked(sample) for sample in batch])
-        labels = self._labels([int(sample["label"]) for sample in batch])
+        labels = self._conditions([int(sample["label"]) for sample in batch])
         if self.config.noise == "paired":
             seeds = [int(sample["seed"]) for sample in batch]
         else:
@@ -134,7 +135,7 @@ class DistilledDecodingObjective:
         tensors = prepared.tensors
         with torch.no_grad():
             data = tokenizer.codebook.lookup(tensors["codes"]).to(tensors["noise"].dtype)
-        condition = self._condition(student, tensors["labels"])
+        condition = condition_of(student, tensors["labels"], self.texts)
         inputs = perturbed(data, tensors["noise"], tensors["clean"])
         hidden = student.hidden(inputs, tensors["clean"], condition)
         found = self._logit_sums(student, hidden, condition, tensors)
@@ -173,21 +174,6 @@ class DistilledDecodingObjective:
                     operands = head.operands(states.flatten(0, 1)[tensors["rows"]])
                     found[ACCURACY] = (confidence_from_hidden(*operands).token == tensors["targets"]).sum().float()
         return found
-
-    def _condition(self, student: Student, labels: Tensor) -> StudentCondition:
-        if self.texts is None:
-            return student.condition_of(labels)
-        return cast(Any, student).condition_of_texts([self.texts[number] for number in labels.tolist()])
-
-    def _labels(self, labels: list[int]) -> Tensor:
-        if self.texts is None:
-            return checked_labels(labels, self.conditions, null=False)
-        outside = [label for label in labels if not 0 <= label < self.conditions]
-        if outside:
-            raise DataError(
-                f"a pair is of text {outside[0]} and there are {self.conditions} texts: give those of the pairs"
-            )
-        return torch.tensor(labels)
 
     def _given(self, rng: SampleRng, index: int) -> int:
         """Clean tokens of a sample."""

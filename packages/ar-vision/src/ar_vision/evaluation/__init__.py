@@ -14,6 +14,7 @@ IMAGE = Command(
         "ar-decode image checkpoint=./var tokenizer=./vae labels=\\[3] scales=true output=steps.png",
         "ar-decode image checkpoint=./infinity tokenizer=./bsq prompts=\\['a red bus',a cat\\] text_encoder=./flan-t5-xl "
         "guidance=4 temperature=0.5 ratio=0.75 output=grid.png",
+        "ar-decode image checkpoint=./llamagen tokenizer=./vq prompts=\\['red heart',grinning cat\\] guidance=3 output=grid.png",
         "ar-decode image checkpoint=./var tokenizer=./vae count=50000 batch_size=64 seed=1 output=samples.npz",
     ),
 )

@@ -1,4 +1,4 @@
-"""Students of Distilled Decoding under the signature that all class-conditional generators have here."""
+"""Students of Distilled Decoding under the signature that all generators have here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,15 +12,18 @@ from ..decoding.generated import GeneratedImages, OnScale
 from ..distilled_decoding.decode import generate
 from ..distilled_decoding.options import DistilledOptions
 from ..distilled_decoding.teacher import Teacher, open_teacher
+from ..scales import ScaleSchedule
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
 from .computing import placed
+from .encoded_prompts import encoded_prompts
+from .prompts import Prompts
 from .sampling_config import ComputeDtype
 
 __all__ = ["DistilledImages"]
 
 
 class DistilledImages:
-    """Makes images of classes from noise; see `DistilledOptions`, and beside these settings:
+    """Makes images of classes, or of prompts, from noise; see `DistilledOptions`, and beside these settings:
 
     - ``teacher``: checkpoint folder of the teacher, where ``teacher_start`` is set;
     - ``teacher_decoding``: settings of its decoder; left out, those that the student's pairs were made with.
@@ -30,15 +33,17 @@ class DistilledImages:
         tokenizer: the same.
         settings: by name.
         device: where both are.
+        prompts: texts, for a student of texts.
         dtype: that the teacher computes in.
 
     Attributes:
         facts: the teacher's fingerprint and settings, where there is one.
+        schedule: scales of the images.
 
     Raises:
         CheckpointError: the teacher cannot be loaded, or goes with another tokenizer.
         ConfigError: a setting is unknown or out of range; a teacher is missing, or would have nothing to do; it is not the one that
-            the student was trained from.
+            the student was trained from; a text encoder other than the student's.
     """
 
     def __init__(
@@ -48,13 +53,16 @@ class DistilledImages:
         settings: Mapping[str, Any],
         *,
         device: torch.device,
+        prompts: Prompts | None = None,
         dtype: ComputeDtype = "auto",
     ) -> None:
         own = dict(settings)
         folder, decoding = own.pop("teacher", None), own.pop("teacher_decoding", None)
         self.options = from_dict(DistilledOptions, own, "decoding")
-        self.student: Any = student.model
+        self.student = cast(Any, student.model)
         self.tokenizer = cast(CodebookTokenizer, tokenizer.model)
+        self.texts = None if prompts is None else encoded_prompts(prompts, self.student.config.texts, "llamagen_dd")
+        self.schedule: ScaleSchedule = self.student.schedule
         self.facts: dict[str, Any] = {}
         self.teacher: Teacher | None = None
         if (folder is None) != (self.options.teacher_start is None) or (folder is None and decoding is not None):
@@ -80,13 +88,13 @@ class DistilledImages:
         placed(loaded, device, dtype)
         header = student.provenance.get("data", {}).get("header", {})
         chosen = header.get("decoding", {}) if decoding is None else decoding
-        self.teacher = open_teacher(loaded, self.tokenizer, chosen)
+        self.teacher = open_teacher(loaded, self.tokenizer, chosen, self.texts)
         self.facts = {"teacher": print_, "teacher_decoding": dict(chosen)}
 
     def __call__(
         self, labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None
     ) -> GeneratedImages:
-        """Return one image for each label."""
+        """Return one image for each label, a class or the number of a prompt."""
         return generate(
             self.student,
             self.tokenizer,
@@ -95,4 +103,5 @@ class DistilledImages:
             seed=list(seeds),
             on_scale=on_scale,
             teacher=self.teacher,
+            texts=self.texts,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ar_core.config import expand_path, from_dict
-from ar_core.errors import CheckpointError, ConfigError, DataError
+from ar_core.errors import ConfigError, DataError
 from ar_core.registry import resolve
 from ar_core.training.device import choose_device
 
@@ -51,10 +51,13 @@ ENTRIES: Mapping[str, Entry] = {
     "llamagen": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
 }
 OF_NOISE = dict.fromkeys(("var_dd", "llamagen_dd"), "ar_vision.evaluation.distilled_images:DistilledImages")
-"""Kinds that make images of classes from noise, perhaps with the help of a teacher: ``"module:Class"``, built from model, tokenizer and
-settings."""
-OF_TEXT = {"infinity": "ar_vision.evaluation.infinity_images:InfinityImages"}
-"""Kinds that draw images of prompts: ``"module:Class"``, built from model, tokenizer, prompts and settings."""
+"""Kinds that make images from noise, perhaps with the help of a teacher: ``"module:Class"``, built from model, tokenizer and settings,
+and prompts where they are of texts."""
+OF_TEXT = {
+    "infinity": "ar_vision.evaluation.infinity_images:InfinityImages",
+    "llamagen": "ar_vision.evaluation.llamagen_images:LlamaGenImages",
+}
+"""Kinds that draw images of prompts, where they are of texts: ``"module:Class"``, built from model, tokenizer, prompts and settings."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,7 @@ def open_generator(
         dtype: that both compute in; see `placed`.
 
     Raises:
-        CheckpointError: a folder cannot be loaded, holds the other role, is no pair with the other, or takes neither classes
-            nor prompts.
+        CheckpointError: a folder cannot be loaded, holds the other role, or is no pair with the other.
         ConfigError: a setting is unknown or out of range; guidance of a checkpoint whose null condition was not trained; there is
             no such device; prompts are missing, or given to a generator of classes.
     """
@@ -120,11 +122,11 @@ def open_generator(
     generator = load_checkpoint(expand_path(checkpoint), "generator")
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer")
     kind = generator.family.kind
-    _require_kind(generator)
+    of_text = _of_text(generator)
     require_pair(generator, coder)
-    if kind in OF_TEXT and prompts is None:
+    if of_text and prompts is None:
         raise ConfigError(f"{generator.path} is a {kind}, which draws images of texts: give prompts")
-    if kind not in OF_TEXT and prompts is not None:
+    if not of_text and prompts is not None:
         raise ConfigError(
             f"prompts were given and {generator.path} is a {kind}, which draws images of classes: give labels"
         )
@@ -138,13 +140,16 @@ def open_generator(
     model: Any = placed(generator, where, dtype)
     decoder: Any = placed(coder, where, dtype)
     facts["dtype"] = {"checkpoint": dtype_name(model), "tokenizer": dtype_name(decoder)}
+    noisy = None
+    if kind in OF_NOISE:
+        noisy = resolve(OF_NOISE[kind])(generator, coder, settings, device=where, prompts=prompts, dtype=dtype)
+        facts |= noisy.facts
     if prompts is not None:
-        sample = resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
+        sample = noisy or resolve(OF_TEXT[kind])(model, decoder, prompts, settings)
         asked = {"prompts": list(prompts.texts), "negative": prompts.negative, "scales": str(sample.schedule)}
         return ImageGenerator(kind, len(prompts.texts), sample, facts | asked, decoder.decode, prompts.texts)
-    if kind in OF_NOISE:
-        distilled = resolve(OF_NOISE[kind])(generator, coder, settings, device=where, dtype=dtype)
-        return ImageGenerator(kind, model.config.num_classes, distilled, facts | distilled.facts, decoder.decode)
+    if noisy is not None:
+        return ImageGenerator(kind, model.config.num_classes, noisy, facts, decoder.decode)
     options = from_dict(resolve(ENTRIES[kind].options), settings, "decoding")
     require_null_condition(generator.provenance, options.guidance, str(generator.path))
     return ImageGenerator(
@@ -161,11 +166,9 @@ def _of_classes(kind: str, model: Any, decoder: Any, options: Any) -> Sample:
     return sample
 
 
-def _require_kind(generator: Loaded) -> None:
-    kind = generator.family.kind
-    of_classes = kind in {*ENTRIES, *OF_NOISE} and getattr(generator.model.config, "condition", "class") == "class"
-    if not of_classes and kind not in OF_TEXT:
-        raise CheckpointError(
-            f"{generator.path} is a {kind} that is not conditioned on classes: give a checkpoint of {', '.join({**ENTRIES, **OF_NOISE})} that "
-            f"is, or of {', '.join(OF_TEXT)}"
-        )
+def _of_text(generator: Loaded) -> bool:
+    """Whether a generator is conditioned on texts, and not on classes."""
+    return (
+        getattr(generator.model.config, "condition", "text" if generator.family.kind == "infinity" else "class")
+        == "text"
+    )

@@ -30,10 +30,10 @@ class SamplingConfig:
     """One round of labels; null: every class once."""
 
     prompts: str | tuple[str, ...] | None = None
-    """One round of texts, in place of labels, for a generator of texts (Infinity): one, or a list."""
+    """One round of texts, in place of labels, for a generator of texts (Infinity, a LlamaGen of texts or its student): one, or a list."""
 
     negative: str | None = None
-    """Text that guidance leads away from; null: the unconditional one that the model has learned."""
+    """Text that guidance leads away from, of an Infinity; null: the unconditional one that the model has learned."""
 
     text_encoder: str | None = None
     """Folder, or hub name, of the T5 that the generator takes its text from (extra ``text``); null where it takes hashed words."""

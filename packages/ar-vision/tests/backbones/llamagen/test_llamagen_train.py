@@ -293,7 +293,7 @@ def test_stored_codes_train_a_model_that_knows_its_tokenizer(stored: Path) -> No
     ("overrides", "says"),
     [
         (["model.vocab_size=32"], "has 16 codes: set it to 16"),
-        (["model.condition=text"], "no features of texts"),
+        (["model.condition=text"], "features of a T5 and none is given"),
         (["tokenizer=null"], "give tokenizer"),
         (["data={generated: {}}"], "leave tokenizer out"),
         (["data={}"], "neither was given"),

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from ar_core.errors import DataError
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
+from ...text.text import Text
 from .config import LlamaGenConfig
 
-__all__ = ["ClassCondition", "TextCondition", "pad_texts"]
+__all__ = ["ClassCondition", "TextCondition", "left_padded", "pad_texts"]
 
 
 class ClassCondition(nn.Module):
@@ -78,15 +80,32 @@ def pad_texts(features: Sequence[Tensor], config: LlamaGenConfig) -> tuple[Tenso
     Raises:
         DataError: features of another shape.
     """
-    wide = torch.zeros(len(features), config.text_tokens, config.text_dim)
-    valid = torch.zeros(len(features), config.text_tokens, dtype=torch.bool)
-    for row, text in enumerate(features):
+    for text in features:
         if text.ndim != 2 or text.shape[1] != config.text_dim:
             raise DataError(
                 f"text features of shape {list(text.shape)} were given; they must be [n, {config.text_dim}], the states of "
                 "the text encoder that the model was trained with"
             )
-        count = min(len(text), config.text_tokens)
-        wide[row, config.text_tokens - count :] = text[:count].float()
-        valid[row, config.text_tokens - count :] = True
-    return wide, valid
+    cut = [text[: config.text_tokens].float() for text in features]
+    lengths = torch.tensor([len(text) for text in cut])
+    wide = pad_sequence(cut, batch_first=True)
+    valid = torch.arange(wide.shape[1]) < lengths[:, None]
+    return left_padded(Text(wide, valid.to(wide.device)), config.text_tokens)
+
+
+def left_padded(text: Text, length: int) -> tuple[Tensor, Tensor]:
+    """Move the padding of texts to the left, where LlamaGen has it, and fill it with zeros.
+
+    Args:
+        text: B texts of at most P tokens.
+        length: P.
+
+    Returns:
+        float32 `[B, P, Ct]`, and bool `[B, P]`: where there is a feature.
+    """
+    behind = length - text.features.shape[1]
+    features, valid = F.pad(text.features, (0, 0, 0, behind)), F.pad(text.valid, (0, behind))
+    source = (torch.arange(length, device=valid.device) + valid.sum(1, keepdim=True)) % length
+    valid = valid.gather(1, source)
+    moved = features.gather(1, source[..., None].expand_as(features))
+    return moved.masked_fill(~valid[..., None], 0.0), valid

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from ar_core.config import FREE, did_you_mean
 from ar_core.errors import ConfigError
+
+from ...text.config import TextEncoderName, TextShape
+from ...younger import YOUNGER
 
 __all__ = ["SIZES", "LlamaGenConfig", "LlamaGenTraining", "Size"]
 
@@ -64,6 +67,8 @@ class LlamaGenConfig:
     """Width of the text features; FLAN-T5-XL has 2048. Text condition only."""
     text_tokens: int = 120
     """P of the text condition: longer texts are cut, shorter ones padded on the left."""
+    text_encoder: TextEncoderName | None = field(default=None, metadata=YOUNGER)
+    """Whose features they are; null: a T5's, as published. ``hashed`` needs no language model. Text condition only."""
     rope_base: float = 10000.0
     """Base of the rotary frequencies."""
     norm_eps: float = 1e-5
@@ -85,6 +90,12 @@ class LlamaGenConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("rope_base", "norm_eps", "init_std"):
             _require(self, name, getattr(self, name) > 0, "positive")
+        if self.text_encoder not in (None, *get_args(TextEncoderName)):
+            raise ConfigError(f"text_encoder is {self.text_encoder!r}; choose t5 or hashed")
+        if self.text_encoder is not None and self.condition != "text":
+            raise ConfigError(
+                f"text_encoder is {self.text_encoder!r} and condition is {self.condition!r}: set condition to text, or leave it out"
+            )
         if self.dim % (4 * self.heads):
             raise ConfigError(
                 f"dim is {self.dim} with {self.heads} heads: it must be a multiple of 4 x heads, {4 * self.heads}, because "
@@ -116,6 +127,11 @@ class LlamaGenConfig:
     def prefix(self) -> int:
         """P, positions of the condition."""
         return 1 if self.condition == "class" else self.text_tokens
+
+    @property
+    def texts(self) -> TextShape:
+        """Texts that a model of texts takes."""
+        return TextShape(self.text_encoder or "t5", self.text_dim, self.text_tokens)
 
     @property
     def codes(self) -> int:

@@ -12,9 +12,11 @@ from ar_core.errors import DataError
 from ar_core.training import Player, Prepared
 from torch import Tensor, nn
 
+from ...text.captions import encoded_captions, prepared_captions, require_condition
+from ...text.encoder import TextEncoder
 from ..class_labels import checked_labels
 from ..condition_dropout import drops_condition
-from .conditions import ClassCondition, pad_texts
+from .conditions import ClassCondition, left_padded, pad_texts
 from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
 
@@ -30,15 +32,19 @@ class LlamaGenObjective:
     loss = sum over samples and i < L of -log p(x_i | condition, x_<i) / number of these codes, counted over the whole optimiser
     step. Samples with ``valid`` 0 count on neither side.
 
+    Models: ``model``; ``text``, frozen, where samples have captions.
+
     Args:
         model: sizes.
         config: hyperparameters.
+        text: encoder of the captions; None where samples have features of texts, or classes.
     """
 
     coefficients: Mapping[str, float] = {TERM: 1.0}
 
-    def __init__(self, model: LlamaGenConfig, config: LlamaGenTraining) -> None:
+    def __init__(self, model: LlamaGenConfig, config: LlamaGenTraining, text: TextEncoder | None = None) -> None:
         self.model, self.config = model, config
+        self._captions = text.prepare if text is not None else None
 
     def players(self) -> Sequence[Player]:
         """One optimiser turn over the one model."""
@@ -48,13 +54,13 @@ class LlamaGenObjective:
         """Draw which samples lose their condition, by their own numbers, and lay out the rest.
 
         Args:
-            batch: B samples: `codes` int64 [L]; `label`, a class, or `features`, float [n, text_dim] of a text; optional
-                `valid`, 0 for a sample that could not be read.
+            batch: B samples: `codes` int64 [L]; `label`, a class, `caption`, a text, or `features`, float
+                [n, text_dim] of one; optional `valid`, 0 for a sample that could not be read.
             rng: stream "condition".
 
         Returns:
             tensors: `codes` [B, L]; `rows` and `labels` [N], the flattened place of each target and the target; `classes` [B],
-            or `features` [B, P, text_dim], `present` and `dropped` bool [B, P] and [B]. weights: N, L for each valid sample.
+            or `dropped` bool [B], and the tensors of the text encoder, or `features` [B, P, text_dim] and `present` bool [B, P]. weights: N, L for each valid sample.
 
         Raises:
             DataError: a sample has another number of codes, codes or classes that the model does not have, or lacks its
@@ -70,6 +76,8 @@ class LlamaGenObjective:
             given = [int(sample["label"]) for sample in batch]
             classes = checked_labels(given, self.model.num_classes, null=False)
             tensors["classes"] = classes.masked_fill(dropped, self.model.num_classes)
+        elif self._captions is not None:
+            tensors |= {**prepared_captions(self._captions, batch), "dropped": dropped}
         else:
             features, present = pad_texts([sample["features"] for sample in batch], self.model)
             tensors |= {"features": features, "present": present, "dropped": dropped}
@@ -79,7 +87,7 @@ class LlamaGenObjective:
         """Run the model and sum the cross-entropy over the codes.
 
         Args:
-            models: `model`, a :class:`LlamaGen`.
+            models: as the class lists them.
             prepared: of `prepare`.
 
         Returns:
@@ -89,7 +97,8 @@ class LlamaGenObjective:
         if isinstance(model.condition, ClassCondition):
             condition, present = model.condition(tensors["classes"]), None
         else:
-            condition, present = model.condition(tensors["features"], tensors["dropped"]), tensors["present"]
+            features, present = self._texts(models, tensors)
+            condition = model.condition(features, tensors["dropped"])
         hidden = model.teacher_forced(condition, tensors["codes"], present)
         targets = Targets(rows=tensors["rows"], labels=tensors["labels"])
         loss = summed_cross_entropy(
@@ -100,6 +109,14 @@ class LlamaGenObjective:
             max_logits=self.config.max_logits,
         )
         return {TERM: loss}
+
+    def _texts(self, models: Mapping[str, nn.Module], tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features `[B, P, text_dim]` and where they are."""
+        if self._captions is None:
+            return tensors["features"], tensors["present"]
+        text = encoded_captions(models, tensors)
+        text.check(self.model.texts)
+        return left_padded(text, self.model.text_tokens)
 
     def codes(self, sample: Mapping[str, Any]) -> Tensor:
         """Return a sample's codes, int64 [L].
@@ -118,7 +135,6 @@ class LlamaGenObjective:
                 f"sample {number} has codes from {int(codes.min())} to {int(codes.max())} and the model knows 0 to "
                 f"{model.vocab_size - 1}: encode the data with its tokenizer, or set model.vocab_size"
             )
-        name = "label" if model.condition == "class" else "features"
-        if name not in sample:
-            raise DataError(f"sample {number} has no {name!r}, on which the model is conditioned: add it to the data")
+        of_text = "features" if self._captions is None else "caption"
+        require_condition(sample, "label" if model.condition == "class" else of_text)
         return codes

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ar_core.config import expand_path
 from ar_core.corruption import SampleRng
-from ar_core.errors import ConfigError
+from ar_core.errors import ConfigError, DataError
 from ar_core.training import Job, TrainConfig, mean_loss
+from torch import nn
 
 from ...checkpoint import fingerprint, load_checkpoint, require_codebook, save_checkpoint
 from ...construction import undrawn
@@ -19,6 +20,8 @@ from ...data.codes.config import CodeDataConfig
 from ...data.codes.source import CodeSource, build_code_source
 from ...held_out import EvaluationConfig
 from ...scales import ScaleSchedule
+from ...text.captions import ENCODER
+from ...text.encoder import TextEncoder, build_text_encoder
 from ..generated_codes import GeneratedCodes, GeneratedSource
 from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
@@ -56,6 +59,9 @@ class LlamaGenRun:
     """What it is trained on."""
     tokenizer: str | None = None
     """Checkpoint folder of the tokenizer that made the codes; the model's checkpoint names it. Not for generated codes."""
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 that makes features of captions, for a model of texts on stored codes whose `text_encoder` is not
+    hashed."""
     method: LlamaGenTraining = field(default_factory=LlamaGenTraining)
     """The objective."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -67,6 +73,11 @@ class LlamaGenRun:
         if (self.data.codes is None) != (self.tokenizer is None):
             change = "leave tokenizer out" if self.data.codes is None else "give tokenizer, its checkpoint folder"
             raise ConfigError(f"stored codes belong to a tokenizer, and generated ones to none: {change}")
+        if self.text_encoder is not None and (self.data.codes is None or self.model.condition == "class"):
+            raise ConfigError(
+                f"text_encoder is {self.text_encoder!r} and there are no captions to encode, which only a model of texts on stored "
+                "codes has: leave it out"
+            )
 
 
 def build(run: LlamaGenRun) -> Job:
@@ -80,38 +91,49 @@ def build(run: LlamaGenRun) -> Job:
     model.initialize(SampleRng(run.train.seed).row(0, "weights"))
     made_by = _tokenizer(run)
     source = _source(run, made_by, "train")
+    captioned = run.model.condition == "text" and run.data.codes is not None
+    text = build_text_encoder(run.model.texts, run.text_encoder) if captioned else None
+    provenance: dict[str, Any] = {"recipe": "llamagen", "data": dict(source.describe())}
+    if captioned:
+        provenance["text_encoder"] = run.text_encoder
 
     def save(directory: Path) -> None:
-        save_checkpoint(
-            directory, model, tokenizer=made_by, provenance={"recipe": "llamagen", "data": dict(source.describe())}
-        )
+        save_checkpoint(directory, model, tokenizer=made_by, provenance=provenance)
 
     evaluate = None
     if run.train.eval_every is not None:
         held_out = list(islice(_source(run, made_by, "held_out").once(), run.evaluation.images))
 
         def evaluate() -> Mapping[str, float]:
-            return {"held_out_nll": held_out_nll(model, held_out, batch_size=run.evaluation.batch_size)}
+            return {"held_out_nll": held_out_nll(model, held_out, text=text, batch_size=run.evaluation.batch_size)}
 
     return Job(
-        objective=LlamaGenObjective(run.model, run.method),
-        models={"model": model},
+        objective=LlamaGenObjective(run.model, run.method, text),
+        models=_models(model, text),
         source=source,
         save=save,
         evaluate=evaluate,
+        identity={"text_encoder": run.text_encoder},
     )
 
 
-def held_out_nll(model: LlamaGen, samples: list[Any], *, batch_size: int = 32) -> float:
+def held_out_nll(
+    model: LlamaGen, samples: list[Any], *, text: TextEncoder | None = None, batch_size: int = 32
+) -> float:
     """Negative log-likelihood in nats per code, each image under its own condition: none is ever dropped.
 
     Args:
         model: in eval mode.
         samples: as the objective takes them.
+        text: encoder of their captions, where they have any.
         batch_size: images of a forward pass; memory only.
     """
-    objective = LlamaGenObjective(model.config, replace(LlamaGenTraining(), condition_dropout=0.0))
-    return mean_loss(objective, {"model": model}, samples, batch_size=batch_size)[TERM]
+    objective = LlamaGenObjective(model.config, replace(LlamaGenTraining(), condition_dropout=0.0), text)
+    return mean_loss(objective, _models(model, text), samples, batch_size=batch_size)[TERM]
+
+
+def _models(model: LlamaGen, text: TextEncoder | None) -> dict[str, nn.Module]:
+    return {"model": model} if text is None else {"model": model, ENCODER: cast(nn.Module, text)}
 
 
 def _tokenizer(run: LlamaGenRun) -> str | None:
@@ -142,18 +164,19 @@ def _source(run: LlamaGenRun, made_by: str | None, split: Literal["train", "held
             seed=seed,
             text=(model.text_tokens, model.text_dim) if of_text else None,
         )
-    if of_text:
-        raise ConfigError(
-            "model.condition is text and stored codes have no features of texts: set it to class, or hand samples with "
-            "features to LlamaGenObjective"
-        )
     assert made_by is not None
-    return build_code_source(
+    source = build_code_source(
         run.data.codes,
         seed=seed,
         tokenizer=made_by,
         schedule=ScaleSchedule.square(model.grid),
         split=split,
-        num_classes=model.num_classes,
+        num_classes=None if of_text else model.num_classes,
         vocab_size=model.vocab_size,
     )
+    if of_text and not source.stored.captioned:
+        raise DataError(
+            f"model.condition is text and the codes in {run.data.codes.path!r} have no captions: encode pictures that have some, or "
+            "set it to class"
+        )
+    return source

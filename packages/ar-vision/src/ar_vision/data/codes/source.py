@@ -15,7 +15,7 @@ from ..source import Split, choose, ordered, require_labels
 from .config import CodeDataConfig
 from .store import StoredCodes, open_codes
 
-__all__ = ["CodeSource", "build_code_source"]
+__all__ = ["CodeSource", "build_code_source", "split_of"]
 
 
 class CodeSource:
@@ -131,8 +131,13 @@ def build_code_source(
         )
     count = min(config.count or len(stored), len(stored))
     require_labels(None if stored.labels is None else stored.labels[:count].numpy(), num_classes, config.path)
-    chosen = choose(
-        stored.keys[:count].numpy() if config.held_out else None, count, config.held_out, split, config.path
-    )
+    chosen = split_of(stored, config, split)
     facts = {"codes": dict(stored.identity), "held_out": config.held_out, "count": config.count, "split": split}
     return CodeSource(stored, chosen, seed, schedule.total, None if made_by else vocab_size, facts)
+
+
+def split_of(stored: StoredCodes, config: CodeDataConfig, split: Split) -> np.ndarray:
+    """Return the numbers of the pictures of a split, int64 [N]; raises as `choose` does."""
+    count = min(config.count or len(stored), len(stored))
+    keys = stored.keys[:count].numpy() if config.held_out else None
+    return choose(keys, count, config.held_out, split, config.path)

@@ -1,0 +1,10 @@
+"""Fields of configs that are younger than checkpoints. Imports no torch."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["YOUNGER"]
+
+YOUNGER: Mapping[str, bool] = MappingProxyType({"younger": True})
+"""Metadata of a dataclass field, null by default, that checkpoints were written without: while it is null, fingerprints are the same as
+before, so that whatever names such a checkpoint goes on knowing it."""
