@@ -20,6 +20,7 @@ from ar_vision.backbones.var.model import Var
 from ar_vision.checkpoint import fingerprint, save_checkpoint
 from ar_vision.distilled_decoding.initialisation import build_student
 from ar_vision.distilled_decoding.teacher import LlamaGenTeacher, VarTeacher, code_vectors
+from ar_vision.text.encoder import build_text_encoder, encoded_alone
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
 from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
 from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
@@ -28,6 +29,7 @@ from ar_vision.tokenizers.vq.model import VqTokenizer
 from torch import nn
 
 KINDS = ("var", "llamagen")
+CAPTIONS = ("a red heart", "grinning cat", "flag", "a left arrow")
 CODES, CLASSES = 24, 5
 
 
@@ -58,7 +60,8 @@ def make_tokenizer(tiny_autoencoder: AutoencoderConfig) -> Callable[[str], Any]:
 
 @pytest.fixture
 def make_teacher(make_tokenizer) -> Callable[..., Any]:
-    """A teacher of 16 x 16 pixels and 5 classes: VAR with scales 1, 2, 3, 4, or LlamaGen with 16 codes; settings of its decoder."""
+    """A teacher of 16 x 16 pixels and 5 classes: VAR with scales 1, 2, 3, 4, or LlamaGen with 16 codes, of classes or
+    (``texts``) of four captions; settings of its decoder."""
 
     def make(kind: str, **options: Any) -> Any:
         if kind == "var":
@@ -68,8 +71,11 @@ def make_teacher(make_tokenizer) -> Callable[..., Any]:
                 make_tokenizer(kind),
                 VarDecoding(**options),
             )
-        config = LlamaGenConfig(layers=2, heads=2, dim=32, vocab_size=CODES, grid=4, num_classes=CLASSES)
-        return LlamaGenTeacher(_shaken(LlamaGen(config), 0.2), make_tokenizer(kind), LlamaGenOptions(**options))
+        of_texts = {"condition": "text", "text_encoder": "hashed", "text_dim": 6, "text_tokens": 5}
+        condition = of_texts if kind == "texts" else {"num_classes": CLASSES}
+        config = LlamaGenConfig(layers=2, heads=2, dim=32, vocab_size=CODES, grid=4, **condition)
+        texts = encoded_alone(build_text_encoder(config.texts), CAPTIONS) if kind == "texts" else None
+        return LlamaGenTeacher(_shaken(LlamaGen(config), 0.2), make_tokenizer(kind), LlamaGenOptions(**options), texts)
 
     return make
 
@@ -92,12 +98,14 @@ def make_student() -> Callable[..., Any]:
 
 @pytest.fixture
 def folders(make_teacher, tmp_path) -> Callable[[str], SimpleNamespace]:
-    """Checkpoint folders of a teacher and its tokenizer: `teacher`, `tokenizer`."""
+    """Checkpoint folders of a teacher and its tokenizer: `teacher`, `tokenizer`; `more`, entries of the stage that it needs."""
 
     def make(kind: str) -> SimpleNamespace:
         found = SimpleNamespace(teacher=tmp_path / f"{kind}_teacher", tokenizer=tmp_path / f"{kind}_tokenizer")
+        found.more = [f"texts={{file: {tmp_path / 'captions.txt'}}}"] if kind == "texts" else []
         if not found.teacher.exists():
             teacher = make_teacher(kind)
+            (tmp_path / "captions.txt").write_text("\n".join(CAPTIONS) + "\n\n")
             save_checkpoint(found.tokenizer, teacher.tokenizer)
             save_checkpoint(found.teacher, teacher.model, tokenizer=fingerprint(teacher.tokenizer))
         return found
@@ -125,7 +133,7 @@ def pairs_config() -> Callable[..., Any]:
         small = ["method.count=24", "method.batch_size=4", "method.checked=0", "stage.chunk_size=8", "stage.device=cpu"]
         small.append("method.solver={kind: heun, steps: 6}")
         places = [f"teacher={where.teacher}", f"tokenizer={where.tokenizer}", f"stage.directory={directory}"]
-        return read_run_config(recipe("noise_code_pairs"), config, [*places, *small, *overrides])
+        return read_run_config(recipe("noise_code_pairs"), config, [*places, *small, *where.more, *overrides])
 
     return make
 

@@ -40,6 +40,10 @@ def prepared(folders, pairs):
     return prepare
 
 
+def kind_of(config):
+    return "texts" if "emoji" in config else "llamagen" if "llamagen" in config else "var"
+
+
 def test_recipes_are_announced():
     assert recipe("distilled_decoding") is RECIPE
     assert recipe("noise_code_pairs") is PAIRS
@@ -50,11 +54,12 @@ def test_recipes_are_announced():
         "imagenet_256_llamagen_b",
         "imagenet_256_llamagen_l",
     }
-    assert configs(RECIPE).keys() == {"tiny", "cifar10_var", "cifar10_llamagen", *published}
+    assert configs(RECIPE).keys() == {"tiny", "cifar10_var", "cifar10_llamagen", "emoji_llamagen", *published}
     assert configs(PAIRS).keys() == {
         "tiny",
         "cifar10_var",
         "cifar10_llamagen",
+        "emoji_llamagen",
         "imagenet_256_var",
         "imagenet_256_llamagen",
     }
@@ -63,7 +68,7 @@ def test_recipes_are_announced():
 @pytest.mark.parametrize("name", sorted(configs(RECIPE)))
 def test_every_shipped_config_trains(prepared, name):
     """Optimiser and method as shipped, but for LPIPS and what is larger than a tiny teacher; two steps."""
-    kind = "llamagen" if "llamagen" in name else "var"
+    kind = kind_of(name)
     small = ["method.timesteps=[0, 2]", "method.timestep_probs=null", "method.lpips_weight=0", "method.split=3"]
     small += ["train.steps=2", "train.micro_batch_size=4", "train.num_workers=0"]
     run = prepared(kind, *small, config=name)
@@ -75,9 +80,9 @@ def test_every_shipped_config_trains(prepared, name):
 
 @pytest.mark.parametrize("name", sorted(configs(PAIRS)))
 def test_every_shipped_stage_makes_pairs(folders, tmp_path, name):
-    where = folders("llamagen" if "llamagen" in name else "var")
+    where = folders(kind_of(name))
     small = [f"teacher={where.teacher}", f"tokenizer={where.tokenizer}", f"stage.directory={tmp_path / 'pairs'}"]
-    small += ["method.count=4", "method.batch_size=2", "method.checked=0", "stage.chunk_size=2"]
+    small += ["method.count=4", "method.batch_size=2", "method.checked=0", "stage.chunk_size=2", *where.more]
     shipped = read_run_config(PAIRS, name, small)
     assert run_recipe(PAIRS, shipped).counts["pairs"] == 4
 

@@ -1,6 +1,6 @@
 """From a run's config to a training job: a student of a VAR or a LlamaGen, on pairs of noise and codes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -11,7 +11,7 @@ import torch
 from ar_core.config import FREE, expand_path
 from ar_core.errors import ConfigError
 from ar_core.training import Job, TrainConfig, mean_loss
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoint import fingerprint, load_checkpoint, require_codebook, require_pair, save_checkpoint
 from ..held_out import EvaluationConfig
@@ -22,6 +22,7 @@ from .initialisation import build_student
 from .objective import DistilledDecodingObjective
 from .pairs.config import PairDataConfig
 from .pairs.store import PairSource, build_pair_source
+from .pairs.texts import features_of_texts
 from .student import Student
 from .student_config import NoiseDataEmbedding
 from .teacher import code_vectors
@@ -59,6 +60,8 @@ class DistilledDecodingRun:
     """Checkpoint folder of the teacher's tokenizer; `~` and `$NAME` are expanded."""
     data: PairDataConfig
     """Pairs that the recipe `noise_code_pairs` made with this teacher."""
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 whose features a teacher of texts takes; null where it takes hashed words."""
     method: DistilledDecodingConfig = field(default_factory=DistilledDecodingConfig)
     """The objective, and what the student is sampled with."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -95,6 +98,7 @@ def build(run: DistilledDecodingRun) -> Job:
         build_pair_source, run.data, seed=seed, teacher=prints["teacher"], tokenizer=prints["tokenizer"]
     )
     source = source_of()
+    texts = features_of_texts(teacher.model, source.store.texts, run.text_encoder, "the teacher")
     models: dict[str, nn.Module] = {"model": student, "tokenizer": coder.model}
     if method.lpips_weight and method.lpips is not None:
         models["lpips"] = load_lpips(method.lpips, method.lpips_minimum_size)
@@ -111,19 +115,25 @@ def build(run: DistilledDecodingRun) -> Job:
 
     evaluate = None
     if run.train.eval_every is not None:
-        evaluate = _evaluation(run, cast(Student, student), models, source_of(split="held_out"))
+        evaluate = _evaluation(run, cast(Student, student), models, source_of(split="held_out"), texts)
     return Job(
-        objective=DistilledDecodingObjective(method, cast(Student, student), batch_size=run.train.batch_size),
+        objective=DistilledDecodingObjective(
+            method, cast(Student, student), batch_size=run.train.batch_size, texts=texts
+        ),
         models=models,
         source=source,
         save=save,
         evaluate=evaluate,
-        identity=prints,
+        identity={**prints, "text_encoder": run.text_encoder},
     )
 
 
 def _evaluation(
-    run: DistilledDecodingRun, student: Student, models: Mapping[str, nn.Module], held_out: PairSource
+    run: DistilledDecodingRun,
+    student: Student,
+    models: Mapping[str, nn.Module],
+    held_out: PairSource,
+    texts: Sequence[Tensor] | None,
 ) -> Callable[[], Mapping[str, float]]:
     """Return what measures the student on held-out pairs, at each of its timesteps."""
     samples: list[Any] = list(islice(held_out.once(), run.evaluation.images))
@@ -135,7 +145,11 @@ def _evaluation(
             # The first timestep of every config is 0: one that is always drawn stands behind it with all of the probability.
             steps, probs = ((0,), None) if step == 0 else ((0, step), (0.0, 1.0))
             objective = DistilledDecodingObjective(
-                replace(method, timesteps=steps, timestep_probs=probs), student, batch_size=1, accuracy=True
+                replace(method, timesteps=steps, timestep_probs=probs),
+                student,
+                batch_size=1,
+                texts=texts,
+                accuracy=True,
             )
             means = mean_loss(objective, models, samples, batch_size=run.evaluation.batch_size)
             found |= {

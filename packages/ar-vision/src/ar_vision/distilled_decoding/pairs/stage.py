@@ -20,6 +20,7 @@ from ..noise import RNG
 from ..teacher import Teacher, open_teacher
 from .config import NoiseCodePairsConfig
 from .draw import draw_pairs, label_and_seed
+from .texts import PairTexts, features_of_texts, list_of, texts_entry
 
 __all__ = ["NoiseCodePairsRun", "build", "pairs_identity", "teacher_of"]
 
@@ -36,6 +37,10 @@ class NoiseCodePairsRun:
     """Where the pairs go, and which share of them."""
     method: NoiseCodePairsConfig = field(default_factory=NoiseCodePairsConfig)
     """How many, and how the teacher is drawn from."""
+    texts: PairTexts | None = None
+    """What a teacher of texts is asked for; a pair's label is then the number of its text."""
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 whose features such a teacher takes; null where it takes hashed words."""
 
 
 def build(run: NoiseCodePairsRun) -> StageJob:
@@ -43,10 +48,13 @@ def build(run: NoiseCodePairsRun) -> StageJob:
 
     Raises:
         CheckpointError: it cannot be loaded, is of another kind, or its tokenizer is another.
-        ConfigError: a setting of its decoder is unknown or out of range.
+        ConfigError: a setting of its decoder is unknown or out of range; texts are missing, or given to a teacher of classes.
+        DataError: there are no such texts.
     """
-    method = run.method
-    teacher, prints = teacher_of(run.teacher, run.tokenizer, method.decoding, run.stage.device)
+    method, texts = run.method, None if run.texts is None else list_of(run.texts)
+    teacher, prints = teacher_of(
+        run.teacher, run.tokenizer, method.decoding, run.stage.device, texts=texts, text_encoder=run.text_encoder
+    )
     rng = SampleRng(method.seed)
 
     def make(first: int, items: Sequence[int]) -> Chunk:
@@ -70,12 +78,19 @@ def build(run: NoiseCodePairsRun) -> StageJob:
         items=range(method.count),
         make=make,
         total=method.count,
-        identity=pairs_identity(teacher, prints, choose_device(run.stage.device).type),
+        identity=pairs_identity(teacher, prints, choose_device(run.stage.device).type)
+        | ({} if texts is None else texts_entry(texts, run.text_encoder)),
     )
 
 
 def teacher_of(
-    generator: str, tokenizer: str, decoding: Mapping[str, Any], device: str
+    generator: str,
+    tokenizer: str,
+    decoding: Mapping[str, Any],
+    device: str,
+    *,
+    texts: Sequence[str] | None = None,
+    text_encoder: str | None = None,
 ) -> tuple[Teacher, dict[str, str]]:
     """Load a teacher and its tokenizer in float32.
 
@@ -84,22 +99,25 @@ def teacher_of(
         tokenizer: folder of its tokenizer.
         decoding: settings of its decoder.
         device: as in `ar_core.training.choose_device`.
+        texts: that conditions number, for a teacher of texts.
+        text_encoder: the T5 of their features, where it needs one.
 
     Returns:
         The teacher on the device, and the fingerprints of both.
 
     Raises:
-        CheckpointError: as :func:`build` says.
+        CheckpointError, ConfigError: as :func:`build` says.
     """
     loaded = load_checkpoint(expand_path(generator), "generator", dtype=torch.float32)
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer", dtype=torch.float32)
     require_codebook(coder)
     require_pair(loaded, coder)
     prints = {"teacher": fingerprint(loaded.model), "tokenizer": fingerprint(coder.model)}
+    features = features_of_texts(loaded.model, texts, text_encoder, "the teacher")
     where = choose_device(device)
     for one in (loaded.model, coder.model):
         one.requires_grad_(False).to(where)
-    return open_teacher(loaded, cast(CodebookTokenizer, coder.model), decoding), prints
+    return open_teacher(loaded, cast(CodebookTokenizer, coder.model), decoding, features), prints
 
 
 def pairs_identity(teacher: Teacher, prints: Mapping[str, str], device: str) -> dict[str, Any]:

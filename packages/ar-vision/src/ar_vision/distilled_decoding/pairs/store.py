@@ -16,6 +16,7 @@ from ar_vision.data.source import Split, choose, ordered
 
 from ..noise import RNG
 from .config import PairDataConfig
+from .texts import texts_in
 
 __all__ = ["PairSource", "PairStore", "build_pair_source"]
 
@@ -30,11 +31,13 @@ class PairStore:
 
     Attributes:
         header: what made them.
+        texts: that labels number; None where they are classes.
         labels: int64 [N].
         seeds: int64 [N].
 
     Raises:
-        DataError: there are no pairs, they are not finished, or their noise is made by another version of the generator.
+        DataError: there are no pairs, they are not finished, their noise is made by another version of the generator, or the list of
+            texts was changed.
         CheckpointError: a chunk is damaged.
     """
 
@@ -51,6 +54,7 @@ class PairStore:
                 f"the noise of {str(directory)!r} was made by {self.header['rng']!r} and this version has {RNG!r}: its seeds give "
                 "other noise here, make the pairs anew"
             )
+        self.texts = texts_in(self.header, str(directory))
         chunks = [read_tensors(path) for path in self._paths]
         self._codes: list[Tensor] | None = [chunk["codes"] for chunk in chunks]
         self.labels = torch.cat([chunk["label"] for chunk in chunks]).long()
@@ -139,5 +143,7 @@ def build_pair_source(
     count = min(config.count or len(store), len(store))
     keys = store.seeds[:count].numpy() if config.held_out else None
     chosen = choose(keys, count, config.held_out, split, config.path)
-    facts = {"header": dict(store.header), "held_out": config.held_out, "count": config.count, "split": split}
+    # The list of texts may be long, and its fingerprint tells it.
+    header = {name: value for name, value in store.header.items() if name != "texts"}
+    facts = {"header": header, "held_out": config.held_out, "count": config.count, "split": split}
     return PairSource(store, chosen, seed, facts)

@@ -31,6 +31,8 @@ class VerifyPairsConfig:
     """Checkpoint folder of the teacher."""
     tokenizer: str
     """Checkpoint folder of its tokenizer."""
+    text_encoder: str | None = None
+    """Folder, or hub name, of the T5 whose features a teacher of texts takes; null where it takes hashed words."""
     rows: int = 64
     """How many pairs, drawn at random; each is made in the batch that it was made in."""
     seed: int = 0
@@ -89,7 +91,14 @@ def verify(config: VerifyPairsConfig) -> Verified:
     store = PairStore(expand_path(config.pairs))
     header = store.header
     method = from_dict(NoiseCodePairsConfig, header["method"], "method")
-    teacher, prints = teacher_of(config.teacher, config.tokenizer, method.decoding, config.device)
+    teacher, prints = teacher_of(
+        config.teacher,
+        config.tokenizer,
+        method.decoding,
+        config.device,
+        texts=store.texts,
+        text_encoder=config.text_encoder,
+    )
     for name, print_ in prints.items():
         if header[name] != print_:
             raise DataError(
