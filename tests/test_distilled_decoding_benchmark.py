@@ -131,6 +131,50 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
     assert root.tag == f"{SVG}svg"
 
 
+def test_a_tiny_teacher_of_texts_from_pairs_to_tables(module, emoji_models, tmp_path):
+    setup, results = module("setups").SETUPS["emoji"], tmp_path / "results"
+    results.mkdir()
+    study = module("training").study_of(setup, emoji_models, 3)
+    assert module("training").train(setup, study, PAIRS, TRAINING)
+    student = load_checkpoint(study.model("student"))
+    assert student.model.config.condition == "text"
+    assert student.model.config.timesteps == (0, 20)
+
+    def measure():
+        return module("measuring").measure_seed(setup, study, results, count=70, repeats=1, batch_sizes=[2])
+
+    rows = {row["name"]: row for row in measure()}
+    names = module("setups")
+    helped = "student and teacher from unit 0"
+    calls = {way: row["calls"] for way, row in rows.items() if "calls" in row}
+    assert calls == {
+        names.TEACHER: 64, names.FLOW: 64, names.OTHER_NOISE: 64, names.CONTROL_NAME: 1, names.STUDENT: 1,
+        "student, 2 passes": 2, "student, 1 pass, codes sampled": 1, helped: 21,
+    }  # fmt: skip
+    values = {way: rows[way]["values"] for way in calls}
+    near, far = "lpips_to_same_noise[alexnet]", "frechet_to_teacher[resnet20-cifar10]"
+    # The flow of the same noise is the same image; of other noise it is another of the same law.
+    assert (values[names.FLOW][near], values[names.FLOW]["equal_to_same_noise"]) == (0, 70)
+    assert values[names.FLOW]["psnr_to_same_noise"] is None
+    assert values[names.OTHER_NOISE]["equal_to_same_noise"] < 5
+    # The teacher that makes all first codes again from the same noise is nearer to its image than with other noise.
+    assert 0 < values[helped][near] < values[names.OTHER_NOISE][near]
+    assert all(one[far] >= 0 for one in values.values())
+    stored = json.loads((results / "distilled_decoding_emoji_seed3.json").read_text())
+    assert 30 < stored["texts"] <= 40
+    assert {"held_out_nll_0", "held_out_nll_20"} <= stored["training"]["student"]["evaluations"][-1][
+        "evaluation"
+    ].keys()
+    before = (results / "distilled_decoding_emoji_seed3.json").read_bytes()
+    measure()
+    assert (results / "distilled_decoding_emoji_seed3.json").read_bytes() == before
+    text = module("plotting").plot(results)
+    assert "| student, 2 passes | 1 | 2 |" in text
+    assert "70 of 70" in text
+    assert "distilled_decoding_gap" not in text
+    assert not list(results.glob("*.svg"))
+
+
 def test_training_without_a_teacher_says_what_makes_one(module, benchmark_module, tmp_path):
     folders = benchmark_module("images.parts").Folders(tmp_path, tmp_path, tmp_path, seed=2)
     setup = module("setups").SETUPS["var"]
@@ -138,11 +182,11 @@ def test_training_without_a_teacher_says_what_makes_one(module, benchmark_module
         module("training").train(setup, module("training").study_of(setup, folders, 0))
 
 
-@pytest.mark.parametrize("name", ["var", "llamagen"])
+@pytest.mark.parametrize("name", ["var", "llamagen", "emoji"])
 def test_ways_of_sampling_are_those_of_the_recipes(module, name):
     setup = module("setups").SETUPS[name]
     method = read_run_config(recipe("distilled_decoding"), setup.config, []).method
-    assert method.timesteps == setup.three
+    assert method.timesteps == (setup.three or setup.two)
     assert set(setup.two) <= set(method.timesteps)
     control = read_run_config(recipe("distilled_decoding"), setup.config, list(module("setups").CONTROL)).method
     assert control.noise == "fresh"
@@ -215,10 +259,13 @@ def test_results_are_found_by_model_and_seed(module, tmp_path):
 
 def test_distinct_images_are_counted_label_by_label(module):
     class Images:
-        labels = torch.tensor([0, 1, 0, 1, 0])
-
         def stream(self, start):
             # Equal images of different labels are different samples.
             return iter(torch.tensor([1, 1, 1, 2, 3], dtype=torch.uint8)[:, None])
 
-    assert module("measuring").distinct(Images()) == {"images": 5, "distinct": 4, "fewest": 2, "a_label": 3}
+    assert module("measuring").distinct(Images(), [0, 1, 0, 1, 0]) == {
+        "images": 5,
+        "distinct": 4,
+        "fewest": 2,
+        "a_label": 3,
+    }

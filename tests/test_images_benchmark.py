@@ -20,7 +20,7 @@ from PIL import Image
 
 PARTS = (
     "var_tokenizer", "vq_tokenizer", "var_codes", "side_codes", "grid_codes", "var", "flexvar", "llamagen", "bsq_tokenizer",
-    "infinity",
+    "infinity", "emoji_tokenizer", "emoji_codes", "emoji_llamagen",
 )  # fmt: skip
 SIDES = (1, 2, 3, 4, 6, 8, 12, 16)
 FRECHET, ACCURACY = "frechet[resnet20-cifar10]", "class_accuracy[resnet20-cifar10]"
@@ -50,7 +50,9 @@ def test_parts_are_valid_runs_on_what_comes_before(module, folders, name):
     written = str(config_of(part, folders))
     places = [*part.needs, *([part.tokenizer] if part.tokenizer else [])]
     assert all(str(folders.of(needed)) in written for needed in places if not needed.endswith("_codes")), written
-    data = {"cifar10": folders.cifar10 / "train.parquet", "photographs": folders.captioned}[part.data]
+    data = {"cifar10": folders.cifar10 / "train.parquet", "photographs": folders.captioned, "emoji": folders.emoji}[
+        part.data
+    ]
     assert str(data) in written or any(str(folders.of(needed)) in written for needed in part.needs)
 
 
@@ -188,12 +190,12 @@ def test_tiny_models_of_photographs_are_measured_drawn_and_exported(module, trai
     measuring, pictures = module("measuring"), module("pictures")
     results, docs, shipped = (tmp_path / name for name in ("results", "docs", "shipped"))
     results.mkdir()
-    every = measuring.captions(trained)
+    every = measuring.captions("infinity", trained)
     first = tuple(every[:: len(every) // 10])
     assert len(every) == 50
     assert len(set(first)) == 10
     for file in (measuring, pictures):
-        monkeypatch.setattr(file, "captions", lambda folders: first)
+        monkeypatch.setattr(file, "captions", lambda name, folders: first)
     monkeypatch.setattr(pictures, "DOCS", docs)
 
     (row,) = measuring.measure_reconstruction("bsq_tokenizer", trained, results)
@@ -223,6 +225,54 @@ def test_tiny_models_of_photographs_are_measured_drawn_and_exported(module, trai
     assert "CIFAR" not in card
     assert not re.search(r"[{}]", card)
     assert str(tmp_path) not in card
+
+
+def test_a_tiny_model_of_emoji_is_measured_drawn_and_exported(module, emoji_models, tmp_path, monkeypatch):
+    pytest.importorskip("torchmetrics")
+    measuring, pictures = module("measuring"), module("pictures")
+    results, docs, shipped = (tmp_path / name for name in ("results", "docs", "shipped"))
+    results.mkdir()
+    every = module("captioned").captions("emoji_llamagen", emoji_models)
+    assert 150 < len(every) < 230
+    for file in (measuring, pictures):
+        monkeypatch.setattr(file, "captions", lambda name, folders: every[:12])
+    monkeypatch.setattr(pictures, "DOCS", docs)
+    for name, values in {"emoji_tokenizer": {"psnr": 9.0}, "emoji_llamagen": {"held_out_nll": 2.5}}.items():
+        lines = [{"step": 1, "loss": 1.0, "steps_per_s": 2.0}, {"step": 5, "evaluation": values}]
+        (emoji_models.of(name) / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (row,) = measuring.measure_reconstruction("emoji_tokenizer", emoji_models, results)
+    assert set(row["values"]) == {"psnr", "ssim", "lpips[alexnet]", "codes_used", "perplexity"}
+    measuring.measure_prompts("emoji_llamagen", emoji_models, results, guidance=(1.0, 3.0))
+    one = json.loads((results / "images_emoji_llamagen_seed0.json").read_text())
+    assert one["held_out"] == len(every)
+    assert one["held_out"] + one["train"] == 1906
+    tables = module("plotting").tables(results)
+    assert "nats a code" in tables["images_emoji_llamagen_seed0"]
+    assert "| 2.5000 | 1 |" in tables["images_emoji_llamagen_seed0"]
+    assert "perplexity" in tables["images_emoji_tokenizer_seed0"]
+    one["held_out"] = 12
+    (results / "images_emoji_llamagen_seed0.json").write_text(json.dumps(one))
+    pictures.pictures(emoji_models, results)
+    with Image.open(docs / "emoji_llamagen.png") as sheet:
+        assert sheet.size == (10 * 68 + 4, 2 * 68 + 4)
+    module("exporting").export(emoji_models, results, shipped)
+    card = (shipped / "emoji_llamagen" / "README.md").read_text()
+    assert "held-out NLL 2.500 nats a code on 12 emoji" in card
+    assert "Twemoji" in card
+    assert "CIFAR" not in card
+    assert not re.search(r"[{}]", card)
+
+
+def test_emoji_are_held_out_alike_for_all_parts(module, folders):
+    tokenizer, codes, generator = (
+        config_of(module("parts").part(name), folders) for name in ("emoji_tokenizer", "emoji_codes", "emoji_llamagen")
+    )
+    assert tokenizer.data.held_out == generator.data.codes.held_out > 0
+    assert (tokenizer.data.size, tokenizer.data.transform) == (codes.data.size, codes.data.transform)
+    assert tokenizer.model.settings["vocab_size"] == generator.model.vocab_size
+    assert module("measuring").schedule_of("emoji_tokenizer").sizes == ((generator.model.grid,) * 2,)
+    pairs = read_run_config(recipe("noise_code_pairs"), "emoji_llamagen")
+    assert pairs.texts.captions.held_out == generator.data.codes.held_out
 
 
 def test_a_generator_is_not_exported_without_its_tokenizer(module, trained, tmp_path, environment):

@@ -1,7 +1,8 @@
-"""Distilled Decoding of the small VAR and LlamaGen of CIFAR-10, which `python -m benchmarks.images train` makes.
+"""Distilled Decoding of the small VAR and LlamaGen of CIFAR-10, and of the LlamaGen of emoji, which `python -m benchmarks.images train` makes.
 
 python -m benchmarks.distilled_decoding train var --cifar10 CIFAR10 --seed 0        pairs, student and control; llamagen alike
 python -m benchmarks.distilled_decoding measure var --cifar10 CIFAR10 --seed 0      results/distilled_decoding_var_seed0.json
+python -m benchmarks.distilled_decoding train emoji --seed 0                        the LlamaGen of texts; measure alike
 python -m benchmarks.distilled_decoding plot                                        tables and figures of all measured seeds
 
 A stopped command goes on when it is given again. All seeds have the teacher of --base-seed.

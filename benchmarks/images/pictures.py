@@ -10,7 +10,8 @@ from ar_vision.evaluation.picture_grid import picture_grid
 from ar_vision.pixels import to_bytes, to_signed
 from ar_vision.tokenizers.training.reconstruction import reconstruct
 
-from .measuring import captions, schedule_of
+from .captioned import captions
+from .measuring import schedule_of
 from .parts import PARTS, Folders, Part
 from .plotting import Results, best, read
 from .samples import test_images
@@ -27,7 +28,7 @@ PHOTOGRAPHS = 6
 def pictures(folders: Folders, results: Path) -> None:
     """Write, of every generator that was measured, its first samples without guidance and with the best one, a class a column;
     and of every tokenizer the first test images above their reconstructions. Of a generator of texts: for the first caption of
-    each held-out photograph a column, and for each guidance a row. Nothing is picked.
+    each held-out picture a column, and for each guidance a row. Nothing is picked.
     """
     DOCS.mkdir(exist_ok=True)
     for name, one in read(results).items():
@@ -37,7 +38,7 @@ def pictures(folders: Folders, results: Path) -> None:
         if part.tokenizer is None:
             _reconstructions(part, folders)
             continue
-        if part.data == "photographs":
+        if part.captioned:
             _prompted(part, one, folders)
             continue
         free = next(row for row in one["rows"] if row["guidance"] == 1)
@@ -49,33 +50,39 @@ def pictures(folders: Folders, results: Path) -> None:
 
 
 def _prompted(part: Part, one: Results, folders: Folders) -> None:
-    texts = captions(folders)
+    texts = captions(part.name, folders)
     each = len(texts) // one["held_out"]
-    columns = min(PHOTOGRAPHS, one["held_out"])
+    columns = min(_columns(part), one["held_out"])
     shown = []
     for row in sorted(one["rows"], key=lambda row: row["guidance"]):
         folder = folders.of(part.name) / "samples" / f"{row['images']}_guidance_{row['guidance']:g}"
         shown += list(open_images(str(folder)).stream(0))[: columns * each : each]
-    _save(shown, DOCS / f"{part.name}.jpg", columns, 1)
-    print(f"{DOCS.name}/{part.name}.jpg: " + " | ".join(texts[: columns * each : each]))
+    _save(shown, _file(part), columns, _enlarged(part))
+    print(f"{DOCS.name}/{_file(part).name}: " + " | ".join(texts[: columns * each : each]))
 
 
 def _reconstructions(part: Part, folders: Folders) -> None:
-    photographs = part.data == "photographs"
-    columns = PHOTOGRAPHS if photographs else COLUMNS
+    columns = _columns(part)
     images = torch.stack(list(islice(test_images(part.name, folders).stream(0), 2 * columns)))
     model = load_checkpoint(folders.model(part.name), "tokenizer").model
     with torch.no_grad():
         again = to_bytes(reconstruct(model, to_signed(images), schedule_of(part.name))[0])
     rows = [each for pair in zip(images.split(columns), again.split(columns)) for each in pair]
-    _save(
-        list(torch.cat(rows)),
-        DOCS / f"{part.name}.{'jpg' if photographs else 'png'}",
-        columns,
-        1 if photographs else 2,
-    )
+    _save(list(torch.cat(rows)), _file(part), columns, _enlarged(part))
+
+
+def _columns(part: Part) -> int:
+    return PHOTOGRAPHS if part.data == "photographs" else COLUMNS
+
+
+def _enlarged(part: Part) -> int:
+    return 1 if part.data == "photographs" else 2
+
+
+def _file(part: Part) -> Path:
+    # Photographs, which PNG does not make small, are JPEG.
+    return DOCS / f"{part.name}.{'jpg' if part.data == 'photographs' else 'png'}"
 
 
 def _save(images: list[torch.Tensor], path: Path, columns: int = COLUMNS, enlarge: int = 2) -> None:
-    # Photographs, which PNG does not make small, are JPEG.
     picture_grid(images, columns, enlarge=enlarge).save(path, optimize=True, quality=90)

@@ -10,7 +10,7 @@ from ar_quickstart.chart import Series, line_chart
 from ..markdown import table
 from .parts import PARTS
 
-__all__ = ["BIT_ENTROPY", "Results", "best", "photographs", "plot", "read", "tables"]
+__all__ = ["BIT_ENTROPY", "Results", "best", "captioned", "plot", "read", "tables"]
 
 RESNET20 = "resnet20-cifar10"
 FIGURE = "images_guidance.svg"
@@ -19,7 +19,13 @@ ACCURACY = f"class_accuracy[{RESNET20}]"
 RECONSTRUCTION = f"reconstruction_frechet[{RESNET20}]"
 BIT_ENTROPY = "bit_entropy"
 CLOSE = "samples nearer than 99 % of the held-out images"
-TITLES = {"var": "VAR", "flexvar": "FlexVAR", "llamagen": "LlamaGen", "infinity": "Infinity"}
+TITLES = {
+    "var": "VAR",
+    "flexvar": "FlexVAR",
+    "llamagen": "LlamaGen",
+    "infinity": "Infinity",
+    "emoji_llamagen": "LlamaGen of emoji",
+}
 
 Results = Mapping[str, Any]
 
@@ -35,22 +41,22 @@ def best(results: Results) -> Mapping[str, Any]:
     return min(results["rows"], key=lambda row: row["values"][FRECHET])
 
 
-def photographs(one: Results) -> bool:
-    """Whether the results are of photographs, and not of CIFAR-10."""
-    return PARTS[one["part"]].data == "photographs"
+def captioned(one: Results) -> bool:
+    """Whether the results are of pictures with captions, and not of CIFAR-10."""
+    return PARTS[one["part"]].captioned
 
 
 def tables(folder: Path) -> dict[str, str]:
     """Every table, by name: Markdown."""
     measured = {name: one for name, one in read(folder).items() if one["rows"]}
-    results = {name: one for name, one in measured.items() if not photographs(one)}
+    results = {name: one for name, one in measured.items() if not captioned(one)}
     generators = {name: one for name, one in results.items() if "guidance" in one["rows"][0]}
     coders = {name: one for name, one in results.items() if name not in generators}
     found = {}
     for name, one in measured.items():
-        if photographs(one):
+        if captioned(one):
             prompted = PARTS[one["part"]].tokenizer is not None
-            found[f"images_{name}"] = prompts_table(one) if prompted else bits_table(one)
+            found[f"images_{name}"] = prompts_table(one) if prompted else few_table(one)
     if generators:
         found["images_generators"] = generators_table(list(generators.values()))
         found |= {f"images_{name}": sweep_table(one) for name, one in generators.items()}
@@ -158,33 +164,34 @@ def tokenizers_table(results: Sequence[Results]) -> str:
     return table(header, lines)
 
 
-def bits_table(one: Results) -> str:
-    """A tokenizer of bits on photographs."""
-    header = ["parameters", "steps, minutes", "PSNR, dB", "SSIM", "LPIPS (AlexNet)", "entropy of a bit"]
+def few_table(one: Results) -> str:
+    """A tokenizer on pictures that are too few for a distance: its bits, or its codes."""
+    header = ["parameters", "steps, minutes", "PSNR, dB", "SSIM", "LPIPS (AlexNet)"]
     values = one["rows"][0]["values"]
-    cells = [f"{values['psnr']:.2f}", f"{values['ssim']:.3f}", f"{values['lpips[alexnet]']:.3f}"]
-    cells = [*_training(one), *cells, f"{values[BIT_ENTROPY]:.3f}"]
-    return table(header, [cells])
+    cells = [*_training(one), f"{values['psnr']:.2f}", f"{values['ssim']:.3f}", f"{values['lpips[alexnet]']:.3f}"]
+    if BIT_ENTROPY in values:
+        return table([*header, "entropy of a bit"], [[*cells, f"{values[BIT_ENTROPY]:.3f}"]])
+    cells += [f"{100 * values['codes_used']:.1f} %", f"{values['perplexity']:.0f}"]
+    return table([*header, "codes used", "perplexity"], [cells])
 
 
 def prompts_table(one: Results) -> str:
-    """A generator of texts: likelihood of the held-out photographs, and one line a guidance scale."""
+    """A generator of texts: likelihood of the held-out pictures, and one line a guidance scale."""
+    likelihood = one["chosen"]["evaluation"]
+    of_bits = "held_out_accuracy" in likelihood
     header = [
         "parameters",
         "steps, minutes",
-        "held-out NLL, nats a bit",
-        "held-out bit accuracy",
+        f"held-out NLL, nats a {'bit' if of_bits else 'code'}",
+        *(["held-out bit accuracy"] if of_bits else []),
         "g",
         "nearest training image, pixels: samples",
         "held-out images",
     ]
     lines: list[Iterable[str]] = []
-    likelihood = one["chosen"]["evaluation"]
-    of_model = [
-        *_training(one),
-        f"{likelihood['held_out_nll']:.4f}",
-        f"{100 * likelihood['held_out_accuracy']:.2f} %",
-    ]
+    of_model = [*_training(one), f"{likelihood['held_out_nll']:.4f}"]
+    if of_bits:
+        of_model.append(f"{100 * likelihood['held_out_accuracy']:.2f} %")
     for place, row in enumerate(sorted(one["rows"], key=lambda row: row["guidance"])):
         near = row["values"]["nearest_training[pixels]"]
         distances = [f"{near[of]['median']:.1f}" for of in ("samples", "held_out")]
@@ -200,7 +207,7 @@ def plot(folder: Path) -> None:
             [(row["guidance"], row["values"][FRECHET]) for row in sorted(one["rows"], key=lambda row: row["guidance"])],
         )
         for one in read(folder).values()
-        if one["rows"] and "guidance" in one["rows"][0] and not photographs(one)
+        if one["rows"] and "guidance" in one["rows"][0] and not captioned(one)
     ]
     figure = line_chart(series, x_label="guidance g", y_label="Fréchet distance on ResNet-20 features")
     (folder / FIGURE).write_text(figure, encoding="utf-8")

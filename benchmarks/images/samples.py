@@ -12,6 +12,7 @@ from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
 from ar_vision.evaluation.measure import Metric, measure
 from ar_vision.evaluation.protocol import ProtocolConfig, draw
 
+from .captioned import captioned_images
 from .parts import Folders, part
 
 __all__ = ["Against", "measure_samples", "resnet20", "test_images"]
@@ -69,10 +70,13 @@ def resnet20(folders: Folders) -> FeatureExtractor:
 
 
 def test_images(name: str, folders: Folders) -> ImageSet:
-    """Images that the part was not trained on: the 10,000 test images of CIFAR-10, or the 24 Kodak photographs at 128 pixels."""
+    """Images that the part was not trained on: the 10,000 test images of CIFAR-10, the 24 Kodak photographs at 128 pixels,
+    or the emoji that are held out."""
     if part(name).data == "photographs":
         kodak = ImageDataConfig(kind="folder", path=str(folders.kodak), size=128, transform="infinity")
         return open_images(SplitConfig(kodak))
+    if part(name).captioned:
+        return captioned_images(name, folders, "held_out")
     return _parquet(folders.cifar10, "test")
 
 
