@@ -40,7 +40,8 @@ class TrainConfig:
     """Where cosine and linear end, as a fraction of the peak, in [0, 1]."""
     past_steps: int = 0
     """Steps of the learning rate's schedule that lie before this run: warm-up, hold and decay are those of a run of past_steps +
-    steps, of which this one is the end. For training that goes on from a checkpoint as if it had never stopped; 0 begins anew."""
+    steps, of which this one is the end. For training that goes on from a checkpoint: the learning rate as if it had never stopped,
+    optimiser and order of the data anew. 0 begins a new schedule."""
     clip_norm: float | None = 1.0
     """Largest Euclidean norm of each player's whole gradient; None leaves it as it is."""
     seed: int = 0
