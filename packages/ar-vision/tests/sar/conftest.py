@@ -55,3 +55,24 @@ def step(make_flexvar, vq_tokenizer, make_samples, make_objective) -> Callable[.
         return models, objective, prepared, objective.sums(models, prepared)
 
     return run
+
+
+@pytest.fixture
+def bounds(monkeypatch) -> Callable[..., list[int]]:
+    """From modules and names of functions in them to a list that takes their ``max_logits``, call by call."""
+
+    def watch(*functions: tuple[Any, str]) -> list[int]:
+        seen: list[int] = []
+
+        def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+            def noted(*given: Any, **settings: Any) -> Any:
+                seen.append(settings["max_logits"])
+                return function(*given, **settings)
+
+            return noted
+
+        for owner, name in functions:
+            monkeypatch.setattr(owner, name, noting(getattr(owner, name)))
+        return seen
+
+    return watch

@@ -17,9 +17,11 @@ SIDES = ScaleSchedule.square(1, 2, 3, 4)
 GRIDS = ["1x1", "2x2", "3x3", "4x4"]
 
 
-def exposure(model, default=(1, 2, 3, 4), **settings):
+def exposure(model, default=(1, 2, 3, 4), max_logits=None, **settings):
     schedules = ScheduleSampler(default=default, middle=(3,), middle_count=1, fine=(), fine_count=0, last=4)
-    config = FlexVarObjectiveConfig(final_resolution=16, schedules=schedules, label_dropout=0.0, accuracy=True)
+    config = FlexVarObjectiveConfig(
+        final_resolution=16, schedules=schedules, label_dropout=0.0, accuracy=True, max_logits=max_logits
+    )
     return ExposureObjective(config, model, SIDES, **settings)
 
 
@@ -99,6 +101,13 @@ def test_one_scale_has_no_inputs_of_its_own(measured):
 def test_free_running_is_measured_where_it_is_asked_for(measured):
     assert not any(name.startswith("free") for name in measured()[2])
     assert {name for name in measured(free=True)[2] if name.startswith("free")} == {f"free_nll_{g}" for g in GRIDS[1:]}
+
+
+def test_no_more_logits_are_held_than_allowed(measured, bounds):
+    found = bounds((exposure_bias, "roll_out"), (exposure_bias, "summed_cross_entropy"))
+    measured(max_logits=96)
+    # The rollout, and each scale under either input.
+    assert found == [96] * 9
 
 
 def test_no_graph_is_kept(measured, make_samples):

@@ -242,6 +242,7 @@ def test_a_schedule_of_one_scale_has_no_second_pass(step):
     [
         ({"sigma": -0.1}, "sigma is -0.1"),
         ({"sigma": math.nan}, "sigma is nan"),
+        ({"sigma": math.inf}, "sigma is inf"),
         ({"rollout": "all"}, "rollout is 'all'; choose full, released, single"),
         ({"target": "truth"}, "target is 'truth'; choose teacher, gt, soft"),
         ({"rollout_sampling": "greedy"}, "choose sample, argmax"),
