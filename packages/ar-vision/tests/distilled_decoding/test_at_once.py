@@ -3,6 +3,8 @@
 import pytest
 import torch
 from ar_core.errors import ConfigError
+from ar_vision.backbones.llamagen.decode import class_condition
+from ar_vision.decoding.raster_mask import raster_mask
 from ar_vision.distilled_decoding.at_once import draw_at_once
 
 KINDS = pytest.mark.parametrize("kind", ["var", "llamagen"])
@@ -48,6 +50,22 @@ def test_known_scales_reach_the_rest(make_teacher):
     none, one = (draw_at_once(teacher, LABELS, first=first)[0] for first in (0, 1))
     assert torch.equal(none[:, 0], one[:, 0]), "the first scale knows the class alone, either way"
     assert not torch.equal(none[:, 1:], one[:, 1:])
+
+
+def test_unknown_codes_of_a_llamagen_are_the_mean_embedding_and_guidance_is_that_of_each_place(make_teacher):
+    teacher = make_teacher("llamagen", temperature=0.0, guidance=3.0, guidance_interval=4)
+    model, known = teacher.model, 2
+    codes, stats = draw_at_once(teacher, LABELS, first=known)
+    mean = model.codes.weight.mean(0).expand(6, 16 - 1 - known, -1)
+    given = class_condition(model, LABELS).doubled().given
+    x = torch.cat([given, model.embed(codes[:, :known].repeat(2, 1)), mean], dim=1)
+    logits, null = model.head(model.hidden(x, mask=raster_mask(0, 16, None, x.device))).chunk(2)
+    # Places 0 to 5 are guided.
+    strength = torch.where(torch.arange(16) < 6, 3.0, 1.0)[:, None]
+    expected = (null + strength * (logits - null)).argmax(-1)
+    assert torch.equal(codes[:, known:], expected[:, known:])
+    assert not torch.equal(codes[:, 6:], (null + 3 * (logits - null)).argmax(-1)[:, 6:])
+    assert stats.row_forwards["at once"] == 6
 
 
 @KINDS

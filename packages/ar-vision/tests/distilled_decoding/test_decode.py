@@ -218,6 +218,15 @@ def test_an_image_depends_on_its_own_seed_alone(make_teacher, make_student, kind
 
 
 @KINDS
+def test_images_end_at_black_and_white(make_teacher, make_student, kind):
+    teacher = make_teacher(kind)
+    decode = teacher.tokenizer.decode
+    teacher.tokenizer.decode = lambda features: 50 * decode(features)
+    images = generate(make_student(teacher), teacher.tokenizer, LABELS, seed=9).images
+    assert (float(images.min()), float(images.max())) == (-1.0, 1.0)
+
+
+@KINDS
 def test_sampled_codes_follow_the_logits(make_teacher, make_student, kind):
     """For models of one law a token: frequencies over many images of one class and one noise."""
     teacher = make_teacher(kind)
@@ -300,6 +309,21 @@ def test_a_prefix_in_one_pass_has_the_logits_of_passes_one_by_one(make_teacher, 
     assert dict(stats.forwards) == ({"scale": 2} if kind == "var" else {"prefill": 1, "step": 1})
     assert sum(stats.row_forwards.values()) == 2 * (3 if guidance == 1 else 6)
     assert stats.generated == [teacher.units.tokens(stop) - teacher.units.tokens(start)] * 3
+
+
+def test_guidance_that_ends_within_the_given_codes_runs_no_null_half(make_teacher):
+    teacher = make_teacher("llamagen", guidance=2.5, guidance_interval=1)
+
+    def pick(unit, logits, generators):
+        return logits.argmax(-1)
+
+    whole, stats = teacher.draw(LABELS, pick)
+    # The condition's pass and two more are guided: codes 0 to 2.
+    assert sum(stats.row_forwards.values()) == 3 * 6 + 13 * 3
+    codes, stats = teacher.draw(LABELS, pick, given=whole[:, :4])
+    assert torch.equal(codes, whole)
+    assert sum(stats.row_forwards.values()) == 12 * 3
+    assert sum(teacher.draw(LABELS, pick, given=whole[:, :2])[1].row_forwards.values()) == 6 + 13 * 3
 
 
 def test_guidance_runs_where_it_is_drawn_with_alone(make_teacher):

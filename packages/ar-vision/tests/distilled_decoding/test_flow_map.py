@@ -203,8 +203,18 @@ def test_smaller_tolerances_agree_more_and_cost_more():
     assert agreement[2] > agreement[0]
 
 
+def test_the_ends_of_a_line_that_cannot_be_drawn_are_never_reached():
+    """Where the noise's share rounds to 0 or 1, which are the ends of the codes of no probability there."""
+    codebook = torch.tensor([[-2.0], [-1.0], [0.5], [3.0]])
+    log_probs = torch.tensor([0.0, 0.4, 0.6, 0.0]).log().expand(4, -1)
+    found = flow_map(torch.tensor([[-50.0], [50.0], [-9.0], [9.0]]), log_probs, codebook).codes
+    assert found.tolist() == [1, 2, 1, 2]
+
+
 def test_filtered_codes_are_left_out_of_the_work_and_nothing_else(monkeypatch):
     noise, log_probs, codebook = law(200, 40, 4, seed=13)
+    # Equal codes of equal probability: which of them is taken must not depend on what is left out.
+    codebook[21], log_probs[:, 20:22] = codebook[20], log_probs.amax(1, keepdim=True) + 0.1
     kept = log_probs.masked_fill(log_probs < log_probs.topk(9, dim=1).values[:, -1:], -math.inf)
     widths = []
     mean = flow_mean

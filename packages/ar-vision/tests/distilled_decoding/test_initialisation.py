@@ -1,5 +1,7 @@
 """Students that begin with their teacher's weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ar_core.errors import CheckpointError
@@ -7,6 +9,7 @@ from ar_core.masks import Mask, Tokens, scale_causal
 from ar_vision.distilled_decoding import var_student
 from ar_vision.distilled_decoding.initialisation import build_student, fitted_linear
 from ar_vision.distilled_decoding.student import perturbed
+from ar_vision.distilled_decoding.student_config import NoiseDataEmbedding
 from ar_vision.distilled_decoding.teacher import code_vectors
 from torch import nn
 
@@ -68,6 +71,14 @@ def test_with_marks_of_zero_and_the_teachers_mask_the_blocks_are_the_teachers(ma
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+@KINDS
+def test_marks_inside_layers_begin_at_zero_and_those_at_the_input_do_not(make_teacher, kind):
+    marks = built(make_teacher(kind), noise_data_embed=NoiseDataEmbedding(True, True)).noise_data
+    assert len(marks.layerwise) == 3
+    assert not any(parameter.any() for parameter in marks.layerwise.parameters())
+    assert marks.table.weight.any(1).all()
+
+
 def test_the_input_layer_of_a_llamagen_is_the_least_squares_fit(make_teacher):
     teacher = make_teacher("llamagen")
     vectors, targets = code_vectors(teacher.tokenizer), teacher.model.codes.weight
@@ -118,6 +129,12 @@ def test_the_global_generator_is_left_alone_and_dropout_is_off(make_teacher, kin
     condition = student.condition_of(torch.tensor([0]))
     first, again = (student.hidden(perturbed(noise, noise, clean), clean, condition) for _ in range(2))
     assert torch.equal(first, again)
+
+
+def test_a_teachers_own_drop_path_is_left_out(make_teacher):
+    teacher = make_teacher("var")
+    teacher.model.config = replace(teacher.model.config, drop_path=0.3)
+    assert built(teacher).config.drop_path == 0.0
 
 
 def test_students_of_students_and_of_others_are_refused(make_teacher, make_student):

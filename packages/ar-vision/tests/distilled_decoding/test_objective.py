@@ -130,14 +130,18 @@ class Distance(nn.Module):
 
 
 @KINDS
-def test_the_perceptual_term_compares_decoded_composites_and_moves_the_continuous_head_alone(parts, kind):
-    config = replace(PLAIN, ce_weight=0.0, mse_weight=0.0, lpips_weight=2.0, lpips="somewhere", lpips_start_step=1)
+@pytest.mark.parametrize("divided", [False, True], ids=["both heads everywhere", "each on its side"])
+def test_the_perceptual_term_compares_decoded_composites_and_moves_the_continuous_head_alone(parts, kind, divided):
+    off = {"ce_weight": 0.0, "mse_weight": 0.0}
+    term = {"lpips_weight": 2.0, "lpips": "somewhere", "lpips_start_step": 1}
+    config = replace(PLAIN, split_losses=divided, **off, **term)
     teacher, student, models, objective = parts(kind, config)
     models["lpips"] = Distance()
     batch = samples(teacher)
     early = objective.prepare(batch, SampleRng(0))
     assert early.weights == {"lpips": 0.0}
     assert float(objective.sums(models, early)["lpips"].detach()) == 0
+    assert objective.prepare(batch[3:], SampleRng(0)).weights == {"lpips": 0.0}, "a later part of the same step"
     batch = [{**one, "index": one["index"] + 6} for one in batch]
     prepared = objective.prepare(batch, SampleRng(0))
     assert prepared.weights == {"lpips": 6.0}
@@ -146,7 +150,9 @@ def test_the_perceptual_term_compares_decoded_composites_and_moves_the_continuou
     data = code_vectors(teacher.tokenizer)[prepared.tensors["codes"]]
     condition = student.condition_of(prepared.tensors["labels"])
     hidden = student.hidden(perturbed(data, prepared.tensors["noise"], clean), clean, condition)
-    composite = torch.where(clean[..., None], data, student.continuous(hidden, condition))
+    logits_side = torch.arange(teacher.units.total) < (teacher.units.tokens(2) if divided else 0)
+    kept = (clean | logits_side)[..., None]
+    composite = torch.where(kept, data, student.continuous(hidden, condition))
     images = [
         teacher.tokenizer.decode(features_of(teacher.tokenizer, one, student.schedule)) for one in (composite, data)
     ]

@@ -310,6 +310,9 @@ def test_a_source_gives_every_pair_once_an_epoch_and_starts_anywhere(pairs, fold
         assert one["label"] == int(store.labels[number])
         assert torch.equal(one["codes"], store.codes(number))
     assert {one["seed"] for one in held_out.once()}.isdisjoint(one["seed"] for one in samples)
+    first = PairDataConfig(str(directory), count=9)
+    few = build_pair_source(first, seed=3, teacher=store.header["teacher"], tokenizer=store.header["tokenizer"])
+    assert {one["seed"] for one in few.once()} == set(store.seeds[:9].tolist())
     copied = pickle.loads(pickle.dumps(store))
     assert torch.equal(copied.codes(13), store.codes(13))
 

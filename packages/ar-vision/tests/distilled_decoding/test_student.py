@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ar_core.errors import ConfigError
-from ar_vision.distilled_decoding.student import perturbed
+from ar_vision.distilled_decoding.student import StudentCondition, perturbed
 from ar_vision.distilled_decoding.student_config import LlamaGenStudentConfig, NoiseDataEmbedding, VarStudentConfig
 from ar_vision.distilled_decoding.units import Units
 from ar_vision.distilled_decoding.var_loading import from_published, to_published
@@ -167,6 +167,23 @@ def test_a_second_pass_on_the_cache_equals_a_whole_one(make_teacher, make_studen
     assert found.shape[1] == student.units.total - given
 
 
+@pytest.mark.parametrize("kind", ["var", "llamagen"])
+def test_the_condition_is_data_and_the_last_linear_layer_of_the_marks_is_that_of_the_heads(
+    make_teacher, make_student, kind
+):
+    student = make_student(make_teacher(kind), noise_data_embed=NoiseDataEmbedding(True, True))
+    inputs, noisy = gaussian(student), cleaned(student, 0)
+    clean = torch.ones_like(noisy)
+    marks, of_noise = student.noise_data, outputs(student, inputs, noisy)
+    marks.layerwise[-1].bias.add_(torch.linspace(-1, 1, 32))
+    assert (outputs(student, inputs, noisy) != of_noise).any(-1).all()
+    of_data = outputs(student, inputs, clean)
+    # Where no token is noise, nothing is: its vector could be any.
+    marks.table.weight[0].add_(1)
+    assert torch.equal(outputs(student, inputs, clean), of_data)
+    assert (outputs(student, inputs, noisy) != of_noise).any(-1).all()
+
+
 def test_perturbed_is_data_and_noise_bit_by_bit(make_teacher, make_student):
     student = make_student(make_teacher("var"))
     noise, data = gaussian(student), gaussian(student, seed=1)
@@ -185,6 +202,9 @@ def test_the_continuous_head_adds_the_class_itself(make_teacher, make_student):
     shift, scale = (head.shift_and_scale[None] + vector[:, None]).unbind(1)
     expected = head.linear(F.layer_norm(hidden, (32,), eps=1e-6) * (1 + scale[:, None]) + shift[:, None])
     torch.testing.assert_close(head(hidden, vector), expected)
+    # It reads the state in front of the last norm, whose weights are the logits' own.
+    assert (student.norm.weight != 1).any()
+    torch.testing.assert_close(student.continuous(hidden, StudentCondition(vector[:, None], vector)), expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(head(hidden, vector), expected)
 
