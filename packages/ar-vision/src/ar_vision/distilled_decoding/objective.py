@@ -81,8 +81,9 @@ class DistilledDecodingObjective:
             rng: stream "timestep"; and "fresh noise" for the control.
 
         Returns:
-            tensors: `noise` float32 [B, n, Cv], `codes` int64 [B, n], `labels` int64 [B], `clean` bool [B, n]; `rows` and `targets`
-            int64 [N], the flattened place of each token that the logits are trained on, and its code. weights: N; numbers of the
+            tensors: `noise` float32 [B, n, Cv], `codes` int64 [B, n], `labels` int64 [B], `clean` bool [B, n]; `continuous` bool
+            [B, n], the tokens that the continuous head is trained on; `rows` and `targets` int64 [N], the flattened place of each
+            token that the logits are trained on, and its code. weights: N; numbers of the
             vectors that the continuous head is trained on; B, or 0 before LPIPS joins.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Sequences of code vectors: read off a student's heads, and turned into what a tokenizer decodes.
+"""Sequences of code vectors, turned into what a tokenizer decodes.
 
 B images, n tokens, Cv code dimension, H x W cells of the last scale.
 """
