@@ -184,7 +184,7 @@ def test_a_stage_killed_at_random_moments_resumes_with_equal_counts_and_hashes(k
     with kills.Runs(HERE / "killed_stage.py", "run", home=str(tmp_path)) as runs:
         seconds = runs.uninterrupted(tmp_path / "whole")
         hits = 0
-        for case in range(3):
+        for case in range(2):
             directory = tmp_path / f"killed{case}"
             for _ in range(3):
                 hits += runs.killed_after(directory, moments.uniform(0.1, 0.6) * seconds)
@@ -196,9 +196,9 @@ def test_a_stage_killed_at_random_moments_resumes_with_equal_counts_and_hashes(k
         while runs.killed_at(tmp_path / f"at{boundary}", boundary):
             runs.uninterrupted(tmp_path / f"at{boundary}")
             assert hashes(tmp_path / f"at{boundary}") == hashes(tmp_path / "whole")
-            boundary += 13
+            boundary += 17
     assert boundary > 20
-    assert hits >= 3
+    assert hits >= 2
 
 
 def files(directory):

@@ -138,10 +138,8 @@ def test_the_control_is_plain_training_to_the_bit(prepared, start):
 @pytest.mark.parametrize(
     "settings",
     [
-        ["method.rollout=full"],
+        ["method.rollout=full", "method.target=soft"],
         ["method.rollout=released", "method.share_label_dropout=false"],
-        ["method.rollout=single", "method.target=gt"],
-        ["method.target=soft", "method.rollout_sampling=argmax"],
     ],
 )
 def test_micro_batches_and_resuming_change_nothing(prepared, tmp_path, settings):
@@ -166,8 +164,7 @@ def test_lightning_gives_the_losses_of_the_loop(prepared):
     assert found.losses == expected.losses
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("rollout", ["full", "released"])
+@pytest.mark.parametrize(("precision", "rollout"), [("fp32", "full"), ("bf16", "released")])
 def test_both_precisions_learn(prepared, precision, rollout):
     run = prepared(
         f"train.precision={precision}",
