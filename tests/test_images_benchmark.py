@@ -288,7 +288,7 @@ def test_cards_of_shipped_models_are_of_the_results(module, folders):
     exporting, plotting = module("exporting"), module("plotting")
     results = plotting.read(Path(__file__).parents[1] / "benchmarks" / "results")
     shipped = sorted(folder.name for folder in exporting.SHIPPED.iterdir())
-    assert shipped == sorted(one["part"] for one in results.values() if one["seed"] == 0)
+    assert set(shipped) <= {one["part"] for one in results.values() if one["seed"] == 0}
     for name in shipped:
         one = results[f"{name}_seed0"]
         card = (exporting.SHIPPED / name / "README.md").read_text(encoding="utf-8")
