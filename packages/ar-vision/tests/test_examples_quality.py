@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ar_vision.backbones.infinity.text_encoder import build_text_encoder
 from ar_vision.backbones.llamagen.decode import class_condition
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.data.config import ImageDataConfig
@@ -13,6 +12,7 @@ from ar_vision.data.source import build_image_source
 from ar_vision.evaluation.image_set import SplitConfig, open_images
 from ar_vision.pixels import to_signed
 from ar_vision.scales import ScaleSchedule
+from ar_vision.text.encoder import build_text_encoder
 from ar_vision.tokenizers.scale_history import teacher_inputs
 from ar_vision.tokenizers.training.reconstruction import psnr, reconstruct
 from torch.nn.functional import cross_entropy
@@ -97,6 +97,6 @@ def test_infinity_is_as_likely_as_recorded(data_dir):
     (schedule,) = map(ScaleSchedule.of, model.config.schedules)
     _, codes = reconstruct(tokenizer, images, schedule)
     inputs = teacher_inputs(tokenizer.history(len(captions), schedule), codes)
-    logits = model(inputs, build_text_encoder(model.config).encode(captions), schedule).unflatten(-1, (-1, 2))
+    logits = model(inputs, build_text_encoder(model.config.texts).encode(captions), schedule).unflatten(-1, (-1, 2))
     expected = recorded("infinity")["chosen"]["evaluation"]["held_out_nll"]
     assert nats(logits, torch.cat(codes, dim=1)) == pytest.approx(expected, abs=0.02)

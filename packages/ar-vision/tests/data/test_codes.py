@@ -344,7 +344,7 @@ def test_damaged_published_files_are_named(published, vq):
 def test_shipped_configs(vq, tmp_path, monkeypatch):
     monkeypatch.setenv("AR_CIFAR10_DIR", str(tmp_path))
     assert recipe("image_codes") == RECIPE
-    assert set(configs(RECIPE)) == {"cifar10", "imagenet_256", "tiny"}
+    assert set(configs(RECIPE)) == {"cifar10", "emoji", "imagenet_256", "tiny"}
     for name, path in configs(RECIPE).items():
         config = read_run_config(RECIPE, name)
         assert from_dict(ImageCodesRun, to_dict(config)) == config
