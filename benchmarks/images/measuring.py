@@ -38,7 +38,7 @@ __all__ = [
     "tell",
 ]
 
-GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
+GUIDANCE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """Scales g of the sweep; 1 is the pass without the null half."""
 
 TEXT_GUIDANCE = (1.0, 2.0, 4.0)
