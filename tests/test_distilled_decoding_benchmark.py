@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
+from ar_core.config import from_dict
 from ar_core.errors import DataError
 from ar_core.registry import recipe
 from ar_core.training import read_run_config
@@ -14,6 +15,8 @@ from ar_vision.backbones.llamagen.model import LlamaGen
 from ar_vision.backbones.var.config import VarConfig
 from ar_vision.backbones.var.model import Var
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ar_vision.distilled_decoding.flow.config import FlowSolver
+from ar_vision.distilled_decoding.pairs.store import PairStore
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
 from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
 from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
@@ -121,6 +124,13 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
     capsys.readouterr()
     measure()
     assert file.read_bytes() == before, "nothing was measured again"
+    # By its flow the teacher draws what the pairs hold: the same solver, which is a coarse one here.
+    store = PairStore(study.of("pairs"))
+    method = store.header["method"]
+    solver = from_dict(FlowSolver, method["solver"], "solver")
+    by_flow = module("ways").generators(setup, study, method["decoding"], solver)["teacher, by its flow from noise"]()
+    again = by_flow.sample(store.labels.tolist(), store.seeds.tolist()).codes
+    assert torch.equal(torch.cat(again, dim=1), torch.stack([store.codes(number) for number in range(12)]))
     stored = json.loads(before)
     assert stored["pairs"]["pairs"] == 12
     assert stored["tokens"] == (130 if name == "var" else 64)

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ar_core.config import from_dict
 from ar_core.environment import environment
 from ar_core.io import read_header
 from ar_core.training import finished_chunks
 from ar_vision.checkpoint import load_checkpoint
+from ar_vision.distilled_decoding.flow.config import FlowSolver
 from ar_vision.distilled_decoding.pairs.store import PairStore
 from ar_vision.evaluation.drawn_images import cycled
 from ar_vision.evaluation.generation import ImageGenerator
@@ -51,7 +53,9 @@ def measure_seed(
     """
     store = PairStore(study.of(PAIRS))
     header, texts = store.header, store.texts
-    ways = generators(setup, study, header["method"]["decoding"], None if texts is None else Prompts(texts))
+    method = header["method"]
+    solver = from_dict(FlowSolver, method["solver"], "solver")
+    ways = generators(setup, study, method["decoding"], solver, None if texts is None else Prompts(texts))
     if texts is None:
         by_class = Against.cifar10(study.folders)
     else:

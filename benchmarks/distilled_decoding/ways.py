@@ -29,7 +29,7 @@ __all__ = ["generators", "samples_of"]
 
 
 def generators(
-    setup: Setup, study: Study, decoding: Mapping[str, Any], prompts: Prompts | None = None
+    setup: Setup, study: Study, decoding: Mapping[str, Any], solver: FlowSolver, prompts: Prompts | None = None
 ) -> dict[str, Callable[[], ImageGenerator]]:
     """What opens each way, by its name, the teacher's first.
 
@@ -37,6 +37,7 @@ def generators(
         setup: the teacher, and how its student is sampled.
         study: where it is, and its student and control.
         decoding: settings of the teacher, as in the header of the pairs.
+        solver: of the flow that made the pairs.
         prompts: the texts of the pairs, for a teacher of texts.
     """
     teacher, tokenizer = str(study.model(BASE)), str(study.tokenizer)
@@ -60,7 +61,7 @@ def generators(
     def by_flow() -> ImageGenerator:
         def draw(own: Teacher, labels: Sequence[int], seeds: Sequence[int]) -> tuple[Tensor, DecodeStats]:
             noise = noise_of(seeds, own.units.total, own.codebook.shape[1])
-            return own.draw(labels, FlowPick(noise, own.units, own.sampler, own.codebook, FlowSolver()))
+            return own.draw(labels, FlowPick(noise, own.units, own.sampler, own.codebook, solver))
 
         return _of_codes(teacher, tokenizer, decoding, {"draws": "flow"}, draw, prompts)
 
