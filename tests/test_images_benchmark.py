@@ -298,3 +298,26 @@ def test_cards_of_shipped_models_are_of_the_results(module, folders):
     sizes = [exporting._bytes(folder) for folder in exporting.SHIPPED.iterdir()]
     assert max(sizes) <= 10e6
     assert sum(sizes) <= 24e6
+
+
+def test_a_shipped_model_is_taken_with_its_tokenizer_and_training_leaves_both_alone(module, folders):
+    training, study = module("training"), module("study")
+    training.take("var", folders)
+    training.take("var", folders)
+    shipped = Path(__file__).parents[1] / "packages" / "ar-vision" / "examples"
+    for name in ("var", "var_tokenizer"):
+        assert fingerprint(load_checkpoint(folders.model(name)).model) == fingerprint(
+            load_checkpoint(shipped / name).model
+        )
+    # No data are there, so that a run would be refused.
+    assert training.train("var_tokenizer", folders)
+    assert study.Study("cca", "var", folders).model("base") == folders.model("var")
+
+
+def test_what_is_taken_is_shipped_and_takes_no_runs_place(module, folders):
+    training = module("training")
+    with pytest.raises(DataError, match="'var_codes' is not shipped: give one of bsq_tokenizer, "):
+        training.take("var_codes", folders)
+    (folders.of("var") / "step-1").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds a run of 'var' already"):
+        training.take("var", folders)

