@@ -13,8 +13,8 @@ from ..images.study import BASE, Study
 __all__ = ["BASES", "SHARE", "STORED", "WEIGHTS", "Arm", "most_steps", "overrides", "study_of"]
 
 BASES = ("var", "llamagen")
-WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""Weights lambda of mismatched pairs: to the number of classes, which bounds what an image can say of its class, and beyond."""
+WEIGHTS = (3.0, 10.0, 30.0)
+"""Weights lambda of mismatched pairs: about the number of classes, which bounds what an image can say of its class."""
 SHARE = 0.05
 """Most steps, as a share of the base model's."""
 STORED = "log_probs"
