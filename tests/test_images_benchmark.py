@@ -316,6 +316,9 @@ def test_a_shipped_model_is_taken_with_its_tokenizer_and_training_leaves_both_al
 
 def test_what_is_taken_is_shipped_and_takes_no_runs_place(module, folders):
     training = module("training")
+    training.take("llamagen", folders)
+    with pytest.raises(DataError, match="holds no run of 'llamagen', which was taken and not trained here"):
+        module("measuring").measure_generator("llamagen", folders, folders.runs, count=10, guidance=[1.0])
     with pytest.raises(DataError, match="'var_codes' is not shipped: give one of bsq_tokenizer, "):
         training.take("var_codes", folders)
     (folders.of("var") / "step-1").mkdir(parents=True)

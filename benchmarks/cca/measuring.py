@@ -7,7 +7,7 @@ from pathlib import Path
 from ar_core.errors import DataError
 from ar_vision.checkpoint import fingerprint, load_checkpoint
 
-from ..images.measuring import head, tell
+from ..images.measuring import of_model, tell
 from ..images.samples import Against, measure_samples
 from ..images.study import BASE, Study
 from ..recipes import training_record
@@ -68,7 +68,7 @@ def measure(study: Study, results: Path, arms: Sequence[Arm], *, count: int, gui
         *((arm.name, partial(of_arm, arm)) for arm in arms),
     ]
     facts = {
-        **head(study.base, study.folders),
+        **of_model(study.base, study.folders),
         "kind": "cca",
         "seed": study.seed,
         "base_seed": study.folders.seed,

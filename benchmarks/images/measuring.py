@@ -30,10 +30,10 @@ from .study import BASE, Study
 __all__ = [
     "GUIDANCE",
     "TEXT_GUIDANCE",
-    "head",
     "measure_generator",
     "measure_prompts",
     "measure_reconstruction",
+    "of_model",
     "schedule_of",
     "tell",
 ]
@@ -58,7 +58,7 @@ def measure_reconstruction(name: str, folders: Folders, results: Path) -> list[R
     """
     few = part(name).captioned
     loaded = load_checkpoint(folders.model(name), "tokenizer")
-    facts = head(name, folders)
+    facts = _head(name, folders)
 
     def row() -> Row:
         found = measure_tokenizer(
@@ -84,6 +84,7 @@ def measure_generator(
     chosen = part(name)
     if chosen.tokenizer is None:
         raise DataError(f"{name!r} is no generator: give one that is")
+    facts = _head(name, folders)
     study, against = Study("images", name, folders), Against.cifar10(folders)
 
     def row(scale: float) -> Row:
@@ -93,7 +94,7 @@ def measure_generator(
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": count, "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
-    return measure_missing(_file(results, name, folders), head(name, folders), cases, tell=tell)
+    return measure_missing(_file(results, name, folders), facts, cases, tell=tell)
 
 
 def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Sequence[float]) -> list[Row]:
@@ -120,7 +121,7 @@ def measure_prompts(name: str, folders: Folders, results: Path, *, guidance: Seq
         return {"name": f"{scale:g}", "error": None, "guidance": scale, "images": len(texts), "values": values}
 
     cases: list[tuple[str, Callable[[], Row]]] = [(f"{scale:g}", partial(row, scale)) for scale in guidance]
-    facts = head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
+    facts = _head(name, folders) | {"decoding": DECODING, "held_out": held_out.count, "train": train.count}
     return measure_missing(_file(results, name, folders), facts, cases, tell=tell)
 
 
@@ -131,24 +132,34 @@ def schedule_of(name: str) -> ScaleSchedule:
     return ScaleSchedule(schedule.sizes[-1:]) if config.model.kind == "vq" else schedule
 
 
-def head(name: str, folders: Folders) -> dict[str, Any]:
-    """What results say of a part: its config, size, training and the machine."""
+def of_model(name: str, folders: Folders) -> dict[str, Any]:
+    """What results say of a part that was trained or taken: its config, its size, and the machine."""
     loaded = load_checkpoint(folders.model(name))
-    run = folders.of(name)
-    record = training_record(run)
-    best = run / "best" / "best.json"
     return {
-        "kind": "images",
         "part": name,
         "seed": folders.seed,
         "recipe": part(name).recipe,
         "config": part(name).config,
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "environment": environment("cpu"),
+    }
+
+
+def _head(name: str, folders: Folders) -> dict[str, Any]:
+    run = folders.of(name)
+    if not (run / "metrics.jsonl").is_file():
+        raise DataError(
+            f"{str(run)!r} holds no run of {name!r}, which was taken and not trained here: train it to measure it"
+        )
+    record = training_record(run)
+    best = run / "best" / "best.json"
+    return {
+        "kind": "images",
+        **of_model(name, folders),
         "steps": record["steps"],
         "training_minutes": record["minutes"],
         "chosen": json.loads(best.read_text(encoding="utf-8")) if best.is_file() else record["evaluations"][-1],
         "evaluations": record["evaluations"],
-        "environment": environment("cpu"),
     }
 
 

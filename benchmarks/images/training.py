@@ -64,6 +64,5 @@ def train(name: str, folders: Folders, overrides: Sequence[str] = ()) -> bool:
 
 
 def _taken(name: str, folders: Folders) -> bool:
-    """Whether a part's model was put there without a run."""
     folder = folders.of(name)
     return (folder / "final").is_dir() and not (folder / "metrics.jsonl").exists()
