@@ -19,10 +19,13 @@ from .families import Family, family
 from .younger import YOUNGER
 
 __all__ = [
+    "CONFIG",
+    "WEIGHTS",
     "Loaded",
     "filled",
     "fingerprint",
     "load_checkpoint",
+    "read_record",
     "require_codebook",
     "require_codes",
     "require_finite",
@@ -33,6 +36,7 @@ __all__ = [
 M = TypeVar("M", bound=nn.Module)
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+"""Files of a checkpoint's folder."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def load_checkpoint(
             weights and config do not belong together; names the file and key.
     """
     path = Path(path)
-    record = _record(path)
+    record = read_record(path)
     found = family(record["kind"], str(path))
     if role is not None and found.role != role:
         raise CheckpointError(f"{path} holds a {found.role} ({found.kind}), and a {role} is needed: give its folder")
@@ -230,7 +234,16 @@ def require_codebook(tokenizer: Loaded) -> None:
         )
 
 
-def _record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Read the ``config.json`` of a checkpoint folder.
+
+    Args:
+        path: the folder.
+        more: entries that it must have beside ``kind``, ``config``, ``tokenizer`` and ``provenance``, with their types.
+
+    Raises:
+        CheckpointError: it cannot be read, is no JSON, or lacks an entry.
+    """
     try:
         record = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
@@ -241,6 +254,7 @@ def _record(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path / CONFIG} is no JSON ({error}): write the checkpoint anew") from error
     needed: dict[str, Any] = {"kind": str, "config": dict, "tokenizer": (str, type(None)), "provenance": dict}
+    needed |= more or {}
     wrong = [
         name for name, kind in needed.items() if not isinstance(record, dict) or not isinstance(record.get(name), kind)
     ]

@@ -32,12 +32,15 @@ class Transform:
         size: (H, W); only ``none`` and ``infinity`` take other than squares.
         flip: mirror half of the training images.
         shortest: ``adm_random`` only: least share of the shorter side that a crop takes.
+        nearest: take the nearest pixel wherever a picture is resized, for maps whose values must not be mixed; sizes and crops are
+            those of the pictures.
     """
 
     name: TransformName
     size: tuple[int, int]
     flip: bool = False
     shortest: float = 0.88
+    nearest: bool = False
 
     def __call__(self, picture: np.ndarray, place: str, rng: SampleRng | None = None, index: int = 0) -> Tensor:
         """Transform a picture.
@@ -69,6 +72,10 @@ class Transform:
             pixels = pixels[:, ::-1]
         return to_tensor(pixels)
 
+    def by(self, how: Resampling) -> Resampling:
+        """Return how pictures are resized where the recipe says ``how``."""
+        return Resampling.NEAREST if self.nearest else how
+
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Copy uint8 [H, W, 3] to uint8 [3, H, W]."""
@@ -89,7 +96,7 @@ def views(
     """
     if view == "ten_crop":
         _require_room(picture, transform.size, place)
-        return torch.cat([_ten_crop(picture, transform.size, scale) for scale in crop_scales])
+        return torch.cat([_ten_crop(picture, transform.size, scale, transform.nearest) for scale in crop_scales])
     image = transform(picture, place)[None]
     return image if view == "one" else torch.cat([image, image.flip(3)])
 
@@ -118,15 +125,15 @@ def _var(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> n
     short = round(1.125 * transform.size[0])
     # The longer side is cut off to whole pixels, as torchvision's Resize does.
     size = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
-    return _crop(_resize(picture, size, Resampling.LANCZOS), transform.size, draw)
+    return _crop(_resize(picture, size, transform.by(Resampling.LANCZOS)), transform.size, draw)
 
 
 def _adm_centre(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> np.ndarray:
-    return _adm_crop(picture, transform.size[0])
+    return _adm_crop(picture, transform.size[0], transform.nearest)
 
 
-def _adm_crop(picture: np.ndarray, side: int) -> np.ndarray:
-    scaled = _adm_resize(picture, side)
+def _adm_crop(picture: np.ndarray, side: int, nearest: bool) -> np.ndarray:
+    scaled = _adm_resize(picture, side, nearest)
     top, left = (scaled.shape[0] - side) // 2, (scaled.shape[1] - side) // 2
     return scaled[top : top + side, left : left + side]
 
@@ -136,16 +143,19 @@ def _adm_random(picture: np.ndarray, transform: Transform, place: str, draw: Dra
         return _adm_centre(picture, transform, place, draw)
     side = transform.size[0]
     return _crop(
-        _adm_resize(picture, side + draw(math.ceil(side / transform.shortest) + 1 - side)), transform.size, draw
+        _adm_resize(picture, side + draw(math.ceil(side / transform.shortest) + 1 - side), transform.nearest),
+        transform.size,
+        draw,
     )
 
 
-def _adm_resize(picture: np.ndarray, short: int) -> np.ndarray:
-    """Bring the shorter side to ``short``: halved by averaging while that leaves enough, then bicubic."""
+def _adm_resize(picture: np.ndarray, short: int, nearest: bool) -> np.ndarray:
+    """Bring the shorter side to ``short``: halved by averaging while that leaves enough, then bicubic; or all by nearest pixels."""
+    box, bicubic = (Resampling.NEAREST,) * 2 if nearest else (Resampling.BOX, Resampling.BICUBIC)
     while min(picture.shape[:2]) >= 2 * short:
-        picture = _resize(picture, (picture.shape[0] // 2, picture.shape[1] // 2), Resampling.BOX)
+        picture = _resize(picture, (picture.shape[0] // 2, picture.shape[1] // 2), box)
     scale = short / min(picture.shape[:2])
-    return _resize(picture, (round(picture.shape[0] * scale), round(picture.shape[1] * scale)), Resampling.BICUBIC)
+    return _resize(picture, (round(picture.shape[0] * scale), round(picture.shape[1] * scale)), bicubic)
 
 
 def _infinity(picture: np.ndarray, transform: Transform, place: str, draw: Draw) -> np.ndarray:
@@ -154,13 +164,13 @@ def _infinity(picture: np.ndarray, transform: Transform, place: str, draw: Draw)
         size = (max(int(columns / (width / height)), rows), columns)
     else:
         size = (rows, max(int(width / height * rows), columns))
-    scaled = _resize(picture, size, Resampling.LANCZOS)
+    scaled = _resize(picture, size, transform.by(Resampling.LANCZOS))
     top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
     return scaled[top : top + rows, left : left + columns]
 
 
-def _ten_crop(picture: np.ndarray, size: tuple[int, int], scale: float) -> Tensor:
-    source = _adm_crop(picture, int(size[0] * scale))
+def _ten_crop(picture: np.ndarray, size: tuple[int, int], scale: float, nearest: bool) -> Tensor:
+    source = _adm_crop(picture, int(size[0] * scale), nearest)
     crops = []
     for mirrored in (source, source[:, ::-1]):
         low, right = mirrored.shape[0] - size[0], mirrored.shape[1] - size[1]

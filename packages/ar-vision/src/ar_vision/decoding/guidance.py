@@ -64,5 +64,5 @@ def require_sound(found: Tensor) -> None:
 
 
 def doubled(x: Tensor, rows: int) -> Tensor:
-    """Return what both halves are fed with alike: x [B, ...] as it is, or twice behind each other where a pass has 2B rows."""
-    return x if rows == len(x) else torch.cat([x, x])
+    """Return what all parts of a pass are fed with alike: x [B, ...] as it is, or twice behind each other where a pass has 2B rows, ..."""
+    return x if rows == len(x) else torch.cat([x] * (rows // len(x)))

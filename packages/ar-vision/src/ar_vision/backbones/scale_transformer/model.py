@@ -4,8 +4,9 @@ Letters: R rows, B images, C width, Cv code dimension, V codes, K scales, L_k to
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from ar_core.cache import WindowedKVCache
@@ -19,7 +20,11 @@ from ..scale_mask import scale_mask
 from .block import ScaleBlock, drop_rate
 from .config import ScaleTransformerConfig
 
-__all__ = ["NO_DECAY", "ScaleTransformer"]
+__all__ = ["NO_DECAY", "BeforeBlock", "ScaleTransformer"]
+
+BeforeBlock: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
+"""From a block's number, its input [R, n, C] and the modulation of all blocks (the condition [R, C], or [R, 1, 6, C] where it is
+shared) to the input in its place."""
 
 NO_DECAY = ("start", "positions", "scale_embedding.weight", "log_scale", "offset")
 """Ends of the names of parameters that weight decay leaves alone in published training, beside vectors."""
@@ -100,6 +105,7 @@ class ScaleTransformer(nn.Module, ABC):
         schedule: ScaleSchedule,
         cache: WindowedKVCache | None = None,
         mask: Mask | None = None,
+        before_block: BeforeBlock | None = None,
     ) -> Tensor:
         """Run the blocks.
 
@@ -110,12 +116,15 @@ class ScaleTransformer(nn.Module, ABC):
             schedule: K scales.
             cache: with a window of n tokens; holds the earlier scales.
             mask: who may see whom, in a pass without a cache.
+            before_block: changes what a block is given; None: nothing is changed.
 
         Returns:
             [R, n, C].
         """
         modulation = condition if self.shared is None else self.shared(condition)
-        for block in self.blocks:
+        for layer, block in enumerate(self.blocks):
+            if before_block is not None:
+                x = before_block(layer, x, modulation)
             x = block(x, modulation, cache=cache, mask=mask)
         return x
 

@@ -103,16 +103,20 @@ class ScaleObjective(ABC):
         dropped = [drops_condition(self.config.label_dropout, rng, sample["index"]) for sample in batch]
         labels = given.masked_fill(torch.tensor(dropped), self.num_classes)
         codes = torch.stack([self.codes(sample, schedule) for sample in batch])
-        weights = {TERM: float(codes.numel())}
+        return Prepared(
+            tensors={"codes": codes, "labels": labels},
+            weights=self.counted(len(batch), schedule),
+            meta={"sizes": schedule.sizes, "tokens": codes.numel()},
+        )
+
+    def counted(self, rows: int, schedule: ScaleSchedule) -> dict[str, float]:
+        """Return the weights of so many samples on a schedule: codes in all, and with ``accuracy`` codes of each grid."""
+        weights = {TERM: float(rows * schedule.total)}
         if self.config.accuracy:
             for size, length in zip(schedule.sizes, schedule.lengths):
                 # Two scales of one grid share a name.
-                weights[_accuracy(size)] = weights.get(_accuracy(size), 0.0) + len(batch) * length
-        return Prepared(
-            tensors={"codes": codes, "labels": labels},
-            weights=weights,
-            meta={"sizes": schedule.sizes, "tokens": codes.numel()},
-        )
+                weights[_accuracy(size)] = weights.get(_accuracy(size), 0.0) + rows * length
+        return weights
 
     def sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
         """Run the model under teacher forcing and sum the cross-entropy.

@@ -1,7 +1,8 @@
 """Stored codes as the endless sample stream of a run."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +16,11 @@ from ..source import Split, choose, ordered, require_labels
 from .config import CodeDataConfig
 from .store import StoredCodes, open_codes
 
-__all__ = ["CodeSource", "build_code_source", "split_of"]
+__all__ = ["Beside", "CodeSource", "build_code_source", "split_of"]
+
+Beside: TypeAlias = Callable[[int, int, int, SampleRng | None], Mapping[str, Any]]
+"""From the number of a sample, of its picture and of its augmentation, and the randomness of the run, or None where an evaluation asks, to
+entries beside the codes."""
 
 
 class CodeSource:
@@ -46,6 +51,7 @@ class CodeSource:
         self.stored, self.chosen, self.seed = stored, chosen, seed
         self._length, self._vocab_size, self._facts = length, vocab_size, dict(facts)
         self.labels = None if stored.labels is None else stored.labels[torch.from_numpy(chosen)]
+        self._beside: Beside | None = None
 
     def __len__(self) -> int:
         """N, pictures in an epoch."""
@@ -84,7 +90,20 @@ class CodeSource:
                     f"picture {number} has no caption, which others have: write one, and encode the pictures again"
                 )
             sample["caption"] = captions[0 if rng is None else rng.key(index, "caption") % len(captions)]
+        if self._beside is not None:
+            sample.update(self._beside(index, number, view, rng))
         return sample
+
+    def with_beside(self, beside: Beside, facts: Mapping[str, Any]) -> "CodeSource":
+        """Return the same source with further entries in its samples.
+
+        Args:
+            beside: makes them.
+            facts: what :meth:`describe` says of them.
+        """
+        made = copy(self)
+        made._beside, made._facts = beside, {**self._facts, **facts}
+        return made
 
     def describe(self) -> dict[str, Any]:
         """What identifies the data."""

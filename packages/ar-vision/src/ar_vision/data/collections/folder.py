@@ -52,10 +52,14 @@ class FolderPictures:
         """The picture's path; it is read when its pixels are wanted."""
         return Picture(str(self._files[number]), self._files[number])
 
+    def relative(self, number: int) -> Path:
+        """The picture's path in the folder."""
+        return self._files[number].relative_to(self.path)
+
     @cached_property
     def fingerprint(self) -> str:
         """Of the files."""
-        return files_fingerprint((file.relative_to(self.path).as_posix(), file) for file in self._files)
+        return files_fingerprint((self.relative(number).as_posix(), file) for number, file in enumerate(self._files))
 
 
 def _pictures(entries: Iterable[Path]) -> list[Path]:
