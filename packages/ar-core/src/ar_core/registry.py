@@ -60,6 +60,7 @@ HOMES = {
     "autoregressive": "dlm-text",
     "diffuspec": "dlm-text",
     "distilled_decoding": "ar-vision",
+    "ecm": "ar-vision",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
     "image_tokenizer": "ar-vision",

@@ -1,0 +1,62 @@
+"""Full fine-tuning: a trained copy of the base."""
+
+from typing import ClassVar
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Generator, Tensor
+
+from ...backbones.scale_transformer.model import NO_DECAY
+from ...backbones.var.config import VarConfig
+from ...backbones.var.model import Var
+from ..controller import Strength
+from .config import FullConfig
+from .input_control import InputControl
+
+__all__ = ["FullControl"]
+
+
+class FullControl(InputControl):
+    """All weights of the base trained, and the control added to the input: one model for each control, as large as the base.
+
+    Args:
+        config: the encoder.
+        base: shape of the base.
+        image_size: H = W.
+        num_kinds: kinds of control.
+    """
+
+    kind: ClassVar[str] = "full"
+    no_decay = tuple(dict.fromkeys((*InputControl.no_decay, *NO_DECAY)))
+
+    def __init__(self, config: FullConfig, base: VarConfig, image_size: int, num_kinds: int = 1) -> None:
+        super().__init__(config.encoder, base, image_size, num_kinds)
+        self.config = config
+        self.tuned = Var(base)
+
+    def transformer(self, base: Var) -> Var:
+        """Return the copy."""
+        return self.tuned
+
+    def hidden(
+        self,
+        base: Var,
+        x: Tensor,
+        condition: Tensor,
+        features: Tensor,
+        *,
+        scale: int | None,
+        strength: Strength = 1.0,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Run the copy's blocks; [R, n, C]. It stays the tuned one whatever the strength of the control."""
+        x = self.controlled(x, features, strength)
+        return self.tuned.hidden(x, condition, scale=scale, schedule=self.schedule, cache=cache, mask=mask)
+
+    @torch.no_grad()
+    def initialize(self, generator: Generator, base: Var) -> None:
+        """Copy the base."""
+        self.encoder.initialize(generator)
+        self.tuned.load_state_dict(base.state_dict())

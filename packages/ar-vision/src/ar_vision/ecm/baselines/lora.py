@@ -1,0 +1,86 @@
+"""LoRA: updates of low rank to the matrices of a frozen base."""
+
+from typing import ClassVar
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+
+from ...backbones.var.config import VarConfig
+from ...backbones.var.model import Var
+from ..controller import Strength
+from .config import LoraConfig
+from .input_control import InputControl
+
+__all__ = ["LoraControl"]
+
+_MATRICES = ("attention.qkv", "attention.proj", "ffn.fc1", "ffn.fc2")
+"""Of a block."""
+
+
+class LoraControl(InputControl):
+    """W + (alpha / r) B A for every matrix of every block, and the control added to the input.
+
+    The updates are added to the weights, so that a pass costs what the base's does, and a step as much as one that trains the matrices.
+
+    Args:
+        config: rank and scale.
+        base: shape of the base.
+        image_size: H = W.
+        num_kinds: kinds of control.
+    """
+
+    kind: ClassVar[str] = "lora"
+
+    def __init__(self, config: LoraConfig, base: VarConfig, image_size: int, num_kinds: int = 1) -> None:
+        super().__init__(config.encoder, base, image_size, num_kinds)
+        self.config = config
+        width, hidden = base.width, base.ffn_ratio * base.width
+        shapes = {"qkv": (3 * width, width), "proj": (width, width), "fc1": (hidden, width), "fc2": (width, hidden)}
+        self.down, self.up = nn.ParameterDict(), nn.ParameterDict()
+        for layer in range(base.depth):
+            for name in _MATRICES:
+                rows, columns = shapes[name.partition(".")[2]]
+                self.down[_key(layer, name)] = nn.Parameter(torch.zeros(config.rank, columns))
+                self.up[_key(layer, name)] = nn.Parameter(torch.zeros(rows, config.rank))
+
+    def hidden(
+        self,
+        base: Var,
+        x: Tensor,
+        condition: Tensor,
+        features: Tensor,
+        *,
+        scale: int | None,
+        strength: Strength = 1.0,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Run the base's blocks with updated matrices; [R, n, C]. The updates stay whatever the strength of the control."""
+        x = self.controlled(x, features, strength)
+        modulation = condition if base.shared is None else base.shared(condition)
+        for layer, block in enumerate(base.blocks):
+            updated = {
+                f"{name}.weight": block.get_parameter(f"{name}.weight") + self.update(layer, name) for name in _MATRICES
+            }
+            x = functional_call(block, updated, (x, modulation), {"cache": cache, "mask": mask})
+        return x
+
+    def update(self, layer: int, name: str) -> Tensor:
+        """Return what is added to a matrix, such as ``attention.qkv``, of a block."""
+        key = _key(layer, name)
+        return self.up[key] @ self.down[key] * (self.config.alpha / self.config.rank)
+
+    @torch.no_grad()
+    def initialize(self, generator: Generator, base: Var) -> None:
+        """Draw A as LoRA does, uniformly within 1 / sqrt(columns); B begins at 0."""
+        self.encoder.initialize(generator)
+        for down in self.down.values():
+            down.uniform_(-(down.shape[1] ** -0.5), down.shape[1] ** -0.5, generator=generator)
+
+
+def _key(layer: int, name: str) -> str:
+    # Dots have no place in the name of a parameter.
+    return f"{layer}_{name.replace('.', '_')}"

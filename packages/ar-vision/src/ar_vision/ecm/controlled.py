@@ -1,0 +1,158 @@
+"""A base under the control of one batch of maps, as the scale-wise loop runs it.
+
+Letters: R rows, B images, C width, n tokens of a pass, L tokens of all scales, K scales.
+"""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import torch
+from ar_core.cache import WindowedKVCache
+from ar_core.errors import ConfigError
+from ar_core.masks import Mask
+from ar_core.sampling import guide
+from torch import Tensor
+
+from ..backbones.scale_cache import scale_cache
+from ..backbones.var.model import Var
+from ..decoding.guidance import doubled
+from ..decoding.scalewise import ScalePasses
+from ..scales import ScaleSchedule
+from .controller import Controller
+
+__all__ = ["ControlPasses", "ControlledVar"]
+
+
+class ControlledVar:
+    """A `ar_vision.decoding.scalewise.ScaleBackbone`: a VAR and what controls it.
+
+    Args:
+        base: the frozen transformer.
+        controller: adapters or a baseline.
+        features: r of B images, [B, L, C].
+        strength: s of the control: 0 is the base and 1 what was trained; others interpolate, and go beyond.
+        active: first and last scale that are controlled, from 0; None: all.
+
+    Raises:
+        ConfigError: the scales are none.
+    """
+
+    def __init__(
+        self,
+        base: Var,
+        controller: Controller,
+        features: Tensor,
+        *,
+        strength: float = 1.0,
+        active: tuple[int, int] | None = None,
+    ) -> None:
+        count = base.schedule.count
+        first, last = (0, count - 1) if active is None else active
+        if not 0 <= first <= last < count:
+            raise ConfigError(
+                f"active scales are {first} to {last} and there are {count}: give two of 0 to {count - 1}"
+            )
+        self.base, self.controller, self._features = base, controller, features
+        self._transformer = controller.transformer(base)
+        self._strengths = tuple(strength if first <= k <= last else 0.0 for k in range(count))
+        # What a guided pass adds behind the rows with control.
+        self.free_rows = 0
+
+    def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
+        """Return an empty cache of the base's layers and, behind them, of the controller's."""
+        config = self.base.config
+        shape = SimpleNamespace(
+            depth=config.depth + self.controller.extra_layers, heads=config.heads, width=config.width
+        )
+        return scale_cache(shape, self._transformer.word_embed.weight, rows, capacity)
+
+    def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
+        """Return the base's input of a scale, [R, L_k, C]."""
+        return self._transformer.embed(scale, features, condition, schedule)
+
+    def hidden(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        *,
+        scale: int | None,
+        schedule: ScaleSchedule,
+        cache: WindowedKVCache | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
+        """Run the base under control over one scale, or (scale None) over the first ones; [R, n, C].
+
+        Both halves of guidance see the control, so that guidance is about the class.
+        """
+        rows, n = x.shape[:2]
+        parts = schedule.slices
+        tokens = slice(0, n) if scale is None else parts[scale]
+        scales = [k for k in range(schedule.count) if tokens.start <= parts[k].start < tokens.stop]
+        strengths = [self._strengths[k] for k in scales]
+        if not self.free_rows and not any(self._strengths):
+            return self._uncontrolled(x, condition, scale, schedule, cache, mask)
+        r = doubled(self._features[:, tokens], rows)
+        if self.free_rows or len(set(strengths)) > 1:
+            weights = torch.repeat_interleave(
+                x.new_tensor(strengths), torch.tensor([schedule.lengths[k] for k in scales], device=x.device)
+            ).view(1, -1, 1)
+            kept = x.new_ones(rows, 1, 1)
+            kept[rows - self.free_rows :] = 0
+            return self.controller.hidden(
+                self.base, x, condition, r, scale=scale, strength=weights * kept, cache=cache, mask=mask
+            )
+        return self.controller.hidden(
+            self.base, x, condition, r, scale=scale, strength=strengths[0], cache=cache, mask=mask
+        )
+
+    def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """Return logits [R, n, V]."""
+        return self._transformer.head(hidden, condition)
+
+    def _uncontrolled(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        scale: int | None,
+        schedule: ScaleSchedule,
+        cache: WindowedKVCache | None,
+        mask: Mask | None,
+    ) -> Tensor:
+        return self._transformer.hidden(x, condition, scale=scale, schedule=schedule, cache=cache, mask=mask)
+
+
+class ControlPasses(ScalePasses):
+    """Passes that are guided by class and control: g_k and w of u + w (uc - u) + g_k (cc - uc), u being neither, uc the control alone.
+
+    With w = 1 it is guidance by the class alone, the control being in both halves, as CAR has it: two rows an image, or one.
+
+    Args:
+        backbone: base and control.
+        condition: [B, C].
+        null: condition of the null class, [B, C].
+        guidance: g_k of every scale; 1 means none.
+        control_guidance: w; 1 means none.
+    """
+
+    def __init__(
+        self,
+        backbone: ControlledVar,
+        condition: Tensor,
+        null: Tensor,
+        guidance: Sequence[float],
+        control_guidance: float = 1.0,
+    ) -> None:
+        super().__init__(backbone, condition, null, backbone.base.schedule, guidance)
+        self.control_guidance = control_guidance
+        if control_guidance != 1:
+            backbone.free_rows = self.batch
+            # No pass may leave out rows whose keys later ones see.
+            self.guided_scales = self.schedule.count
+            self.condition = torch.cat([condition, null, null])
+            self.cache = backbone.new_cache(3 * self.batch, self.schedule.total)
+
+    def _guided(self, hidden: Tensor, scale: int) -> Tensor:
+        if self.control_guidance == 1:
+            return super()._guided(hidden, scale)
+        both, control, free = self.backbone.head(hidden, self.condition).chunk(3)
+        return guide(control, free, self.control_guidance) + self.guidance[scale] * (both - control)

@@ -1,0 +1,1 @@
+"""Control maps: kinds, extraction from pictures, and maps beside stored codes."""

@@ -1,0 +1,126 @@
+"""Generation under control, scale after scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from ar_core.errors import ConfigError, DataError
+from torch import Generator, Tensor, nn
+
+from ..backbones.class_labels import checked_labels
+from ..backbones.scale_transformer.decode import ScaleDecoding
+from ..backbones.var.decode import VarDecoding, guidance_of
+from ..backbones.var.model import Var
+from ..checkpoint import require_codes
+from ..decoding.generated import GeneratedImages, OnScale
+from ..decoding.guidance import require_guidance
+from ..decoding.scalewise import generate_scales
+from ..tokenizers.tokenizer import Tokenizer
+from .controlled import ControlledVar, ControlPasses
+from .controller import Controller
+from .temperature import TemperatureShape, temperatures
+
+__all__ = ["ControlDecoding", "generate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlDecoding(ScaleDecoding):
+    """How codes are chosen; ``temperature`` is that of the first scale, T_high.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    guidance: float = 2.5
+    """g, by the class; 1 means none. VAR's metric setting."""
+    top_k: int | None = 900
+    """VAR's and CAR's setting."""
+    top_p: float | None = 0.96
+    """VAR's setting."""
+    late_temperature: float = 0.8
+    """T_low, of the last scale (published 0.8, with 1.0 at first); as ``temperature``: VAR's sampling."""
+    temperature_shape: TemperatureShape = "linear"
+    """How one becomes the other: ``linear``, ``cosine`` or ``step``."""
+    step_at: int | None = None
+    """``step``: first scale of the late temperature, from 0; null: the middle."""
+    control_guidance: float = 1.0
+    """w: guidance by the control (ours), with a third row an image, of neither class nor control; 1 means none."""
+    strength: float = 1.0
+    """s: what is injected, in units of what was trained; 0 is the base."""
+    active_scales: tuple[int, int] | None = None
+    """First and last scale that are controlled, from 0; null: all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_guidance(self.control_guidance)
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength is {self.strength}; it must lie in [0, 1], and 0 is the base")
+        _ = replace(self.sampler, temperature=self.late_temperature)
+        _ = temperatures(1.0, 1.0, self.temperature_shape, 1 + (self.step_at or 0), self.step_at)
+
+
+@torch.no_grad()
+def generate(
+    base: Var,
+    controller: Controller,
+    tokenizer: Tokenizer,
+    maps: Tensor,
+    labels: Tensor | Sequence[int] | None = None,
+    options: ControlDecoding | None = None,
+    *,
+    kinds: Tensor | None = None,
+    seed: int | Sequence[int] = 0,
+    on_scale: OnScale | None = None,
+) -> GeneratedImages:
+    """Generate one image for each control map, in K forward passes.
+
+    What is said to tokens by their maps is computed once, before the first.
+
+    Args:
+        base: in eval mode.
+        controller: trained on it, in eval mode, on the same device.
+        tokenizer: the one that the base was trained with.
+        maps: [B, 3, H, W] in [-1, 1].
+        labels: B classes; ``num_classes`` stands for none; None: none of all.
+        options: how codes are chosen; None takes the defaults.
+        kinds: int64 [B], of which kind each map is; None: all of the first.
+        seed: as `ar_core.sampling.row_generators` takes it.
+        on_scale: called after each scale.
+
+    Raises:
+        DataError: a label is no class, or there is not one for each map; maps are none.
+        CheckpointError: the tokenizer has other codes than the base.
+        ConfigError: active scales are none.
+    """
+    options = options or ControlDecoding()
+    require_codes(base, cast(nn.Module, tokenizer))
+    none = [base.config.num_classes] * len(maps)
+    checked = checked_labels(none if labels is None else labels, base.config.num_classes).to(base.start.device)
+    if len(checked) != len(maps):
+        raise DataError(f"{len(checked)} labels and {len(maps)} control maps were given: give one label for each map")
+    count = base.schedule.count
+    warm = temperatures(
+        options.temperature, options.late_temperature, options.temperature_shape, count, options.step_at
+    )
+    samplers = [replace(options.sampler, temperature=one) for one in warm]
+    features = controller.features(maps.to(base.start.device, base.start.dtype), tokenizer, kinds=kinds)
+    transformer = controller.transformer(base)
+    controlled = ControlledVar(base, controller, features, strength=options.strength, active=options.active_scales)
+    guided = VarDecoding(guidance=options.guidance, guidance_schedule=options.guidance_schedule)
+    passes = ControlPasses(
+        controlled,
+        transformer.condition(checked),
+        transformer.null_condition(len(checked)),
+        guidance_of(guided, count),
+        options.control_guidance,
+    )
+
+    def pick(scale: int, logits: Tensor, generators: Sequence[Generator]) -> Tensor:
+        return samplers[scale].pick(logits, generators)
+
+    history = tokenizer.history(len(checked), base.schedule)
+    codes, stats = generate_scales(passes, history, pick, seed=seed, on_scale=on_scale)
+    with stats.timed("pixels"):
+        images = tokenizer.decode(history.features).float().clamp(-1, 1)
+    return GeneratedImages(images=images, codes=codes, stats=stats)
