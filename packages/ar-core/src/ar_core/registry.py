@@ -71,7 +71,9 @@ HOMES = {
     "jacobi_trajectories": "dlm-text",
     "noise_code_pairs": "ar-vision",
     "fit-proxy": "dlm-text",
-    **dict.fromkeys(("image", "eval-image", "eval-tokenizer", "verify-pairs"), "ar-vision"),
+    **dict.fromkeys(
+        ("image", "eval-image", "eval-tokenizer", "verify-pairs", "control", "control-maps", "car"), "ar-vision"
+    ),
     **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity", "sar"), "ar-vision"),
     **dict.fromkeys(("var_dd", "llamagen_dd"), "ar-vision"),
     **dict.fromkeys(
