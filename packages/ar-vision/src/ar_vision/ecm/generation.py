@@ -34,7 +34,7 @@ def require_kind(loaded: LoadedController, kind: str) -> int:
         raise CheckpointError(
             f"{loaded.path} was trained for {', '.join(known)} and {kind!r} was asked for: give a controller of it"
         )
-    return known.index(kind)  # type: ignore[arg-type]
+    return known.index(kind)
 
 
 def open_controlled(
@@ -97,8 +97,9 @@ def open_controlled(
     controller: Any = loaded.model.requires_grad_(False).to(where, next(models[0].parameters()).dtype)
     facts["dtype"] = dtype_name(models[0])
 
-    def sample(numbers: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
-        rows = torch.tensor(list(numbers))
+    # What is asked for are maps, by number.
+    def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
+        rows = torch.tensor(list(labels))
         return generate(
             models[0],
             controller,
