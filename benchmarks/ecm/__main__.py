@@ -5,6 +5,7 @@ python -m benchmarks.ecm train --seed 0 --cifar10 CIFAR10            Ctrl-C and 
 python -m benchmarks.ecm train --arms ecm train.steps=20 train.warmup_steps=5   a trial; other settings are other runs: give --runs
 python -m benchmarks.ecm measure --seed 0 --cifar10 CIFAR10          results/ecm_cifar10_seed0.json; finished rows are kept
 python -m benchmarks.ecm picture --seed 0 --cifar10 CIFAR10          docs/pictures/ecm_canny.png
+python -m benchmarks.ecm controls                                    docs/pictures/ecm_controls.jpg, without any model
 python -m benchmarks.ecm plot                                        figures of all seeds; tables: python -m benchmarks.tables
 
 `--runs` is the folder of benchmarks.images. All seeds start from the models of `--base-seed`.
@@ -27,10 +28,11 @@ def main() -> int:
         prog="python -m benchmarks.ecm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("train", "measure", "picture"):
+    for name in ("train", "measure", "picture", "controls"):
         command = commands.add_parser(name)
         add_options(command)
-        command.add_argument("--arms", nargs="+", help="instead of the usual ones")
+        if name != "controls":
+            command.add_argument("--arms", nargs="+", help="instead of the usual ones")
         if name == "train":
             command.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, for all arms")
         if name == "measure":
@@ -52,6 +54,11 @@ def _run(arguments: argparse.Namespace) -> int:
         from .plotting import plot
 
         plot(arguments.results)
+        return 0
+    if arguments.command == "controls":
+        from .picture import draw_controls
+
+        draw_controls(folders_of(arguments))
         return 0
     from .arms import USUAL, study_of, train
 

@@ -1,25 +1,52 @@
-"""The picture of the docs: test pictures, their edges, and what every arm makes of these."""
+"""The pictures of the docs: photographs with their edges; test pictures, their edges, and what every arm makes of these."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from ar_core.sampling import row_seed
+from ar_vision.data.config import ImageDataConfig
 from ar_vision.ecm.checkpoint import load_controller
+from ar_vision.ecm.controls.config import ControlConfig, ControlKind
 from ar_vision.ecm.controls.extract import extractor_of
 from ar_vision.ecm.generation import open_controlled
+from ar_vision.evaluation.image_set import SplitConfig, open_images
 from ar_vision.evaluation.picture_grid import picture_grid
 from ar_vision.pixels import to_bytes
 
+from ..images.parts import Folders
 from ..images.pictures import DOCS
 from ..images.samples import test_images
 from ..images.study import BASE, Study
 from .arms import controller_of
 
-__all__ = ["draw_picture"]
+__all__ = ["draw_controls", "draw_picture"]
 
 COLUMNS = 10
+PHOTOGRAPHS = (3, 14, 20, 22)
+"""Numbers of Kodak photographs, from 0, that show faces, wheels, a lighthouse and a bird."""
+KINDS: tuple[ControlKind, ...] = ("canny", "edges")
 SHOWN = (BASE, "ecm", "lora", "full")
+
+
+def draw_controls(folders: Folders) -> Path:
+    """Write photographs above their canny and their soft edges.
+
+    Args:
+        folders: of the staged photographs.
+
+    Returns:
+        The file.
+    """
+    wide = SplitConfig(ImageDataConfig(kind="folder", path=str(folders.kodak), size=256, transform="infinity"))
+    images = list(open_images(wide).stream(0))
+    shown = torch.stack([images[number] for number in PHOTOGRAPHS])
+    rows = [shown, *(extractor_of(ControlConfig(kind=kind))(shown) for kind in KINDS)]
+    DOCS.mkdir(exist_ok=True)
+    file = DOCS / "ecm_controls.jpg"
+    picture_grid(list(torch.cat(rows)), len(PHOTOGRAPHS), enlarge=1).save(file, optimize=True, quality=80)
+    print(f"{DOCS.name}/{file.name}: rows are the photographs, {', '.join(KINDS)}")
+    return file
 
 
 def draw_picture(study: Study, arms: Sequence[str] | None = None) -> Path:

@@ -89,8 +89,8 @@ class ControlledVar:
         tokens = slice(0, n) if scale is None else parts[scale]
         scales = [k for k in range(schedule.count) if tokens.start <= parts[k].start < tokens.stop]
         strengths = [self._strengths[k] for k in scales]
-        if not self.free_rows and not any(self._strengths):
-            return self._uncontrolled(x, condition, scale, schedule, cache, mask)
+        if self.controller.leaves_base and not self.free_rows and not any(self._strengths):
+            return self.base.hidden(x, condition, scale=scale, schedule=schedule, cache=cache, mask=mask)
         r = doubled(self._features[:, tokens], rows)
         if self.free_rows or len(set(strengths)) > 1:
             weights = torch.repeat_interleave(
@@ -108,17 +108,6 @@ class ControlledVar:
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """Return logits [R, n, V]."""
         return self._transformer.head(hidden, condition)
-
-    def _uncontrolled(
-        self,
-        x: Tensor,
-        condition: Tensor,
-        scale: int | None,
-        schedule: ScaleSchedule,
-        cache: WindowedKVCache | None,
-        mask: Mask | None,
-    ) -> Tensor:
-        return self._transformer.hidden(x, condition, scale=scale, schedule=schedule, cache=cache, mask=mask)
 
 
 class ControlPasses(ScalePasses):

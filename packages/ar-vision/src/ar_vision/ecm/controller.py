@@ -36,6 +36,8 @@ class Controller(nn.Module, ABC):
     kind: ClassVar[str]
     no_decay: ClassVar[tuple[str, ...]] = ()
     """Ends of the names of parameters that weight decay leaves alone."""
+    leaves_base: ClassVar[bool] = True
+    """Whether strength 0 is the base itself, so that nothing of the controller need be run."""
 
     def __init__(self, base: VarConfig, image_size: int) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 """The control added to the input tokens of a base: what LoRA and full fine-tuning see of it."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +20,7 @@ class InputControl(EncodedController):
         num_kinds: kinds of control.
     """
 
-    no_decay: ClassVar[tuple[str, ...]] = EncodedController.no_decay
+    leaves_base = False
 
     def __init__(self, encoder: EncoderConfig, base: VarConfig, image_size: int, num_kinds: int = 1) -> None:
         super().__init__(encoder, base, image_size, num_kinds)
