@@ -8,18 +8,19 @@ from .canny import sobel
 __all__ = ["mirrored", "normals_of_depth"]
 
 
-def normals_of_depth(depth: Tensor, steepness: float = 4.0) -> Tensor:
+def normals_of_depth(depth: Tensor, deep: float = 1.0) -> Tensor:
     """Return the normals of depth maps, in which near is white.
 
     Args:
         depth: uint8 [B, 3, H, W], three equal channels.
-        steepness: how many image sides deep the range of the map is taken to be.
+        deep: how many sides of the image the range of the map is taken to span.
 
     Returns:
         uint8 [B, 3, H, W].
     """
-    heights = depth[:, :1].float() / 255 * steepness
-    dx, dy = (part / 8 * max(depth.shape[2:]) / 8 for part in sobel(heights))
+    heights = depth[:, :1].float() / 255 * deep * max(depth.shape[2:])
+    # A Sobel filter adds up eight times the slope.
+    dx, dy = (part / 8 for part in sobel(heights))
     normal = torch.cat([-dx, -dy, torch.ones_like(dx)], dim=1)
     normal = normal / normal.norm(dim=1, keepdim=True)
     return ((normal + 1) * 127.5).round().to(torch.uint8)
