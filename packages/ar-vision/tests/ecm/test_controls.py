@@ -7,6 +7,7 @@ from ar_core.errors import ConfigError, DataError
 from ar_vision.data.transforms import Transform, views
 from ar_vision.ecm.controls.canny import canny, sobel
 from ar_vision.ecm.controls.config import ControlConfig
+from ar_vision.ecm.controls.detectors import colours
 from ar_vision.ecm.controls.extract import extractor_of, soft_edges
 from ar_vision.ecm.controls.normals import mirrored, normals_of_depth
 from ar_vision.ecm.controls.views import map_views
@@ -224,3 +225,27 @@ def test_kinds_that_need_a_model_say_so(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         extractor_of(ControlConfig(kind="segmentation", detector=str(tmp_path / "none")))
+
+
+def test_detectors_are_any_models_in_hugging_face_layout(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_sizes": [8, 8, 8, 8], "depths": [1] * 4, "num_attention_heads": [1] * 4, "sr_ratios": [8, 4, 2, 1]}
+    images = torch.randint(256, (2, 3, 40, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    depth = transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**small, decoder_hidden_size=8))
+    depth.save_pretrained(tmp_path / "depth")
+    (tmp_path / "depth" / "preprocessor_config.json").write_text('{"size": {"height": 64, "width": 64}}')
+    found = extractor_of(ControlConfig(kind="depth", detector=str(tmp_path / "depth")))(images)
+    assert (found.dtype, found.shape) == (torch.uint8, images.shape)
+    assert found.amin((1, 2, 3)).tolist() == [0, 0]
+    assert found.amax((1, 2, 3)).tolist() == [255, 255]
+    normal = extractor_of(ControlConfig(kind="normal", detector=str(tmp_path / "depth")))(images)
+    assert torch.equal(normal, normals_of_depth(found))
+    config = transformers.SegformerConfig(**small, decoder_hidden_size=8, num_labels=4)
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / "segments")
+    segments = extractor_of(ControlConfig(kind="segmentation", detector=str(tmp_path / "segments")))(images)
+    palette = colours(torch.arange(4).view(1, 1, 4))[0, :, 0].T.tolist()
+    assert len({tuple(one) for one in palette}) == 4
+    assert {tuple(one) for one in segments.permute(0, 2, 3, 1).flatten(0, 2).tolist()} <= {
+        tuple(one) for one in palette
+    }

@@ -10,6 +10,7 @@ from ar_vision.backbones.var.decode import VarDecoding
 from ar_vision.backbones.var.decode import generate as generate_var
 from ar_vision.checkpoint import load_checkpoint
 from ar_vision.decoding.image_sampler import ImageSampler
+from ar_vision.decoding.scalewise import ScalePasses
 from ar_vision.ecm.config import EcmConfig, EncoderConfig
 from ar_vision.ecm.controlled import ControlledVar, ControlPasses
 from ar_vision.ecm.decode import ControlDecoding, generate
@@ -89,7 +90,7 @@ def test_guidance_by_the_control_has_a_third_row_without_class_and_control(base,
     def run(condition, r=None):
         """Logits of all scales of one branch alone."""
         backbone = base if r is None else ControlledVar(base, ecm, r)
-        passes = ControlPasses.__mro__[1](backbone, condition, None, base.schedule, [1.0] * 4)
+        passes = ScalePasses(backbone, condition, None, base.schedule, [1.0] * 4)
         found = []
         for k in range(4):
             passes.open(k)

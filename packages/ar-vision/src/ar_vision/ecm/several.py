@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from ar_core.cache import WindowedKVCache
-from ar_core.errors import ConfigError
+from ar_core.errors import ConfigError, DataError
 from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 
@@ -69,10 +69,15 @@ class EcmSum(Controller):
         Raises:
             DataError: as there; or not as many maps as parts.
         """
+        if maps.ndim != 4 or maps.shape[1] != 3 * len(self.parts):
+            raise DataError(
+                f"control maps of shape {list(maps.shape)} were given for {len(self.parts)} ECMs: give one map of three channels for each, "
+                "side by side"
+            )
         each = maps.split(3, dim=1)
         found = [
             part.features(one, tokenizer, kinds=kinds, dropped=dropped, scales=scales)
-            for part, one in zip(self._ecms(), each, strict=True)
+            for part, one in zip(self._ecms(), each)
         ]
         return torch.cat(found, dim=-1)
 

@@ -1,0 +1,110 @@
+"""Models of depth and segments in Hugging Face layout, as extractors; the only place of the method that needs transformers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from ar_core.config import expand_path
+from ar_core.errors import ConfigError, MissingPackageError
+from torch import Tensor
+
+__all__ = ["colours", "depth_detector", "segment_detector"]
+
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+"""Mean and standard deviation where a model's ``preprocessor_config.json`` gives none."""
+
+
+def depth_detector(folder: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """Return what makes depth maps, uint8 [B, 3, H, W] of pictures of the same shape: nearest is white, each picture has the whole range.
+
+    Args:
+        folder: of any model that transformers loads for depth estimation; ``~`` and ``$NAME`` are expanded.
+        device: where it runs.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+        MissingPackageError: transformers is not installed.
+    """
+    inputs, model = _opened(folder, "AutoModelForDepthEstimation", device)
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        found = model(pixel_values=inputs(images)).predicted_depth.float()
+        depth = F.interpolate(found.reshape(len(images), 1, *found.shape[-2:]), size=images.shape[2:], mode="bilinear")
+        low, high = depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True)
+        scaled = (depth - low) / (high - low).clamp(min=1e-6)
+        return (scaled * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).cpu()
+
+    return extract
+
+
+def segment_detector(folder: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """Return what makes segmentation maps, uint8 [B, 3, H, W], a colour for each class; arguments and errors as of `depth_detector`."""
+    inputs, model = _opened(folder, "AutoModelForSemanticSegmentation", device)
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        scores = F.interpolate(
+            model(pixel_values=inputs(images)).logits.float(), size=images.shape[2:], mode="bilinear"
+        )
+        return colours(scores.argmax(1)).cpu()
+
+    return extract
+
+
+def colours(classes: Tensor) -> Tensor:
+    """Return a colour for each class: the bits of its number and 1, dealt out to the three channels, the lowest to the highest.
+
+    Args:
+        classes: int64 [B, H, W], at least 0.
+
+    Returns:
+        uint8 [B, 3, H, W].
+    """
+    channels = torch.zeros(classes.shape[0], 3, *classes.shape[1:], dtype=torch.int64, device=classes.device)
+    for bit in range(24):
+        channels[:, bit % 3] |= ((classes + 1) >> bit & 1) << (7 - bit // 3)
+    return channels.to(torch.uint8)
+
+
+def _opened(folder: str, name: str, device: torch.device | str) -> tuple[Callable[[Tensor], Tensor], Any]:
+    """What prepares pictures for a model, and the model."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingPackageError(
+            "detectors are run by the package transformers; install it with `pip install 'ar-vision[text]'`"
+        ) from error
+    where = expand_path(folder)
+    try:
+        model = getattr(transformers, name).from_pretrained(where, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the detector {folder!r} cannot be loaded ({str(error).splitlines()[0]}): give the folder of a model in Hugging Face layout"
+        ) from error
+    settings = _preprocessing(where)
+    mean, std = (
+        torch.tensor(settings.get(key, usual), device=device).view(1, 3, 1, 1)
+        for key, usual in zip(("image_mean", "image_std"), _IMAGENET)
+    )
+    size = settings.get("size", {})
+    side = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+
+    def inputs(images: Tensor) -> Tensor:
+        pixels = images.to(device).float() / 255
+        if all(isinstance(one, int) for one in side):
+            pixels = F.interpolate(pixels, size=side, mode="bicubic", antialias=True).clamp(0, 1)
+        return (pixels - mean) / std
+
+    return inputs, model.eval().requires_grad_(False).to(device)
+
+
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
