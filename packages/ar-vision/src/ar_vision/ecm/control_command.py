@@ -137,7 +137,7 @@ class ControlCommandConfig:
         twice = next((name for name in given if name in self.decoding), None)
         if twice is not None:
             raise ConfigError(f"{twice} was given by itself and in decoding: give it once")
-        return {**given, **{k: tuple(v) if isinstance(v, list) else v for k, v in self.decoding.items()}}
+        return {**given, **self.decoding}
 
 
 def draw_controlled(config: ControlCommandConfig) -> str:
