@@ -93,7 +93,7 @@ def test_the_drawn_images_are_those_of_the_decoder_under_their_maps(
     from ar_vision.ecm.decode import ControlDecoding, generate
     from ar_vision.pixels import to_bytes, to_signed
 
-    control("drawn.npz", labels=[1], seed=5, strength=0.5)
+    control("drawn.npz", labels=[1], seed=5, strength=0.5, batch_size=2)
     config = ControlConfig()
     asked = picture_maps(str(folders["pictures"]), 16, config, extractor_of(config))
     wanted = generate(

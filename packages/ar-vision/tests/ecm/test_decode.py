@@ -105,7 +105,7 @@ def test_guidance_by_the_control_has_a_third_row_without_class_and_control(base,
         for k, g in enumerate(guidance):
             passes.open(k)
             wanted = free[k] + w * (control[k] - free[k]) + g * (both[k] - control[k])
-            torch.testing.assert_close(passes.logits(k, teacher[1][k]), wanted, atol=2e-4, rtol=0)
+            torch.testing.assert_close(passes.logits(k, teacher[1][k]), wanted, atol=5e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class Drawn(PrefixLaw):
 def test_oracle_10_a_step_has_one_number_of_scales_however_it_is_split(make_controller, make_objective):
     objective = make_objective(make_controller(), 4, prefixes=PrefixLaw(p_full=0.0))
     rng, seen = SampleRng(3), []
-    for step in range(12):
+    for step in range(24):
         whole = objective.prepare(samples(4, 4 * step), rng)
         parts = [objective.prepare(samples(2, 4 * step + start), rng) for start in (0, 2)]
         assert {part.meta["scales"] for part in parts} == {whole.meta["scales"]}

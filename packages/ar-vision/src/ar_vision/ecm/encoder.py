@@ -16,7 +16,7 @@ from ..backbones.adaln import initialize_linear
 from ..scales import ScaleSchedule
 from .config import EncoderConfig
 
-__all__ = ["ControlConvs", "ControlEncoder", "ControlViT", "resized"]
+__all__ = ["ControlConvs", "ControlEncoder", "ControlViT", "require_stages", "resized"]
 
 
 def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
@@ -82,6 +82,19 @@ class ControlViT(nn.Module):
             nn.init.trunc_normal_(weights, std=0.02, generator=generator)
         assert self.patches.bias is not None
         nn.init.zeros_(self.patches.bias)
+
+
+def require_stages(channels: Sequence[int], downsampling: int) -> None:
+    """Refuse convolutions that do not bring pixels to tokens.
+
+    Raises:
+        ConfigError: every stage halves the side, and a token has another number of pixels.
+    """
+    if 2 ** (len(channels) - 1) != downsampling:
+        raise ConfigError(
+            f"channels has {len(channels) - 1} stages that halve the side and a token has {downsampling} pixels: give as many stages as "
+            "bring one to the other"
+        )
 
 
 class ControlConvs(nn.Module):
@@ -154,11 +167,7 @@ class ControlEncoder(nn.Module):
         if config.kind == "vit":
             self.net = ControlViT(config, image_size)
         elif config.kind == "conv":
-            if 2 ** (len(config.channels) - 1) != self.downsampling:
-                raise ConfigError(
-                    f"encoder.channels has {len(config.channels) - 1} stages that halve the side and a token has "
-                    f"{self.downsampling} pixels: give as many stages as bring one to the other"
-                )
+            require_stages(config.channels, self.downsampling)
             self.net = ControlConvs(config.channels, width)
         self.proj = nn.Linear(channels, width)
         self.scale_embed = nn.Parameter(torch.zeros(schedule.count, width))

@@ -92,6 +92,8 @@ def open_controlled(
         "maps": sha256(maps.contiguous().numpy().tobytes()).hexdigest()[:16],
         "classes": classes.tolist(),
         "decoding": dict(settings or {}),
+        # What numbers name, as those of prompts do, is no class.
+        "prompts": [f"map {number}" for number in range(len(maps))],
     }
     models: list[Any] = [placed(one, where, dtype) for one in (base, coder)]
     controller: Any = loaded.model.requires_grad_(False).to(where, next(models[0].parameters()).dtype)
@@ -112,8 +114,7 @@ def open_controlled(
             on_scale=on_scale,
         )
 
-    names = tuple(str(one) for one in range(len(maps)))
-    return ImageGenerator(loaded.kind, len(maps), sample, facts, models[1].decode, names)
+    return ImageGenerator(loaded.kind, len(maps), sample, facts, models[1].decode, tuple(facts["prompts"]))
 
 
 def _digest(loaded: LoadedController) -> str:

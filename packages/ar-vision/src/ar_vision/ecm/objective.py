@@ -117,8 +117,9 @@ class EcmObjective(VarObjective):
         prefix = ScaleSchedule(whole.sizes[:scales])
         with torch.no_grad():
             inputs = teacher_inputs(tokenizer.history(len(codes), whole), prefix.split(codes))
+        maps = to_signed(tensors["maps"]).to(base.start.dtype)
         features = controller.features(
-            to_signed(tensors["maps"]), tokenizer, kinds=tensors["kinds"], dropped=tensors["dropped"], scales=scales
+            maps, tokenizer, kinds=tensors["kinds"], dropped=tensors["dropped"], scales=scales
         )
         transformer = controller.transformer(base)
         condition = transformer.condition(tensors["labels"])

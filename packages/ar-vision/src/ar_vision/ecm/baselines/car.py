@@ -17,7 +17,7 @@ from ...backbones.var.config import VarConfig
 from ...backbones.var.model import Var
 from ...tokenizers.tokenizer import Tokenizer
 from ..controller import Controller, Strength
-from ..encoder import ControlConvs
+from ..encoder import ControlConvs, require_stages
 from .config import CarConfig
 
 __all__ = ["CarControl"]
@@ -42,6 +42,7 @@ class CarControl(Controller):
         super().__init__(base, image_size)
         self.config = config
         self.downsampling = image_size // self.schedule.height
+        require_stages(config.channels, self.downsampling)
         self.control_convs = ControlConvs(config.channels, base.width)
         self.var_conv = nn.Conv2d(base.width, base.width, 3, padding=1)
         half = base.depth // 2

@@ -100,6 +100,8 @@ def with_maps(codes: CodeSource, data: str | None, controls: Sequence[ControlCon
                 f"maps of the kind {one.kind!r} are not extracted while training: give maps, which `ar-decode control-maps` makes"
             )
     settings = {name: made["data"][name] for name in ("size", "transform", "image_field", "label_field")}
+    if isinstance(settings["size"], list):
+        settings["size"] = tuple(settings["size"])
     if data is None:
         settings |= {"kind": "shapes", "count": made["data"]["pictures"]}
     config = ImageDataConfig(path=data, background=tuple(made["data"]["background"]), **settings)
