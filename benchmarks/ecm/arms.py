@@ -16,8 +16,8 @@ __all__ = ["ARMS", "EQUAL_TOKENS", "UNTRAINED", "USUAL", "controller_of", "entri
 
 _ENCODER = "encoder: {kind: vit, patch: 4, depth: 3, width: 32, heads: 2}"
 """That of the config."""
-EQUAL_TOKENS = 730
-"""Steps over all scales that see as many codes as 1,500 of the config: 63.25 of 130 on average."""
+EQUAL_TOKENS = 487
+"""Steps over all scales that see as many codes as 1,000 of the config: 63.25 of 130 on average."""
 UNTRAINED = "untrained"
 """A fresh ECM, whose gates are shut: what the base is drawn with."""
 
