@@ -30,7 +30,7 @@ class ControlledVar:
         base: the frozen transformer.
         controller: adapters or a baseline.
         features: r of B images, [B, L, C].
-        strength: s of the control: 0 is the base and 1 what was trained; others interpolate, and go beyond.
+        strength: s of the control: 0 is the base and 1 what was trained.
         active: first and last scale that are controlled, from 0; None: all.
 
     Raises:

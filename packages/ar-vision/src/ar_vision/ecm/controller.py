@@ -140,7 +140,7 @@ class EncodedController(Controller):
         num_kinds: T.
     """
 
-    no_decay: ClassVar[tuple[str, ...]] = ("scale_embed", "null_control")
+    no_decay: ClassVar[tuple[str, ...]] = ("scale_embed", "null_control", "type_embed", "positions")
 
     def __init__(self, encoder: EncoderConfig, base: VarConfig, image_size: int, num_kinds: int = 1) -> None:
         super().__init__(base, image_size)

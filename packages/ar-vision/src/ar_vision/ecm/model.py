@@ -44,7 +44,7 @@ class Ecm(EncodedController):
     """
 
     kind: ClassVar[str] = "ecm"
-    no_decay = (*EncodedController.no_decay, "log_scale")
+    no_decay = (*EncodedController.no_decay, "log_scale", "offset")
 
     def __init__(self, config: EcmConfig, base: VarConfig, image_size: int, num_kinds: int = 1) -> None:
         super().__init__(config.encoder, base, image_size, num_kinds)
