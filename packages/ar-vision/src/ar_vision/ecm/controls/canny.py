@@ -27,8 +27,9 @@ def sobel(images: Tensor) -> tuple[Tensor, Tensor]:
     def at(dy: int, dx: int) -> Tensor:
         return padded[:, :, 1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns]
 
-    dx = at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)
-    dy = at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)
+    # As differences of neighbours: what is flat has no slope, whatever floats round to.
+    dx = (at(-1, 1) - at(-1, -1)) + 2 * (at(0, 1) - at(0, -1)) + (at(1, 1) - at(1, -1))
+    dy = (at(1, -1) - at(-1, -1)) + 2 * (at(1, 0) - at(-1, 0)) + (at(1, 1) - at(-1, 1))
     return dx, dy
 
 
