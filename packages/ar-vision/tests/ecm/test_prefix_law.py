@@ -42,7 +42,7 @@ def test_oracle_10_draws_have_the_probabilities_of_their_law(name):
     law, count = LAWS[name], 10
     probabilities = law.probabilities(count)
     assert sum(probabilities) == pytest.approx(1, abs=1e-12)
-    rng, draws = SampleRng(7), 100_000
+    rng, draws = SampleRng(7), 100_000 if name == "default" else 5_000
     found = torch.zeros(count)
     for step in range(draws):
         found[law.draw(count, rng.key(step, "prefix")) - 1] += 1
