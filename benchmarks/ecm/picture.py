@@ -24,7 +24,7 @@ __all__ = ["draw_controls", "draw_picture"]
 
 COLUMNS = 10
 PHOTOGRAPHS = (3, 14, 20, 22)
-"""Numbers of Kodak photographs, from 0, that show faces, wheels, a lighthouse and a bird."""
+"""Numbers of Kodak photographs, from 0: two faces, a lighthouse, parrots."""
 KINDS: tuple[ControlKind, ...] = ("canny", "edges")
 SHOWN = (BASE, "ecm", "lora", "full")
 
