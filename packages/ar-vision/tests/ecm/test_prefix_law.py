@@ -1,7 +1,8 @@
 """How many scales a step sees, and how warm each is drawn: points 9 and 10 of the oracles, and the counts of codes that the method computes."""
 
+from collections import Counter
+
 import pytest
-import torch
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError
 from ar_vision.ecm.prefix_law import PrefixLaw
@@ -43,14 +44,12 @@ def test_oracle_10_draws_have_the_probabilities_of_their_law(name):
     probabilities = law.probabilities(count)
     assert sum(probabilities) == pytest.approx(1, abs=1e-12)
     rng, draws = SampleRng(7), 100_000 if name == "default" else 5_000
-    found = torch.zeros(count)
-    for step in range(draws):
-        found[law.draw(count, rng.key(step, "prefix")) - 1] += 1
-    possible = [k for k in range(count) if probabilities[k] > 0]
-    assert found.sum() == found[possible].sum() == draws
+    found = Counter(law.draw(count, rng.key(step, "prefix")) for step in range(draws))
+    possible = [k for k in range(1, count + 1) if probabilities[k - 1] > 0]
+    assert set(found) <= set(possible)
     if len(possible) > 1:
-        wanted = torch.tensor([probabilities[k] for k in possible], dtype=torch.float64)
-        assert chisquare(found[possible].double(), wanted / wanted.sum() * draws).pvalue > 1e-3
+        wanted = [probabilities[k - 1] * draws for k in possible]
+        assert chisquare([found[k] for k in possible], wanted).pvalue > 1e-3
     assert law.draw(count, rng.key(3, "prefix")) == law.draw(count, SampleRng(7).key(3, "prefix"))
 
 
