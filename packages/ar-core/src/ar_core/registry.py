@@ -75,7 +75,7 @@ HOMES = {
         ("image", "eval-image", "eval-tokenizer", "verify-pairs", "control", "control-maps", "car"), "ar-vision"
     ),
     **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity", "sar"), "ar-vision"),
-    **dict.fromkeys(("var_dd", "llamagen_dd"), "ar-vision"),
+    **dict.fromkeys(("var_dd", "llamagen_dd", "var_dd_guess", "llamagen_dd_guess"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
     ),

@@ -17,7 +17,7 @@ class Family:
         kind: its name in ``config.json``.
         model: ``"module:Class"``; the class has ``kind``, takes its config, and keeps it as ``config``.
         config: ``"module:Class"``, a frozen dataclass buildable by ``from_dict``.
-        from_published: ``"module:function"`` from a flat state dict in the published layout to the model.
+        from_published: ``"module:function"`` from a flat state dict in the published layout to the model; None: nothing is published.
         role: whether it maps pixels to codes or generates codes.
         inside: names of entries of published training checkpoints that hold its weights.
         codes: of a generator, the kind of the tokenizer whose codes it was published with.
@@ -26,7 +26,7 @@ class Family:
     kind: str
     model: str
     config: str
-    from_published: str
+    from_published: str | None
     role: Literal["tokenizer", "generator"]
     inside: tuple[str, ...] = ()
     codes: str | None = None
@@ -41,12 +41,13 @@ def _generator(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) 
 
 
 def _student(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) -> Family:
-    room, teacher = "ar_vision.distilled_decoding", kind.removesuffix("_dd")
+    room, teacher = "ar_vision.distilled_decoding", kind.split("_")[0]
+    guesses = kind.endswith("_guess")
     return Family(
         kind=kind,
-        model=f"{room}.{teacher}_student:{model}",
+        model=f"{room}.{teacher}_{'guess_' if guesses else ''}student:{model}",
         config=f"{room}.student_config:{model}Config",
-        from_published=f"{room}.{teacher}_loading:from_published",
+        from_published=None if guesses else f"{room}.{teacher}_loading:from_published",
         role="generator",
         inside=inside,
         codes=codes,
@@ -78,6 +79,8 @@ FAMILIES = {
         _generator("llamagen", "LlamaGen", "vq"),
         _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",)),
         _student("llamagen_dd", "LlamaGenStudent", "vq"),
+        _student("var_dd_guess", "VarGuessStudent", "var_vqvae"),
+        _student("llamagen_dd_guess", "LlamaGenGuessStudent", "vq"),
         _generator("infinity", "Infinity", "bsq", ("gpt_fsdp",)),
     )
 }

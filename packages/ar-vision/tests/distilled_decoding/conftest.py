@@ -19,7 +19,7 @@ from ar_vision.backbones.var.decode import VarDecoding
 from ar_vision.backbones.var.model import Var
 from ar_vision.checkpoint import fingerprint, save_checkpoint
 from ar_vision.distilled_decoding.initialisation import build_student
-from ar_vision.distilled_decoding.teacher import LlamaGenTeacher, VarTeacher, code_vectors
+from ar_vision.distilled_decoding.teacher import LlamaGenTeacher, VarTeacher
 from ar_vision.text.encoder import build_text_encoder, encoded_alone
 from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
 from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
@@ -86,7 +86,7 @@ def make_student() -> Callable[..., Any]:
 
     def make(teacher: Any, *, amount: float = 0.1, **settings: Any) -> Any:
         chosen = {"timesteps": (0, 2), "split": teacher.units.count, **settings}
-        student = build_student(teacher.model, code_vectors(teacher.tokenizer), **chosen)
+        student = build_student(teacher.model, teacher.tokenizer, **chosen)
         generator = torch.Generator().manual_seed(7)
         with torch.no_grad():
             for parameter in student.parameters():

@@ -18,7 +18,7 @@ KINDS = pytest.mark.parametrize("kind", ["var", "llamagen"])
 
 
 def built(teacher, **settings):
-    return build_student(teacher.model, code_vectors(teacher.tokenizer), **SETTINGS, **settings)
+    return build_student(teacher.model, teacher.tokenizer, **SETTINGS, **settings)
 
 
 @KINDS
@@ -142,4 +142,4 @@ def test_students_of_students_and_of_others_are_refused(make_teacher, make_stude
     student = make_student(teacher)
     for wrong in (student, nn.Linear(1, 1)):
         with pytest.raises(CheckpointError, match="has students of var and llamagen"):
-            build_student(wrong, code_vectors(teacher.tokenizer), **SETTINGS)
+            build_student(wrong, teacher.tokenizer, **SETTINGS)

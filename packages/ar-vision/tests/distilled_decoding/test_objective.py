@@ -202,7 +202,7 @@ def test_64_pairs_are_learned_by_heart(make_teacher, kind):
     labels, seeds = [number % 5 for number in range(64)], list(range(64))
     codes, _ = draw_pairs(teacher, labels, seeds, FlowSolver("heun", 12))
     config = DistilledDecodingConfig(timesteps=(0, 2), timestep_probs=(0.8, 0.2), split=2)
-    student = build_student(teacher.model, code_vectors(teacher.tokenizer), timesteps=(0, 2), split=2)
+    student = build_student(teacher.model, teacher.tokenizer, timesteps=(0, 2), split=2)
     objective = DistilledDecodingObjective(config, student, batch_size=64, accuracy=True)
     models = {"model": student, "tokenizer": teacher.tokenizer}
     batch = [{"label": a, "seed": b, "codes": c} for a, b, c in zip(labels, seeds, codes, strict=True)]

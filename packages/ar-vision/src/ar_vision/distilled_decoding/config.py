@@ -8,10 +8,11 @@ from typing import Literal
 from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
-__all__ = ["CODE", "LPIPS", "VECTOR", "DistilledDecodingConfig"]
+__all__ = ["CODE", "GUESS", "LPIPS", "VECTOR", "DistilledDecodingConfig"]
 
-CODE, VECTOR, LPIPS = "code", "vector", "lpips"
-"""Names of the terms: cross-entropy of the codes, squared error of the vectors, perceptual distance of the images."""
+CODE, VECTOR, LPIPS, GUESS = "code", "vector", "lpips", "guess"
+"""Names of the terms: cross-entropy of the codes, squared error of the vectors, perceptual distance of the images, cross-entropy of first
+guesses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class DistilledDecodingConfig:
     """Of the cross-entropy (w_ce; ours)."""
     mse_weight: float = 1.0
     """Of the squared error between the continuous head and the code vector (w_mse; ours)."""
+    guess_weight: float = 0.0
+    """Of the cross-entropy of first guesses, for a student that makes them, and 0 for one that does not (ours)."""
     lpips_weight: float = 0.0
     """Of LPIPS between the images of the continuous head and of the codes (w_p; ours): published are that there is such a term, and
     ``loss_norm=lpips``."""
@@ -70,7 +73,7 @@ class DistilledDecodingConfig:
             )
         if self.noise not in ("paired", "fresh"):
             raise ConfigError(f"noise is {self.noise!r}; choose paired or fresh")
-        for name in ("ce_weight", "mse_weight", "lpips_weight"):
+        for name in ("ce_weight", "mse_weight", "lpips_weight", "guess_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} is {value}, but must be at least 0: give 0 to leave the term out")
@@ -88,7 +91,12 @@ class DistilledDecodingConfig:
     @property
     def coefficients(self) -> Mapping[str, float]:
         """Weights of the terms that are not left out."""
-        weights = {CODE: self.ce_weight, VECTOR: self.mse_weight, LPIPS: self.lpips_weight}
+        weights = {
+            CODE: self.ce_weight,
+            VECTOR: self.mse_weight,
+            LPIPS: self.lpips_weight,
+            GUESS: self.guess_weight,
+        }
         return {name: weight for name, weight in weights.items() if weight}
 
     @property

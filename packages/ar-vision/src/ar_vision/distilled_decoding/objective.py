@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..backbones.scale_transformer.model import NO_DECAY
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
 from .conditions import checked_conditions, condition_of
-from .config import CODE, LPIPS, VECTOR, DistilledDecodingConfig
+from .config import CODE, GUESS, LPIPS, VECTOR, DistilledDecodingConfig
+from .first_guess import FirstGuess
 from .noise import noise_of
 from .sequence import features_of
 from .student import Student, StudentCondition, perturbed
@@ -28,7 +29,7 @@ ACCURACY = "accuracy"
 
 
 class DistilledDecodingObjective:
-    """L = w_ce CE + w_mse MSE + w_p LPIPS, each a mean over what it is taken over in the whole optimiser step.
+    """L = w_ce CE + w_mse MSE + w_p LPIPS + w_g CE of first guesses, each a mean over what it is taken over in the whole optimiser step.
 
     A sample's t is drawn from the timesteps of sampling. Its input is the code vectors of the first t units and the noise of the
     others. CE and MSE are means over the noisy tokens (and channels); LPIPS compares, image by image, the decoded sequence of code
@@ -44,7 +45,8 @@ class DistilledDecodingObjective:
         accuracy: report the share of right codes, at the price of another pass of the head.
 
     Raises:
-        ConfigError: timesteps or split are beyond the student's units.
+        ConfigError: timesteps or split are beyond the student's units, or first guesses are trained and not made, or made and not
+            trained.
     """
 
     def __init__(
@@ -63,6 +65,12 @@ class DistilledDecodingObjective:
         if config.timesteps[-1] >= self.units.count:
             raise ConfigError(
                 f"timesteps are {list(config.timesteps)} and there are {self.units.count} units: give numbers below that"
+            )
+        guesses = isinstance(getattr(student, "first_guess", None), FirstGuess)
+        if guesses != bool(config.guess_weight):
+            raise ConfigError(
+                f"guess_weight is {config.guess_weight} and the student makes {'' if guesses else 'no '}first guesses: give "
+                f"{'a weight above 0, such as 0.5' if guesses else '0, or set model.guesses'}"
             )
         self.split = self.units.tokens(self.units.require("split", config.split))
         names = [name for name, _ in cast(nn.Module, student).named_parameters()]
@@ -83,8 +91,9 @@ class DistilledDecodingObjective:
         Returns:
             tensors: `noise` float32 [B, n, Cv], `codes` int64 [B, n], `labels` int64 [B], `clean` bool [B, n]; `continuous` bool
             [B, n], the tokens that the continuous head is trained on; `rows` and `targets` int64 [N], the flattened place of each
-            token that the logits are trained on, and its code. weights: N; numbers of the
-            vectors that the continuous head is trained on; B, or 0 before LPIPS joins.
+            token that the logits are trained on, and its code; `noisy` and `noisy_targets` the same of all noisy tokens, where first
+            guesses are trained. weights: N; numbers of the vectors that the continuous head is trained on; B, or 0 before LPIPS joins;
+            noisy tokens.
 
         Raises:
             DataError: a sample has more or fewer codes than the student, or a condition that it does not know.
@@ -104,7 +113,13 @@ class DistilledDecodingObjective:
         rows = by_logits.flatten().nonzero()[:, 0]
         step = int(batch[0]["index"]) // self.batch_size
         playing = float(len(batch)) if step >= self.config.lpips_start_step else 0.0
-        counts = {CODE: float(len(rows)), VECTOR: float(by_vectors.sum()) * self.code_dim, LPIPS: playing}
+        noise = noisy.flatten().nonzero()[:, 0]
+        counts = {
+            CODE: float(len(rows)),
+            VECTOR: float(by_vectors.sum()) * self.code_dim,
+            LPIPS: playing,
+            GUESS: float(len(noise)),
+        }
         weights = {name: counts[name] for name in self.coefficients}
         if self.accuracy:
             weights[ACCURACY] = float(len(rows))
@@ -117,6 +132,7 @@ class DistilledDecodingObjective:
                 "continuous": by_vectors,
                 "rows": rows,
                 "targets": codes.flatten()[rows],
+                **({"noisy": noise, "noisy_targets": codes.flatten()[noise]} if GUESS in self.coefficients else {}),
             },
             weights=weights,
             meta={"tokens": codes.numel()},
@@ -130,7 +146,7 @@ class DistilledDecodingObjective:
             prepared: of :meth:`prepare`.
 
         Returns:
-            ``code``, ``vector`` and ``lpips``, those of weight above 0, scalars in float32 or better; ``accuracy``.
+            ``code``, ``vector``, ``lpips`` and ``guess``, those of weight above 0, scalars in float32 or better; ``accuracy``.
         """
         student, tokenizer = cast(Student, models["model"]), cast(CodebookTokenizer, models["tokenizer"])
         tensors = prepared.tensors
@@ -140,6 +156,16 @@ class DistilledDecodingObjective:
         inputs = perturbed(data, tensors["noise"], tensors["clean"])
         hidden = student.hidden(inputs, tensors["clean"], condition)
         found = self._logit_sums(student, hidden, condition, tensors)
+        if GUESS in self.coefficients:
+            states, head = cast(Any, student).first_guess.matrix_head(condition.vector, inputs, tensors["clean"])
+            with torch.autocast(states.device.type, enabled=False):
+                found[GUESS] = summed_cross_entropy(
+                    states,
+                    Targets(rows=tensors["noisy"], labels=tensors["noisy_targets"]),
+                    head,
+                    vocab_size=head.weight.shape[0],
+                    max_logits=self.config.max_logits,
+                )
         if VECTOR in self.coefficients or LPIPS in self.coefficients:
             vectors, chosen = student.continuous(hidden, condition), tensors["continuous"][..., None]
             if VECTOR in self.coefficients:

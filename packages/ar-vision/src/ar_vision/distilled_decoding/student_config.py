@@ -10,7 +10,13 @@ from ar_core.errors import ConfigError
 from ..backbones.llamagen.config import LlamaGenConfig
 from ..backbones.var.config import VarConfig
 
-__all__ = ["LlamaGenStudentConfig", "NoiseDataEmbedding", "VarStudentConfig"]
+__all__ = [
+    "LlamaGenGuessStudentConfig",
+    "LlamaGenStudentConfig",
+    "NoiseDataEmbedding",
+    "VarGuessStudentConfig",
+    "VarStudentConfig",
+]
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,35 @@ class LlamaGenStudentConfig(LlamaGenConfig):
         super().__post_init__()
         require_positive(self, "code_dim")
         object.__setattr__(self, "timesteps", _checked(self.timesteps, self.split, self.codes, "codes"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VarGuessStudentConfig(VarStudentConfig):
+    """Shape of a VAR student that is fed like its teacher (ours).
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    noise_data_embed: NoiseDataEmbedding = field(default_factory=lambda: NoiseDataEmbedding(layerwise=False))
+    """Where it is told what is noise."""
+    num_phis: int = 4
+    """Convolutions that the tokenizer refines upsampled codes by."""
+    phi_ratio: float = 0.5
+    """Their part."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "num_phis")
+
+
+@dataclass(frozen=True)
+class LlamaGenGuessStudentConfig(LlamaGenStudentConfig):
+    """Shape of a LlamaGen student that is fed like its teacher (ours).
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
 
 
 def _checked(timesteps: tuple[int, ...], split: int, count: int, what: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from ..checkpoint import fingerprint, load_checkpoint, require_codebook, require
 from ..held_out import EvaluationConfig
 from ..tokenizers.codebook_tokenizer import CodebookTokenizer
 from ..tokenizers.training.lpips import load_lpips
-from .config import DistilledDecodingConfig
+from .config import GUESS, DistilledDecodingConfig
 from .initialisation import build_student
 from .objective import DistilledDecodingObjective
 from .pairs.config import PairDataConfig
@@ -25,7 +25,6 @@ from .pairs.store import PairSource, build_pair_source
 from .pairs.texts import features_of_texts
 from .student import Student
 from .student_config import NoiseDataEmbedding
-from .teacher import code_vectors
 
 __all__ = ["DistilledDecodingRun", "StudentModelConfig", "build"]
 
@@ -42,6 +41,9 @@ class StudentModelConfig:
     """Checkpoint folder of the teacher that made the pairs; `~` and `$NAME` are expanded. A run knows it by its fingerprint."""
     init: Literal["teacher", "scratch"] = "teacher"
     """Weights of the teacher wherever they fit, or fresh ones."""
+    guesses: bool = False
+    """Train a student that is fed like its teacher, with first guesses of all codes (ours), and not the published one, which is fed
+    with noise. It wants ``method.guess_weight``."""
     noise_data_embed: NoiseDataEmbedding | None = None
     """Where it is told what is noise; null: at the input, and for VAR in every layer, as published."""
 
@@ -67,7 +69,8 @@ class DistilledDecodingRun:
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Held-out measurements, on pairs: for each timestep t ``held_out_nll_t`` in nats per noisy token and ``held_out_accuracy_t``."""
+    """Held-out measurements, on pairs: for each timestep t ``held_out_nll_t`` in nats per noisy token, ``held_out_accuracy_t``, and ``held_out_guess_t``, the NLL
+    of first guesses."""
 
 
 def build(run: DistilledDecodingRun) -> Job:
@@ -87,9 +90,11 @@ def build(run: DistilledDecodingRun) -> Job:
     prints = {"teacher": fingerprint(teacher.model), "tokenizer": fingerprint(coder.model)}
     student = build_student(
         teacher.model,
-        code_vectors(tokenizer).detach(),
+        tokenizer,
         timesteps=method.timesteps,
         split=method.split,
+        guesses=run.model.guesses,
+        reads_noise=method.noise == "paired",
         noise_data_embed=run.model.noise_data_embed,
         from_teacher=run.model.init == "teacher",
         seed=seed,
@@ -157,6 +162,8 @@ def _evaluation(
                 f"held_out_accuracy_{step}": means["accuracy"],
                 f"held_out_vector_{step}": means["vector"],
             }
+            if GUESS in means:
+                found[f"held_out_guess_{step}"] = means[GUESS]
         return found
 
     return evaluate

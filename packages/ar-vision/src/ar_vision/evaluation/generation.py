@@ -50,7 +50,10 @@ ENTRIES: Mapping[str, Entry] = {
     "flexvar": Entry(f"{_ROOM}.flexvar.decode:FlexVarDecoding", f"{_ROOM}.flexvar.decode:generate"),
     "llamagen": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
 }
-OF_NOISE = dict.fromkeys(("var_dd", "llamagen_dd"), "ar_vision.evaluation.distilled_images:DistilledImages")
+OF_NOISE = dict.fromkeys(
+    ("var_dd", "llamagen_dd", "var_dd_guess", "llamagen_dd_guess"),
+    "ar_vision.evaluation.distilled_images:DistilledImages",
+)
 """Kinds that make images from noise, perhaps with the help of a teacher: ``"module:Class"``, built from model, tokenizer and settings,
 and prompts where they are of texts."""
 OF_TEXT = {

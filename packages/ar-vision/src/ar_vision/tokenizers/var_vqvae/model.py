@@ -16,7 +16,7 @@ from ..codebook import Codebook
 from ..codebook_tokenizer import CodebookTokenizer, QuantizedScale, cells, per_image
 from .config import VarTokenizerConfig
 from .history import ResidualHistory
-from .phi import Phi, phi_index
+from .phi import Phi, refine
 
 __all__ = ["VarTokenizer"]
 
@@ -57,22 +57,8 @@ class VarTokenizer(CodebookTokenizer):
         return self.refine(self.codebook.lookup_map(codes, schedule.sizes[scale]), scale, schedule)
 
     def refine(self, vectors: Tensor, scale: int, schedule: ScaleSchedule) -> Tensor:
-        """Return what code vectors, or mixtures of them, add to the features: phi(up(u)).
-
-        Args:
-            vectors: u, `[B, Cv, h_k, w_k]`.
-            scale: k.
-            schedule: K scales.
-
-        Returns:
-            `[B, Cv, H, W]`.
-        """
-        if scale < schedule.count - 1:
-            vectors = F.interpolate(vectors, size=schedule.sizes[-1], mode="bicubic")
-        phi = self.phis[phi_index(scale, schedule.count, len(self.phis))]
-        # What a scale adds decides the codes of all later ones: it must not depend on whether autocast is on.
-        with torch.autocast(vectors.device.type, enabled=False):
-            return phi(vectors)
+        """Return what code vectors add to the features; see `ar_vision.tokenizers.var_vqvae.phi.refine`."""
+        return refine(self.phis, vectors, scale, schedule)
 
     def history(self, batch: int, schedule: ScaleSchedule) -> ResidualHistory:
         """Return an empty history of ``batch`` rows.

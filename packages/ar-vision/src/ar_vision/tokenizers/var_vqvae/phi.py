@@ -1,8 +1,12 @@
 """The convolutions that refine upsampled codes, and which of them a scale uses."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Phi", "phi_index"]
+from ...scales import ScaleSchedule
+
+__all__ = ["Phi", "phi_index", "refine"]
 
 
 class Phi(nn.Conv2d):
@@ -41,3 +45,24 @@ def phi_index(scale: int, count: int, num_phis: int) -> int:
     step = ((1 - first) - first) / (num_phis - 1)
     ticks = [index * step + first for index in range(num_phis - 1)] + [1 - first]
     return min(range(num_phis), key=lambda index: abs(ticks[index] - place))
+
+
+def refine(phis: nn.ModuleList, vectors: Tensor, scale: int, schedule: ScaleSchedule) -> Tensor:
+    """Return what code vectors, or mixtures of them, add to the features: phi(up(u)).
+
+    Args:
+        phis: K_phi of them.
+        vectors: u, `[B, Cv, h_k, w_k]`.
+        scale: k.
+        schedule: K scales.
+
+    Returns:
+        `[B, Cv, H, W]`.
+    """
+    if scale < schedule.count - 1:
+        vectors = F.interpolate(vectors, size=schedule.sizes[-1], mode="bicubic")
+    phi = phis[phi_index(scale, schedule.count, len(phis))]
+    # What a scale adds decides the codes of all later ones: it must not depend on whether autocast is on.
+    with torch.autocast(vectors.device.type, enabled=False):
+        refined: Tensor = phi(vectors)
+    return refined

@@ -1,0 +1,123 @@
+"""A student of VAR that is fed like its teacher, with first guesses in the place of codes (ours)."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from ar_core.cache import WindowedKVCache
+from ar_core.linear_head import LinearHead
+from ar_core.masks import Mask, Tokens, scale_causal
+from torch import Generator, Tensor, nn
+
+from ..backbones.var.model import Var
+from ..tokenizers.var_vqvae.phi import Phi, refine
+from .first_guess import FirstGuess, NoiseLogits
+from .heads import ContinuousHead, NoiseData
+from .student import StudentCondition
+from .student_config import VarGuessStudentConfig
+from .units import Units
+
+__all__ = ["VarGuessStudent"]
+
+
+class VarGuessStudent(Var):
+    """VAR itself, over the features that first guesses of all coarser scales add up to; a token's own noise enters at its logits.
+
+    With code vectors in the place of all noise it is the teacher, layer by layer. The published student takes every token's own
+    noise at its input instead, and has to learn where noise flows to before the layers that it begins with are of any use.
+    See `ar_vision.distilled_decoding.student.Student`.
+
+    Args:
+        config: the shape.
+    """
+
+    kind: ClassVar[str] = "var_dd_guess"
+    prefix = 0
+
+    def __init__(self, config: VarGuessStudentConfig) -> None:
+        super().__init__(config)
+        self.config: VarGuessStudentConfig = config
+        self.units = Units(self.schedule.lengths)
+        self.phis = nn.ModuleList(Phi(config.code_dim, config.phi_ratio) for _ in range(config.num_phis))
+        self.first_guess = FirstGuess(self.schedule.total, config.width, config.vocab_size, config.code_dim)
+        self.noise_logits = NoiseLogits(config.vocab_size, config.code_dim)
+        self.noise_data = NoiseData(config.width, config.depth, config.noise_data_embed)
+        self.continuous_head = ContinuousHead(config.width, config.code_dim)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.start.device
+
+    def initialize_positions(self, std: float, generator: Generator) -> None:
+        """Draw positions, and what students alone have but for what the codebook gives."""
+        super().initialize_positions(std, generator)
+        self.noise_data.initialize(std, generator)
+        self.continuous_head.initialize(std, generator)
+
+    def condition_of(self, labels: Tensor) -> StudentCondition:
+        """Return the condition of classes int64 [B]."""
+        vector = self.condition(labels)
+        return StudentCondition(vector[:, None], vector)
+
+    def hidden(  # type: ignore[override]
+        self,
+        inputs: Tensor,
+        clean: Tensor,
+        condition: StudentCondition,
+        *,
+        known: int = 0,
+        cache: WindowedKVCache | None = None,
+    ) -> Tensor:
+        """Run the blocks; see `Student.hidden`. Tokens of a scale are marked as data where the scales before them are."""
+        guess = self.first_guess(condition.vector, inputs, clean)
+        fed: list[Tensor | None] = [None, *self._features(guess)]
+        x = torch.cat([self.embed(k, one, condition.vector, self.schedule) for k, one in enumerate(fed)], dim=1)
+        marks = torch.cat([self._marks(k, clean) for k in range(self.units.count)], dim=1)[:, known:]
+        x = self.noise_data.at_input(x[:, known:], marks)
+        modulation = condition.vector if self.shared is None else self.shared(condition.vector)
+        mask = _mask(self.schedule, known, x.device)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, modulation, cache=cache, mask=mask, between=self.noise_data.inside(layer, marks))
+        states = self.noise_data.at_heads(x, marks)
+        return torch.cat([states, self.noise_logits.columns(inputs, clean)[:, known:].to(states.dtype)], dim=-1)
+
+    def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
+        """Return logits [B, m, V]."""
+        with self.head_autocast(hidden):
+            states, head = self.matrix_head(hidden, condition)
+            return head(states)
+
+    def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
+        """Return states and matrix of the logits."""
+        states, columns = self.noise_logits.apart(hidden)
+        return self.noise_logits.joined(columns, *self.head.as_matrix(states, condition.vector))
+
+    def head_autocast(self, hidden: Tensor) -> Any:
+        """Return the context in which the head is computed."""
+        return self.head.autocast(hidden)
+
+    def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
+        """Return code vectors [B, m, Cv]."""
+        return self.continuous_head(self.noise_logits.apart(hidden)[0], condition.vector)
+
+    def _features(self, vectors: Tensor) -> Iterator[Tensor]:
+        """What scales 1 to K - 1 are fed with, [B, Cv, h_k, w_k], as VAR's tokenizer makes it of code vectors [B, n, Cv]."""
+        features = vectors.new_zeros(())
+        for scale, following in enumerate(self.schedule.sizes[1:]):
+            part = vectors[:, self.units.part(scale)].transpose(1, 2).unflatten(2, self.schedule.sizes[scale])
+            features = features + refine(self.phis, part, scale, self.schedule)
+            yield F.interpolate(features, size=following, mode="area")
+
+    def _marks(self, scale: int, clean: Tensor) -> Tensor:
+        """Whether all that a scale is fed with is data: [B, L_k]."""
+        before = clean[:, : self.units.tokens(scale)].all(1, keepdim=True)
+        return before.expand(-1, self.units.lengths[scale])
+
+
+@lru_cache(maxsize=64)
+def _mask(schedule: Any, known: int, device: torch.device) -> Mask:
+    tokens = Tokens(scale=schedule.scale_ids(device))
+    return Mask(scale_causal(), tokens.slice(known, schedule.total), tokens)
