@@ -63,6 +63,8 @@ HOMES = {
     "ecm": "ar-vision",
     "efficient_dlm": "dlm-text",
     "fast_dllm_v2": "dlm-text",
+    "glotok": "ar-vision",
+    "glotok_teacher": "ar-vision",
     "image_tokenizer": "ar-vision",
     "jacobi_forcing": "dlm-text",
     "cca": "ar-vision",
@@ -72,9 +74,12 @@ HOMES = {
     "noise_code_pairs": "ar-vision",
     "fit-proxy": "dlm-text",
     **dict.fromkeys(
-        ("image", "eval-image", "eval-tokenizer", "verify-pairs", "control", "control-maps", "car"), "ar-vision"
+        ("image", "eval-image", "eval-tokenizer", "teacher-profile", "verify-pairs", "control", "control-maps", "car"),
+        "ar-vision",
     ),
-    **dict.fromkeys(("var_vqvae", "vq", "bsq", "var", "flexvar", "llamagen", "infinity", "sar"), "ar-vision"),
+    **dict.fromkeys(
+        ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "infinity", "sar"), "ar-vision"
+    ),
     **dict.fromkeys(("var_dd", "llamagen_dd", "var_dd_guess", "llamagen_dd_guess"), "ar-vision"),
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"

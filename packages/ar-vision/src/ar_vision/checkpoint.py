@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +14,7 @@ from ar_core.io import load_strict, read_tensors, save_tensors
 from ar_core.registry import resolve
 from torch import Tensor, nn
 
+from .digest import digest_of
 from .families import Family, family
 from .younger import YOUNGER
 
@@ -30,6 +30,7 @@ __all__ = [
     "require_codes",
     "require_finite",
     "require_pair",
+    "require_pairs",
     "save_checkpoint",
 ]
 
@@ -169,11 +170,7 @@ def fingerprint(model: nn.Module) -> str:
     config: Any = model.config
     absent = {one.name for one in fields(config) if YOUNGER.items() <= one.metadata.items()}
     settings = {name: value for name, value in to_dict(config).items() if value is not None or name not in absent}
-    digest = sha256(f"{model.kind}/{json.dumps(settings, sort_keys=True)}".encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}/{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return digest_of(model.state_dict(), f"{model.kind}/{json.dumps(settings, sort_keys=True)}")
 
 
 def require_pair(generator: Loaded, tokenizer: Loaded) -> None:
@@ -210,9 +207,13 @@ def require_codes(generator: nn.Module, tokenizer: nn.Module) -> None:
         CheckpointError: their number, dimension or bits differ.
     """
     settings: Any = tokenizer.config
-    names = [name for name in ("vocab_size", "code_dim", "bits", "patchify") if hasattr(generator.config, name)]
+    names = [
+        name
+        for name in ("vocab_sizes", "vocab_size", "code_dim", "bits", "patchify")
+        if hasattr(generator.config, name)
+    ]
     wanted = {name: getattr(generator.config, name) for name in names}
-    given = {name: getattr(tokenizer, name, getattr(settings, name, None)) for name in names}
+    given: dict[str, Any] = {name: getattr(tokenizer, name, getattr(settings, name, None)) for name in names}
     if wanted != given:
         takes, has = (", ".join(f"{name} {value}" for name, value in one.items()) for one in (wanted, given))
         raise CheckpointError(
@@ -222,15 +223,28 @@ def require_codes(generator: nn.Module, tokenizer: nn.Module) -> None:
 
 
 def require_codebook(tokenizer: Loaded) -> None:
-    """Refuse a tokenizer whose codes are not the rows of a codebook, for models that predict such.
+    """Refuse a tokenizer whose codes are not the rows of one codebook, for models that predict such.
 
     Raises:
-        CheckpointError: it is one of bits.
+        CheckpointError: it is one of bits, or of pairs.
     """
-    if not hasattr(tokenizer.model, "vocab_size"):
+    if not hasattr(tokenizer.model, "codebook"):
+        what = "pairs" if hasattr(tokenizer.model, "named_codebooks") else "bits"
         raise CheckpointError(
-            f"{tokenizer.path} holds a {tokenizer.family.kind}, whose codes are bits, and the model predicts codes of a codebook: "
+            f"{tokenizer.path} holds a {tokenizer.family.kind}, whose codes are {what}, and the model predicts codes of a codebook: "
             "give a var_vqvae or a vq"
+        )
+
+
+def require_pairs(tokenizer: Loaded) -> None:
+    """Refuse a tokenizer whose codes are not pairs of two codebooks, for models that predict such.
+
+    Raises:
+        CheckpointError: it has one codebook, or none.
+    """
+    if not hasattr(tokenizer.model, "vocab_sizes"):
+        raise CheckpointError(
+            f"{tokenizer.path} holds a {tokenizer.family.kind}, and the model is for pairs of two codebooks: give a dual_vq"
         )
 
 

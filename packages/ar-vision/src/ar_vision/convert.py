@@ -54,7 +54,7 @@ def convert(
     if found.role == "tokenizer" and tokenizer is not None:
         raise ConfigError(f"{kind} is a tokenizer itself and goes with no other: leave out the tokenizer")
     if found.from_published is None:
-        raise ConfigError(f"no weights of the kind {kind} were published: convert those of another kind")
+        raise CheckpointError(f"no published weights of a {kind} are known: train one with its recipe")
     build, settings = resolve(found.from_published), settings or {}
     known = [name for name, one in signature(build).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
     if unknown := sorted(settings.keys() - known):

@@ -17,7 +17,7 @@ class Family:
         kind: its name in ``config.json``.
         model: ``"module:Class"``; the class has ``kind``, takes its config, and keeps it as ``config``.
         config: ``"module:Class"``, a frozen dataclass buildable by ``from_dict``.
-        from_published: ``"module:function"`` from a flat state dict in the published layout to the model; None: nothing is published.
+        from_published: ``"module:function"`` from a flat state dict in the published layout to the model; None where there is none.
         role: whether it maps pixels to codes or generates codes.
         inside: names of entries of published training checkpoints that hold its weights.
         codes: of a generator, the kind of the tokenizer whose codes it was published with.
@@ -74,9 +74,11 @@ FAMILIES = {
         _tokenizer("var_vqvae", "Var", ("vae_local",)),
         _tokenizer("vq", "Vq"),
         _tokenizer("bsq", "Bsq"),
+        _tokenizer("dual_vq", "DualVq"),
         _generator("var", "Var", "var_vqvae", ("var_wo_ddp",)),
         _generator("flexvar", "FlexVar", "vq", ("var_wo_ddp",)),
         _generator("llamagen", "LlamaGen", "vq"),
+        replace(_generator("far", "Far", "dual_vq"), from_published=None),
         _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",)),
         _student("llamagen_dd", "LlamaGenStudent", "vq"),
         _student("var_dd_guess", "VarGuessStudent", "var_vqvae"),

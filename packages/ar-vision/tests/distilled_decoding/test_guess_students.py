@@ -243,5 +243,5 @@ def test_it_is_no_teacher_and_nothing_is_published(make_teacher, make_student, t
     student = make_student(teacher, guesses=True)
     with pytest.raises(CheckpointError, match="a student of a VarGuessStudent was asked for"):
         build_student(student, teacher.tokenizer, timesteps=(0,), split=2)
-    with pytest.raises(ConfigError, match="no weights of the kind var_dd_guess were published"):
+    with pytest.raises(CheckpointError, match="no published weights of a var_dd_guess are known"):
         convert("var_dd_guess", tmp_path / "x.pth", tmp_path / "y")

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ar_core.errors import ConfigError, DataError
-from ar_vision.glotok.config import GlotokConfig, HistogramConfig
+from ar_vision.glotok.config import GlotokConfig
 from ar_vision.glotok.histogram import centres, log_histogram, log_profile
+from ar_vision.glotok.histogram_config import HistogramConfig
 from ar_vision.glotok.relation_loss import relation_loss
 
 BINS = HistogramConfig()
@@ -207,8 +208,8 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="bins is 1"):
         HistogramConfig(bins=1)
     with pytest.raises(ConfigError, match="give a teacher"):
-        GlotokConfig()
+        GlotokConfig(scales=(4,), perceptual_weight=0)
     with pytest.raises(ConfigError, match="nobody looks at it"):
-        GlotokConfig(teacher="x", histogram_weight=0)
+        GlotokConfig(scales=(4,), perceptual_weight=0, teacher="x", histogram_weight=0)
     with pytest.raises(ConfigError, match="residual_weight is -1"):
-        GlotokConfig(teacher="x", residual_weight=-1)
+        GlotokConfig(scales=(4,), perceptual_weight=0, teacher="x", residual_weight=-1)

@@ -19,7 +19,16 @@ from .flops import counted_flops
 from .guidance import doubled, guided_logits, guided_passes, require_sound, sound
 from .raster_mask import raster_mask
 
-__all__ = ["Codes", "OnRow", "PickCode", "RasterBackbone", "RasterCondition", "generate_raster", "interval_guidance"]
+__all__ = [
+    "Codes",
+    "OnRow",
+    "PickCode",
+    "RasterBackbone",
+    "RasterCondition",
+    "draw_code",
+    "generate_raster",
+    "interval_guidance",
+]
 
 PickCode: TypeAlias = Callable[[int, Tensor, Sequence[Generator]], Tensor]
 """From a place i in raster order, its logits [B, 1, V] and one generator a row to its codes [B, 1]."""
@@ -50,8 +59,22 @@ class RasterBackbone(Protocol):
         """Run the layers over n tokens from place `start` of the sequence on; [R, n, C]."""
         ...
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Return logits [R, n, V]."""
+    def draw(
+        self, place: int, hidden: Tensor, batch: int, scale: float, pick: PickCode, generators: Sequence[Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Choose the codes of a place.
+
+        Args:
+            place: i in raster order.
+            hidden: of the token before it, [R, 1, C], R = B rows, or 2B with the null half behind.
+            batch: B.
+            scale: g of the place.
+            pick: chooses codes from logits.
+            generators: one a row of B.
+
+        Returns:
+            int64 [B, 1], and whether all logits were numbers, bool [].
+        """
         ...
 
 
@@ -105,6 +128,20 @@ def interval_guidance(scale: float, length: int, interval: int | None = None) ->
         raise ConfigError(f"the guidance interval is {interval}: give the last guided step, from 0, or none for all")
     guided = length if interval is None else min(length, interval + 2)
     return (scale,) * guided + (1.0,) * (length - guided)
+
+
+def draw_code(
+    head: Callable[[Tensor], Tensor],
+    place: int,
+    hidden: Tensor,
+    batch: int,
+    scale: float,
+    pick: PickCode,
+    generators: Sequence[Generator],
+) -> tuple[Tensor, Tensor]:
+    """Choose codes by one head, from hidden states to logits; arguments and result as those of `RasterBackbone.draw`."""
+    logits = guided_logits(lambda rows: head(hidden[:rows]), batch, scale)
+    return pick(place, logits, generators), sound(logits)
 
 
 @torch.inference_mode()
@@ -171,14 +208,9 @@ def generate_raster(
             mask = raster_mask(start, count, valid, x.device)
             last = backbone.hidden(x, start=start, mask=mask, cache=cache)[:, -1:]
             cache.keep(count)
-
-            def head(count: int, last: Tensor = last) -> Tensor:
-                return backbone.head(last[:count])
-
-            logits = guided_logits(head, batch, scale)
-            picked = pick(place, logits, generators)
+            picked, fine = backbone.draw(place, last, batch, scale, pick, generators)
             codes[:, place : place + 1] = picked
-            numbers &= sound(logits)
+            numbers &= fine
             row_ends = (place + 1) % width == 0 or place + 1 == length
             if row_ends:
                 # The host waits once a row: waiting for every code would keep it from preparing the next pass.

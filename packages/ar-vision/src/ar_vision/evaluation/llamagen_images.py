@@ -1,4 +1,4 @@
-"""LlamaGen under the signatures that all generators have here: of classes, and of prompts."""
+"""LlamaGen, and FAR, under the signatures that all generators have here: of classes, and of prompts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from ar_core.errors import ConfigError
 
 from ..backbones.llamagen.decode import LlamaGenOptions, class_condition, generate_images, text_condition
 from ..backbones.llamagen.model import LlamaGen
+from ..backbones.llamagen.trunk import RasterTransformer
 from ..decoding.generated import GeneratedImages, OnScale
 from ..decoding.raster import RasterCondition
 from ..scales import ScaleSchedule
@@ -19,7 +20,7 @@ __all__ = ["LlamaGenImages", "generate"]
 
 
 def generate(
-    model: LlamaGen,
+    model: RasterTransformer,
     tokenizer: Tokenizer,
     labels: Sequence[int],
     options: LlamaGenOptions,
@@ -77,7 +78,7 @@ class LlamaGenImages:
 
 
 def _generated(
-    model: LlamaGen,
+    model: RasterTransformer,
     tokenizer: Tokenizer,
     condition: RasterCondition,
     options: LlamaGenOptions,
@@ -85,5 +86,5 @@ def _generated(
     on_scale: OnScale | None,
 ) -> GeneratedImages:
     if on_scale is not None:
-        raise ConfigError("a llamagen draws code after code and has no scales to show: leave out scales")
+        raise ConfigError("the model draws code after code and has no scales to show: leave out scales")
     return generate_images(model, tokenizer, condition, options, seed=seed)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from ..pixels import to_bytes, to_signed
 from ..scales import ScaleSchedule
 from ..tokenizers.training.lpips import Lpips
-from ..tokenizers.training.reconstruction import psnr, reconstruct
-from ..tokenizers.training.usage import perplexity, share_used
+from ..tokenizers.training.reconstruction import CodeUses, psnr, reconstruct
 from .features import FeatureExtractor, reported
 from .frechet import frechet_distance, require_enough
 from .image_set import ImageSet
@@ -46,7 +45,7 @@ def measure_tokenizer(
     Returns:
         Means over images: ``psnr`` in dB, ``ssim``, ``lpips[alexnet]``. The Fréchet distance under its name (``rfid`` for the
         canonical weights alone). Of tokenizers with a codebook: ``codes_used``, the share of the codes that occur, and
-        ``perplexity``; of tokenizers of bits: ``bit_entropy``, the mean entropy of a bit, of at most 1.
+        ``perplexity``, with the codebook's name behind where there are two; of tokenizers of bits: ``bit_entropy``, the mean entropy of a bit, of at most 1.
 
     Raises:
         DataError: there are too few images for the distance, or they are too small.
@@ -61,7 +60,7 @@ def measure_tokenizer(
         moments = (Moments(extractor.dim), Moments(extractor.dim))
     device = next(tokenizer.parameters()).device
     means: dict[str, list[Tensor]] = {}
-    uses: Tensor | None = None
+    uses, bits = CodeUses(model), None
     batches = images.batches(batch_size)
     for batch in track(batches, "reconstructions", -(-images.count // batch_size)):
         originals = to_signed(batch).to(device)
@@ -73,16 +72,17 @@ def measure_tokenizer(
             values["lpips[alexnet]"] = lpips(again, originals)
         for metric, value in values.items():
             means.setdefault(metric, []).append(value.double().cpu())
-        counted = _uses(torch.cat(codes, dim=1), model)
-        uses = counted if uses is None else uses + counted
+        uses.add(codes)
+        if not uses.counts:
+            counted = _bits(torch.cat(codes, dim=1))
+            bits = counted if bits is None else bits + counted
         if extractor is not None and moments is not None:
             moments[0].add(extractor(again_bytes).pooled)
             moments[1].add(extractor(batch).pooled)
-    assert uses is not None
     found: dict[str, Any] = {metric: float(torch.cat(parts).mean()) for metric, parts in means.items()}
     if moments is not None:
         found[name] = frechet_distance(*moments, what=name)
-    return found | _usage(uses)
+    return found | (uses.measured() if bits is None else {"bit_entropy": _entropy(bits)})
 
 
 def ssim(images: Tensor, references: Tensor) -> Tensor:
@@ -111,16 +111,12 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
     return value.reshape(len(images))
 
 
-def _uses(codes: Tensor, tokenizer: Any) -> Tensor:
-    """How often each code occurs, int64 [V]; of bits [B, L, d], how often each is 0 and 1, int64 [d, 2]."""
-    if codes.ndim == 3:
-        ones = codes.flatten(0, 1).long().sum(0).cpu()
-        return torch.stack([codes.shape[0] * codes.shape[1] - ones, ones], dim=1)
-    return torch.bincount(codes.flatten().cpu(), minlength=tokenizer.vocab_size)
+def _bits(codes: Tensor) -> Tensor:
+    """How often each bit of codes [B, L, d] is 0 and 1, int64 [d, 2]."""
+    ones = codes.flatten(0, 1).long().sum(0).cpu()
+    return torch.stack([codes.shape[0] * codes.shape[1] - ones, ones], dim=1)
 
 
-def _usage(uses: Tensor) -> dict[str, float]:
-    if uses.ndim == 2:
-        shares = uses.double() / uses.sum(1, keepdim=True)
-        return {"bit_entropy": float((torch.special.entr(shares).sum(1) / torch.log(torch.tensor(2.0))).mean())}
-    return {"codes_used": float(share_used(uses)), "perplexity": float(perplexity(uses))}
+def _entropy(uses: Tensor) -> float:
+    shares = uses.double() / uses.sum(1, keepdim=True)
+    return float((torch.special.entr(shares).sum(1) / torch.log(torch.tensor(2.0))).mean())

@@ -1,43 +1,21 @@
-"""Hyperparameters of GloTok. Imports no torch."""
-
-from __future__ import annotations
+"""Hyperparameters of GloTok."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import require_positive
+from ar_core.config import FREE, require_positive
 from ar_core.errors import ConfigError
 
-__all__ = ["GlotokConfig", "HistogramConfig"]
+from ..tokenizers.training.config import TokenizerTrainingConfig
+from .histogram_config import HistogramConfig
+
+__all__ = ["GlotokConfig"]
 
 
 @dataclass(frozen=True)
-class HistogramConfig:
-    """The soft histogram of pairwise cosines (arXiv 2511.14184, equations 4 and 5).
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-
-    bins: int = 40
-    """N, centres B_k = -1 + 2k / (N - 1)."""
-    sharpness: float = 190.125
-    """alpha of exp(-alpha (D - B_k)²). The paper gives none; this is 1 / (2 s²) with s the distance of two centres of 40."""
-    include_self: bool = True
-    """Count each vector's similarity to itself, n ones, as the equation is written."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "bins", "sharpness")
-        if self.bins < 2:
-            raise ConfigError(f"bins is {self.bins} and must be at least 2, one at each end of [-1, 1]")
-        if not math.isfinite(self.sharpness):
-            raise ConfigError(f"sharpness is {self.sharpness} and must be a finite number above 0")
-
-
-@dataclass(frozen=True)
-class GlotokConfig:
-    """What GloTok adds to the training of a dual tokenizer: two losses.
+class GlotokConfig(TokenizerTrainingConfig):
+    """The losses of a dual tokenizer: those of `TokenizerTrainingConfig`, and the two that GloTok adds.
 
     Raises:
         ConfigError: A value is out of range or contradicts another.
@@ -51,7 +29,7 @@ class GlotokConfig:
     """lambda_hist; 0 leaves the loss out."""
     residual_weight: float = 0.5
     """lambda_res; 0 leaves the loss out. Needs a tokenizer with residual modules (``model.settings.residual``)."""
-    histogram: HistogramConfig = HistogramConfig()
+    histogram: HistogramConfig = field(default_factory=HistogramConfig)
     """Bins of both histograms."""
     direction: Literal["teacher_student", "student_teacher"] = "teacher_student"
     """``teacher_student``: KL(P_t || P_s), which is what the paper's notation means in PyTorch. ``student_teacher``: the reverse."""
@@ -60,11 +38,16 @@ class GlotokConfig:
     evaluation: Literal["auto", "exact", "fine"] = "auto"
     """``exact``: every pair meets every bin. ``fine``: pairs are first gathered in cells far narrower than a bin. ``auto``: exact up to
     2048 codes. Neither holds a matrix of all pairs."""
-    tile: int = 256
+    tile: int = field(default=256, metadata=FREE)
     """Codes on a side of the pieces in which pairs are gone through; memory and speed only."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "every", "tile")
+        if self.schedules is not None:
+            raise ConfigError(
+                f"schedules is {self.schedules!r} and a tokenizer with two codebooks has one grid: leave it out"
+            )
         for name in ("histogram_weight", "residual_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -78,3 +61,9 @@ class GlotokConfig:
             raise ConfigError(
                 f"teacher is {self.teacher!r} and histogram_weight is 0, so that nobody looks at it: leave it out, or give a weight"
             )
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Factor of every loss term that is not left out."""
+        own = {"residual": self.residual_weight, "histogram": self.histogram_weight * self.every}
+        return super().coefficients | {term: factor for term, factor in own.items() if factor}

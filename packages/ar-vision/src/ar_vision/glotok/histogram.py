@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ar_core.errors import DataError
 from torch import Tensor
 
-from .config import HistogramConfig
+from .histogram_config import HistogramConfig
 
 __all__ = [
     "EXACT_UP_TO",

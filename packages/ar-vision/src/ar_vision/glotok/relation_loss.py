@@ -13,7 +13,6 @@ from ar_core.errors import DataError
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .config import HistogramConfig
 from .histogram import (
     Evaluation,
     cell_of,
@@ -26,6 +25,7 @@ from .histogram import (
     tiles,
     upper,
 )
+from .histogram_config import HistogramConfig
 
 __all__ = ["Direction", "divergence", "relation_loss"]
 

@@ -1,4 +1,4 @@
-"""A frozen T5 that makes features of texts; the only file of the package that imports transformers."""
+"""A frozen T5 that makes features of texts; with `glotok.teacher.vision_transformer` the only file of the package that imports transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path

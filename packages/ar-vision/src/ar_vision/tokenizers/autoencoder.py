@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from .autoencoder_config import AutoencoderConfig
 
-__all__ = ["AutoencoderConfig", "ConvDecoder", "ConvEncoder", "initialize_convolutions"]
+__all__ = ["AutoencoderConfig", "ConvDecoder", "ConvEncoder", "ConvTrunk", "initialize_convolutions"]
 
 
-class ConvEncoder(nn.Module):
-    """Images to latent features.
+class ConvTrunk(nn.Module):
+    """Images to the features of the coarsest level, before they are brought to latent channels.
 
     Args:
         config: the shape.
@@ -36,17 +36,15 @@ class ConvEncoder(nn.Module):
             for level, (before, width) in enumerate(zip((widths[0], *widths), widths, strict=False))
         )
         self.middle = _Middle(config)
-        self.norm_out = _norm(config, widths[-1])
-        self.conv_out = _conv3(widths[-1], config.latent_channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Latent features of images.
+        """Features of images.
 
         Args:
             images: float `[B, 3, H, W]` in [-1, 1], H and W multiples of the downsampling.
 
         Returns:
-            Features `[B, Cz, h, w]` of the dtype of the weights.
+            Features `[B, C, h, w]` of the dtype of the weights.
 
         Raises:
             DataError: The images are of another shape or type.
@@ -55,7 +53,7 @@ class ConvEncoder(nn.Module):
         x = self.conv_in(images.to(self.conv_in.weight.dtype))
         for level in self.levels:
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
+        return self.middle(x)
 
     def _check(self, images: Tensor) -> None:
         unit = self.config.downsampling
@@ -67,6 +65,23 @@ class ConvEncoder(nn.Module):
             )
         if not images.is_floating_point():
             raise DataError(f"the images are {images.dtype}; the tokenizer takes floating-point values in [-1, 1]")
+
+
+class ConvEncoder(ConvTrunk):
+    """Images to latent features.
+
+    Args:
+        config: the shape.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__(config)
+        self.norm_out = _norm(config, config.widths[-1])
+        self.conv_out = _conv3(config.widths[-1], config.latent_channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Latent features of images, as the trunk takes them: `[B, Cz, h, w]`."""
+        return self.conv_out(F.silu(self.norm_out(super().forward(images))))
 
 
 class ConvDecoder(nn.Module):

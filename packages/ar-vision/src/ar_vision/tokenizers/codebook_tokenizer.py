@@ -15,7 +15,7 @@ from .autoencoder_config import AutoencoderConfig
 from .codebook import Codebook
 from .tokenizer_output import TokenizerOutput
 
-__all__ = ["CodebookTokenizer", "QuantizedScale", "cells", "per_image"]
+__all__ = ["CodebookTokenizer", "QuantizedScale", "at_least_float32", "cells", "per_image"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,15 @@ class CodebookTokenizer(nn.Module):
         """V."""
         return self.codebook.weight.shape[0]
 
+    @property
+    def named_codebooks(self) -> dict[str, Codebook]:
+        """The one codebook, which needs no name."""
+        return {"": self.codebook}
+
+    def split(self, codes: Tensor) -> dict[str, Tensor]:
+        """Return the codes of the one codebook."""
+        return {"": codes}
+
     def encode(self, images: Tensor) -> Tensor:
         """Return the features before quantisation.
 
@@ -97,7 +106,7 @@ class CodebookTokenizer(nn.Module):
         Returns:
             K tensors int64 `[B, L_k]`.
         """
-        return [scale.codes for scale in self._scales(_at_least_float32(features), schedule)]
+        return [scale.codes for scale in self._scales(at_least_float32(features), schedule)]
 
     def train_forward(self, images: Tensor, schedule: ScaleSchedule) -> TokenizerOutput:
         """Encode, quantise and decode images with gradients.
@@ -113,7 +122,7 @@ class CodebookTokenizer(nn.Module):
             ConfigError: The schedule does not fit the tokenizer.
         """
         encoded = self.encode(images)
-        scales, quantized, code_loss, commit_loss = self._quantize_with_losses(_at_least_float32(encoded), schedule)
+        scales, quantized, code_loss, commit_loss = self._quantize_with_losses(at_least_float32(encoded), schedule)
         codes = [scale.codes for scale in scales]
         return TokenizerOutput(
             reconstruction=self.decode(quantized),
@@ -157,5 +166,6 @@ def per_image(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().flatten(1).mean(1).sum()
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return features in float32, or in float64 as they are: what quantisers compute in, also under autocast."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

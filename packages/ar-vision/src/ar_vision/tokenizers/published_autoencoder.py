@@ -8,7 +8,7 @@ from torch import Tensor
 from ..published_layout import highest, shape_of
 from .autoencoder_config import AutoencoderConfig
 
-__all__ = ["LDM_RULES", "autoencoder_shape"]
+__all__ = ["LDM_RULES", "autoencoder_shape", "unpacked", "vq_rules"]
 
 LDM_RULES: tuple[tuple[str, str], ...] = tuple(
     rule
@@ -34,6 +34,7 @@ def autoencoder_shape(
     level: str = "encoder.down",
     block: str = "block",
     attention: str = "encoder.mid.attn_1",
+    latents: str = "encoder.conv_out.weight",
     norm_groups: int = 32,
 ) -> AutoencoderConfig:
     """Read the shape of an autoencoder off its published weights.
@@ -43,6 +44,7 @@ def autoencoder_shape(
         level: what comes before the number of an encoder level.
         block: what comes before the number of a residual block in it.
         attention: the middle attention of the encoder, present or not.
+        latents: the convolution that makes the latent channels.
         norm_groups: cannot be seen in weights; all published ones have 32.
 
     Raises:
@@ -65,8 +67,43 @@ def autoencoder_shape(
             channel_multipliers=tuple(width // channels for width in widths),
             blocks_per_level=highest(tensors, f"{level}.0.{block}") + 1,
             attention=any(name.startswith(f"{attention}.") for name in tensors),
-            latent_channels=shape_of(tensors, "encoder.conv_out.weight")[0],
+            latent_channels=shape_of(tensors, latents)[0],
             norm_groups=norm_groups,
         )
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no autoencoder of a known shape: {error}") from error
+
+
+def vq_rules(levels: int) -> tuple[tuple[str, str], ...]:
+    """Return the key-map rules of LlamaGen's layout, which FlexVAR and FQGAN have, for an autoencoder of so many levels."""
+    rules: list[tuple[str, str]] = []
+    for side, resampled in (("encoder", "downsample"), ("decoder", "upsample")):
+        for place in range(levels):
+            # The published decoder counts its levels as they run, from the coarsest.
+            level = place if side == "encoder" else levels - 1 - place
+            theirs, ours = f"{side}.conv_blocks.{place}", f"{side}.levels.{level}"
+            rules += [
+                (f"{theirs}.res.{{j}}.nin_shortcut.{{p}}", f"{ours}.blocks.{{j}}.shortcut.{{p}}"),
+                (f"{theirs}.res.{{j}}.{{rest*}}", f"{ours}.blocks.{{j}}.{{rest*}}"),
+                (f"{theirs}.attn.{{j}}.proj_out.{{p}}", f"{ours}.attentions.{{j}}.out.{{p}}"),
+                (f"{theirs}.attn.{{j}}.{{rest*}}", f"{ours}.attentions.{{j}}.{{rest*}}"),
+                (f"{theirs}.{resampled}.conv.{{p}}", f"{ours}.{resampled}.{{p}}"),
+            ]
+        rules += [
+            (f"{side}.mid.0.{{rest*}}", f"{side}.middle.block1.{{rest*}}"),
+            (f"{side}.mid.1.proj_out.{{p}}", f"{side}.middle.attention.out.{{p}}"),
+            (f"{side}.mid.1.{{rest*}}", f"{side}.middle.attention.{{rest*}}"),
+            (f"{side}.mid.2.{{rest*}}", f"{side}.middle.block2.{{rest*}}"),
+            (f"{side}.{{ends}}.{{p}}", f"{side}.{{ends}}.{{p}}"),
+        ]
+    return tuple(rules)
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with queries, keys and values under names of their own, as views."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        before, packed, after = name.partition(".qkv.")
+        parts = {f"{before}.{part}.{after}": piece for part, piece in zip("qkv", tensor.chunk(3))} if packed else None
+        found |= parts or {name: tensor}
+    return found

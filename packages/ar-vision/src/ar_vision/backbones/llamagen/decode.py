@@ -1,4 +1,4 @@
-"""Images from a LlamaGen: conditions, guidance and draws, then the tokenizer."""
+"""Images from a LlamaGen, or a FAR: conditions, guidance and draws, then the tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
 from ..class_labels import checked_labels
 from .conditions import ClassCondition, TextCondition, pad_texts
-from .model import LlamaGen
+from .trunk import RasterTransformer
 
 __all__ = ["LlamaGenOptions", "class_condition", "generate", "generate_images", "text_condition"]
 
@@ -54,7 +54,7 @@ class LlamaGenOptions:
         return ImageSampler("llamagen", self.temperature, self.top_k, self.top_p)
 
 
-def class_condition(model: LlamaGen, labels: Tensor | Sequence[int]) -> RasterCondition:
+def class_condition(model: RasterTransformer, labels: Tensor | Sequence[int]) -> RasterCondition:
     """Return the condition of B images from their classes; the number behind the last class is the null class.
 
     Raises:
@@ -66,7 +66,7 @@ def class_condition(model: LlamaGen, labels: Tensor | Sequence[int]) -> RasterCo
     return RasterCondition(model.condition(ids), model.condition.null(len(ids)))
 
 
-def text_condition(model: LlamaGen, features: Sequence[Tensor]) -> RasterCondition:
+def text_condition(model: RasterTransformer, features: Sequence[Tensor]) -> RasterCondition:
     """Return the condition of B images from the features of their texts, `[n, text_dim]` each.
 
     The null half keeps the padding of its text, as published.
@@ -76,14 +76,14 @@ def text_condition(model: LlamaGen, features: Sequence[Tensor]) -> RasterConditi
     """
     if not isinstance(model.condition, TextCondition):
         raise DataError("text features were given to a model that was trained on classes: give classes")
-    wide, valid = pad_texts(features, model.config)
+    wide, valid = pad_texts(features, model.shape)
     given = model.condition(wide.to(model.device))
     return RasterCondition(given, model.condition.null(len(features)), valid.to(model.device))
 
 
 @torch.inference_mode()
 def generate(
-    model: LlamaGen,
+    model: RasterTransformer,
     condition: RasterCondition,
     options: LlamaGenOptions,
     *,
@@ -106,8 +106,8 @@ def generate(
         model,
         condition,
         lambda place, logits, generators: sampler.pick(logits, generators),
-        guidance=interval_guidance(options.guidance, model.config.codes, options.guidance_interval),
-        width=model.config.grid,
+        guidance=interval_guidance(options.guidance, model.shape.codes, options.guidance_interval),
+        width=model.shape.grid,
         seed=seed,
         on_row=on_row,
         count_flops=count_flops,
@@ -116,7 +116,7 @@ def generate(
 
 @torch.inference_mode()
 def generate_images(
-    model: LlamaGen,
+    model: RasterTransformer,
     tokenizer: Tokenizer,
     condition: RasterCondition,
     options: LlamaGenOptions,
@@ -135,7 +135,7 @@ def generate_images(
     require_codes(model, cast(nn.Module, tokenizer))
     drawn = generate(model, condition, options, seed=seed, on_row=on_row)
     with drawn.stats.timed("pixels"):
-        history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.config.grid))
+        history = tokenizer.history(len(drawn.codes), ScaleSchedule.square(model.shape.grid))
         history.add(drawn.codes)
         images = tokenizer.decode(history.features).float().clamp(-1, 1)
     return GeneratedImages(images, [drawn.codes], drawn.stats)

@@ -27,7 +27,7 @@ from .config import LlamaGenConfig, LlamaGenTraining
 from .model import LlamaGen
 from .objective import TERM, LlamaGenObjective
 
-__all__ = ["LlamaGenData", "LlamaGenRun", "build", "held_out_nll"]
+__all__ = ["LlamaGenData", "LlamaGenRun", "build", "held_out_nll", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def build(run: LlamaGenRun) -> Job:
     model = undrawn(lambda: LlamaGen(run.model))
     model.initialize(SampleRng(run.train.seed).row(0, "weights"))
     made_by = _tokenizer(run)
-    source = _source(run, made_by, "train")
+    source = source_of(run.data, run.model, run.train.seed, made_by, "train")
     captioned = run.model.condition == "text" and run.data.codes is not None
     text = build_text_encoder(run.model.texts, run.text_encoder) if captioned else None
     provenance: dict[str, Any] = {"recipe": "llamagen", "data": dict(source.describe())}
@@ -102,7 +102,8 @@ def build(run: LlamaGenRun) -> Job:
 
     evaluate = None
     if run.train.eval_every is not None:
-        held_out = list(islice(_source(run, made_by, "held_out").once(), run.evaluation.images))
+        rest = source_of(run.data, run.model, run.train.seed, made_by, "held_out")
+        held_out = list(islice(rest.once(), run.evaluation.images))
 
         def evaluate() -> Mapping[str, float]:
             return {"held_out_nll": held_out_nll(model, held_out, text=text, batch_size=run.evaluation.batch_size)}
@@ -151,12 +152,27 @@ def _tokenizer(run: LlamaGenRun) -> str | None:
     return fingerprint(tokenizer)
 
 
-def _source(run: LlamaGenRun, made_by: str | None, split: Literal["train", "held_out"]) -> CodeSource | GeneratedSource:
-    model, seed, of_text = run.model, run.train.seed, run.model.condition == "text"
-    if run.data.codes is None:
-        assert run.data.generated is not None
+def source_of(
+    data: LlamaGenData, model: LlamaGenConfig, seed: int, made_by: str | None, split: Literal["train", "held_out"]
+) -> CodeSource | GeneratedSource:
+    """Open the samples of a run.
+
+    Args:
+        data: stored codes, or generated ones.
+        model: whose grid and number of codes they must have.
+        seed: of the order.
+        made_by: fingerprint of the tokenizer of stored codes.
+        split: those to train on, or those held out.
+
+    Raises:
+        DataError: the codes do not fit the model.
+        ArError: as opening them does.
+    """
+    of_text = model.condition == "text"
+    if data.codes is None:
+        assert data.generated is not None
         return GeneratedSource(
-            run.data.generated,
+            data.generated,
             classes=model.num_classes,
             length=model.codes,
             vocab_size=model.vocab_size,
@@ -166,7 +182,7 @@ def _source(run: LlamaGenRun, made_by: str | None, split: Literal["train", "held
         )
     assert made_by is not None
     source = build_code_source(
-        run.data.codes,
+        data.codes,
         seed=seed,
         tokenizer=made_by,
         schedule=ScaleSchedule.square(model.grid),
@@ -176,7 +192,7 @@ def _source(run: LlamaGenRun, made_by: str | None, split: Literal["train", "held
     )
     if of_text and not source.stored.captioned:
         raise DataError(
-            f"model.condition is text and the codes in {run.data.codes.path!r} have no captions: encode pictures that have some, or "
+            f"model.condition is text and the codes in {data.codes.path!r} have no captions: encode pictures that have some, or "
             "set it to class"
         )
     return source

@@ -22,7 +22,7 @@ from ..transforms import Transform, views
 from .config import ImageCodesConfig
 from .layout import pack_captions, pack_codes
 
-__all__ = ["ImageCodesRun", "build"]
+__all__ = ["ImageCodesRun", "build", "described"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def build(run: ImageCodesRun) -> StageJob:
         make=make,
         total=count,
         identity={
-            "data": {**_described(run.data), "fingerprint": pictures.fingerprint, "pictures": count},
+            "data": {**described(run.data), "fingerprint": pictures.fingerprint, "pictures": count},
             "tokenizer": fingerprint(loaded.model),
             "schedule": [list(size) for size in schedule.sizes],
             "bits": bits,
@@ -121,7 +121,7 @@ def _labels(pictures: Pictures, items: Sequence[int]) -> dict[str, torch.Tensor]
     return {"label": torch.from_numpy(pictures.labels[items[0] : items[-1] + 1].copy())}
 
 
-def _described(data: ImageDataConfig) -> dict[str, Any]:
-    """The settings that decide what is encoded."""
+def described(data: ImageDataConfig) -> dict[str, Any]:
+    """Return the settings that decide what pictures become, JSON-able."""
     unused = {"path", "kind", "cache", "cache_dir", "held_out", "flip", "shortest_crop", "caption", "count"}
     return {name: value for name, value in to_dict(data).items() if name not in unused}

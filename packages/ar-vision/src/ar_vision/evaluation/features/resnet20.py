@@ -59,9 +59,20 @@ class ResNet20(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> Features:
         """Return the features of images uint8 [B, 3, 32, 32].
+
+        Raises:
+            DataError: the images have another size.
+        """
+        before = self.map(images)
+        pooled = F.relu(before).mean((2, 3))
+        spatial = before[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+        return Features(pooled, spatial, self.linear(pooled).softmax(-1))
+
+    @torch.no_grad()
+    def map(self, images: Tensor) -> Tensor:
+        """Return the last block before its ReLU, float32 [B, 64, 8, 8], of images uint8 [B, 3, 32, 32].
 
         Raises:
             DataError: the images have another size.
@@ -77,6 +88,4 @@ class ResNet20(nn.Module):
             for block in self.get_submodule(f"layer{number}"):  # type: ignore[attr-defined]
                 before = block(x)
                 x = F.relu(before)
-        pooled = x.mean((2, 3))
-        spatial = before[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
-        return Features(pooled, spatial, self.linear(pooled).softmax(-1))
+        return before

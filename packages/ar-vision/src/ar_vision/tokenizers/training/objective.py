@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ...pixels import to_signed
 from ...scales import ScaleSchedule
 from ..codebook_tokenizer import CodebookTokenizer
-from ..tokenizer_output import TokenizerOutput
+from ..tokenizer_output import DualTokenizerOutput, TokenizerOutput
 from .adaptive_weight import AdaptiveWeight
 from .config import TokenizerTrainingConfig
 from .discriminator import discriminator_loss, generator_loss
-from .usage import CodebookUsage
+from .usage import CodebookUsage, of_codebook
 
 __all__ = ["DISCRIMINATOR", "TOKENIZER", "TokenizerObjective"]
 
@@ -33,23 +33,26 @@ class TokenizerObjective:
     that same pass, with gradients stopped. Adversarial terms are means over images of steps from
     ``adversarial_start_step`` on: before it their weight is 0 and no discriminator runs.
 
-    Models: ``tokenizer``; ``discriminator`` and ``lpips`` where their weights are not 0; ``usage`` (:class:`CodebookUsage`)
-    and ``balance`` (:class:`AdaptiveWeight`) where they are asked for, which hold the state of the tokenizer's player.
+    Models: ``tokenizer``; ``discriminator`` and ``lpips`` where their weights are not 0; ``usage`` (:class:`CodebookUsage`; of several
+    codebooks ``usage_NAME`` each) and ``balance`` (:class:`AdaptiveWeight`) where they are asked for, which hold the state of the
+    tokenizer's player.
 
     Args:
         config: hyperparameters.
         batch_size: images of an optimiser step, over all ranks: a sample's number tells its step.
+        codebooks: names of the tokenizer's codebooks; the only one needs none.
     """
 
-    def __init__(self, config: TokenizerTrainingConfig, *, batch_size: int) -> None:
+    def __init__(self, config: TokenizerTrainingConfig, *, batch_size: int, codebooks: Sequence[str] = ("",)) -> None:
         self.config, self.batch_size = config, batch_size
+        self.codebooks = tuple(codebooks) if config.usage is not None else ()
         self.choices = config.choices
         self.coefficients: Mapping[str, float] = config.coefficients
         self.adversarial = bool(config.adversarial_weight)
 
     def players(self) -> Sequence[Player]:
         """The tokenizer, and the discriminator where there is one."""
-        state = ["usage"] if self.config.usage is not None else []
+        state = [of_codebook("usage", name) for name in self.codebooks]
         state += ["balance"] if self.config.adaptive_weight else []
         terms = tuple(term for term in self.coefficients if term != DISCRIMINATOR)
         tokenizer = Player(TOKENIZER, models=(TOKENIZER, *state), terms=terms)
@@ -76,8 +79,7 @@ class TokenizerObjective:
         count = float(len(batch))
         playing = count if step >= self.config.adversarial_start_step else 0.0
         weights = dict.fromkeys(self.coefficients, count)
-        if self.config.usage is not None:
-            weights |= dict.fromkeys(METERS, count)
+        weights |= {of_codebook(meter, name): count for name in self.codebooks for meter in METERS}
         if self.adversarial:
             weights |= {"adversarial": playing, DISCRIMINATOR: playing, "logits_real": playing, "logits_fake": playing}
         return Prepared(
@@ -102,8 +104,8 @@ class TokenizerObjective:
 
         Returns:
             The terms of the player whose turn it is (of both outside a game), scalars in float32. Meters of the codebook:
-            `share` used, `perplexity` and codes `revived`, of the last whole window. `logits_real` and `logits_fake` of the
-            discriminator.
+            `share` used, `perplexity` and codes `revived`, of the last whole window, of several codebooks with their names behind.
+            `logits_real` and `logits_fake` of the discriminator.
         """
         found: dict[str, Tensor] = {}
         if prepared.player != DISCRIMINATOR:
@@ -114,9 +116,9 @@ class TokenizerObjective:
 
     def after_step(self, models: Mapping[str, nn.Module], step: int, ranks: Ranks) -> None:
         """Close the step's counts of codes, and revive those that are not used; take note of the gradients' ratio."""
-        if self.config.usage is not None:
-            usage, tokenizer = cast(CodebookUsage, models["usage"]), cast(CodebookTokenizer, models[TOKENIZER])
-            usage.settle(tokenizer.codebook, step, ranks)
+        books = cast(CodebookTokenizer, models[TOKENIZER]).named_codebooks if self.codebooks else {}
+        for name in self.codebooks:
+            cast(CodebookUsage, models[of_codebook("usage", name)]).settle(books[name], step, ranks)
         if self.config.adaptive_weight:
             cast(AdaptiveWeight, models["balance"]).settle(ranks)
 
@@ -135,9 +137,20 @@ class TokenizerObjective:
         if self.adversarial:
             prepared.carry["reconstruction"] = reconstruction.detach()
             found["adversarial"] = self._adversarial_sum(models, prepared, reconstruction, found, learning=learning)
-        if self.config.usage is not None:
-            found |= self._meters(cast(CodebookUsage, models["usage"]), prepared, output, learning=learning)
-        return found
+        found |= self.more_sums(models, prepared, output)
+        return found | self._meters(models, prepared, output, learning=learning)
+
+    def more_sums(
+        self, models: Mapping[str, nn.Module], prepared: Prepared, output: TokenizerOutput | DualTokenizerOutput
+    ) -> dict[str, Tensor]:
+        """Return the terms that a method adds to those of the tokenizer, summed as these are; there are none here.
+
+        Args:
+            models: as the class lists them.
+            prepared: of `prepare`.
+            output: of the tokenizer's training pass over it.
+        """
+        return {}
 
     def _adversarial_sum(
         self,
@@ -161,12 +174,20 @@ class TokenizerObjective:
         return balance.factor * loss
 
     def _meters(
-        self, usage: CodebookUsage, prepared: Prepared, output: TokenizerOutput, *, learning: bool
+        self,
+        models: Mapping[str, nn.Module],
+        prepared: Prepared,
+        output: TokenizerOutput | DualTokenizerOutput,
+        *,
+        learning: bool,
     ) -> dict[str, Tensor]:
-        if learning:
-            usage.note(output, prepared.tensors["place"], prepared.meta["step"])
-        images = len(prepared.tensors["place"])
-        return {meter: getattr(usage, meter) * images for meter in METERS}
+        found, places = {}, prepared.tensors["place"]
+        for name in self.codebooks:
+            usage = cast(CodebookUsage, models[of_codebook("usage", name)])
+            if learning:
+                usage.note(output.lookups[name], places, prepared.meta["step"])
+            found |= {of_codebook(meter, name): getattr(usage, meter) * len(places) for meter in METERS}
+        return found
 
     def _discriminator_sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
         images = prepared.tensors["image"]

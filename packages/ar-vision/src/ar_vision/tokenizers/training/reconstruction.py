@@ -9,9 +9,9 @@ from torch import Tensor
 from ...scales import ScaleSchedule
 from ..tokenizer import Tokenizer
 from .lpips import Lpips
-from .usage import perplexity, share_used
+from .usage import of_codebook, perplexity, share_used
 
-__all__ = ["measure", "psnr", "reconstruct"]
+__all__ = ["CodeUses", "measure", "psnr", "reconstruct"]
 
 
 @torch.no_grad()
@@ -31,6 +31,36 @@ def reconstruct(tokenizer: Tokenizer, images: Tensor, schedule: ScaleSchedule) -
     for scale in codes:
         history.add(scale)
     return tokenizer.decode(history.features).float().clamp(-1, 1), codes
+
+
+class CodeUses:
+    """Counts how often each code of each codebook occurs; of a tokenizer without a codebook, nothing.
+
+    Args:
+        tokenizer: whose codes they are.
+
+    Attributes:
+        counts: int64 `[V]` of each codebook, by its name; the only one of a tokenizer has none.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        books = getattr(tokenizer, "named_codebooks", {})
+        self.counts = {name: torch.zeros(len(book.weight), dtype=torch.int64) for name, book in books.items()}
+
+    def add(self, codes: list[Tensor]) -> None:
+        """Take the codes of every scale, int64 `[B, L_k]`."""
+        if self.counts:
+            for name, ids in self._tokenizer.split(torch.cat(codes, dim=1).cpu()).items():
+                self.counts[name] += torch.bincount(ids.flatten(), minlength=len(self.counts[name]))
+
+    def measured(self) -> dict[str, float]:
+        """Return `codes_used`, the share of the codes that occur, and their `perplexity`; with the codebook's name where there are two."""
+        found: dict[str, float] = {}
+        for name, uses in self.counts.items():
+            found[of_codebook("codes_used", name)] = share_used(uses).item()
+            found[of_codebook("perplexity", name)] = perplexity(uses).item()
+        return found
 
 
 def psnr(images: Tensor, references: Tensor) -> Tensor:
@@ -53,22 +83,17 @@ def measure(
         lpips: the perceptual distance; None leaves it out.
 
     Returns:
-        `psnr` (mean over images, in dB), `lpips` (mean), and for tokenizers with a codebook `codes_used` (share of the codes
-        that occur) and `perplexity` of the codes of all scales.
+        `psnr` (mean over images, in dB), `lpips` (mean), and what :class:`CodeUses` tells of the codes of all scales.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in ("psnr", *(["lpips"] if lpips is not None else []))}
     model: Any = tokenizer
     device = next(model.parameters()).device
-    uses = torch.zeros(tokenizer.vocab_size, dtype=torch.int64) if hasattr(model, "codebook") else None
+    uses = CodeUses(model)
     for batch in batches:
         images = batch.to(device)
         again, codes = reconstruct(tokenizer, images, schedule)
         found["psnr"].append(psnr(again, images).cpu())
         if lpips is not None:
             found["lpips"].append(lpips(again, images).cpu())
-        if uses is not None:
-            uses += torch.bincount(torch.cat(codes, dim=1).flatten().cpu(), minlength=len(uses))
-    means = {name: torch.cat(values).mean().item() for name, values in found.items()}
-    if uses is None:
-        return means
-    return means | {"codes_used": share_used(uses).item(), "perplexity": perplexity(uses).item()}
+        uses.add(codes)
+    return {name: torch.cat(values).mean().item() for name, values in found.items()} | uses.measured()

@@ -31,9 +31,17 @@ from .discriminator import PatchDiscriminator
 from .lpips import Lpips, load_lpips
 from .objective import DISCRIMINATOR, TOKENIZER, TokenizerObjective
 from .reconstruction import measure
-from .usage import CodebookUsage, UsageConfig
+from .usage import CodebookUsage, of_codebook
 
-__all__ = ["TokenizerEvaluation", "TokenizerModelConfig", "TokenizerRun", "build"]
+__all__ = [
+    "TokenizerEvaluation",
+    "TokenizerModelConfig",
+    "TokenizerRun",
+    "build",
+    "codebooks_of",
+    "open_tokenizer",
+    "tokenizer_job",
+]
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class TokenizerModelConfig:
     """
 
     kind: str | None = None
-    """Kind of a tokenizer with fresh weights: ``var_vqvae``, ``vq`` or ``bsq``."""
+    """Kind of a tokenizer with fresh weights: ``var_vqvae``, ``vq``, ``dual_vq`` or ``bsq``."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Its shape: the settings of that kind's config class."""
     checkpoint: str | None = None
@@ -94,13 +102,70 @@ def build(run: TokenizerRun) -> Job:
         ConfigError: Model, method and run do not fit together.
         ArError: As loading models and data does.
     """
+    tokenizer = open_tokenizer(run)
+    objective = TokenizerObjective(run.method, batch_size=run.train.batch_size, codebooks=codebooks_of(run, tokenizer))
+    return tokenizer_job(run, tokenizer, objective, {"recipe": "image_tokenizer"})
+
+
+def open_tokenizer(run: TokenizerRun) -> nn.Module:
+    """Load or make the tokenizer of a run, and see whether it fits the rest.
+
+    Raises:
+        ConfigError: Model, method and run do not fit together.
+        ArError: As loading the tokenizer does.
+    """
     _check(run)
-    method, seed = run.method, run.train.seed
-    tokenizer = _tokenizer(run.model, seed)
+    tokenizer = _tokenizer(run.model, run.train.seed)
     _check_scales(run, cast(Tokenizer, tokenizer))
+    return tokenizer
+
+
+def codebooks_of(run: TokenizerRun, tokenizer: nn.Module) -> tuple[str, ...]:
+    """Return the names of the codebooks that a run watches; none where it watches none.
+
+    Raises:
+        ConfigError: There are none to be watched.
+    """
+    books = tuple(getattr(tokenizer, "named_codebooks", {}))
+    if run.method.usage is None:
+        return ()
+    if not books:
+        raise ConfigError(
+            f"method.usage is set and a tokenizer of kind {tokenizer.kind!r} has no codebook to watch: set it to null"
+        )
+    return books
+
+
+def tokenizer_job(
+    run: TokenizerRun,
+    tokenizer: nn.Module,
+    objective: TokenizerObjective,
+    provenance: Mapping[str, Any],
+    *,
+    more: Callable[[], Mapping[str, float]] = dict,
+    identity: Mapping[str, Any] | None = None,
+) -> Job:
+    """Put a tokenizer, what it is trained with and its data together.
+
+    Args:
+        run: all settings.
+        tokenizer: of :func:`open_tokenizer`.
+        objective: of its losses.
+        provenance: what the checkpoint says of its origin, beside the scales.
+        more: further numbers of an evaluation.
+        identity: what else a continued run must have in common with this one.
+
+    Raises:
+        ArError: As loading models and data does.
+    """
+    method, seed = run.method, run.train.seed
     models: dict[str, nn.Module] = {TOKENIZER: tokenizer}
     if method.usage is not None:
-        models["usage"] = _usage(run, tokenizer, method.usage)
+        for name in objective.codebooks:
+            vocab_size, dim = cast(CodebookTokenizer, tokenizer).named_codebooks[name].weight.shape
+            models[of_codebook("usage", name)] = CodebookUsage(
+                vocab_size, dim, method.usage, batch_size=run.train.batch_size, seed=seed
+            )
     if method.adaptive_weight:
         models["balance"] = AdaptiveWeight(cast(CodebookTokenizer, tokenizer).decoder.last_layer)
     if method.adversarial_weight:
@@ -112,14 +177,15 @@ def build(run: TokenizerRun) -> Job:
         models["lpips"] = lpips
 
     def save(directory: Path) -> None:
-        save_checkpoint(directory, tokenizer, provenance={"recipe": "image_tokenizer", "scales": str(method.schedule)})
+        save_checkpoint(directory, tokenizer, provenance={**provenance, "scales": str(method.schedule)})
 
     return Job(
-        objective=TokenizerObjective(method, batch_size=run.train.batch_size),
+        objective=objective,
         models=models,
         source=build_image_source(run.data, seed=seed),
         save=save,
-        evaluate=None if run.train.eval_every is None else _evaluation(run, tokenizer, lpips),
+        evaluate=None if run.train.eval_every is None else _evaluation(run, tokenizer, lpips, more),
+        identity=identity or {},
     )
 
 
@@ -167,22 +233,15 @@ def _tokenizer(config: TokenizerModelConfig, seed: int) -> nn.Module:
     return model
 
 
-def _usage(run: TokenizerRun, tokenizer: nn.Module, config: UsageConfig) -> CodebookUsage:
-    if not hasattr(tokenizer, "codebook"):
-        raise ConfigError(
-            f"method.usage is set and a tokenizer of kind {tokenizer.kind!r} has no codebook to watch: set it to null"
-        )
-    vocab_size, dim = cast(CodebookTokenizer, tokenizer).codebook.weight.shape
-    return CodebookUsage(vocab_size, dim, config, batch_size=run.train.batch_size, seed=run.train.seed)
-
-
-def _evaluation(run: TokenizerRun, tokenizer: nn.Module, lpips: Lpips | None) -> Callable[[], Mapping[str, float]]:
+def _evaluation(
+    run: TokenizerRun, tokenizer: nn.Module, lpips: Lpips | None, more: Callable[[], Mapping[str, float]]
+) -> Callable[[], Mapping[str, float]]:
     own = run.evaluation.data
     source = build_image_source(own or run.data, seed=run.train.seed, split="all" if own is not None else "held_out")
     images = torch.stack([sample["image"] for sample in islice(source.once(), run.evaluation.images)])
 
     def evaluate() -> Mapping[str, float]:
         batches = (to_signed(batch) for batch in images.split(run.evaluation.batch_size))
-        return measure(cast(Tokenizer, tokenizer), run.method.schedule, batches, lpips=lpips)
+        return {**measure(cast(Tokenizer, tokenizer), run.method.schedule, batches, lpips=lpips), **more()}
 
     return evaluate

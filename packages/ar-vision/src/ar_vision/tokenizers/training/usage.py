@@ -14,9 +14,9 @@ from ar_core.training import Ranks
 from torch import Tensor, nn
 
 from ..codebook import Codebook
-from ..tokenizer_output import TokenizerOutput
+from ..tokenizer_output import Lookup
 
-__all__ = ["CodebookUsage", "UsageConfig", "perplexity", "share_used", "vectors_by_image"]
+__all__ = ["CodebookUsage", "UsageConfig", "of_codebook", "perplexity", "share_used", "vectors_by_image"]
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ class CodebookUsage(nn.Module):
         self.register_buffer("drawn", torch.zeros(vocab_size, dim), persistent=False)
 
     @torch.no_grad()
-    def note(self, output: TokenizerOutput, places: Tensor, step: int) -> None:
+    def note(self, lookup: Lookup, places: Tensor, step: int) -> None:
         """Take note of a micro-batch.
 
         Args:
-            output: of its training pass.
+            lookup: what its training pass looked up in the codebook.
             places: int64 `[B]`, number of each image within the step.
             step: number of the step.
         """
-        self.noted += output.used
+        self.noted += lookup.used
         if not self.config.moves(step):
             return
-        vectors = vectors_by_image(output)
+        vectors = vectors_by_image(lookup)
         image, place = self._draws(step, vectors.shape[1], vectors.device)
         row = torch.full((self.batch_size,), -1, dtype=torch.int64, device=vectors.device)
         row[places] = torch.arange(len(places), device=vectors.device)
@@ -147,10 +147,15 @@ class CodebookUsage(nn.Module):
         return chosen // length, chosen % length
 
 
-def vectors_by_image(output: TokenizerOutput) -> Tensor:
+def of_codebook(name: str, codebook: str) -> str:
+    """Return what a model or metric of a codebook is called: by itself of the only one, else with its name behind it."""
+    return f"{name}_{codebook}" if codebook else name
+
+
+def vectors_by_image(lookup: Lookup) -> Tensor:
     """Return the vectors that were looked up, scale after scale, as rows of images: `[B, L, Cv]`."""
-    sizes = [tuple(codes.shape[:2]) for codes in output.codes]
-    parts = output.vectors.split([rows * length for rows, length in sizes])
+    sizes = [tuple(codes.shape[:2]) for codes in lookup.codes]
+    parts = lookup.vectors.split([rows * length for rows, length in sizes])
     return torch.cat([part.unflatten(0, size) for part, size in zip(parts, sizes)], dim=1)
 
 

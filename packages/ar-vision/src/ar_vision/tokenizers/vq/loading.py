@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...checkpoint import filled
 from ...published_layout import shape_of
-from ..published_autoencoder import autoencoder_shape
+from ..published_autoencoder import autoencoder_shape, unpacked, vq_rules
 from .config import VqTokenizerConfig
 from .model import VqTokenizer
 
@@ -51,40 +51,12 @@ def to_published(model: VqTokenizer) -> dict[str, Tensor]:
 
 
 def _published(tensors: Mapping[str, Tensor], config: VqTokenizerConfig) -> dict[str, Tensor]:
-    unpacked: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        before, packed, after = name.partition(".qkv.")
-        parts = {f"{before}.{part}.{after}": piece for part, piece in zip("qkv", tensor.chunk(3))} if packed else None
-        unpacked |= parts or {name: tensor}
-    return _key_map(len(config.autoencoder.channel_multipliers)).to_published(unpacked)
-
-
-def _key_map(levels: int) -> KeyMap:
-    rules: list[tuple[str, str]] = []
-    for side, resampled in (("encoder", "downsample"), ("decoder", "upsample")):
-        for place in range(levels):
-            # The published decoder counts its levels as they run, from the coarsest.
-            level = place if side == "encoder" else levels - 1 - place
-            theirs, ours = f"{side}.conv_blocks.{place}", f"{side}.levels.{level}"
-            rules += [
-                (f"{theirs}.res.{{j}}.nin_shortcut.{{p}}", f"{ours}.blocks.{{j}}.shortcut.{{p}}"),
-                (f"{theirs}.res.{{j}}.{{rest*}}", f"{ours}.blocks.{{j}}.{{rest*}}"),
-                (f"{theirs}.attn.{{j}}.proj_out.{{p}}", f"{ours}.attentions.{{j}}.out.{{p}}"),
-                (f"{theirs}.attn.{{j}}.{{rest*}}", f"{ours}.attentions.{{j}}.{{rest*}}"),
-                (f"{theirs}.{resampled}.conv.{{p}}", f"{ours}.{resampled}.{{p}}"),
-            ]
-        rules += [
-            (f"{side}.mid.0.{{rest*}}", f"{side}.middle.block1.{{rest*}}"),
-            (f"{side}.mid.1.proj_out.{{p}}", f"{side}.middle.attention.out.{{p}}"),
-            (f"{side}.mid.1.{{rest*}}", f"{side}.middle.attention.{{rest*}}"),
-            (f"{side}.mid.2.{{rest*}}", f"{side}.middle.block2.{{rest*}}"),
-            (f"{side}.{{ends}}.{{p}}", f"{side}.{{ends}}.{{p}}"),
-        ]
-    return KeyMap(
+    key_map = KeyMap(
         (
-            *rules,
+            *vq_rules(len(config.autoencoder.channel_multipliers)),
             ("quantize.embedding.weight", "codebook.weight"),
             ("quant_conv.{p}", "quant_conv.{p}"),
             ("post_quant_conv.{p}", "post_quant_conv.{p}"),
         )
     )
+    return key_map.to_published(unpacked(tensors))

@@ -1,0 +1,89 @@
+"""Patch features of DINOv2 and CLIP; beside the text encoder the only file of the package that imports transformers."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from ar_core.config import expand_path
+from ar_core.errors import CheckpointError, ConfigError, DataError, MissingPackageError
+from torch import Tensor
+
+from ...digest import digest_of
+
+__all__ = ["VisionTransformer"]
+
+STATISTICS = {
+    "dinov2": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+"""Mean and standard deviation of pixels in [0, 1] that each was trained with."""
+
+
+class VisionTransformer:
+    """A hidden state of a vision transformer at the places of its patches; class and register tokens are left out.
+
+    Args:
+        kind: which family.
+        source: folder in Hugging Face layout, or name on the hub. No code is run from it.
+        layer: of the hidden states, 0 being the embedding.
+        device: where it runs, in float32.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+        CheckpointError: there is no such model.
+        ConfigError: it has no such layer.
+    """
+
+    def __init__(self, kind: Literal["dinov2", "clip"], source: str, layer: int, device: torch.device) -> None:
+        try:
+            from transformers import CLIPVisionModel, Dinov2Model
+        except ImportError as error:
+            raise MissingPackageError(
+                f"features of {kind} need the package transformers; install it with `pip install 'ar-vision[text]'`"
+            ) from error
+        family: Any = Dinov2Model if kind == "dinov2" else CLIPVisionModel
+        try:
+            network = family.from_pretrained(str(expand_path(source)), dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"no {kind} can be read from {source!r} ({str(error).partition(chr(10))[0]}): give the folder of one, or its name on "
+                "the hub"
+            ) from error
+        states = network.config.num_hidden_layers + 1
+        if not -states <= layer < states:
+            raise ConfigError(
+                f"features.layer is {layer} and {source!r} has the hidden states 0 to {states - 1}: give one of them"
+            )
+        self.network: Any = network.eval().requires_grad_(False).to(device)
+        self.layer, self.patch = layer, int(network.config.patch_size)
+        mean, std = STATISTICS[kind]
+        self.mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self.std = torch.tensor(std, device=device).view(3, 1, 1)
+        self.facts: Mapping[str, Any] = {
+            "kind": kind,
+            "layer": layer % states,
+            "digest": digest_of(network.state_dict()),
+        }
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 `[B, d, h, w]` of images uint8 `[B, 3, H, W]`.
+
+        Raises:
+            DataError: a side is no multiple of a patch, or of another size than a network takes that takes one alone.
+        """
+        height, width = images.shape[2:]
+        if height % self.patch or width % self.patch:
+            raise DataError(
+                f"images of {width} x {height} pixels were given and a patch has {self.patch}: set data.size to a multiple of it"
+            )
+        grid = (height // self.patch, width // self.patch)
+        pixels = (images.to(self.mean.device, torch.float32) / 255 - self.mean) / self.std
+        try:
+            states = self.network(pixel_values=pixels, output_hidden_states=True).hidden_states
+        except ValueError as error:
+            raise DataError(
+                f"images of {width} x {height} pixels were given, which the network does not take ({error}): set data.size"
+            ) from error
+        tokens = states[self.layer][:, -grid[0] * grid[1] :]
+        return tokens.transpose(1, 2).unflatten(2, grid).float()
