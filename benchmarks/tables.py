@@ -15,6 +15,7 @@ from .decode import rendering as decode
 from .diffuspec import plotting as diffuspec
 from .distilled_decoding import plotting as distilled_decoding
 from .ecm import plotting as ecm
+from .glotok import plotting as glotok
 from .image_sampling import measuring as image_sampling
 from .images import plotting as images
 from .jacobi_forcing import plotting as jacobi_forcing
@@ -66,6 +67,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
     found |= cca.tables(results)
     found |= distilled_decoding.tables(results)
     found |= ecm.tables(results)
+    found |= glotok.tables(results)
     for name, pattern in (("tasks", "tasks_seed*"), ("smollm2_135m", "smollm2_135m")):
         if measured := _read(results, f"diffuspec_{pattern}"):
             found[f"diffuspec_{name}"] = diffuspec.markdown_table(measured)

@@ -19,6 +19,7 @@ from ar_vision.tokenizers.dual_vq.config import AdapterConfig, DualVqTokenizerCo
 from ar_vision.tokenizers.dual_vq.model import DualVqTokenizer
 
 BINS = HistogramConfig()
+SMALL = "{channels: 8, channel_multipliers: [1, 2, 2], norm_groups: 4}"
 
 
 def profile():
@@ -163,7 +164,7 @@ def test_micro_batches_change_no_step(tmp_path, teacher_file):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (["model.kind=vq", "model.settings={}"], "dual_vq"),
+        (["model.kind=vq", f"model.settings={{autoencoder: {SMALL}}}"], "set model.kind to dual_vq"),
         (["model.settings.residual=null"], "no residual modules"),
     ],
 )

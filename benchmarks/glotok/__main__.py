@@ -1,0 +1,79 @@
+"""GloTok's two losses, alone and together, on CIFAR-10: tokenizers of equal steps, and a FAR on the codes of each.
+
+python -m benchmarks.glotok train --cifar10 CIFAR10 --seed 0       teacher, then of every arm tokenizer, codes, FAR; Ctrl-C and again continues
+python -m benchmarks.glotok measure --cifar10 CIFAR10 --seed 0     reconstructions of the 10,000 test images, codebooks, samples of the FARs
+python -m benchmarks.glotok train --arms none both --steps 200 --far-steps 200 --codes 4000 --cifar10 CIFAR10     a short look
+python -m benchmarks.glotok plot
+
+CIFAR10 is what `python -m benchmarks.cifar10 prepare` wrote. An arm takes some twenty minutes of one core. All arms of all seeds share
+the teacher.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ar_core.errors import ArError, DataError
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run one of the commands; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.glotok", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "measure"):
+        command = commands.add_parser(name)
+        command.add_argument(
+            "--cifar10", type=Path, default=Path("CIFAR10"), help="folder of train.parquet and test.parquet"
+        )
+        command.add_argument("--runs", type=Path, default=Path("runs/glotok"))
+        command.add_argument("--seed", type=int, default=0, help="of tokenizers, FARs and samples")
+        command.add_argument("--arms", nargs="+", default=["none", "histogram", "residual", "both"])
+        if name == "train":
+            command.add_argument("--steps", type=int, help="of every tokenizer, instead of those of the config")
+            command.add_argument("--far-steps", type=int, help="of every FAR, instead of those of the config")
+            command.add_argument("--codes", type=int, help="encode and train FAR on only so many pictures")
+        else:
+            command.add_argument("--results", type=Path, default=RESULTS)
+            command.add_argument("--count", type=int, default=5000, help="samples of each row")
+            command.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0])
+    commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
+    try:
+        return _run(parser.parse_args())
+    except ArError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "plot":
+        from .plotting import plot
+
+        plot(arguments.results)
+        return 0
+    from ..images.parts import Folders
+    from .arms import GlotokStudy
+
+    staged = os.environ.get("AR_DATA_DIR")
+    if staged is None:
+        raise DataError("AR_DATA_DIR is not set: give the folder that holds models/")
+    study = GlotokStudy(Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed))
+    if arguments.command == "train":
+        from .training import train
+
+        done = train(
+            study, arguments.arms, steps=arguments.steps, far_steps=arguments.far_steps, pictures=arguments.codes
+        )
+        return 0 if done else 130
+    from .measuring import measure
+
+    measure(study, arguments.results, arguments.arms, count=arguments.count, guidance=arguments.guidance)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

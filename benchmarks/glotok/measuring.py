@@ -1,0 +1,131 @@
+"""Reconstructions, codebooks and samples of every arm."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from ar_core.environment import environment
+from ar_vision.checkpoint import fingerprint, load_checkpoint
+from ar_vision.evaluation.generation import open_generator
+from ar_vision.evaluation.reconstruction import measure_tokenizer
+from ar_vision.glotok.histogram import log_histogram, log_profile
+from ar_vision.glotok.histogram_config import HistogramConfig
+from ar_vision.glotok.relation_loss import divergence
+from ar_vision.glotok.teacher.profile import Profile, open_profile
+from ar_vision.glotok.uniformity import gini, uniformity
+from ar_vision.scales import ScaleSchedule
+from ar_vision.tokenizers.dual_vq.model import DualVqTokenizer
+from ar_vision.tokenizers.training.lpips import load_lpips
+from ar_vision.tokenizers.training.usage import of_codebook
+
+from ..images.measuring import tell
+from ..images.samples import Against, measure_samples
+from ..recipes import training_record
+from ..resumable import Row, measure_missing
+from .arms import CONFIG, GlotokStudy, require_arm
+
+__all__ = ["measure"]
+
+
+def measure(
+    study: GlotokStudy, results: Path, arms: Sequence[str], *, count: int, guidance: Sequence[float]
+) -> list[Row]:
+    """Measure arms; drawn images stay beside the runs, rows in the results, and a stopped measurement goes on.
+
+    Args:
+        study: which seed.
+        results: folder of ``glotok_cifar10_seedN.json``.
+        arms: those to measure; each must have been trained.
+        count: samples of each row, all classes evenly.
+        guidance: scales that samples are drawn with.
+
+    Raises:
+        DataError: an arm was not trained, or there is none of that name.
+    """
+    for arm in arms:
+        require_arm(arm)
+        study.model(arm, "far")
+    against = Against.cifar10(study.folders)
+    profile = open_profile(str(study.teacher), HistogramConfig())
+    cases: list[tuple[str, Callable[[], Row]]] = []
+    for arm in arms:
+        cases.append((f"{arm}, tokenizer", partial(_tokenizer, study, arm, against, profile)))
+        for scale in guidance:
+            name = f"{arm}, g = {scale:g}"
+            cases.append((name, partial(_samples, study, arm, against, name=name, scale=scale, count=count)))
+    facts = {
+        "kind": "glotok",
+        "config": CONFIG,
+        "seed": study.folders.seed,
+        # Distances depend on how many images there are: rows of another number do not stand beside these.
+        "images": count,
+        "teacher": profile.facts(),
+        "environment": environment("cpu"),
+    }
+    return measure_missing(results / f"glotok_cifar10_seed{study.folders.seed}.json", facts, cases, tell=tell)
+
+
+def _tokenizer(study: GlotokStudy, arm: str, against: Against, profile: Profile) -> Row:
+    loaded = load_checkpoint(study.model(arm, "tokenizer"), "tokenizer", dtype=torch.float32)
+    model = cast(DualVqTokenizer, loaded.model)
+    lpips = load_lpips(study.folders.staged / "models" / "lpips_alex" / "model.safetensors")
+    values: dict[str, Any] = measure_tokenizer(
+        model,
+        ScaleSchedule.square(model.config.grid),
+        against.test,
+        extractor=against.extractor,
+        lpips=lpips,
+        batch_size=100,
+    )
+    profiles = {}
+    for name, codebook in model.named_codebooks.items():
+        weight = codebook.weight.detach()
+        values |= {of_codebook(metric, name): value for metric, value in uniformity(weight).items()}
+        found = log_profile(log_histogram(weight.double(), profile.histogram))
+        values[of_codebook("histogram_divergence", name)] = float(divergence(found, profile.logarithms))
+        profiles[name] = found.exp().tolist()
+    uses = _uses(study, arm, model)
+    values |= {of_codebook("uses_gini", name): gini(counts) for name, counts in uses.items()}
+    return {
+        "name": f"{arm}, tokenizer",
+        "error": None,
+        "what": "tokenizer",
+        "arm": arm,
+        "values": values,
+        "profiles": profiles,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "checkpoint": fingerprint(model),
+        "training": training_record(study.of(arm, "tokenizer")),
+    }
+
+
+def _uses(study: GlotokStudy, arm: str, model: DualVqTokenizer) -> dict[str, torch.Tensor]:
+    """How often each code occurs among the stored codes of the training pictures, by codebook: int64 [n]."""
+    from ar_vision.data.codes.store import CodeStore
+
+    store = CodeStore(study.of(arm, "codes"))
+    pairs = torch.stack([store.codes(number, 0) for number in range(len(store))])
+    return {
+        name: torch.bincount(ids.flatten(), minlength=len(model.codebooks[name].weight))
+        for name, ids in model.split(pairs).items()
+    }
+
+
+def _samples(study: GlotokStudy, arm: str, against: Against, *, name: str, scale: float, count: int) -> Row:
+    generator = open_generator(
+        str(study.model(arm, "far")), str(study.model(arm, "tokenizer")), {"guidance": scale}, device="cpu"
+    )
+    folder = study.of(arm, "far") / "samples" / f"{count}_guidance_{scale:g}"
+    values = measure_samples(generator, folder, against, count=count, seed=study.folders.seed)
+    return {
+        "name": name,
+        "error": None,
+        "what": "samples",
+        "arm": arm,
+        "guidance": scale,
+        "images": count,
+        "values": values,
+        "training": training_record(study.of(arm, "far")),
+    }
