@@ -78,7 +78,8 @@ HOMES = {
         "ar-vision",
     ),
     **dict.fromkeys(
-        ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "infinity", "sar"), "ar-vision"
+        ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "xar", "infinity", "sar"),
+        "ar-vision",
     ),
     **dict.fromkeys(("var_dd", "llamagen_dd", "var_dd_guess", "llamagen_dd_guess"), "ar-vision"),
     **dict.fromkeys(

@@ -79,6 +79,7 @@ FAMILIES = {
         _generator("flexvar", "FlexVar", "vq", ("var_wo_ddp",)),
         _generator("llamagen", "LlamaGen", "vq"),
         replace(_generator("far", "Far", "dual_vq"), from_published=None),
+        replace(_generator("xar", "Xar", "dual_vq"), from_published=None),
         _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",)),
         _student("llamagen_dd", "LlamaGenStudent", "vq"),
         _student("var_dd_guess", "VarGuessStudent", "var_vqvae"),

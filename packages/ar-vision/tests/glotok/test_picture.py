@@ -14,13 +14,12 @@ PAGE = Path(__file__).resolve().parents[4] / "docs" / "methods" / "glotok.md"
 
 
 def test_bars_are_as_long_as_their_shares():
-    half = torch.tensor([0.0, 0.0, 0.125, 0.375, 0.5, 0.0], dtype=torch.float64).clamp(min=1e-30)
-    drawn = bars({"one": half.log(), "two": half.flip(0).log()}, HistogramConfig(bins=6), rows=3, width=8)
+    shares = torch.tensor([0.0, 0.25, 0.25, 0.5], dtype=torch.float64).clamp(min=1e-30)
+    drawn = bars({"one": shares.log(), "two": shares.flip(0).log()}, HistogramConfig(bins=4), rows=2, width=6)
     assert drawn.splitlines() == [
-        "cosine  one       two",
-        "-0.80             ########",
-        "+0.00   ########  ########",
-        "+0.80   ########",
+        "cosine  one     two",
+        "-0.67   ##      ######",
+        "+0.67   ######  ##",
     ]
 
 

@@ -48,6 +48,7 @@ _ROOM = "ar_vision.backbones"
 ENTRIES: Mapping[str, Entry] = {
     "var": Entry(f"{_ROOM}.var.decode:VarDecoding", f"{_ROOM}.var.decode:generate"),
     "flexvar": Entry(f"{_ROOM}.flexvar.decode:FlexVarDecoding", f"{_ROOM}.flexvar.decode:generate"),
+    "xar": Entry(f"{_ROOM}.xar.decode:XarOptions", f"{_ROOM}.xar.decode:generate"),
     "far": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
     "llamagen": Entry(f"{_ROOM}.llamagen.decode:LlamaGenOptions", "ar_vision.evaluation.llamagen_images:generate"),
 }
