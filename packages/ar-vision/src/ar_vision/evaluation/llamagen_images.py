@@ -86,5 +86,5 @@ def _generated(
     on_scale: OnScale | None,
 ) -> GeneratedImages:
     if on_scale is not None:
-        raise ConfigError("the model draws code after code and has no scales to show: leave out scales")
+        raise ConfigError(f"a {model.kind} draws code after code and has no scales to show: leave out scales")
     return generate_images(model, tokenizer, condition, options, seed=seed)

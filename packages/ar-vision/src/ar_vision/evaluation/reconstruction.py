@@ -60,7 +60,8 @@ def measure_tokenizer(
         moments = (Moments(extractor.dim), Moments(extractor.dim))
     device = next(tokenizer.parameters()).device
     means: dict[str, list[Tensor]] = {}
-    uses, bits = CodeUses(model), None
+    uses = CodeUses(model)
+    bits: Tensor | None = None
     batches = images.batches(batch_size)
     for batch in track(batches, "reconstructions", -(-images.count // batch_size)):
         originals = to_signed(batch).to(device)

@@ -68,7 +68,7 @@ def relation_loss(
             "method.glotok.histogram.bins to those of the teacher"
         )
     target = teacher.detach().to(codes.device, torch.float64)
-    return _RelationLoss.apply(codes, target, config, direction, evaluation, tile)  # type: ignore[no-untyped-call, no-any-return]
+    return _RelationLoss.apply(codes, target, config, direction, evaluation, tile)
 
 
 def divergence(student: Tensor, teacher: Tensor, direction: Direction = "teacher_student") -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.errors import ConfigError, DataError, NumericsError
 from ar_core.sampling import guide
-from ar_vision.backbones.llamagen import model as model_module
+from ar_vision.backbones.llamagen import trunk as model_module
 from ar_vision.backbones.llamagen.conditions import pad_texts
 from ar_vision.backbones.llamagen.decode import LlamaGenOptions, class_condition, generate, text_condition
 from ar_vision.backbones.llamagen.model import LlamaGen

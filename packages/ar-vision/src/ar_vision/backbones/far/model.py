@@ -26,6 +26,7 @@ class Far(RasterTransformer):
     """
 
     kind: ClassVar[str] = "far"
+    codes: PairEmbedding
 
     def __init__(self, config: FarConfig) -> None:
         super().__init__(config.trunk, PairEmbedding(config))

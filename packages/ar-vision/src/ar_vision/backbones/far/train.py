@@ -104,7 +104,8 @@ def _tokenizer(run: FarRun) -> str | None:
         return None
     loaded = load_checkpoint(expand_path(run.tokenizer), "tokenizer")
     require_pairs(loaded)
-    sizes = tuple(loaded.model.vocab_sizes)  # type: ignore[arg-type]
+    model: Any = loaded.model
+    sizes = tuple(model.vocab_sizes)
     if sizes != tuple(run.model.vocab_sizes):
         raise ConfigError(
             f"model.vocab_sizes is {list(run.model.vocab_sizes)} and the tokenizer {run.tokenizer!r} has {list(sizes)} codes: set it "

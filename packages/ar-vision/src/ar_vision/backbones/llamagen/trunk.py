@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from ...decoding.raster import PickCode
 from ...decoding.raster_mask import raster_mask
 from .conditions import ClassCondition, TextCondition
 from .config import LlamaGenConfig
@@ -25,6 +29,8 @@ class RasterTransformer(nn.Module):
         shape: sizes; V is not used here.
         codes: from codes int64 `[R, n]` to inputs `[R, n, C]`.
     """
+
+    kind: ClassVar[str]
 
     def __init__(self, shape: LlamaGenConfig, codes: nn.Module) -> None:
         super().__init__()
@@ -74,6 +80,12 @@ class RasterTransformer(nn.Module):
         for index, layer in enumerate(self.layers):
             x = layer(x, table, mask, cache, index)
         return self.norm(x)
+
+    def draw(
+        self, place: int, hidden: Tensor, batch: int, scale: float, pick: PickCode, generators: Sequence[Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Choose the codes of a place; see `RasterBackbone.draw`."""
+        raise NotImplementedError
 
     def teacher_forced(self, condition: Tensor, codes: Tensor, valid: Tensor | None = None) -> Tensor:
         """Run the whole sequence at once.

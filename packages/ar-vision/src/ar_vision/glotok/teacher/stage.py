@@ -71,7 +71,7 @@ def build(run: GlotokTeacherRun) -> StageJob:
             numbers = groups[group]
             parts = [
                 pooled(features, torch.stack([image(int(number)) for number in batch]), method.pool)
-                for batch in np.split(numbers, range(method.batch_size, len(numbers), method.batch_size))
+                for batch in np.split(numbers, list(range(method.batch_size, len(numbers), method.batch_size)))
             ]
             generator = SampleRng(method.seed).row(group, "first centres")
             found = cluster_centres(torch.cat(parts), method.clusters, generator, iterations=method.iterations)

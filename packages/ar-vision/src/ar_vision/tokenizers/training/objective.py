@@ -181,7 +181,8 @@ class TokenizerObjective:
         *,
         learning: bool,
     ) -> dict[str, Tensor]:
-        found, places = {}, prepared.tensors["place"]
+        found: dict[str, Tensor] = {}
+        places = prepared.tensors["place"]
         for name in self.codebooks:
             usage = cast(CodebookUsage, models[of_codebook("usage", name)])
             if learning:
