@@ -161,6 +161,24 @@ def test_micro_batches_change_no_step(tmp_path, teacher_file):
     assert parts.losses == pytest.approx(whole.losses, rel=2e-4)
 
 
+def test_a_run_that_was_stopped_goes_on(tmp_path, teacher_file):
+    whole = run(tmp_path / "whole", teacher_file)
+    every = "train.checkpoint_every_steps=2"
+    run(tmp_path / "cut", teacher_file, every, "train.steps=2")
+    resumed = run(tmp_path / "cut", teacher_file, every)
+    assert resumed.resumed_from == 2
+    assert resumed.losses == whole.losses[2:]
+
+
+def test_lightning_has_the_losses_of_the_loop(tmp_path, teacher_file):
+    pytest.importorskip("lightning", reason="lightning is not installed")
+    from ar_core.training.lightning_task import fit
+
+    loop = run(tmp_path / "loop", teacher_file)
+    config = read_run_config(recipe("glotok"), "tiny", entries(tmp_path / "fit", teacher_file))
+    assert run_recipe(recipe("glotok"), config, driver=fit).losses == pytest.approx(loop.losses, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
