@@ -46,7 +46,7 @@ def test_arms_differ_in_the_two_losses_alone(module, monkeypatch):
     for arm, config in configs.items():
         assert bool(config.method.histogram_weight) == (arm in ("histogram", "both"))
         assert bool(config.method.residual_weight) == (arm in ("residual", "both"))
-        settings = {**config.model.settings, "residual": None} | {}
+        settings = {**config.model.settings, "residual": None}
         assert settings == {**both.model.settings, "residual": None}
         assert dataclasses.replace(config, method=both.method, model=both.model) == both
         differing = {n for n, value in vars(config.method).items() if value != getattr(both.method, n)}

@@ -207,6 +207,6 @@ def test_the_recipe_trains_on_stored_codes_and_measures_their_scale(tmp_path):
     result = run_recipe(recipe("xar"), read_run_config(recipe("xar"), "tiny", entries))
     assert result.evaluation["held_out_velocity"] > 0
     loaded = load_checkpoint(tmp_path / "run" / "final", "generator")
-    # Unit vectors of four dimensions.
-    assert loaded.model.config.latent_std == pytest.approx(0.5, abs=0.1)
+    # Of unit vectors of four dimensions it is 1/2, less what their mean takes away.
+    assert 0.3 < loaded.model.config.latent_std < 0.51
     assert loaded.tokenizer is not None
