@@ -207,6 +207,8 @@ def test_what_cannot_be_is_refused():
         log_histogram(torch.full((3, 3), math.nan), BINS)
     with pytest.raises(ConfigError, match="bins is 1"):
         HistogramConfig(bins=1)
+    with pytest.raises(ConfigError, match="sharpness is 0"):
+        HistogramConfig(sharpness=0.0)
     with pytest.raises(ConfigError, match="give a teacher"):
         GlotokConfig(scales=(4,), perceptual_weight=0)
     with pytest.raises(ConfigError, match="nobody looks at it"):

@@ -25,8 +25,8 @@ class HistogramConfig:
     """Count each vector's similarity to itself, n ones, as the equation is written."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "bins", "sharpness")
+        require_positive(self, "bins")
         if self.bins < 2:
             raise ConfigError(f"bins is {self.bins} and must be at least 2, one at each end of [-1, 1]")
-        if not math.isfinite(self.sharpness):
+        if not (math.isfinite(self.sharpness) and self.sharpness > 0):
             raise ConfigError(f"sharpness is {self.sharpness} and must be a finite number above 0")

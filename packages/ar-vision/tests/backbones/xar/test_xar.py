@@ -184,6 +184,8 @@ def test_the_published_sizes_have_about_the_published_number_of_parameters():
         assert count == pytest.approx(millions, rel=0.1)
     with pytest.raises(ConfigError, match="does not divide the grid"):
         XarConfig(grid=16, cell=5)
+    with pytest.raises(ConfigError, match="latent_std is 0"):
+        XarConfig(latent_std=0)
     with pytest.raises(ConfigError, match="diffusion is -1"):
         XarOptions(diffusion=-1)
 

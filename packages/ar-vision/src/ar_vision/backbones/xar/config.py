@@ -54,7 +54,11 @@ class XarConfig:
     """On the outputs of attention and feed-forward; in training only. Published: on attention weights and projections."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "layers", "heads", "dim", "code_dim", "grid", "cell", "num_classes", "latent_std")
+        require_positive(self, "layers", "heads", "dim", "code_dim", "grid", "cell", "num_classes")
+        if self.latent_std is not None and not (math.isfinite(self.latent_std) and self.latent_std > 0):
+            raise ConfigError(
+                f"latent_std is {self.latent_std} and must be a positive number, or null to have it measured"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout} and must be in [0, 1)")
         if self.dim % self.heads:
