@@ -26,6 +26,7 @@ class Player:
             no player is a frozen companion: it runs in eval mode, is never trained and never saved.
         terms: Names of the loss terms it minimises, out of ``Objective.coefficients``; None means all of them.
         lr: Peak learning rate; None takes the one of the run.
+        model_lrs: Peak learning rates of models that have one of their own, by name; the schedule is the same.
         betas: AdamW betas; None takes those of the run.
         no_decay: Ends of the names of parameters that weight decay leaves alone, such as ``positions`` for a parameter
             called so in any module. Those with fewer than two dimensions never decay.
@@ -35,6 +36,7 @@ class Player:
     models: tuple[str, ...] = ("model",)
     terms: tuple[str, ...] | None = None
     lr: float | None = None
+    model_lrs: Mapping[str, float] = field(default_factory=dict)
     betas: tuple[float, float] | None = None
     no_decay: tuple[str, ...] = ()
 

@@ -23,6 +23,8 @@ class Turn:
         names: Name of each parameter, ``<model>.<parameter>``; a tied parameter has its first name.
         parameters: The trainable parameters of the player's models, each once.
         optimizer: AdamW over them.
+        peak_lr: Of the player.
+        group_lrs: Peak of each parameter group: the player's, or that of its model.
     """
 
     player: Player
@@ -30,6 +32,7 @@ class Turn:
     parameters: list[nn.Parameter]
     optimizer: Any
     peak_lr: float
+    group_lrs: Sequence[float]
 
     def terms(self, objective: Objective) -> Sequence[str]:
         """Return the names of the loss terms this player minimises."""
@@ -37,15 +40,16 @@ class Turn:
 
     def set_lr(self, fraction: float) -> None:
         """Set the learning rate of the coming update as a fraction of the peak."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.peak_lr * fraction
+        for group, peak in zip(self.optimizer.param_groups, self.group_lrs, strict=True):
+            group["lr"] = peak * fraction
 
 
 def build_turns(objective: Objective, models: Any, config: TrainConfig) -> list[Turn]:
     """Build the players' optimisers over the trainable parameters of their models.
 
     Raises:
-        ConfigError: A player has no trainable parameter or term, or two players would move the same parameter.
+        ConfigError: A player has no trainable parameter or term, a learning rate of a model that is not its own, or two
+            players would move the same parameter.
     """
     turns: list[Turn] = []
     owner: dict[nn.Parameter, str] = {}
@@ -70,28 +74,39 @@ def build_turns(objective: Objective, models: Any, config: TrainConfig) -> list[
                 f"player {player.name!r} minimises {sorted(unknown) or 'nothing'}; "
                 f"the loss terms are {sorted(objective.coefficients)}"
             )
+        if foreign := sorted(player.model_lrs.keys() - set(player.models)):
+            raise ConfigError(
+                f"player {player.name!r} has a learning rate of {foreign[0]!r} and moves {', '.join(player.models)}: give it of these"
+            )
         parameters, names = list(named), list(named.values())
         lr = config.lr if player.lr is None else player.lr
-        turns.append(Turn(player, names, parameters, _adamw(named, player, lr, config), lr))
+        optimizer, group_lrs = _adamw(named, player, lr, config)
+        turns.append(Turn(player, names, parameters, optimizer, lr, group_lrs))
     return turns
 
 
-def _adamw(named: dict[nn.Parameter, str], player: Player, lr: float, config: TrainConfig) -> torch.optim.AdamW:
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+def _adamw(
+    named: dict[nn.Parameter, str], player: Player, lr: float, config: TrainConfig
+) -> tuple[torch.optim.AdamW, list[float]]:
+    """AdamW over a player's parameters, and the peak learning rate of each of its groups."""
+    peaks = list(dict.fromkeys([lr, *player.model_lrs.values()]))
+    # Of each learning rate those that decay, then those that do not: checkpoints number parameters in this order.
+    members: dict[tuple[float, bool], list[nn.Parameter]] = {(peak, kept): [] for peak in peaks for kept in (False, True)}
     matched = set()
     for parameter, name in named.items():
         ends = [end for end in player.no_decay if name.endswith(f".{end}")]
         matched.update(ends)
-        (spared if ends or parameter.ndim < 2 else decayed).append(parameter)
+        peak = player.model_lrs.get(name.partition(".")[0], lr)
+        members[peak, bool(ends) or parameter.ndim < 2].append(parameter)
     if unmatched := set(player.no_decay) - matched:
         raise ConfigError(
             f"player {player.name!r} spares {min(unmatched)!r} from weight decay, and none of its parameters is called so"
         )
+    filled = {key: parameters for key, parameters in members.items() if parameters}
     groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": 0.0 if kept else config.weight_decay}
+        for (_, kept), parameters in filled.items()
     ]
     betas = config.betas if player.betas is None else player.betas
     # Fused: one pass over each tensor; four times faster than the other forms for small models on a CPU.
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, betas=betas, fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True), [peak for peak, _ in filled]
