@@ -125,11 +125,9 @@ class ScalePasses:
             [self.backbone.embed(k, fed, self.condition, self.schedule) for k, fed in enumerate(inputs)], dim=1
         )
         self.cache.window(known.total)
-        hidden = self.backbone.hidden(
-            x, self.condition, scale=None, schedule=self.schedule, cache=self.cache, mask=scale_mask(known, x.device)
-        )
+        hidden = self.hidden(x, scale, scale_mask(known, x.device))
         self.cache.keep(known.total)
-        return self._guided(hidden[:, -known.lengths[-1] :], scale)
+        return self.guided(hidden[:, -known.lengths[-1] :], scale)
 
     def logits(self, scale: int, features: Tensor | None) -> Tensor:
         """Run the pass of a scale; guided logits [B, L_k, V].
@@ -140,11 +138,25 @@ class ScalePasses:
         """
         fed = None if features is None else doubled(features, self.rows)
         x = self.backbone.embed(scale, fed, self.condition, self.schedule)
-        hidden = self.backbone.hidden(x, self.condition, scale=scale, schedule=self.schedule, cache=self.cache)
+        hidden = self.hidden(x, scale)
         self.cache.keep(self.schedule.lengths[scale])
-        return self._guided(hidden, scale)
+        return self.guided(hidden, scale)
 
-    def _guided(self, hidden: Tensor, scale: int) -> Tensor:
+    def hidden(self, x: Tensor, scale: int, mask: Mask | None = None) -> Tensor:
+        """Run the layers on the cache, [R, n, C].
+
+        Args:
+            x: of one scale, [R, L_k, C]; with a mask, of that scale and all before it.
+            scale: k.
+            mask: over these scales.
+        """
+        of = scale if mask is None else None
+        return self.backbone.hidden(
+            x, self.condition, scale=of, schedule=self.schedule, cache=self.cache, mask=mask
+        )
+
+    def guided(self, hidden: Tensor, scale: int) -> Tensor:
+        """Return guided logits [B, L_k, V] of the hidden states [R, L_k, C] of a scale."""
         return guided_logits(
             lambda rows: self.backbone.head(hidden[:rows], self.condition[:rows]), self.batch, self.guidance[scale]
         )

@@ -54,6 +54,30 @@ def test_decoding_on_the_cache_equals_one_masked_pass(tiny, text, schedule):
         torch.testing.assert_close(decoded, whole, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_scales_behind_given_ones_are_as_if_each_had_had_its_pass(tiny, text, schedule, guidance):
+    """Prefill: one pass under the scale-causal mask in place of three on the cache; guidance begins behind what is given."""
+    begin = 2
+    schedules = [1.0] * begin + [guidance] * (schedule.count - begin)
+    bits = [torch.rand(text.rows, n, 8, generator=torch.Generator().manual_seed(n)) < 0.5 for n in schedule.lengths]
+    found = []
+    for given in ([], bits[:begin]):
+        seen = []
+
+        def pick(scale, logits, generators, seen=seen):
+            seen.append(logits)
+            return bits[scale]
+
+        layers = (0, -1) if guidance != 1 else (0,)
+        passes = InfinityPasses(tiny, text, schedule, schedules, layers)
+        _, stats = generate_scales(passes, BitHistory(text.rows, schedule, 8), pick, given=given)
+        found.append((seen[-2:], stats.nfe))
+    (apart, many), (joined, few) = found
+    assert (many, few) == (schedule.count, schedule.count - begin)
+    for one, other in zip(apart, joined):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
 def test_training_feeds_what_decoding_feeds(tiny, text, schedule):
     features = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(3))
     flips = [torch.rand(2, n, 8, generator=torch.Generator().manual_seed(n)) < 0.3 for n in schedule.lengths]

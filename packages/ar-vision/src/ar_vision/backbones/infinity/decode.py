@@ -9,12 +9,13 @@ from typing import cast
 
 import torch
 from ar_core.errors import ConfigError
+from ar_core.masks import Mask
 from ar_core.sampling import guide
 from torch import Generator, Tensor
 
 from ...checkpoint import require_codes
 from ...decoding.generated import GeneratedImages, OnScale
-from ...decoding.guidance import doubled, guided_logits, guided_passes
+from ...decoding.guidance import guided_logits, guided_passes
 from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales
 from ...scales import ScaleSchedule
 from ...text.text import Text
@@ -112,32 +113,34 @@ class InfinityPasses(ScalePasses):
         cache = model.new_cache(rows.rows, schedule.total)
         cache.remember(model.memory(self.texts))
         null = pooled[text.rows :] if rows is not text else None
-        # The base runs no layer itself: `logits` below does, which hands them the texts beside their pooled conditions.
+        # The base runs no layer itself: `hidden` below does, which hands them the texts beside their pooled conditions.
         super().__init__(cast(ScaleBackbone, model), pooled[: text.rows], null, schedule, guidance, cache)
 
-    def logits(self, scale: int, features: Tensor | None) -> Tensor:
-        """Run the pass of a scale: guided logits [B, L_k, 2 d_v]."""
-        rows, batch, guidance = self.rows, self.batch, self.guidance[scale]
-        fed = None if features is None else doubled(features, rows)
-        condition = TextCondition(self.condition, self.texts.memory[:rows], self.texts.valid[:rows])
+    def hidden(self, x: Tensor, scale: int, mask: Mask | None = None) -> Tensor:
+        """Run the layers on the cache; see `ScalePasses.hidden`. Guidance inside acts on the tokens of the scale alone."""
+        guidance, own = self.guidance[scale], self.schedule.lengths[scale]
+        condition = TextCondition(self.condition, self.texts.memory[: self.rows], self.texts.valid[: self.rows])
 
         def lead(layer: int, x: Tensor) -> Tensor:
             if layer not in self.layers:
                 return x
-            conditional, null = x.chunk(2)
-            return guide(conditional, null, guidance).repeat(2, 1, 1)
+            conditional, null = x[:, -own:].chunk(2)
+            return torch.cat([x[:, :-own], guide(conditional, null, guidance).repeat(2, 1, 1)], dim=1)
 
-        hidden = self.model.hidden(
-            self.model.embed(scale, fed, self.condition, self.schedule),
+        return self.model.hidden(
+            x,
             condition,
-            scale=scale,
+            scale=scale if mask is None else None,
             schedule=self.schedule,
             cache=self.cache,
+            mask=mask,
             after_layer=None if guidance == 1 else lead,
         )
-        self.cache.keep(self.schedule.lengths[scale])
-        on_logits = guidance if ON_LOGITS in self.layers else 1.0
-        return guided_logits(lambda n: self.model.head(hidden[:n], self.condition[:n]), batch, on_logits)
+
+    def guided(self, hidden: Tensor, scale: int) -> Tensor:
+        """Return logits [B, L_k, 2 d_v], guided where guidance acts on logits."""
+        on_logits = self.guidance[scale] if ON_LOGITS in self.layers else 1.0
+        return guided_logits(lambda n: self.model.head(hidden[:n], self.condition[:n]), self.batch, on_logits)
 
 
 def pick_bits(options: InfinityOptions, schedule: ScaleSchedule) -> PickScale:

@@ -128,7 +128,7 @@ class Infinity(nn.Module):
         Args:
             x: [R, n, C].
             condition: of these R rows; a cache that remembers the text's keys and values is read in place of its memory.
-            scale: k, which decides the rotary positions; None: all scales.
+            scale: k, which decides the rotary positions; None: all scales, or as many of the first ones as x has.
             schedule: K scales.
             cache: of the scales before.
             mask: who may see whom; needed without a cache.
@@ -143,6 +143,7 @@ class Infinity(nn.Module):
         """
         grid = position_grid(schedule, self.config.schedules)
         cos, sin = angles(schedule, grid, self.config.width // self.config.heads, scale)
+        cos, sin = cos[: x.shape[1]], sin[: x.shape[1]]
         turn = partial(rotate, cos=cos.to(x.device), sin=sin.to(x.device))
         shared = self.shared(condition.pooled)
         over_text = text_mask(condition.valid, x.shape[1])

@@ -1,5 +1,7 @@
 """Bits of scale after scale as one sum of codes: what training and decoding are fed from."""
 
+from typing import Literal, TypeAlias, get_args
+
 import torch
 import torch.nn.functional as F
 from ar_core.errors import ConfigError
@@ -8,7 +10,11 @@ from torch import Tensor
 
 from ...scales import ScaleSchedule
 
-__all__ = ["BitHistory"]
+__all__ = ["BitHistory", "InputResize"]
+
+InputResize: TypeAlias = Literal["bilinear", "area"]
+"""How the sum so far becomes the input of a scale: ``bilinear`` (the published trilinear with one frame), as Infinity trains and
+decodes; ``area``, as the published decoder of NSARM does."""
 
 
 class BitHistory:
@@ -28,12 +34,25 @@ class BitHistory:
         bits: d_v.
         side: s.
         device: where the sum is.
+        input_resize: of :meth:`next_input`.
+
+    Raises:
+        ConfigError: there is no such resize.
     """
 
     def __init__(
-        self, batch: int, schedule: ScaleSchedule, bits: int, *, side: int = 1, device: torch.device | str = "cpu"
+        self,
+        batch: int,
+        schedule: ScaleSchedule,
+        bits: int,
+        *,
+        side: int = 1,
+        device: torch.device | str = "cpu",
+        input_resize: InputResize = "bilinear",
     ) -> None:
-        self.schedule, self.side, self.bits = schedule, side, bits
+        if input_resize not in get_args(InputResize):
+            raise ConfigError(f"the resize of inputs is {input_resize!r}; choose {' or '.join(get_args(InputResize))}")
+        self.schedule, self.side, self.bits, self._resize = schedule, side, bits, input_resize
         self._scale = 0
         size = (schedule.height * side, schedule.width * side)
         self._sum = torch.zeros(batch, bits // side**2, *size, device=device)
@@ -90,15 +109,28 @@ class BitHistory:
                 f"bits of shape {list(codes.shape)} were given for scale {scale} of {self.schedule}, which takes "
                 f"{list(expected)}: they belong to another schedule or tokenizer"
             )
-        self._sum = self._sum + self.enlarged(self.codes_of(codes, scale))
+        self.add_codes(self.codes_of(codes, scale))
+
+    def add_codes(self, codes: Tensor) -> None:
+        """Take the code vectors of the next scale, float32 [B, d, s h_k, s w_k], with their gradient.
+
+        Raises:
+            ConfigError: all scales are there.
+        """
+        self._next()
+        self._sum = self._sum + self.enlarged(codes)
         self._scale += 1
 
     def next_input(self) -> Tensor:
         """Return what the coming scale is fed with, float32 [B, d_v, h_k, w_k]: the sum so far on its grid.
 
-        The published quantiser also hands out inputs resized by area; the published transformers were trained on these.
+        The published quantiser also hands out inputs resized by area; the published transformers were trained on bilinear ones.
         """
-        resized = _resize(self._sum, self._cells(self._next()))
+        size = self._cells(self._next())
+        if self._resize == "area" and size != self._sum.shape[2:]:
+            resized = F.interpolate(self._sum, size=size, mode="area")
+        else:
+            resized = _resize(self._sum, size)
         return F.pixel_unshuffle(resized, self.side) if self.side > 1 else resized
 
     def _next(self) -> int:

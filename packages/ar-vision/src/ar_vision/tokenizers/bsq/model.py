@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...scales import ScaleSchedule
 from ..autoencoder import ConvDecoder, ConvEncoder, initialize_convolutions
 from ..tokenizer_output import TokenizerOutput
-from .bit_history import BitHistory
+from .bit_history import BitHistory, InputResize
 from .config import BsqTokenizerConfig
 from .entropy import commitment, entropy_penalty
 
@@ -64,10 +64,13 @@ class BsqTokenizer(nn.Module):
         """
         return self.encoder(images)
 
-    def history(self, batch: int, schedule: ScaleSchedule) -> BitHistory:
+    def history(
+        self, batch: int, schedule: ScaleSchedule, *, input_resize: InputResize = "bilinear"
+    ) -> BitHistory:
         """Return an empty history of B rows on the tokenizer's device."""
         device = next(self.parameters()).device
-        return BitHistory(batch, schedule, self.bits, side=self.config.side, device=device)
+        side = self.config.side
+        return BitHistory(batch, schedule, self.bits, side=side, device=device, input_resize=input_resize)
 
     def quantize(self, features: Tensor, schedule: ScaleSchedule) -> list[Tensor]:
         """Return the bits of every scale, bool [B, L_k, d_v], of features [B, d, s H, s W].
