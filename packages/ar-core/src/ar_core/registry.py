@@ -77,8 +77,9 @@ HOMES = {
         ("image", "eval-image", "eval-tokenizer", "teacher-profile", "verify-pairs", "control", "control-maps", "car"),
         "ar-vision",
     ),
+    **dict.fromkeys(("sr", "eval-sr", "degrade"), "ar-vision"),
     **dict.fromkeys(
-        ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "xar", "infinity", "sar"),
+        ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "xar", "infinity", "sar", "nsarm"),
         "ar-vision",
     ),
     **dict.fromkeys(("var_dd", "llamagen_dd", "var_dd_guess", "llamagen_dd_guess"), "ar-vision"),

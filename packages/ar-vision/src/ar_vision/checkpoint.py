@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from ar_core.config import from_dict, to_dict
@@ -15,7 +15,7 @@ from ar_core.registry import resolve
 from torch import Tensor, nn
 
 from .digest import digest_of
-from .families import Family, family
+from .families import Family, Role, family
 from .younger import YOUNGER
 
 __all__ = [
@@ -88,14 +88,12 @@ def save_checkpoint(
     (directory / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_checkpoint(
-    path: str | Path, role: Literal["tokenizer", "generator"] | None = None, *, dtype: torch.dtype | None = None
-) -> Loaded:
+def load_checkpoint(path: str | Path, role: Role | None = None, *, dtype: torch.dtype | None = None) -> Loaded:
     """Read a folder that :func:`save_checkpoint` wrote; every key fits, or none is loaded.
 
     Args:
         path: the folder.
-        role: what is needed; None takes either.
+        role: what is needed; None takes any.
         dtype: of the model; None takes the one stored. Fingerprints are the same in any that holds the stored numbers.
 
     Raises:

@@ -2,7 +2,19 @@
 
 from ar_core.registry import Converter
 
-__all__ = ["BSQ", "DUAL_VQ", "FLEXVAR", "INFINITY", "LLAMAGEN", "LLAMAGEN_DD", "VAR", "VAR_DD", "VAR_VQVAE", "VQ"]
+__all__ = [
+    "BSQ",
+    "DUAL_VQ",
+    "FLEXVAR",
+    "INFINITY",
+    "LLAMAGEN",
+    "LLAMAGEN_DD",
+    "NSARM",
+    "VAR",
+    "VAR_DD",
+    "VAR_VQVAE",
+    "VQ",
+]
 
 
 def _converter(kind: str, published: str) -> Converter:
@@ -17,5 +29,6 @@ VAR = _converter("var", "VAR (var_d16.pth to var_d36.pth, training checkpoints)"
 FLEXVAR = _converter("flexvar", "FlexVAR and SAR (FlexVARd16-epo179.pth)")
 LLAMAGEN = _converter("llamagen", "LlamaGen, class- and text-conditional (c2i_B_256.pt, t2i_XL_stage1_256.pt)")
 INFINITY = _converter("infinity", "Infinity (infinity_2b_reg.pth, shards of the 8B)")
+NSARM = _converter("nsarm", "NSARM, its parts joined (NSARM.pth)")
 VAR_DD = _converter("var_dd", "Distilled Decoding's students of VAR (VAR-DD/var-d16.pth)")
 LLAMAGEN_DD = _converter("llamagen_dd", "Distilled Decoding's students of LlamaGen (LlamaGen-DD/llamagen-B.pt)")

@@ -1,12 +1,14 @@
 """The kinds of model there are, by the name that checkpoints carry. Imports no torch."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ar_core.config import did_you_mean
 from ar_core.errors import CheckpointError
 
-__all__ = ["FAMILIES", "Family", "family"]
+__all__ = ["FAMILIES", "Family", "Role", "family"]
+
+Role: TypeAlias = Literal["tokenizer", "generator", "upscaler"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,16 @@ class Family:
         model: ``"module:Class"``; the class has ``kind``, takes its config, and keeps it as ``config``.
         config: ``"module:Class"``, a frozen dataclass buildable by ``from_dict``.
         from_published: ``"module:function"`` from a flat state dict in the published layout to the model; None where there is none.
-        role: whether it maps pixels to codes or generates codes.
+        role: whether it maps pixels to codes, generates codes, or generates them from a small image.
         inside: names of entries of published training checkpoints that hold its weights.
-        codes: of a generator, the kind of the tokenizer whose codes it was published with.
+        codes: of a generator or upscaler, the kind of the tokenizer whose codes it was published with.
     """
 
     kind: str
     model: str
     config: str
     from_published: str | None
-    role: Literal["tokenizer", "generator"]
+    role: Role
     inside: tuple[str, ...] = ()
     codes: str | None = None
 
@@ -85,6 +87,15 @@ FAMILIES = {
         _student("var_dd_guess", "VarGuessStudent", "var_vqvae"),
         _student("llamagen_dd_guess", "LlamaGenGuessStudent", "vq"),
         _generator("infinity", "Infinity", "bsq", ("gpt_fsdp",)),
+        Family(
+            kind="nsarm",
+            model="ar_vision.nsarm.model:Nsarm",
+            config="ar_vision.nsarm.config:NsarmModelConfig",
+            from_published="ar_vision.nsarm.loading:from_published",
+            role="upscaler",
+            inside=("gpt_fsdp",),
+            codes="bsq",
+        ),
     )
 }
 

@@ -91,7 +91,9 @@ def _adamw(
     """AdamW over a player's parameters, and the peak learning rate of each of its groups."""
     peaks = list(dict.fromkeys([lr, *player.model_lrs.values()]))
     # Of each learning rate those that decay, then those that do not: checkpoints number parameters in this order.
-    members: dict[tuple[float, bool], list[nn.Parameter]] = {(peak, kept): [] for peak in peaks for kept in (False, True)}
+    members: dict[tuple[float, bool], list[nn.Parameter]] = {
+        (peak, kept): [] for peak in peaks for kept in (False, True)
+    }
     matched = set()
     for parameter, name in named.items():
         ends = [end for end in player.no_decay if name.endswith(f".{end}")]

@@ -151,9 +151,7 @@ class ScalePasses:
             mask: over these scales.
         """
         of = scale if mask is None else None
-        return self.backbone.hidden(
-            x, self.condition, scale=of, schedule=self.schedule, cache=self.cache, mask=mask
-        )
+        return self.backbone.hidden(x, self.condition, scale=of, schedule=self.schedule, cache=self.cache, mask=mask)
 
     def guided(self, hidden: Tensor, scale: int) -> Tensor:
         """Return guided logits [B, L_k, V] of the hidden states [R, L_k, C] of a scale."""

@@ -24,7 +24,7 @@ from .bit_sampler import BitDraw, BitSampler
 from .model import Infinity
 from .text import TextCondition
 
-__all__ = ["InfinityOptions", "InfinityPasses", "generate", "pick_bits"]
+__all__ = ["InfinityOptions", "InfinityPasses", "generate", "per_scale", "pick_bits"]
 
 ON_LOGITS = 0
 """The entry of ``guidance_layers`` that stands for the logits."""
@@ -149,7 +149,7 @@ def pick_bits(options: InfinityOptions, schedule: ScaleSchedule) -> PickScale:
     Raises:
         ConfigError: neither one temperature nor one for each scale.
     """
-    temperatures = _per_scale("temperature", options.temperature, schedule)
+    temperatures = per_scale("temperature", options.temperature, schedule)
     samplers = [BitSampler(temperature, options.top_k, options.top_p, options.draw) for temperature in temperatures]
 
     def pick(scale: int, logits: Tensor, generators: Sequence[Generator]) -> Tensor:
@@ -191,7 +191,7 @@ def generate(
         CheckpointError: the tokenizer has other bits than the model.
     """
     require_codes(model, tokenizer)
-    guidance = _per_scale("guidance", options.guidance, schedule)
+    guidance = per_scale("guidance", options.guidance, schedule)
     passes = InfinityPasses(model, text, schedule, guidance, options.guidance_layers, negative)
     history = tokenizer.history(text.rows, schedule)
     pick = pick_bits(options, schedule)
@@ -201,7 +201,12 @@ def generate(
     return GeneratedImages(images, bits, stats)
 
 
-def _per_scale(name: str, values: tuple[float, ...], schedule: ScaleSchedule) -> tuple[float, ...]:
+def per_scale(name: str, values: tuple[float, ...], schedule: ScaleSchedule) -> tuple[float, ...]:
+    """Return one value for each scale, of one for all or one for each.
+
+    Raises:
+        ConfigError: it is another number of values.
+    """
     if len(values) == 1:
         return values * schedule.count
     if len(values) != schedule.count:

@@ -20,9 +20,9 @@ from ...tokenizers.bsq.model import BsqTokenizer
 from ..condition_dropout import drops_condition
 from .model import Infinity
 from .objective_config import InfinityTraining
-from .self_correction import bit_targets, draw_flips, draw_rates
+from .self_correction import BitTargets, bit_targets, draw_flips, draw_rates
 
-__all__ = ["ACCURACY", "TERM", "InfinityObjective", "bit_losses", "token_weights"]
+__all__ = ["ACCURACY", "NO_DECAY", "TERM", "InfinityObjective", "bit_losses", "token_weights"]
 
 TERM, ACCURACY = "bits", "bit_accuracy"
 """The one loss term, in nats per bit (per token with ``bit_loss: sum``), and the share of bits predicted right."""
@@ -113,29 +113,60 @@ class InfinityObjective:
             DataError: a text is too long for the model, or of another width.
             ConfigError: images are of another grid than the schedule, or features of other bits.
         """
+        with torch.no_grad():
+            features = self.features(models, prepared)
+            targets = bit_targets(features, self.history(features), self.flips(prepared))
+        return self.scored(models, prepared, targets)
+
+    def features(self, models: Mapping[str, nn.Module], prepared: Prepared) -> Tensor:
+        """Return the tokenizer's features of the images, [B, d, s H, s W], without a gradient."""
+        tensors = prepared.tensors
+        if "features" in tensors:
+            return tensors["features"]
+        # Bits are signs: rounded features would flip those near zero.
+        with torch.no_grad(), torch.autocast(tensors["image"].device.type, enabled=False):
+            return cast(BsqTokenizer, models["tokenizer"]).encode(tensors["image"])
+
+    def history(self, features: Tensor) -> BitHistory:
+        """Return an empty history of the rows of features."""
+        shape = self.shape
+        return BitHistory(len(features), self.schedule, shape.bits, side=shape.side, device=features.device)
+
+    def flips(self, prepared: Prepared) -> Sequence[Tensor]:
+        """Return the drawn flips, bool [B, L_k, d_v] of each flipped scale."""
+        flipped = self.schedule.lengths[: prepared.meta["flipped"]]
+        return prepared.tensors["flips"].split(flipped, dim=1) if flipped else ()
+
+    def scored(
+        self, models: Mapping[str, nn.Module], prepared: Prepared, targets: BitTargets, first: int = 0
+    ) -> dict[str, Tensor]:
+        """Run the model, and score the bits of the scales from one on, whose weights have the sum 1.
+
+        Args:
+            models: ``model``, and ``text`` where samples have captions.
+            prepared: of `prepare`.
+            targets: inputs and labels.
+            first: the coarsest scale whose bits are scored.
+
+        Returns:
+            ``bits`` and ``bit_accuracy``, sums over samples, float32.
+
+        Raises:
+            DataError: a text is too long for the model, or of another width.
+        """
         model, tensors, trained = cast(Infinity, models["model"]), prepared.tensors, self._trained
         with torch.no_grad():
-            if "features" in tensors:
-                features = tensors["features"]
-            else:
-                # Bits are signs: rounded features would flip those near zero.
-                with torch.autocast(tensors["image"].device.type, enabled=False):
-                    features = cast(BsqTokenizer, models["tokenizer"]).encode(tensors["image"])
-            history = BitHistory(
-                len(features), self.schedule, self.shape.bits, side=self.shape.side, device=features.device
-            )
-            flipped = self.schedule.lengths[: prepared.meta["flipped"]]
-            flips = tensors["flips"].split(flipped, dim=1) if flipped else ()
-            targets = bit_targets(features, history, flips)
             text = self._text(models, tensors)
         text.check(self.shape.texts)
         text = text.replaced(model.null_text, tensors["dropped"])
         recompute = self.config.gradient_checkpointing
         logits = model(targets.inputs[: trained.count - 1], text, trained, recompute=recompute)
-        labels = torch.cat(targets.labels[: trained.count], dim=1)
-        losses, right = bit_losses(logits, labels)
+        begin = trained.slices[first].start
+        labels = torch.cat(targets.labels[first : trained.count], dim=1)
+        losses, right = bit_losses(logits[:, begin:], labels)
         per_token = losses.mean(-1) if self.config.bit_loss == "mean" else losses.sum(-1)
-        weights = token_weights(trained, by_scale=self.config.weighting == "scales").to(per_token.device)
+        scored = ScaleSchedule(trained.sizes[first:])
+        weights = token_weights(scored, by_scale=self.config.weighting == "scales").to(per_token.device)
         return {TERM: (per_token * weights).sum(), ACCURACY: right.float().mean((1, 2)).sum()}
 
     @property

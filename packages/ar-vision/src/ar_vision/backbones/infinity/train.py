@@ -30,7 +30,7 @@ from .objective import ACCURACY, TERM, InfinityObjective
 from .objective_config import InfinityTraining
 from .schedules import schedule_of_grid
 
-__all__ = ["CompanionConfig", "InfinityRun", "build", "held_out_bits"]
+__all__ = ["CompanionConfig", "InfinityRun", "build", "held_out_bits", "open_tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def build(run: InfinityRun) -> Job:
         ArError: as loading models and data does.
     """
     seed = run.train.seed
-    tokenizer = _tokenizer(run.companions, seed)
+    tokenizer = open_tokenizer(run.companions, seed)
     model = undrawn(lambda: Infinity(run.model))
     model.initialize(SampleRng(seed).row(0, "weights"))
     if run.start is not None:
@@ -142,7 +142,13 @@ def _plain(method: InfinityTraining) -> InfinityTraining:
     return replace(method, flip_strength=0.0, condition_dropout=0.0, bit_loss="mean", weighting="tokens")
 
 
-def _tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
+def open_tokenizer(config: CompanionConfig, seed: int) -> BsqTokenizer:
+    """Load the tokenizer that companions name, or make a fresh one: in float32, in eval mode.
+
+    Raises:
+        ConfigError: it is of another kind.
+        CheckpointError: it cannot be loaded.
+    """
     if config.fresh_tokenizer is not None:
         shape = config.fresh_tokenizer
         tokenizer = undrawn(lambda: BsqTokenizer(shape))

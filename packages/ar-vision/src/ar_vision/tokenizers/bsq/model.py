@@ -64,9 +64,7 @@ class BsqTokenizer(nn.Module):
         """
         return self.encoder(images)
 
-    def history(
-        self, batch: int, schedule: ScaleSchedule, *, input_resize: InputResize = "bilinear"
-    ) -> BitHistory:
+    def history(self, batch: int, schedule: ScaleSchedule, *, input_resize: InputResize = "bilinear") -> BitHistory:
         """Return an empty history of B rows on the tokenizer's device."""
         device = next(self.parameters()).device
         side = self.config.side

@@ -1,0 +1,43 @@
+"""The two networks of NSARM as one model."""
+
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+from ..backbones.infinity.model import Infinity
+from ..tokenizers.bsq.model import BsqTokenizer
+from .config import NsarmModelConfig
+from .low_quality import encoded_low
+from .map_network import MapNetwork
+
+__all__ = ["Nsarm"]
+
+
+class Nsarm(nn.Module):
+    """A transformation network that writes the first m scales of an image from a small one, and an Infinity for the others.
+
+    Args:
+        config: the shape.
+    """
+
+    kind: ClassVar[str] = "nsarm"
+
+    def __init__(self, config: NsarmModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.map = MapNetwork(config.map)
+        self.transformer = Infinity(config.transformer)
+
+    def initialize(self, generator: Generator) -> None:
+        """Draw all weights afresh."""
+        self.map.initialize(generator)
+        self.transformer.initialize(generator)
+
+    def residuals(self, tokenizer: BsqTokenizer, low: Tensor) -> list[Tensor]:
+        """Return r~_k of LQ images [B, 3, h, w] in [-1, 1]: float32 [B, d, S_k, S_k] of each replaced scale.
+
+        Raises:
+            DataError: the images are not of the size that M takes.
+        """
+        features = encoded_low(tokenizer, low, self.config.map.enlarged)
+        return self.map.residuals(features.to(next(self.map.parameters()).dtype))
