@@ -23,6 +23,7 @@ from .kernels import measuring as kernels
 from .language import plotting as language
 from .language.results import read_results
 from .lossless import plotting as lossless
+from .nsarm import plotting as nsarm
 from .sar import plotting as sar
 from .tasks import plotting as tasks
 from .tasks.comparison import comparison_table, read_comparison
@@ -68,6 +69,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
     found |= distilled_decoding.tables(results)
     found |= ecm.tables(results)
     found |= glotok.tables(results)
+    found |= nsarm.tables(results)
     for name, pattern in (("tasks", "tasks_seed*"), ("smollm2_135m", "smollm2_135m")):
         if measured := _read(results, f"diffuspec_{pattern}"):
             found[f"diffuspec_{name}"] = diffuspec.markdown_table(measured)

@@ -304,20 +304,20 @@ def test_an_update_moves_at_the_rate_of_its_own_step(toy):
 
 
 def test_models_of_one_player_may_have_learning_rates_of_their_own(toy):
-    class Two(toy.TwoTerms):
-        rates = {"slow": 0.25}
+    rates = {"slow": 0.25}
 
+    class Two(toy.TwoTerms):
         def players(self):
-            return (Player(models=("model", "slow"), model_lrs=self.rates),)
+            return (Player(models=("model", "slow"), model_lrs=rates),)
 
     models = {"model": toy.model(), "slow": nn.Linear(2, 2)}
     step, _ = build(toy, Two(), models=models, lr=0.5, weight_decay=0.1)
     turn = step.turns[0]
     turn.set_lr(0.5)
-    rates = {p: (group["lr"], group["weight_decay"]) for group in turn.optimizer.param_groups for p in group["params"]}
-    assert {rates[p] for p in models["model"].parameters()} == {(0.25, 0.1), (0.25, 0.0)}
-    assert rates[models["slow"].weight] == (0.125, 0.1)
-    assert rates[models["slow"].bias] == (0.125, 0.0)
-    Two.rates = {"fast": 1.0}
+    found = {p: (group["lr"], group["weight_decay"]) for group in turn.optimizer.param_groups for p in group["params"]}
+    assert {found[p] for p in models["model"].parameters()} == {(0.25, 0.1), (0.25, 0.0)}
+    assert found[models["slow"].weight] == (0.125, 0.1)
+    assert found[models["slow"].bias] == (0.125, 0.0)
+    rates["fast"] = 1.0
     with pytest.raises(ConfigError, match="has a learning rate of 'fast' and moves model, slow: give it of these"):
         build(toy, Two(), models=models)

@@ -104,7 +104,9 @@ def load_checkpoint(path: str | Path, role: Role | None = None, *, dtype: torch.
     record = read_record(path)
     found = family(record["kind"], str(path))
     if role is not None and found.role != role:
-        raise CheckpointError(f"{path} holds a {found.role} ({found.kind}), and a {role} is needed: give its folder")
+        raise CheckpointError(
+            f"{path} holds {_one(found.role)} ({found.kind}), and {_one(role)} is needed: give its folder"
+        )
     try:
         config = from_dict(resolve(found.config), record["config"])
     except ArError as error:
@@ -232,6 +234,10 @@ def require_codebook(tokenizer: Loaded) -> None:
             f"{tokenizer.path} holds a {tokenizer.family.kind}, whose codes are {what}, and the model predicts codes of a codebook: "
             "give a var_vqvae or a vq"
         )
+
+
+def _one(role: Role) -> str:
+    return f"{'an' if role == 'upscaler' else 'a'} {role}"
 
 
 def require_pairs(tokenizer: Loaded) -> None:

@@ -88,7 +88,9 @@ def test_inputs_by_area_are_the_published_decoders(nsarm, tokenizer, low, text):
 
 def test_spent_draws_shift_the_stream_and_change_no_law(nsarm, tokenizer, low, text):
     options = NsarmOptions(temperature=(1.0,), draw="multinomial", top_p=None)
-    plain, spent = (upscale(nsarm, tokenizer, low, text, replace(options, spend_replaced_draws=on), seed=2) for on in (False, True))
+    plain, spent = (
+        upscale(nsarm, tokenizer, low, text, replace(options, spend_replaced_draws=on), seed=2) for on in (False, True)
+    )
     assert all(torch.equal(one, other) for one, other in zip(plain.codes[:2], spent.codes[:2]))
     assert not torch.equal(plain.codes[2], spent.codes[2])
     # What the published decoder does: bits of all scales are drawn, in order, from one stream.

@@ -152,7 +152,9 @@ def test_the_order_of_the_second_jpeg_is_drawn(photograph, monkeypatch):
 
 def test_published_settings_are_those_of_the_published_loader():
     first, second = PRESETS["realesrgan"].stages
-    assert first.blur == BlurConfig(1.0, (7, 21), 0.1, (0.45, 0.25, 0.12, 0.03, 0.12, 0.03), (0.2, 3.0), (0.5, 4.0), (1.0, 2.0))
+    assert first.blur == BlurConfig(
+        1.0, (7, 21), 0.1, (0.45, 0.25, 0.12, 0.03, 0.12, 0.03), (0.2, 3.0), (0.5, 4.0), (1.0, 2.0)
+    )
     assert (second.blur.probability, second.blur.sigma) == (0.8, (0.2, 1.5))
     assert first.resize == ResizeConfig((0.2, 0.7, 0.1), (0.15, 1.5))
     assert second.resize == ResizeConfig((0.3, 0.4, 0.3), (0.3, 1.2))

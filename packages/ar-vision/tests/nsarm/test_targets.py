@@ -101,7 +101,9 @@ def sides(nsarm, tokenizer, high):
     return nsarm, encoder, models, samples
 
 
-LIGHT = NsarmTraining(stage="joint", degradation="light", transformer=InfinityTraining(flip_strength=0.0, condition_dropout=0.0))
+LIGHT = NsarmTraining(
+    stage="joint", degradation="light", transformer=InfinityTraining(flip_strength=0.0, condition_dropout=0.0)
+)
 
 
 def gradients(objective, models, samples):
@@ -166,7 +168,10 @@ def test_with_true_residuals_the_loss_is_infinitys_own(sides, monkeypatch):
 def test_the_noise_of_a_sample_is_its_own_in_both_stages(sides):
     nsarm, encoder, models, samples = sides
     flipping = replace(LIGHT, transformer=InfinityTraining(flip_strength=0.3, condition_dropout=0.5))
-    for objective in (MapObjective(NsarmTraining(degradation="light"), nsarm.config), JointObjective(flipping, nsarm, encoder)):
+    for objective in (
+        MapObjective(NsarmTraining(degradation="light"), nsarm.config),
+        JointObjective(flipping, nsarm, encoder),
+    ):
         whole = objective.prepare(samples, SampleRng(4))
         alone = [objective.prepare([sample], SampleRng(4)) for sample in samples]
         assert torch.equal(whole.tensors["low"], torch.cat([one.tensors["low"] for one in alone]))

@@ -81,7 +81,9 @@ def test_photographs_of_any_size_and_shape_are_upscaled(upscaler, words, size):
 def test_a_tile_depends_on_its_place_and_pixels_and_not_on_its_batch(nsarm, tokenizer, words):
     low = photograph(7, 9)
     results = [
-        Upscaler(nsarm, tokenizer, NsarmOptions(temperature=(1.0,)), Tiling(colour="none", batch_size=size))(low, words, 3).image
+        Upscaler(nsarm, tokenizer, NsarmOptions(temperature=(1.0,)), Tiling(colour="none", batch_size=size))(
+            low, words, 3
+        ).image
         for size in (1, 5)
     ]
     assert (results[0].int() - results[1].int()).abs().max() <= 1
@@ -92,7 +94,9 @@ def test_a_tile_depends_on_its_place_and_pixels_and_not_on_its_batch(nsarm, toke
 
 
 def test_results_beyond_the_limit_are_refused_before_anything_runs(upscaler, words):
-    with pytest.raises(DataError, match="5000 x 2000 pixels was given, whose result would have more than 89478485 pixels"):
+    with pytest.raises(
+        DataError, match="5000 x 2000 pixels was given, whose result would have more than 89478485 pixels"
+    ):
         upscaler.require(2000, 5000)
     upscaler.require(700, 1000)
 
@@ -131,7 +135,9 @@ def test_the_wavelet_correction_of_an_image_by_itself_is_the_identity():
 
 def test_colours_of_the_whole_image_are_those_of_the_small_one():
     low = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(2)) - 0.5
-    tinted = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3)) * 0.2 + torch.tensor([0.5, -0.5, 0.0]).view(3, 1, 1)
+    tinted = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3)) * 0.2 + torch.tensor(
+        [0.5, -0.5, 0.0]
+    ).view(3, 1, 1)
     for how in ("adain", "wavelet", "both"):
         found = corrected(tinted, low, how)
         torch.testing.assert_close(found.mean((1, 2)), low.mean((1, 2)), atol=0.05, rtol=0)

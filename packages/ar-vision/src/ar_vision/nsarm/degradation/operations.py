@@ -21,12 +21,19 @@ SHARPEN_SIGMA = 0.3 * ((SHARPEN_SIZE - 1) * 0.5 - 1) + 0.8
 
 
 def convolved(image: Tensor, kernel: Tensor) -> Tensor:
-    """Return an image filtered by a kernel [n, n], its borders mirrored; of images smaller than the kernel, repeated."""
-    pad = kernel.shape[0] // 2
+    """Return an image filtered by a kernel [n, n], its borders mirrored; of images smaller than the kernel, repeated.
+
+    By Fourier transform: kernels of 21 and 51 pixels are faster so from small images on.
+    """
+    size = kernel.shape[0]
+    pad = size // 2
     mode = "reflect" if pad < min(image.shape[1:]) else "replicate"
-    padded = F.pad(image[None], (pad, pad, pad, pad), mode=mode)
-    weight = kernel.to(image).expand(image.shape[0], 1, *kernel.shape)
-    return F.conv2d(padded, weight, groups=image.shape[0])[0]
+    padded = F.pad(image[None], (pad, pad, pad, pad), mode=mode)[0]
+    shape = padded.shape[1:]
+    # A transform multiplies a convolution, and a filter is one with the kernel turned around.
+    turned = kernel.flip(0, 1).to(image)
+    filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * torch.fft.rfft2(turned, s=shape), s=shape)
+    return filtered[:, size - 1 :, size - 1 :]
 
 
 def sharpened(image: Tensor) -> Tensor:

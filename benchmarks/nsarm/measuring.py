@@ -1,0 +1,172 @@
+"""The sweep of degradations, and one large photograph: rows of one file a seed."""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ar_core.environment import environment
+from ar_core.errors import DataError
+from ar_vision.data.reading import read_picture
+from ar_vision.data.transforms import to_tensor
+from ar_vision.evaluation.image_set import open_images
+from ar_vision.nsarm.degradation.config import SWEEP, degradation_of
+from ar_vision.nsarm.measure import bicubic, image_metrics, measure_sweep
+from ar_vision.nsarm.seams import seam_ratio
+from ar_vision.nsarm.tiling import default_overlap, tile_plan
+from ar_vision.pixels import to_signed
+from ar_vision.tokenizers.training.lpips import load_lpips
+from PIL import Image
+from torch import Tensor
+
+from ..recipes import training_record
+from ..resumable import Row, measure_missing
+from .arms import Study
+from .methods import CEILING, FACTOR, ceiling, methods
+
+__all__ = ["measure_all", "photographs"]
+
+SEED = 0
+"""Of the degradations, the same for all seeds of training."""
+
+
+def photographs(study: Study, count: int) -> list[Tensor]:
+    """The first Kodak photographs, uint8 [3, 256, 256] each."""
+    return list(islice(open_images(str(study.kodak)).stream(0), count))
+
+
+def measure_all(
+    study: Study,
+    results: Path,
+    *,
+    count: int,
+    degradations: Sequence[str] | None = None,
+    large: tuple[int, int] = (1000, 700),
+) -> list[Row]:
+    """Measure everything; what a file of results has already is kept.
+
+    Args:
+        study: which seed.
+        results: folder of the results.
+        count: photographs under each degradation.
+        degradations: by name; None: the sweep.
+        large: width and height of the large input.
+
+    Raises:
+        DataError: an arm has not been trained.
+    """
+    for arm in ("map", "joint"):
+        study.model(arm)
+    head = {
+        "kind": "nsarm",
+        "seed": study.seed,
+        "recipe": "nsarm",
+        "config": "photographs128",
+        "photographs": "the Kodak photographs, 256 pixels",
+        "environment": environment("cpu"),
+    }
+    lpips = cache(lambda: load_lpips(study.staged / "models" / "lpips_alex" / "model.safetensors"))
+    ways = cache(lambda: methods(study))
+    images = cache(lambda: photographs(study, count))
+
+    def cases() -> Iterator[tuple[str, Callable[[], Row]]]:
+        for arm in ("map", "joint"):
+            yield f"training, {arm}", partial(_training, study, arm)
+        name = f"{CEILING}, {count} photographs"
+        yield name, lambda: _ceiling(name, study, images(), lpips())
+        for one in degradations or tuple(SWEEP):
+            label = f"{one}, {count} photographs"
+            yield label, lambda label=label, one=one: _swept(label, one, images(), ways(), lpips())
+        for overlap in (None, 0):
+            label = f"large, {large[0]} x {large[1]}, overlap {'default' if overlap is None else overlap}"
+            yield label, partial(_large, label, study, large, overlap)
+
+    return measure_missing(results / f"nsarm_photographs_seed{study.seed}.json", head, cases(), tell=_tell)
+
+
+def _training(study: Study, arm: str) -> Row:
+    return {"name": f"training, {arm}", "error": None, "what": "training", "arm": arm, **training_record(study.of(arm))}
+
+
+def _ceiling(name: str, study: Study, images: Sequence[Tensor], lpips: Any) -> Row:
+    values: dict[str, list[float]] = {}
+    for image in images:
+        again = to_signed(ceiling(study.tokenizer, image))[None]
+        for metric, value in image_metrics(again, to_signed(image)[None], lpips, {}).items():
+            values.setdefault(metric, []).append(float(value[0]))
+    return {"name": name, "error": None, "what": "ceiling", "values": {CEILING: values}}
+
+
+def _swept(name: str, degradation: str, images: Sequence[Tensor], ways: Any, lpips: Any) -> Row:
+    chosen = {degradation: degradation_of(degradation)}
+    begun = time.perf_counter()
+    values = measure_sweep(images, chosen, ways, lpips=lpips, seed=SEED)[degradation]
+    seconds = time.perf_counter() - begun
+    return {
+        "name": name, "error": None, "what": "sweep", "degradation": degradation, "values": values, "seconds": round(seconds, 2)
+    }  # fmt: skip
+
+
+def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) -> Row:
+    """Upscale a photograph by the command, in a process of its own, whose largest memory is asked for."""
+    first = min(study.kodak.glob("*.png"))
+    with tempfile.TemporaryDirectory() as folder:
+        small, output = Path(folder) / "small.png", Path(folder) / "large.png"
+        with Image.open(first) as picture:
+            picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(small)
+        command = [str(Path(sys.executable).with_name("ar-decode")), "sr", f"checkpoint={study.model('joint')}"]
+        command += [
+            f"tokenizer={study.tokenizer}",
+            f"input={small}",
+            f"output={output}",
+            "device=cpu",
+            f"seed={study.seed}",
+        ]
+        command += [] if overlap is None else [f"overlap={overlap}"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        begun = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.perf_counter() - begun
+        if done.returncode:
+            raise DataError(f"the command of the large photograph failed: {done.stderr.strip()}")
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        record = json.loads((output.parent / f"{output.name}.json").read_text(encoding="utf-8"))
+        result, low = (to_tensor(read_picture(path)) for path in (output, small))
+    tile = 32
+    used = record["pictures"][0]
+    plan = tile_plan(size[1], size[0], tile, default_overlap(tile) if overlap is None else overlap)
+    return {
+        "name": name,
+        "error": None,
+        "what": "large",
+        "size": list(size),
+        "overlap": used["overlap"],
+        "tiles": used["tiles"],
+        "seconds": round(seconds, 2),
+        "phases": {phase: round(value, 3) for phase, value in used["phases"].items()},
+        # Of the largest child so far; another one before it can only make it larger.
+        "peak_mebibytes": round(max(peak, before) / 1024, 1),
+        "seam_ratio": seam_ratio(to_signed(result), plan, FACTOR),
+        "seam_ratio_bicubic": seam_ratio(to_signed(bicubic(FACTOR)(low, 0)), plan, FACTOR),
+    }
+
+
+def _tell(row: Row) -> None:
+    if "values" in row:
+        means = {
+            method: {metric: round(sum(values) / len(values), 4) for metric, values in of.items()}
+            for method, of in row["values"].items()
+        }
+        print(f"{row['name']}: {json.dumps(means)}", flush=True)
+    else:
+        shown = {
+            key: value for key, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        print(f"{row['name']}: {json.dumps(shown)}", flush=True)

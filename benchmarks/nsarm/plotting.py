@@ -1,0 +1,180 @@
+"""Results of all seeds as tables and a figure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev, variance
+from typing import Any
+
+from ..bars import Bars, bar_chart
+from ..markdown import table
+from .methods import CEILING, NAMES
+
+__all__ = ["plot", "read", "tables"]
+
+Results = Mapping[str, Any]
+
+PSNR, SSIM, LPIPS = "psnr", "ssim", "lpips[alexnet]"
+
+
+def read(folder: Path) -> list[Results]:
+    """Results in the order of the seeds."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("nsarm_photographs_seed*.json")]
+    return sorted(found, key=lambda one: one["seed"])
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Every table, by name: Markdown."""
+    seeds = read(folder)
+    if not seeds:
+        return {}
+    found = {"nsarm_training": training_table(seeds)}
+    if _rows(seeds[0], "sweep"):
+        found |= {"nsarm_photographs": methods_table(seeds), "nsarm_degradations": degradations_table(seeds)}
+    if _rows(seeds[0], "large"):
+        found["nsarm_large"] = large_table(seeds)
+    return found
+
+
+def training_table(seeds: Sequence[Results]) -> str:
+    """One line a stage: steps, minutes, and the last held-out numbers."""
+    lines: list[Iterable[str]] = []
+    for arm in ("map", "joint"):
+        rows = [row for one in seeds for row in _rows(one, "training") if row["arm"] == arm]
+        if not rows:
+            continue
+        last = [row["evaluations"][-1]["evaluation"] for row in rows if row["evaluations"]]
+        cells = [NAMES[arm], str(len(rows)), str(rows[0]["steps"]), _spread([row["minutes"] for row in rows], 1)]
+        for name in ("held_out_residuals", "held_out_prefix_accuracy", "held_out_bits", "held_out_bit_accuracy"):
+            cells.append(_spread([one[name] for one in last if name in one], 4))
+        lines.append(cells)
+    header = [
+        "stage",
+        "seeds",
+        "steps",
+        "minutes",
+        "squared error of M",
+        "its bits right",
+        "nats a written bit",
+        "its bits right",
+    ]
+    return table(header, lines)
+
+
+def methods_table(seeds: Sequence[Results]) -> str:
+    """One line a method: means over all photographs and degradations, and both variances of LPIPS; spread over the seeds."""
+    header = [
+        "method",
+        "PSNR, dB",
+        "SSIM",
+        "LPIPS (AlexNet)",
+        "variance of LPIPS over photographs",
+        "over degradations",
+    ]
+    lines: list[Iterable[str]] = []
+    for method in _methods(seeds):
+        every = [_swept(one, method) for one in seeds]
+        cells = [NAMES.get(method, method)]
+        cells += [
+            _spread([fmean(fmean(v) for v in by[metric].values()) for by in every], digits)
+            for metric, digits in ((PSNR, 2), (SSIM, 4), (LPIPS, 4))
+        ]
+        cells.append(_spread([fmean(_variance(v) for v in by[LPIPS].values()) for by in every], 5))
+        cells.append(_spread([_variance([fmean(v) for v in by[LPIPS].values()]) for by in every], 5))
+        lines.append(cells)
+    top = [row["values"][CEILING] for one in seeds for row in _rows(one, "ceiling")]
+    if top:
+        cells = [
+            NAMES[CEILING],
+            *(
+                _spread([fmean(one[metric]) for one in top[:1]], digits)
+                for metric, digits in ((PSNR, 2), (SSIM, 4), (LPIPS, 4))
+            ),
+        ]
+        lines.append([*cells, _spread([_variance(one[LPIPS]) for one in top[:1]], 5), ""])
+    return table(header, lines)
+
+
+def degradations_table(seeds: Sequence[Results]) -> str:
+    """One line a degradation: PSNR and LPIPS of every method."""
+    methods = _methods(seeds)
+    header = ["degradation"]
+    for method in methods:
+        header += [f"{NAMES.get(method, method)}: PSNR", "LPIPS"]
+    lines: list[Iterable[str]] = []
+    for name in _degradations(seeds):
+        cells = [name]
+        for method in methods:
+            every = [_swept(one, method) for one in seeds]
+            cells.append(_spread([fmean(by[PSNR][name]) for by in every], 2))
+            cells.append(_spread([fmean(by[LPIPS][name]) for by in every], 4))
+        lines.append(cells)
+    return table(header, lines)
+
+
+def large_table(seeds: Sequence[Results]) -> str:
+    """One line an overlap of tiles."""
+    header = [
+        "input",
+        "overlap",
+        "tiles",
+        "seconds",
+        "peak memory of the process, MiB",
+        "step across edges of tiles, times elsewhere",
+        "of bicubic",
+    ]
+    lines: list[Iterable[str]] = []
+    for row in _rows(seeds[0], "large"):
+        same = [other for one in seeds for other in _rows(one, "large") if other["name"] == row["name"]]
+        cells = [" x ".join(map(str, row["size"])), str(row["overlap"]), str(row["tiles"])]
+        cells += [
+            _spread([other[key] for other in same], digits)
+            for key, digits in (("seconds", 1), ("peak_mebibytes", 0), ("seam_ratio", 3))
+        ]
+        lines.append([*cells, f"{row['seam_ratio_bicubic']:.3f}"])
+    return table(header, lines)
+
+
+def plot(folder: Path) -> None:
+    """Write LPIPS of every method under every degradation as a figure beside the results: a dot a seed."""
+    seeds = read(folder)
+    names = _degradations(seeds)
+    bars = [
+        Bars(NAMES.get(method, method), [[fmean(_swept(one, method)[LPIPS][name]) for one in seeds] for name in names])
+        for method in _methods(seeds)
+    ]
+    if bars and names:
+        chart = bar_chart(names, bars, x_label="LPIPS (AlexNet); smaller is nearer to the original")
+        (folder / "nsarm_degradations.svg").write_text(chart + "\n", encoding="utf-8")
+
+
+def _rows(one: Results, what: str) -> list[Any]:
+    return [row for row in one["rows"] if row["what"] == what]
+
+
+def _methods(seeds: Sequence[Results]) -> list[str]:
+    return list(dict.fromkeys(method for one in seeds for row in _rows(one, "sweep") for method in row["values"]))
+
+
+def _degradations(seeds: Sequence[Results]) -> list[str]:
+    return list(dict.fromkeys(row["degradation"] for one in seeds for row in _rows(one, "sweep")))
+
+
+def _swept(one: Results, method: str) -> dict[str, dict[str, list[float]]]:
+    """Values of each photograph by metric and degradation."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in _rows(one, "sweep"):
+        for metric, values in row["values"].get(method, {}).items():
+            found.setdefault(metric, {})[row["degradation"]] = values
+    return found
+
+
+def _variance(values: Sequence[float]) -> float:
+    return variance(values) if len(values) > 1 else 0.0
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return ""
+    mean = f"{fmean(values):.{digits}f}"
+    return f"{mean} ± {stdev(values):.{digits}f}" if len(values) > 1 else mean
