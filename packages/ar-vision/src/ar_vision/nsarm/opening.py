@@ -1,7 +1,7 @@
 """From the folders of a command to an upscaler and the features of texts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ar_core.config import expand_path, from_dict
@@ -54,7 +54,7 @@ class UpscalingConfig(Tiling):
     top_p: float | None = None
     """Force bits whose rarer value is at most 1 - p probable; null: 0.97, as published."""
 
-    decoding: dict[str, Any] | None = None
+    decoding: dict[str, Any] = field(default_factory=dict)
     """Other settings, such as decoding.input_resize=area for published weights."""
 
     seed: int = 0
@@ -71,10 +71,10 @@ class UpscalingConfig(Tiling):
         """Those of the decoder that were given."""
         given = {name: getattr(self, name) for name in ("guidance", "temperature", "top_p")}
         given = {name: value for name, value in given.items() if value is not None}
-        twice = next((name for name in given if name in (self.decoding or {})), None)
+        twice = next((name for name in given if name in self.decoding), None)
         if twice is not None:
             raise ConfigError(f"{twice} was given by itself and in decoding: give it once")
-        every = {**given, **(self.decoding or {})}
+        every = {**given, **self.decoding}
         return {
             name: [value] if name in PER_SCALE and isinstance(value, int | float) else value
             for name, value in every.items()
