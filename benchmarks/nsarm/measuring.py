@@ -49,6 +49,7 @@ def measure_all(
     count: int,
     degradations: Sequence[str] | None = None,
     large: tuple[int, int] = (1000, 700),
+    overlaps: Sequence[int | None] = (None, 0),
 ) -> list[Row]:
     """Measure everything; what a file of results has already is kept.
 
@@ -58,6 +59,7 @@ def measure_all(
         count: photographs under each degradation.
         degradations: by name; None: the sweep.
         large: width and height of the large input.
+        overlaps: of its tiles; None: the usual one.
 
     Raises:
         DataError: an arm has not been trained.
@@ -84,7 +86,7 @@ def measure_all(
         for one in degradations or tuple(SWEEP):
             label = f"{one}, {count} photographs"
             yield label, lambda label=label, one=one: _swept(label, one, images(), ways(), lpips())
-        for overlap in (None, 0):
+        for overlap in overlaps:
             label = f"large, {large[0]} x {large[1]}, overlap {'default' if overlap is None else overlap}"
             yield label, partial(_large, label, study, large, overlap)
 

@@ -111,8 +111,8 @@ class MapObjective:
             PREFIX_ACCURACY: right_bits(predicted, targets).sum(),
         }
         if CONSISTENCY in self.coefficients:
-            sums = (running_sums(residuals, history) for residuals in (predicted, targets))
-            found[CONSISTENCY] = residual_errors(*sums, "scales").sum()
+            own, true = running_sums(predicted, history), running_sums(targets, history)
+            found[CONSISTENCY] = residual_errors(own, true, "scales").sum()
         return found
 
 

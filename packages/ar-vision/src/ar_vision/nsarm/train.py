@@ -110,7 +110,7 @@ def build(run: NsarmRun) -> Job:
         models |= {"model": _trainable(model.transformer, method.trained_blocks), "text": cast(nn.Module, text)}
         make = partial(JointObjective, model=model, text=text)
     source = build_image_source(run.data, seed=seed)
-    evaluate = None
+    evaluate: Callable[[], Mapping[str, float]] | None = None
     if run.train.eval_every is not None:
         held_out = list(islice(build_image_source(run.data, seed=seed, split="held_out").once(), run.evaluation.images))
         objective = make(_plain(method))
