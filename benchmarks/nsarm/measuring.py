@@ -140,7 +140,7 @@ def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) 
             raise DataError(f"the command of the large photograph failed: {done.stderr.strip()}")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         record = json.loads((output.parent / f"{output.name}.json").read_text(encoding="utf-8"))
-        result, low = (to_tensor(read_picture(path)) for path in (output, small))
+        low = to_tensor(read_picture(small))
     tile = 32
     used = record["pictures"][0]
     plan = tile_plan(size[1], size[0], tile, default_overlap(tile) if overlap is None else overlap)
@@ -155,8 +155,8 @@ def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) 
         "phases": {phase: round(value, 3) for phase, value in used["phases"].items()},
         # Of the largest child so far; another one before it can only make it larger.
         "peak_mebibytes": round(max(peak, before) / 1024, 1),
-        "seam_ratio": seam_ratio(to_signed(result), plan, FACTOR),
-        "seam_ratio_bicubic": seam_ratio(to_signed(bicubic(FACTOR)(low, 0)), plan, FACTOR),
+        "seam_ratio": used["seam_ratio"],
+        "seam_ratio_bicubic": seam_ratio(bicubic(FACTOR)(low, 0), plan, FACTOR),
     }
 
 

@@ -40,7 +40,7 @@ def opened(study: Study, method: str) -> Restore:
     arm = method.partition("_")[0] if method in SETTINGS else method
     own: dict[str, Any] = {"checkpoint": str(study.model(arm)), "tokenizer": str(study.tokenizer), "device": "cpu"}
     found = open_upscaler(UpscalingConfig(**own, **SETTINGS.get(method, {})))
-    (text,) = found.features([found.prompt])
+    text = found.features(found.prompt)
     return lambda low, number: found.upscaler(low, text, row_seed(study.seed, number)).image
 
 

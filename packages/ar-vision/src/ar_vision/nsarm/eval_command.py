@@ -85,7 +85,7 @@ def evaluate_sr(config: EvalSrConfig) -> str:
     lpips = None if config.lpips is None else load_lpips(config.lpips)
     found = open_images(config.images)
     images = list(islice(found.stream(0), config.count))
-    (text,) = opened.features([opened.prompt])
+    text = opened.features(opened.prompt)
     spent: list[float] = []
 
     def own(low: Tensor, number: int) -> Tensor:

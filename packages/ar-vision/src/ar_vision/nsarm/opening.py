@@ -1,6 +1,6 @@
 """From the folders of a command to an upscaler and the features of texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -90,24 +90,27 @@ class Opened:
         encoder: of texts.
         prompt: text of a photograph without one.
         facts: what decides results, given the photographs, JSON-able.
+        known: features of texts that were encoded before.
     """
 
     upscaler: Upscaler
     encoder: TextEncoder
     prompt: str
     facts: Mapping[str, Any]
+    known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
-    def features(self, texts: Sequence[str]) -> list[Tensor]:
-        """Return the features of texts, [n, Ct] each on the model's device, each encoded by itself.
+    def features(self, text: str) -> Tensor:
+        """Return the features of a text, [n, Ct] on the model's device; each text is encoded once.
 
         Raises:
-            DataError: one does not fit the model.
+            DataError: it does not fit the model.
         """
-        model = self.upscaler.model
-        found = encoded_alone(self.encoder, texts)
-        for one in found:
-            Text.of([one]).check(model.config.transformer.texts)
-        return [one.to(next(model.parameters()).device) for one in found]
+        if text not in self.known:
+            model = self.upscaler.model
+            (found,) = encoded_alone(self.encoder, [text])
+            Text.of([found]).check(model.config.transformer.texts)
+            self.known[text] = found.to(next(model.parameters()).device)
+        return self.known[text]
 
 
 def open_upscaler(config: UpscalingConfig) -> Opened:

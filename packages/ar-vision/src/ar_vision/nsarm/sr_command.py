@@ -19,6 +19,7 @@ from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
 from .opening import Opened, UpscalingConfig, open_upscaler
+from .seams import seam_ratio
 
 __all__ = ["SrConfig", "upscale_files"]
 
@@ -97,7 +98,7 @@ def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tup
     text = config.prompt or next(iter(picture.captions), opened.prompt)
     stats = DecodeStats()
     with stats.timed("text"):
-        (features,) = opened.features([text])
+        features = opened.features(text)
     found = opened.upscaler(low, features, row_seed(config.seed, number))
     stats = found.stats + stats
     row = {
@@ -106,6 +107,7 @@ def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tup
         "tiles": found.plan.count,
         "overlap": found.plan.overlap,
         "text": text,
+        "seam_ratio": seam_ratio(found.image, found.plan, opened.upscaler.factor),
         "seconds": time.perf_counter() - begun,
         "phases": {phase: float(seconds) for phase, seconds in stats.seconds.items()},
         "forwards": dict(stats.forwards),
