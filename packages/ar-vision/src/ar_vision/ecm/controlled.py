@@ -140,8 +140,9 @@ class ControlPasses(ScalePasses):
             self.condition = torch.cat([condition, null, null])
             self.cache = backbone.new_cache(3 * self.batch, self.schedule.total)
 
-    def _guided(self, hidden: Tensor, scale: int) -> Tensor:
+    def guided(self, hidden: Tensor, scale: int) -> Tensor:
+        """Return guided logits [B, L_k, V] of the hidden states [R, L_k, C] of a scale."""
         if self.control_guidance == 1:
-            return super()._guided(hidden, scale)
+            return super().guided(hidden, scale)
         both, control, free = self.backbone.head(hidden, self.condition).chunk(3)
         return guide(control, free, self.control_guidance) + self.guidance[scale] * (both - control)

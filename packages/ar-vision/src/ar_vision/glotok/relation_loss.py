@@ -104,7 +104,7 @@ class _RelationLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         codes, log_h, change = ctx.saved_tensors
         config, exact, tile = ctx.settings
         wide = codes.to(torch.promote_types(codes.dtype, torch.float32))

@@ -102,7 +102,10 @@ def draw_features(
 
         def velocity(x: Tensor, time: float, cell: int = cell, scale: float = scale) -> Tensor:
             found = run(x, time, cell, "cell")
-            return guide(*found.chunk(2), scale) if guided else found
+            if not guided:
+                return found
+            given, null = found.chunk(2)
+            return guide(given, null, scale)
 
         x = integrate(velocity, draw(), options.steps, diffusion=options.diffusion, draw=draw)
         if not bool(x.isfinite().all()):

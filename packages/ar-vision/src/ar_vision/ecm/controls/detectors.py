@@ -92,11 +92,12 @@ def _opened(folder: str, name: str, device: torch.device | str) -> tuple[Callabl
     )
     size = settings.get("size", {})
     side = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+    whole = [one for one in side if isinstance(one, int)] if all(isinstance(one, int) for one in side) else []
 
     def inputs(images: Tensor) -> Tensor:
         pixels = images.to(device).float() / 255
-        if all(isinstance(one, int) for one in side):
-            pixels = F.interpolate(pixels, size=side, mode="bicubic", antialias=True).clamp(0, 1)
+        if whole:
+            pixels = F.interpolate(pixels, size=whole, mode="bicubic", antialias=True).clamp(0, 1)
         return (pixels - mean) / std
 
     return inputs, model.eval().requires_grad_(False).to(device)

@@ -85,7 +85,7 @@ class ResNetMap:
     def __init__(self, source: str, device: torch.device) -> None:
         network = open_features(FeaturesConfig(kind="resnet20-cifar10", path=source), str(device))
         assert isinstance(network, ResNet20)
-        self.network = network
+        self.network: ResNet20 = network
         self.facts: Mapping[str, Any] = {"kind": "resnet20-cifar10", "digest": network.digest}
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class DegradationConfig:
             raise ConfigError(f"modes is {list(self.modes)}; choose some of {', '.join(get_args(ResizeMode))}")
 
 
-SECOND = StageConfig(
+SECOND: StageConfig = StageConfig(
     blur=BlurConfig(probability=0.8, sigma=(0.2, 1.5)),
     resize=ResizeConfig((0.3, 0.4, 0.3), (0.3, 1.2)),
     noise=NoiseConfig(sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
