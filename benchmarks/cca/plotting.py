@@ -139,11 +139,17 @@ def _of_beta(one: Results, beta: float) -> list[Row]:
 def _points(
     measured: Sequence[Results], rows_of: Any, label: Any, x: str, y: str
 ) -> tuple[list[tuple[float, float]], list[str]]:
-    """Mean over seeds of every row that all of them have, in the order of the rows."""
-    by_name = [{row["name"]: row for row in rows_of(one)} for one in measured]
-    names = [name for name in by_name[0] if all(name in rows for rows in by_name)]
-    points = [tuple(fmean(rows[name]["values"][axis] for rows in by_name) for axis in (x, y)) for name in names]
-    return points, [label(by_name[0][name]) for name in names]  # type: ignore[return-value]
+    """Mean of every row over the seeds that have it, in the order of the rows."""
+    by_seed = [rows_of(one) for one in measured]
+    found: dict[str, list[Row]] = {}
+    for row in sorted(
+        (row for rows in by_seed for row in rows), key=lambda row: (row["guidance"], row.get("negative_weight", 0))
+    ):
+        found.setdefault(row["name"], []).append(row)
+    points = [
+        (fmean(row["values"][x] for row in rows), fmean(row["values"][y] for row in rows)) for rows in found.values()
+    ]
+    return points, [label(rows[0]) for rows in found.values()]
 
 
 def _lines(measured: Sequence[Results], loss: str) -> list[list[str]]:
