@@ -201,7 +201,7 @@ def test_ways_of_sampling_are_those_of_the_recipes(module, name):
     control = read_run_config(recipe("distilled_decoding"), setup.config, list(module("setups").CONTROL)).method
     assert control.noise == "fresh"
     assert control.timesteps == (0,)
-    assert control.coefficients.keys() == {"code"}
+    assert control.coefficients.keys() == {"code", "guess"}
 
 
 def result(

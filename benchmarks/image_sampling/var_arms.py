@@ -26,7 +26,17 @@ __all__ = ["var_case"]
 class _Recomputing(Recomputing):
     """A model that runs over all scales so far at every pass."""
 
-    def hidden(self, x: Tensor, condition: Tensor, *, scale: int, schedule: ScaleSchedule, cache: History) -> Tensor:
+    def hidden(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        *,
+        scale: int,
+        schedule: ScaleSchedule,
+        cache: History,
+        mask: None = None,
+    ) -> Tensor:
+        assert mask is None, "scales come one by one"
         whole = cache.extended(x)
         so_far = ScaleSchedule(schedule.sizes[: scale + 1])
         hidden = self._model.hidden(whole, condition, scale=None, schedule=so_far, mask=scale_mask(so_far, x.device))

@@ -8,7 +8,7 @@ import sys
 
 from ar_core.training import recipe_main
 
-from ar_vision.glotok import TEACHER
+from ar_vision.glotok import TEACHER as RECIPE
 
 if __name__ == "__main__":
-    sys.exit(recipe_main(TEACHER, sys.argv[1:]))
+    sys.exit(recipe_main(RECIPE, sys.argv[1:]))
