@@ -85,7 +85,7 @@ def test_adm_draws_every_size_between_the_side_and_the_smallest_crop(monkeypatch
     picture, rng, drawn = smooth(100, 100), SampleRng(2), []
     resize = transforms._adm_resize
     monkeypatch.setattr(
-        transforms, "_adm_resize", lambda picture, short: (drawn.append(short), resize(picture, short))[1]
+        transforms, "_adm_resize", lambda picture, short, *how: (drawn.append(short), resize(picture, short, *how))[1]
     )
     for index in range(300):
         Transform("adm_random", (32, 32))(picture, "x", rng, index)
@@ -147,3 +147,16 @@ def test_a_picture_like_a_hair_is_refused_before_it_fills_the_memory():
     with pytest.raises(DataError, match="too long and thin"):
         views(hair, Transform("adm_centre", (256, 256)), "ten_crop", "hair.png")
     assert Transform("adm_centre", (8, 8))(hair, "hair.png").shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["var", "adm_random", "adm_centre", "infinity"])
+def test_nearest_pixels_mix_no_values_and_keep_sizes_and_crops(name):
+    picture = np.zeros((90, 120, 3), dtype=np.uint8)
+    picture[:, 60:] = 255
+    rng = SampleRng(1)
+    smoothed = [Transform(name, (32, 32))(picture, "x", rng, index) for index in range(8)]
+    nearest = [Transform(name, (32, 32), nearest=True)(picture, "x", rng, index) for index in range(8)]
+    for one, other in zip(smoothed, nearest):
+        assert set(other.unique().tolist()) <= {0, 255}
+        # The border lies where it did, up to a pixel.
+        assert (one.float().mean() - other.float().mean()).abs() < 255 / 32
