@@ -25,7 +25,7 @@ def test_killed_at_ten_random_moments_of_one_run(kills, toy, tmp_path):
         runs.uninterrupted(killed)
     assert kills.state(killed) == kills.state(tmp_path / "whole")
     # A machine that gets quieter than it was while the run was timed finishes it before the last shots.
-    assert hits >= 5
+    assert hits >= 3
 
 
 def test_killed_at_one_random_moment_of_each_of_ten_runs(kills, runs, whole, tmp_path):

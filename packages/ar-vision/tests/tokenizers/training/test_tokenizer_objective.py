@@ -87,11 +87,11 @@ def test_each_turn_moves_its_own_weights_only(small):
     step = stepper(small, config, models)
     before = {name: copied(model) for name, model in models.items()}
     tokenizer, rival = step.turns
-    lrs = {turn.player.name: turn.peak_lr for turn in (tokenizer, rival)}
+    lrs = {turn.player.name: turn.group_lrs for turn in (tokenizer, rival)}
     for still, moving in ((rival, "tokenizer"), (tokenizer, "discriminator")):
-        still.peak_lr = 0.0
+        still.group_lrs = [0.0 for _ in still.group_lrs]
         step([prepared(small, config, 6)], 0)
-        still.peak_lr = lrs[still.player.name]
+        still.group_lrs = lrs[still.player.name]
         changed = {name for name, model in models.items() if moved(model, before[name]) and name != "usage"}
         assert changed == {moving}
         for name, model in models.items():
