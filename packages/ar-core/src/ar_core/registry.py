@@ -59,25 +59,16 @@ __all__ = [
 HOMES = {
     "autoregressive": "dlm-text",
     "diffuspec": "dlm-text",
-    "distilled_decoding": "ar-vision",
-    "ecm": "ar-vision",
     "efficient_dlm": "dlm-text",
-    "fast_dllm_v2": "dlm-text",
-    "glotok": "ar-vision",
-    "glotok_teacher": "ar-vision",
-    "image_tokenizer": "ar-vision",
-    "jacobi_forcing": "dlm-text",
-    "cca": "ar-vision",
-    "cca_log_probs": "ar-vision",
-    "image_codes": "ar-vision",
-    "jacobi_trajectories": "dlm-text",
-    "noise_code_pairs": "ar-vision",
-    "fit-proxy": "dlm-text",
+    **dict.fromkeys(("fast_dllm_v2", "jacobi_forcing", "jacobi_trajectories", "fit-proxy"), "dlm-text"),
     **dict.fromkeys(
         ("image", "eval-image", "eval-tokenizer", "teacher-profile", "verify-pairs", "control", "control-maps", "car"),
         "ar-vision",
     ),
-    **dict.fromkeys(("sr", "eval-sr", "degrade"), "ar-vision"),
+    **dict.fromkeys(
+        ("sr", "eval-sr", "degrade", "ecm", "glotok", "glotok_teacher", "image_codes", "image_tokenizer"), "ar-vision"
+    ),
+    **dict.fromkeys(("cca", "cca_log_probs", "distilled_decoding", "noise_code_pairs"), "ar-vision"),
     **dict.fromkeys(
         ("var_vqvae", "vq", "bsq", "dual_vq", "var", "flexvar", "llamagen", "far", "xar", "infinity", "sar", "nsarm"),
         "ar-vision",
