@@ -29,7 +29,7 @@ def train(study: Study, arms: Sequence[Arm], *, steps: int | None = None) -> boo
     if steps is not None and steps > most:
         raise DataError(f"--steps is {steps} and 5 % of the pretraining of {study.base!r} are {most}: give no more")
     config, plan = f"cifar10_{study.base}", [*overrides(study), f"train.steps={steps or most}"]
-    # Three times as fast as pair by pair, whose values are bit by bit those of a run without a store.
+    # Faster than pair by pair, whose values are bit by bit those of a run without a store.
     stored = run_to_end("cca_log_probs", config, study.of(STORED), [*plan, "method.reference_batch_size=16"])
     if stored is None:
         return False

@@ -1,16 +1,15 @@
 """A student of VAR that is fed like its teacher, with first guesses in the place of codes (ours)."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from ar_core.cache import WindowedKVCache
 from ar_core.linear_head import LinearHead
-from ar_core.masks import Mask, Tokens, scale_causal
 from torch import Generator, Tensor, nn
 
+from ..backbones.scale_mask import scale_mask
 from ..backbones.var.model import Var
 from ..tokenizers.var_vqvae.phi import Phi, refine
 from .first_guess import FirstGuess, NoiseLogits
@@ -78,7 +77,7 @@ class VarGuessStudent(Var):
         marks = torch.cat([self._marks(k, clean) for k in range(self.units.count)], dim=1)[:, known:]
         x = self.noise_data.at_input(x[:, known:], marks)
         modulation = condition.vector if self.shared is None else self.shared(condition.vector)
-        mask = _mask(self.schedule, known, x.device)
+        mask = scale_mask(self.schedule, x.device, known)
         for layer, block in enumerate(self.blocks):
             x = block(x, modulation, cache=cache, mask=mask, between=self.noise_data.inside(layer, marks))
         states = self.noise_data.at_heads(x, marks)
@@ -115,9 +114,3 @@ class VarGuessStudent(Var):
         """Whether all that a scale is fed with is data: [B, L_k]."""
         before = clean[:, : self.units.tokens(scale)].all(1, keepdim=True)
         return before.expand(-1, self.units.lengths[scale])
-
-
-@lru_cache(maxsize=64)
-def _mask(schedule: Any, known: int, device: torch.device) -> Mask:
-    tokens = Tokens(scale=schedule.scale_ids(device))
-    return Mask(scale_causal(), tokens.slice(known, schedule.total), tokens)
