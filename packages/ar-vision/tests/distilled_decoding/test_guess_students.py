@@ -105,6 +105,17 @@ def test_noise_is_read_where_there_is_noise_alone_and_marks_tell_what_is_data(ma
 
 
 @KINDS
+def test_tokens_are_marked_as_data_where_what_they_are_fed_with_is(make_teacher, make_student, kind):
+    """Behind one clean scale the next one is fed with data, and no finer one; behind one clean code, the next one alone."""
+    student = make_student(make_teacher(kind), guesses=True)
+    inputs, condition = gaussian(student), student.condition_of(torch.tensor([1, 3]))
+    before = student.hidden(inputs, cleaned(student, 1), condition)
+    student.noise_data.table.weight[0].add_(torch.linspace(-1, 1, 32))
+    moved = (student.hidden(inputs, cleaned(student, 1), condition) != before).any(-1).all(0)
+    assert torch.equal(moved, torch.arange(student.units.total) >= student.units.tokens(2))
+
+
+@KINDS
 @pytest.mark.parametrize("units", [0, 1, 3])
 def test_a_second_pass_on_the_cache_equals_a_whole_one(make_teacher, make_student, kind, units):
     student = make_student(make_teacher(kind), guesses=True)
@@ -245,3 +256,21 @@ def test_it_is_no_teacher_and_nothing_is_published(make_teacher, make_student, t
         build_student(student, teacher.tokenizer, timesteps=(0,), split=2)
     with pytest.raises(CheckpointError, match="no published weights of a var_dd_guess are known"):
         convert("var_dd_guess", tmp_path / "x.pth", tmp_path / "y")
+
+
+def test_long_codes_are_not_favoured():
+    """Noise would pull to long codes wherever it points; what a squared length takes away leaves them their share."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.linspace(0.5, 2.0, 64)[:, None]
+    codebook = lengths * F.normalize(torch.randn(64, 16, generator=generator), dim=1)
+    laws = torch.randn(600, 64, generator=generator).log_softmax(-1)
+    noise = torch.randn(600, 16, generator=generator)
+    codes = flow_map(noise, laws, codebook).codes
+    begun = NoiseLogits(64, 16)
+    begun.initialize(codebook, PULL)
+    columns = begun.columns(noise[:, None], torch.zeros(600, 1, dtype=torch.bool))[:, 0]
+    with torch.no_grad():
+        logits = LAW * laws + F.linear(columns, begun.matrix())
+        without = logits - begun.bias
+    losses = [float(F.cross_entropy(one, codes)) for one in (logits, without)]
+    assert losses[0] < 0.7 * losses[1]
