@@ -9,8 +9,7 @@ from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config
 
 from ..images.parts import Folders
-from ..images.study import BASE, Study
-from ..recipes import run_to_end
+from ..images.study import BASE, Study, train_arms
 
 __all__ = ["ARMS", "EQUAL_TOKENS", "UNTRAINED", "USUAL", "controller_of", "entries", "study_of", "train"]
 
@@ -73,13 +72,12 @@ def train(study: Study, arms: Sequence[str], overrides: Sequence[str] = ()) -> b
     Args:
         study: beside which base, with which seed.
         arms: which.
-        overrides: further ``key=value`` entries, of all of them, which go before an arm's own.
+        overrides: further ``key=value`` entries, of all of them.
 
     Returns:
         False if a signal stopped a run.
     """
-    runs = [(arm, [*entries(study, arm), *overrides]) for arm in arms]
-    return all(run_to_end("ecm", "cifar10", study.of(arm), own) is not None for arm, own in runs)
+    return train_arms(study, "ecm", "cifar10", {arm: [*entries(study, arm), *overrides] for arm in arms})
 
 
 def controller_of(study: Study, arm: str) -> Path:

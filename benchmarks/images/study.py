@@ -2,18 +2,20 @@
 
 import argparse
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ar_core.errors import DataError
 
+from ..recipes import run_to_end
 from .parts import Folders, Part, part
 
 if TYPE_CHECKING:
     from ar_vision.evaluation.generation import ImageGenerator
 
-__all__ = ["BASE", "Study", "add_options", "folders_of"]
+__all__ = ["BASE", "Study", "add_options", "folders_of", "train_arms"]
 
 BASE = "base"
 """What the model that all arms start from is called."""
@@ -97,6 +99,21 @@ class Study:
         from ar_vision.evaluation.generation import open_generator
 
         return open_generator(str(self.model(arm)), str(self.tokenizer), {"guidance": guidance}, device="cpu")
+
+
+def train_arms(study: Study, recipe: str, config: str, runs: Mapping[str, Sequence[str]]) -> bool:
+    """Bring arms to their end, one after the other; what is done stays, what was stopped goes on.
+
+    Args:
+        study: where they lie.
+        recipe: of all of them.
+        config: one that ships with it.
+        runs: ``key=value`` entries by arm.
+
+    Returns:
+        False if a signal stopped a run.
+    """
+    return all(run_to_end(recipe, config, study.of(arm), own) is not None for arm, own in runs.items())
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

@@ -6,8 +6,7 @@ from types import MappingProxyType
 from ar_core.errors import DataError
 
 from ..images.parts import Folders
-from ..images.study import BASE, Study
-from ..recipes import run_to_end
+from ..images.study import BASE, Study, train_arms
 
 __all__ = ["ARMS", "USUAL", "entries", "study_of", "train"]
 
@@ -60,5 +59,4 @@ def train(study: Study, arms: Sequence[str], overrides: Sequence[str] = ()) -> b
     Returns:
         False if a signal stopped a run.
     """
-    runs = [(arm, [*entries(study, arm), *overrides]) for arm in arms]
-    return all(run_to_end("sar", "cifar10", study.of(arm), own) is not None for arm, own in runs)
+    return train_arms(study, "sar", "cifar10", {arm: [*entries(study, arm), *overrides] for arm in arms})
