@@ -92,9 +92,12 @@ def test_a_tiny_teacher_from_pairs_to_tables(module, teachers, tmp_path, name, c
     assert control.model.config.timesteps == (0,)
     assert control.provenance["data"]["header"] == student.provenance["data"]["header"]
 
-    def measure():
-        return module("measuring").measure_seed(setup, study, results, count=70, repeats=1, batch_sizes=[2])
+    def measure(*only):
+        return module("measuring").measure_seed(setup, study, results, count=70, repeats=1, batch_sizes=[2], only=only)
 
+    assert [row["name"] for row in measure("student, 1 pass", "teacher")] == ["teacher", "student, 1 pass", "time of 2"]
+    with pytest.raises(DataError, match=r"there is no way 'student'.*: give some of 'teacher', "):
+        measure("student")
     rows = {row["name"]: row for row in measure()}
     ways = [*setup.students, "teacher", "teacher, by its flow from noise"]
     assert set(ways) < rows.keys()

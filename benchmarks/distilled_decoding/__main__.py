@@ -1,7 +1,7 @@
 """Distilled Decoding of the small VAR and LlamaGen of CIFAR-10, and of the LlamaGen of emoji, which `python -m benchmarks.images train` makes.
 
 python -m benchmarks.distilled_decoding train var --cifar10 CIFAR10 --seed 0        pairs, student and control; llamagen alike
-python -m benchmarks.distilled_decoding measure var --cifar10 CIFAR10 --seed 0      results/distilled_decoding_var_seed0.json
+python -m benchmarks.distilled_decoding measure var --cifar10 CIFAR10 --seed 0      results/distilled_decoding_var_seed0.json; --ways: those alone
 python -m benchmarks.distilled_decoding train emoji --seed 0                        the LlamaGen of texts; measure alike
 python -m benchmarks.distilled_decoding plot                                        tables and figures of all measured seeds
 
@@ -45,6 +45,7 @@ def main() -> int:
                 )
         else:
             command.add_argument("--count", type=int, default=5000, help="images of each way of sampling")
+            command.add_argument("--ways", nargs="+", default=[], help="names of those to draw; default: all")
             command.add_argument("--repeats", type=int, default=5, help="timed rounds of each")
             command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16], help="of timed batches")
             command.add_argument("--threads", type=int, default=1, help="torch threads")
@@ -82,6 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
         count=arguments.count,
         repeats=arguments.repeats,
         batch_sizes=arguments.batch_sizes,
+        only=arguments.ways,
     )
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ar_core.config import from_dict
 from ar_core.environment import environment
+from ar_core.errors import DataError
 from ar_core.io import read_header
 from ar_core.training import finished_chunks
 from ar_vision.checkpoint import load_checkpoint
@@ -37,7 +38,14 @@ COUNTED = 16
 
 
 def measure_seed(
-    setup: Setup, study: Study, results: Path, *, count: int, repeats: int, batch_sizes: Sequence[int]
+    setup: Setup,
+    study: Study,
+    results: Path,
+    *,
+    count: int,
+    repeats: int,
+    batch_sizes: Sequence[int],
+    only: Sequence[str] = (),
 ) -> list[Row]:
     """Draw ``count`` images, all classes or texts evenly, in every way, and measure them; then time all ways in turn.
 
@@ -50,6 +58,10 @@ def measure_seed(
         count: images.
         repeats: timed rounds.
         batch_sizes: of timed batches.
+        only: names of ways, where not all are to be drawn; all are timed.
+
+    Raises:
+        DataError: there is no way of such a name.
     """
     store = PairStore(study.of(PAIRS))
     header, texts = store.header, store.texts
@@ -90,7 +102,13 @@ def measure_seed(
             "seconds": interleaved(chosen, repeats, "cpu"),
         }
 
-    cases: list[tuple[str, Callable[[], Row]]] = [(name, partial(quality, name)) for name in ways]
+    if unknown := sorted(set(only) - ways.keys()):
+        raise DataError(
+            f"there is no way {unknown[0]!r} of sampling {setup.name}: give some of {', '.join(map(repr, ways))}"
+        )
+    cases: list[tuple[str, Callable[[], Row]]] = [
+        (name, partial(quality, name)) for name in ways if not only or name in only
+    ]
     cases += [(_time_name(batch), partial(timed, batch)) for batch in batch_sizes]
     file = results / f"distilled_decoding_{setup.name}_seed{study.seed}.json"
     return measure_missing(file, _head(setup, study, header), cases, tell=_tell)
