@@ -47,7 +47,9 @@ def main() -> int:
             command.add_argument("--count", type=int, default=5000, help="images of each way of sampling")
             command.add_argument("--ways", nargs="+", default=[], help="names of those to draw; default: all")
             command.add_argument("--repeats", type=int, default=5, help="timed rounds of each")
-            command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16], help="of timed batches")
+            command.add_argument(
+                "--batch-sizes", type=int, nargs="*", default=[1, 16], help="of timed batches; none: no times"
+            )
             command.add_argument("--threads", type=int, default=1, help="torch threads")
             command.add_argument("--results", type=Path, default=RESULTS, help="folder that is written to")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
