@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from ar_core.errors import ConfigError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError
 from ar_core.registry import recipe
 from ar_core.training import read_run_config, run_recipe
 from ar_vision.glotok.histogram import log_histogram, log_profile
@@ -17,6 +17,7 @@ from ar_vision.glotok.teacher.features import open_patch_features
 from ar_vision.glotok.teacher.profile import open_profile
 from ar_vision.glotok.teacher.profile_command import TeacherProfileConfig, write_profile
 from ar_vision.glotok.teacher.stage import grouped, pooled
+from PIL import Image
 from safetensors.torch import load_file
 
 CPU = torch.device("cpu")
@@ -139,6 +140,10 @@ def test_pooling_averages_neighbouring_places():
     found = pooled(Ramp(), torch.zeros(2, 3, 8, 8), 2)
     assert found.shape == (8, 1)
     assert found[:4, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
+    with pytest.raises(
+        ConfigError, match=r"method\.pool is 5 and the network's maps have 4 x 4 places: set it to at most 4"
+    ):
+        pooled(Ramp(), torch.zeros(2, 3, 8, 8), 5)
 
 
 @pytest.mark.data
@@ -186,3 +191,72 @@ def test_vision_transformers_give_the_hidden_state_at_their_patches(kind, tmp_pa
         network(torch.zeros(1, 3, 18, 18, dtype=torch.uint8))
     with pytest.raises(ConfigError, match="hidden states 0 to 3"):
         open_patch_features(PatchFeaturesConfig(kind=kind, source=str(tmp_path), layer=9), CPU)
+    # transformers would draw another architecture's weights at random.
+    other = "clip" if kind == "dinov2" else "dinov2"
+    with pytest.raises(CheckpointError, match=f"holds no {other}: of its tensors"):
+        open_patch_features(PatchFeaturesConfig(kind=other, source=str(tmp_path)), CPU)
+
+
+def pictures_of_all_modes(folder):
+    """A folder a class, each with pictures of other modes and sizes."""
+    draw = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        noise = draw.integers(0, 256, (40, 30, 4), dtype=np.uint8)
+        deep = draw.integers(0, 65536, (33, 50), dtype=np.uint16)
+        for kind, pixels in {
+            "one": noise[:1, :1, :3],
+            "grey": noise[..., 0],
+            "rgba": noise,
+            "deep": deep,
+            "wide": draw.integers(0, 256, (20, 900, 3), dtype=np.uint8),
+        }.items():
+            Image.fromarray(pixels).save(folder / name / f"{kind}.png")
+
+
+def test_pictures_of_every_mode_and_size_are_taken_and_broken_ones_named(tmp_path):
+    """1 x 1, grey, RGBA, 16-bit, and far wider than high."""
+    folder = tmp_path / "pictures"
+    pictures_of_all_modes(folder)
+    entries = [
+        "data.kind=folder",
+        f"data.path={folder}",
+        "data.count=null",
+        "method.clusters=3",
+        "data.transform=adm_centre",
+    ]
+    stage(tmp_path / "teacher", *entries)
+    found = torch.cat([chunk["centres"] for chunk in chunks(tmp_path / "teacher").values()])
+    assert found.shape == (6, 48)
+    assert bool(found.isfinite().all())
+    whole = (folder / "b" / "grey.png").read_bytes()
+    (folder / "b" / "grey.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"grey\.png is truncated or damaged") as caught:
+        stage(tmp_path / "broken", *entries)
+    assert "\n" not in str(caught.value)
+
+
+def test_towers_beside_the_image_tower_are_left_out_and_registers_refused(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 10,
+        "intermediate_size": 8,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        both = transformers.CLIPModel(
+            transformers.CLIPConfig(text_config=text, vision_config={"intermediate_size": 32, **shape})
+        )
+        registers = transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**shape))
+    both.save_pretrained(tmp_path / "clip")
+    registers.save_pretrained(tmp_path / "registers")
+    network = open_patch_features(PatchFeaturesConfig(kind="clip", source=str(tmp_path / "clip")), CPU)
+    weight = network.network.state_dict()
+    name = next(name for name in weight if name.endswith("position_embedding.weight"))
+    assert torch.equal(weight[name], both.vision_model.embeddings.position_embedding.weight)
+    with pytest.raises(CheckpointError, match="holds no dinov2"):
+        open_patch_features(PatchFeaturesConfig(kind="dinov2", source=str(tmp_path / "registers")), CPU)

@@ -21,8 +21,6 @@ from ..histogram_config import HistogramConfig
 
 __all__ = ["Profile", "open_profile", "save_profile"]
 
-TILE = 1024
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -69,7 +67,7 @@ def open_profile(teacher: str, config: HistogramConfig) -> Profile:
     if path.suffix == ".json":
         return _read(path, config)
     vectors, source = _vectors(path)
-    found = log_profile(log_histogram(vectors.double(), config, tile=TILE))
+    found = log_profile(log_histogram(vectors.double(), config))
     return Profile(tuple(found.tolist()), config, source)
 
 

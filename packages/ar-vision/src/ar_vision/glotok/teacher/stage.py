@@ -116,6 +116,17 @@ def grouped(pictures: Pictures, count: int | None, method: GlotokTeacherConfig) 
 
 @torch.no_grad()
 def pooled(features: PatchFeatures, images: Tensor, side: int) -> Tensor:
-    """Return the feature map of images uint8 `[B, 3, H, W]`, averaged to side x side: vectors `[B side², d]`."""
-    found = F.adaptive_avg_pool2d(features(images), side)
+    """Return the feature map of images uint8 `[B, 3, H, W]`, averaged to side x side: vectors `[B side², d]`.
+
+    Raises:
+        ConfigError: the map is coarser than that, so that vectors would repeat.
+    """
+    maps = features(images)
+    height, width = maps.shape[2:]
+    if min(height, width) < side:
+        raise ConfigError(
+            f"method.pool is {side} and the network's maps have {width} x {height} places: set it to at most {min(height, width)}, take "
+            "larger images or an earlier layer"
+        )
+    found = F.adaptive_avg_pool2d(maps, side)
     return found.permute(0, 2, 3, 1).flatten(0, 2)

@@ -30,7 +30,7 @@ class VisionTransformer:
 
     Raises:
         MissingPackageError: transformers is not installed.
-        CheckpointError: there is no such model.
+        CheckpointError: there is no such model, or it is of another architecture.
         ConfigError: it has no such layer.
     """
 
@@ -43,12 +43,15 @@ class VisionTransformer:
             ) from error
         family: Any = Dinov2Model if kind == "dinov2" else CLIPVisionModel
         try:
-            network = family.from_pretrained(str(expand_path(source)), dtype=torch.float32)
-        except (OSError, ValueError) as error:
+            network, found = family.from_pretrained(
+                str(expand_path(source)), dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"no {kind} can be read from {source!r} ({str(error).partition(chr(10))[0]}): give the folder of one, or its name on "
                 "the hub"
             ) from error
+        _require_whole(kind, source, network, found)
         states = network.config.num_hidden_layers + 1
         if not -states <= layer < states:
             raise ConfigError(
@@ -87,3 +90,24 @@ class VisionTransformer:
             ) from error
         tokens = states[self.layer][:, -grid[0] * grid[1] :]
         return tokens.transpose(1, 2).unflatten(2, grid).float()
+
+
+def _require_whole(kind: str, source: str, network: Any, found: Mapping[str, Any]) -> None:
+    """Refuse weights that do not make up the network: transformers draws what is missing at random, and drops what is left over.
+
+    Raises:
+        CheckpointError: a tensor is missing or misshapen, or one of the network's parts is left over.
+    """
+    # A text tower beside the image tower (CLIP) and the head of a classifier are not wanted, nor are numbers of positions.
+    known = {name.partition(".")[0] for name in network.state_dict()}
+    over = [
+        name
+        for name in found["unexpected_keys"]
+        if name.partition(".")[0] in known and not name.endswith("position_ids")
+    ]
+    wrong = [*found["missing_keys"], *(str(name) for name in found["mismatched_keys"]), *over]
+    if wrong:
+        raise CheckpointError(
+            f"{source!r} holds no {kind}: of its tensors {len(wrong)} are missing, misshapen or left over, such as {min(wrong)!r}; "
+            "give the folder or the name of another model"
+        )
