@@ -77,7 +77,9 @@ def test_tiny_arms_are_trained_measured_and_drawn(module, pictured, tmp_path, ca
     assert done
     results = tmp_path / "results"
     for _ in range(2):
-        rows = module("measuring").measure(pictured, results, ("none", "both"), count=80, guidance=(1.0, 2.0))
+        rows = module("measuring").measure(
+            pictured, results, ("none", "both"), count=80, guidance=(1.0, 2.0), test_images=70
+        )
     assert len(rows) == 6
     row = next(one for one in rows if one["name"] == "both, tokenizer")
     assert {"psnr", "lpips[alexnet]", "reconstruction_frechet[resnet20-cifar10]", "codes_used_semantic"} <= row[
@@ -86,12 +88,65 @@ def test_tiny_arms_are_trained_measured_and_drawn(module, pictured, tmp_path, ca
     assert {"density_cv_semantic", "uses_gini_visual", "histogram_divergence_semantic"} <= row["values"].keys()
     assert sum(row["profiles"]["semantic"]) == pytest.approx(1)
     assert row["training"]["steps"] == 2
-    assert json.loads((results / "glotok_cifar10_seed3.json").read_text())["teacher"]["source"]["vectors"] == 30
+    head = json.loads((results / "glotok_cifar10_seed3.json").read_text())
+    assert head["teacher"]["source"]["vectors"] == 30
+    assert (head["test_images"], head["steps"]) == (70, {"tokenizer": 2, "far": 2})
     plotting = module("plotting")
     tables = plotting.tables(results)
     assert "both (GloTok)" in tables["glotok_cifar10"]
     assert tables["glotok_cifar10_codebooks"].count("\n| semantic") == 2
     assert tables["glotok_cifar10_far"].count("\n") == 6
+    assert "FAR: class accuracy, %, g = 2 | higher" in tables["glotok_cifar10_changes"]
+    assert tables["glotok_cifar10_changes"].count("unclear (one seed)") == 16
     plotting.plot(results)
     assert (results / "glotok_histograms.svg").read_text().startswith("<svg")
     assert plotting.tables(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("better", "differences", "expected"),
+    [
+        ("higher", (0.5, 0.6, 0.7), "+0.6 ± 0.1, better"),
+        ("lower", (0.5, 0.6, 0.7), "+0.6 ± 0.1, worse"),
+        ("lower", (-2.0, -2.0), "-2.0 ± 0.0, better"),
+        ("higher", (0.1, 0.1, 4.0), "+1.4 ± 2.3, unclear"),
+        ("higher", (1.0, 1.0, -0.1), "+0.6 ± 0.6, unclear"),
+        ("higher", (0.0, 0.0), "+0.0 ± 0.0, unclear"),
+        ("higher", (3.0,), "+3.0, unclear (one seed)"),
+        ("higher", (), ""),
+    ],
+)
+def test_a_measure_moved_where_all_seeds_agree_by_two_standard_errors(module, better, differences, expected):
+    changes = module("changes")
+    assert changes.verdict(differences, changes.Measure("x", "tokenizer", "x", better, 1)) == expected
+
+
+def test_changes_pair_arms_of_one_seed(module):
+    """Seed 0 lies far from seed 1; the arms differ by the same in both, and a seed without the arm is left out."""
+
+    def row(arm, psnr):
+        return {"what": "tokenizer", "arm": arm, "values": {"psnr": psnr}}
+
+    seeds = [
+        {"rows": [row("none", 10.0), row("both", 10.5)]},
+        {"rows": [row("both", 20.6), row("none", 20.0)]},
+        {"rows": [row("none", 30.0)]},
+    ]
+    changes = module("changes")
+    psnr = changes.MEASURES[0]
+    assert changes._differences(seeds, psnr, "both", None) == pytest.approx([0.5, 0.6])
+    assert changes._differences(seeds, psnr, "residual", None) == []
+
+
+def test_arms_of_unequal_steps_are_refused(module, study):
+    def trained(arm, part, steps):
+        (study.of(arm, part) / "final").mkdir(parents=True)
+        (study.of(arm, part) / "metrics.jsonl").write_text(json.dumps({"step": steps, "steps_per_s": 1.0}) + "\n")
+
+    for arm, steps in (("none", 4), ("both", 4), ("residual", 8)):
+        trained(arm, "tokenizer", steps)
+        trained(arm, "far", 2)
+    measuring = module("measuring")
+    assert measuring.equal_steps(study, ("none", "both")) == {"tokenizer": 4, "far": 2}
+    with pytest.raises(DataError, match=r"runs of the tokenizer have unequal steps \(both 4, residual 8\)"):
+        measuring.equal_steps(study, ("both", "residual"))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from ar_core.environment import environment
+from ar_core.errors import DataError
 from ar_vision.checkpoint import fingerprint, load_checkpoint
 from ar_vision.evaluation.generation import open_generator
 from ar_vision.evaluation.reconstruction import measure_tokenizer
@@ -26,11 +27,17 @@ from ..recipes import training_record
 from ..resumable import Row, measure_missing
 from .arms import CONFIG, GlotokStudy, require_arm
 
-__all__ = ["measure"]
+__all__ = ["equal_steps", "measure"]
 
 
 def measure(
-    study: GlotokStudy, results: Path, arms: Sequence[str], *, count: int, guidance: Sequence[float]
+    study: GlotokStudy,
+    results: Path,
+    arms: Sequence[str],
+    *,
+    count: int,
+    guidance: Sequence[float],
+    test_images: int | None = None,
 ) -> list[Row]:
     """Measure arms; drawn images stay beside the runs, rows in the results, and a stopped measurement goes on.
 
@@ -40,14 +47,15 @@ def measure(
         arms: those to measure; each must have been trained.
         count: samples of each row, all classes evenly.
         guidance: scales that samples are drawn with.
+        test_images: reconstruct only the first so many, and hold samples against them; None: all.
 
     Raises:
-        DataError: an arm was not trained, or there is none of that name.
+        DataError: an arm was not trained, there is none of that name, or arms were trained for unequal steps.
     """
     for arm in arms:
         require_arm(arm)
-        study.model(arm, "far")
-    against = Against.cifar10(study.folders)
+    trained = equal_steps(study, arms)
+    against = Against.cifar10(study.folders, test_images)
     profile = open_profile(str(study.teacher), HistogramConfig())
     cases: list[tuple[str, Callable[[], Row]]] = []
     for arm in arms:
@@ -61,10 +69,35 @@ def measure(
         "seed": study.folders.seed,
         # Distances depend on how many images there are: rows of another number do not stand beside these.
         "images": count,
+        "test_images": against.test.count,
+        # Nor do rows of shorter runs.
+        "steps": trained,
         "teacher": profile.facts(),
         "environment": environment("cpu"),
     }
     return measure_missing(results / f"glotok_cifar10_seed{study.folders.seed}.json", facts, cases, tell=tell)
+
+
+def equal_steps(study: GlotokStudy, arms: Sequence[str]) -> dict[str, int]:
+    """Return the steps of tokenizers and FARs, which all arms must share.
+
+    Raises:
+        DataError: an arm was not trained, or not as long as another.
+    """
+    found: dict[str, int] = {}
+    for part in ("tokenizer", "far"):
+        steps = {}
+        for arm in arms:
+            study.model(arm, part)
+            steps[arm] = int(training_record(study.of(arm, part))["steps"])
+        if len(set(steps.values())) > 1:
+            told = ", ".join(f"{arm} {count}" for arm, count in steps.items())
+            raise DataError(
+                f"the arms' runs of the {part} have unequal steps ({told}), so that they cannot be compared: train all of them alike, "
+                "in a new --runs folder"
+            )
+        found[part] = max(steps.values(), default=0)
+    return found
 
 
 def _tokenizer(study: GlotokStudy, arm: str, against: Against, profile: Profile) -> Row:

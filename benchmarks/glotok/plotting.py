@@ -1,6 +1,5 @@
 """Results of all seeds as tables and figures."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +8,14 @@ from typing import Any
 
 from ar_quickstart.chart import Series, line_chart
 
-from ..images.plotting import ACCURACY, FRECHET, RESNET20
+from ..images.plotting import ACCURACY, FRECHET, RECONSTRUCTION
 from ..markdown import table
 from .arms import ARMS
+from .changes import changes_table
+from .results import NAMES, Results, read, rows_of
 
-__all__ = ["plot", "read", "tables"]
+__all__ = ["plot", "tables"]
 
-Results = Mapping[str, Any]
-NAMES = {"none": "neither", "histogram": "histogram loss", "residual": "residual modules", "both": "both (GloTok)"}
-RECONSTRUCTION = f"reconstruction_frechet[{RESNET20}]"
 COLUMNS = (
     ("PSNR, dB", "psnr", 2),
     ("SSIM", "ssim", 4),
@@ -35,18 +33,13 @@ BOOKS = (
 )
 
 
-def read(folder: Path) -> list[Results]:
-    """Results in the order of the seeds."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("glotok_cifar10_seed*.json")]
-    return sorted(found, key=lambda one: one["seed"])
-
-
 def tables(folder: Path) -> dict[str, str]:
     """Every table, by name: Markdown."""
     seeds = read(folder)
     if not seeds:
         return {}
     return {
+        "glotok_cifar10_changes": changes_table(seeds),
         "glotok_cifar10": reconstruction_table(seeds),
         "glotok_cifar10_codebooks": codebooks_table(seeds),
         "glotok_cifar10_far": samples_table(seeds),
@@ -57,7 +50,7 @@ def reconstruction_table(seeds: Sequence[Results]) -> str:
     """One line an arm: mean and standard deviation over the seeds."""
     lines = []
     for arm in ARMS:
-        rows = _rows(seeds, "tokenizer", arm)
+        rows = rows_of(seeds, "tokenizer", arm)
         if rows:
             cells = [_spread([row["values"][key] for row in rows], digits) for _, key, digits in COLUMNS]
             steps = str(max(row["training"]["steps"] for row in rows))
@@ -70,7 +63,7 @@ def codebooks_table(seeds: Sequence[Results]) -> str:
     lines: list[Iterable[str]] = []
     for book in ("semantic", "visual"):
         for arm in ARMS:
-            rows = _rows(seeds, "tokenizer", arm)
+            rows = rows_of(seeds, "tokenizer", arm)
             if rows:
                 cells = [_spread([row["values"][key.format(book)] for row in rows], digits) for _, key, digits in BOOKS]
                 lines.append([book, NAMES[arm], *cells])
@@ -78,10 +71,10 @@ def codebooks_table(seeds: Sequence[Results]) -> str:
 
 
 def samples_table(seeds: Sequence[Results]) -> str:
-    """One line an arm and guidance scale; the held-out NLL is of the run's last evaluation."""
+    """One line an arm and guidance scale; the held-out NLL, of the run's last evaluation, is of each arm's own codes."""
     lines: list[Iterable[str]] = []
     for arm in ARMS:
-        rows = _rows(seeds, "samples", arm)
+        rows = rows_of(seeds, "samples", arm)
         for scale in sorted({row["guidance"] for row in rows}):
             same = [row for row in rows if row["guidance"] == scale]
             likelihood = [_last_nll(row["training"]) for row in same]
@@ -101,7 +94,7 @@ def samples_table(seeds: Sequence[Results]) -> str:
         "seeds",
         "steps",
         "g",
-        "held-out NLL, nats a code",
+        "held-out NLL, nats of its own codes",
         "Fréchet of samples (ResNet-20)",
         "class accuracy, %",
     ]
@@ -116,10 +109,10 @@ def plot(folder: Path) -> None:
     lines = [Series("teacher", _curve([_shares(one["teacher"]["log_profile"]) for one in seeds]), dashed=True)]
     swept = []
     for arm in ARMS:
-        rows = _rows(seeds, "tokenizer", arm)
+        rows = rows_of(seeds, "tokenizer", arm)
         if rows:
             lines.append(Series(NAMES[arm], _curve([row["profiles"]["semantic"] for row in rows])))
-        drawn = _rows(seeds, "samples", arm)
+        drawn = rows_of(seeds, "samples", arm)
         scales = sorted({row["guidance"] for row in drawn})
         points = [
             (scale, fmean(row["values"][FRECHET] for row in drawn if row["guidance"] == scale)) for scale in scales
@@ -133,10 +126,6 @@ def plot(folder: Path) -> None:
     for name, (series, x_label, y_label) in figures.items():
         if series:
             (folder / name).write_text(line_chart(series, x_label=x_label, y_label=y_label) + "\n", encoding="utf-8")
-
-
-def _rows(seeds: Sequence[Results], what: str, arm: str) -> list[Any]:
-    return [row for one in seeds for row in one["rows"] if row["what"] == what and row["arm"] == arm]
 
 
 def _last_nll(record: Mapping[str, Any]) -> float:

@@ -36,9 +36,9 @@ class Against:
     train: ImageSet
 
     @classmethod
-    def cifar10(cls, folders: Folders) -> "Against":
-        """Images of CIFAR-10 and the ResNet-20 that classifies them."""
-        return cls(resnet20(folders), test_images("vq_tokenizer", folders), _parquet(folders.cifar10, "train"))
+    def cifar10(cls, folders: Folders, test: int | None = None) -> "Against":
+        """Images of CIFAR-10 and the ResNet-20 that classifies them; of the test images all, or the first so many."""
+        return cls(resnet20(folders), _parquet(folders.cifar10, "test", test), _parquet(folders.cifar10, "train"))
 
 
 def measure_samples(
@@ -80,5 +80,5 @@ def test_images(name: str, folders: Folders) -> ImageSet:
     return _parquet(folders.cifar10, "test")
 
 
-def _parquet(cifar10: Path, split: str) -> ImageSet:
-    return open_images(SplitConfig(ImageDataConfig(path=str(cifar10 / f"{split}.parquet"), size=32)))
+def _parquet(cifar10: Path, split: str, count: int | None = None) -> ImageSet:
+    return open_images(SplitConfig(ImageDataConfig(path=str(cifar10 / f"{split}.parquet"), size=32, count=count)))
