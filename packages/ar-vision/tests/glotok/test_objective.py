@@ -179,6 +179,19 @@ def test_lightning_has_the_losses_of_the_loop(tmp_path, teacher_file):
     assert run_recipe(recipe("glotok"), config, driver=fit).losses == pytest.approx(loop.losses, abs=1e-5)
 
 
+def test_a_discriminator_plays_from_its_step_on_and_after_the_tokenizer(tmp_path, teacher_file):
+    game = ("method.adversarial_weight=0.5", "method.discriminator={channels: 4, layers: 2}")
+    late = run(tmp_path / "late", teacher_file, *game, "method.adversarial_start_step=3")
+    early = run(tmp_path / "early", teacher_file, *game, "method.adversarial_start_step=1")
+    plain = run(tmp_path / "plain", teacher_file)
+    assert late.losses[:3] == plain.losses[:3]
+    assert early.losses[1] != plain.losses[1]
+    rows = [json.loads(line) for line in (tmp_path / "early" / "metrics.jsonl").read_text().splitlines()]
+    hinge = [row["discriminator"] for row in rows if "discriminator" in row]
+    assert hinge[0] == 0
+    assert hinge[1] > 0
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
