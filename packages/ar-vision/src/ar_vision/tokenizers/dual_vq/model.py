@@ -215,18 +215,20 @@ class DualVqTokenizer(nn.Module):
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights afresh for training from scratch: convolutions, transformers, codebooks; residual modules give zero.
 
-        Entries of a codebook of n codes are uniform in ±1/n; at unit length where they are used so.
+        Entries of a codebook of n codes are uniform in ±1/n; at unit length where they are used so. Residual modules are drawn last, so
+        that tokenizers with and without them start from the same weights.
 
         Args:
             generator: of the device that the tokenizer is on.
         """
         initialize_convolutions(self, generator)
-        initialize_transformer(self, generator)
+        initialize_transformer(self.branches, generator)
         for codebook in self.named_codebooks.values():
             bound = 1 / len(codebook.weight)
             nn.init.uniform_(codebook.weight, -bound, bound, generator=generator)
             if self.config.normalized:
                 codebook.weight.copy_(F.normalize(codebook.weight, dim=-1))
+        initialize_transformer(self.residuals, generator)
 
     def _parts(self, features: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The features `[B, d, g, g]` of each branch as its quantiser sees them."""
