@@ -37,8 +37,7 @@ class PairEmbedding(nn.Module):
 class FactorisedHead(nn.Module):
     """Causal layers over two places: the cell's hidden state, which predicts the first code, and that code, which predicts the second.
 
-    The two places do not rotate: the mask tells them apart. Published code of the head was not at hand for this; the number of its
-    layers and what runs through them are FQGAN's.
+    The number of layers and what runs through them are FQGAN's. That the two places do not rotate, as the mask tells them apart, is ours.
 
     Args:
         config: sizes.
