@@ -85,7 +85,9 @@ def test_tiny_arms_are_trained_measured_and_drawn(module, pictured, tmp_path, ca
     assert {"psnr", "lpips[alexnet]", "reconstruction_frechet[resnet20-cifar10]", "codes_used_semantic"} <= row[
         "values"
     ].keys()
-    assert {"density_cv_semantic", "uses_gini_visual", "histogram_divergence_semantic"} <= row["values"].keys()
+    assert {"density_cv_semantic", "log_density_visual", "uses_gini_visual", "histogram_divergence_semantic"} <= row[
+        "values"
+    ].keys()
     assert sum(row["profiles"]["semantic"]) == pytest.approx(1)
     assert row["training"]["steps"] == 2
     head = json.loads((results / "glotok_cifar10_seed3.json").read_text())
@@ -97,7 +99,7 @@ def test_tiny_arms_are_trained_measured_and_drawn(module, pictured, tmp_path, ca
     assert tables["glotok_cifar10_codebooks"].count("\n| semantic") == 2
     assert tables["glotok_cifar10_far"].count("\n") == 6
     assert "FAR: class accuracy, %, g = 2 | higher" in tables["glotok_cifar10_changes"]
-    assert tables["glotok_cifar10_changes"].count("unclear (one seed)") == 16
+    assert tables["glotok_cifar10_changes"].count("unclear (one seed)") == 17
     plotting.plot(results)
     assert (results / "glotok_histograms.svg").read_text().startswith("<svg")
     assert plotting.tables(tmp_path) == {}

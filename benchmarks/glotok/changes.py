@@ -34,6 +34,7 @@ MEASURES = (
     Measure("semantic codes: density CV", "tokenizer", "density_cv_semantic", "lower", 4),
     Measure("semantic codes: entropy of densities", "tokenizer", "entropy_semantic", "higher", 5),
     Measure("semantic codes: Gini of densities", "tokenizer", "gini_semantic", "lower", 4),
+    Measure("semantic codes: log mean density", "tokenizer", "log_density_semantic", "lower", 3),
     Measure("semantic codes: KL(teacher, codebook)", "tokenizer", "histogram_divergence_semantic", "lower", 4),
     Measure("semantic codes: share used", "tokenizer", "codes_used_semantic", "higher", 3),
     Measure("semantic codes: perplexity", "tokenizer", "perplexity_semantic", "higher", 1),

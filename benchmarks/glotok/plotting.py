@@ -29,6 +29,7 @@ BOOKS = (
     ("density CV", "density_cv_{}", 3),
     ("entropy of densities", "entropy_{}", 4),
     ("Gini of densities", "gini_{}", 3),
+    ("log mean density", "log_density_{}", 3),
     ("KL(teacher, codebook)", "histogram_divergence_{}", 4),
 )
 

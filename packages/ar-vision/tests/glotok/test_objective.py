@@ -93,6 +93,8 @@ def test_any_split_of_a_step_has_the_same_loss():
     assert whole["residual"] > 0
     for parts in ([samples[:1], samples[1:]], [samples[2:], samples[:2]]):
         assert total(parts) == pytest.approx(whole, rel=1e-4)
+        # It is not computed again in every micro-batch.
+        assert sorted(science.prepare(part, rng).weights["histogram"] for part in parts) == [0, 1]
     # The next step has no turn; its neighbour has one again, with twice the weight.
     assert total([batch(4)])["histogram"] == 0
     assert total([batch(8)])["histogram"] == pytest.approx(whole["histogram"], rel=1e-6)
@@ -180,14 +182,14 @@ def test_lightning_has_the_losses_of_the_loop(tmp_path, teacher_file):
 
 
 def test_a_discriminator_plays_from_its_step_on_and_after_the_tokenizer(tmp_path, teacher_file):
-    game = ("method.adversarial_weight=0.5", "method.discriminator={channels: 4, layers: 2}")
+    game = ("method.adversarial_weight=0.5", "method.discriminator={channels: 4, layers: 2, groups: 4}")
     late = run(tmp_path / "late", teacher_file, *game, "method.adversarial_start_step=3")
     early = run(tmp_path / "early", teacher_file, *game, "method.adversarial_start_step=1")
     plain = run(tmp_path / "plain", teacher_file)
     assert late.losses[:3] == plain.losses[:3]
     assert early.losses[1] != plain.losses[1]
     rows = [json.loads(line) for line in (tmp_path / "early" / "metrics.jsonl").read_text().splitlines()]
-    hinge = [row["discriminator"] for row in rows if "discriminator" in row]
+    hinge = [row["values"]["discriminator"] for row in rows if "values" in row]
     assert hinge[0] == 0
     assert hinge[1] > 0
 

@@ -13,6 +13,14 @@ def test_directions_that_see_each_other_alike_are_even():
     assert found["density_cv"] == pytest.approx(0, abs=1e-12)
     assert found["entropy"] == pytest.approx(1, abs=1e-12)
     assert found["gini"] == pytest.approx(0, abs=1e-12)
+    # Squared chords of orthogonal directions are 2.
+    assert found["log_density"] == pytest.approx(math.log((1 + 5 * math.exp(-4)) / 6))
+
+
+def test_directions_that_are_all_alike_are_even_and_not_spread():
+    found = uniformity(torch.ones(5, 3) * torch.arange(1.0, 6.0)[:, None])
+    assert found["density_cv"] == pytest.approx(0, abs=1e-12)
+    assert found["log_density"] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("tile", [2, 3, 512])
@@ -38,6 +46,7 @@ def test_clustered_directions_are_less_even_than_scattered_ones():
     assert even["density_cv"] < uneven["density_cv"]
     assert even["entropy"] > uneven["entropy"]
     assert even["gini"] < uneven["gini"]
+    assert even["log_density"] < uneven["log_density"] - 0.1
 
 
 def test_gini_of_known_shares():

@@ -14,15 +14,16 @@ from .histogram import tiles
 __all__ = ["BANDWIDTH", "densities", "gini", "uniformity"]
 
 BANDWIDTH = 0.5
-"""Standard deviation of the Gaussian on the unit sphere, in chord length."""
+"""Standard deviation of the Gaussian on the unit sphere, in chord length: exp(-2 |u_i - u_j|²)."""
 
 
 @torch.no_grad()
 def uniformity(vectors: Tensor, *, bandwidth: float = BANDWIDTH, tile: int = 512) -> dict[str, float]:
-    """Measure how even the density of directions is at each of them.
+    """Measure how even the density of directions is at each of them, and how high it is.
 
-    The paper gives the names of the three numbers and no definition. Here a density is a Gaussian kernel estimate on the unit
-    sphere, so that these numbers compare codebooks of one dimension with each other and not with the paper's table.
+    The paper gives the names of the first three numbers and no definition. Here a density is a Gaussian kernel estimate on the unit
+    sphere, so that these numbers compare codebooks of one dimension with each other and not with the paper's table. They say
+    nothing of spread: directions that are all alike are as even as can be. That is what ``log_density`` is for.
 
     Args:
         vectors: `[n, d]`, any length; only directions count. At least 2.
@@ -31,7 +32,9 @@ def uniformity(vectors: Tensor, *, bandwidth: float = BANDWIDTH, tile: int = 512
 
     Returns:
         ``density_cv``: standard deviation of the densities over their mean, 0 where they are even. ``entropy``: of the densities as
-        shares, over log n; 1 where they are even. ``gini``: their Gini coefficient, 0 where they are even.
+        shares, over log n; 1 where they are even. ``gini``: their Gini coefficient, 0 where they are even. ``log_density``: the logarithm
+        of their mean, which is the uniformity of arXiv 2005.10242 (t = 2, pairs of a vector with itself included): 0 where all
+        directions are alike, the lower the wider they are spread.
 
     Raises:
         DataError: fewer than two vectors.
@@ -46,6 +49,7 @@ def uniformity(vectors: Tensor, *, bandwidth: float = BANDWIDTH, tile: int = 512
         "density_cv": float(found.std(unbiased=False) / found.mean()),
         "entropy": float(torch.special.entr(shares).sum() / math.log(len(found))),
         "gini": gini(found),
+        "log_density": float(found.mean().log()),
     }
 
 
