@@ -128,7 +128,9 @@ def test_a_checkpoint_in_the_published_layout_loads_strictly(nsarm):
     for chunks in (1, 2):
         published = to_published(nsarm, chunks)
         found = from_published(published, **settings)
-        expected = replace(nsarm.config, map=replace(nsarm.config.map, layout="memory", dropout=0.1))
+        expected = replace(
+            nsarm.config, map=replace(nsarm.config.map, layout="memory", dropout=0.1), input_resize="area"
+        )
         assert found.config == expected
         assert all(torch.equal(found.state_dict()[name], value) for name, value in nsarm.state_dict().items())
     gone = f"{PREFIX}output_projs.1.3.weight"

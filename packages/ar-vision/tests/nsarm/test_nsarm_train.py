@@ -151,8 +151,12 @@ def test_converted_weights_are_a_start(prepared, nsarm, tokenizer, start, tmp_pa
     found = load_checkpoint(tmp_path / "converted", "upscaler")
     assert found.model.config.map.layout == "memory"
     assert all(torch.equal(value, nsarm.state_dict()[name]) for name, value in found.model.state_dict().items())
-    result = run_recipe(RECIPE, prepared("joint", f"model={{start: {tmp_path / 'converted'}}}"))
+    assert found.model.config.input_resize == "area"
+    where = f"train.checkpoint_dir={tmp_path / 'run'}"
+    result = run_recipe(RECIPE, prepared("joint", f"model={{start: {tmp_path / 'converted'}}}", where))
     assert len(result.losses) == 3
+    # It was trained on inputs of its own from there on.
+    assert load_checkpoint(tmp_path / "run" / "final").model.config.input_resize == "bilinear"
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ SR = Command(
     examples=(
         "ar-decode sr checkpoint=./nsarm tokenizer=./bsq input=small.jpg output=large.png",
         "ar-decode sr checkpoint=./nsarm tokenizer=./bsq input=photographs output=upscaled prompt='a street at night' seed=1",
-        "ar-decode sr checkpoint=./nsarm tokenizer=./bsq text_encoder=./flan-t5-xl input=small.jpg output=large.png "
-        "decoding.input_resize=area",
+        "ar-decode sr checkpoint=./nsarm tokenizer=./bsq text_encoder=./flan-t5-xl input=small.jpg output=large.png",
     ),
 )
 

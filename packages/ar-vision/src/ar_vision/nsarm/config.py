@@ -1,7 +1,7 @@
 """Shapes of NSARM's networks (arXiv 2510.00820). The symbols are those of the paper's figure and its code."""
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from ar_core.config import require_positive
 from ar_core.errors import ConfigError
@@ -9,10 +9,12 @@ from ar_core.errors import ConfigError
 from ..backbones.infinity.config import PRESETS, InfinityConfig
 from ..backbones.infinity.schedules import schedule_of_grid
 from ..scales import ScaleSchedule
+from ..tokenizers.bsq.config import InputResize
 from .layout import Layout
-from .norms import MapNorm
 
-__all__ = ["MapConfig", "NsarmModelConfig"]
+__all__ = ["MapConfig", "MapNorm", "NsarmModelConfig"]
+
+MapNorm: TypeAlias = Literal["map", "channels"]
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,14 @@ class NsarmModelConfig:
     """The generator."""
     factor: int = 4
     """How many times the result is larger than the LQ image, along each side."""
+    input_resize: InputResize = "bilinear"
+    """How the image so far becomes the input of a scale where decoding does not say otherwise: ``bilinear``, as in training; ``area``,
+    as the published decoder does: converted weights have it."""
 
     def __post_init__(self) -> None:
         require_positive(self, "factor")
+        if self.input_resize not in get_args(InputResize):
+            raise ConfigError(f"input_resize is {self.input_resize!r}; choose {' or '.join(get_args(InputResize))}")
         own, side = self.map, self.transformer.side
         if own.channels * side**2 != self.transformer.bits:
             raise ConfigError(

@@ -13,7 +13,7 @@ from ..checkpoint import require_codes
 from ..decoding.generated import GeneratedImages
 from ..decoding.scalewise import PickScale, generate_scales
 from ..text.text import Text
-from ..tokenizers.bsq.bit_history import InputResize
+from ..tokenizers.bsq.config import InputResize
 from ..tokenizers.bsq.model import BsqTokenizer
 from .model import Nsarm
 
@@ -30,9 +30,9 @@ class NsarmOptions(InfinityOptions):
 
     guidance: tuple[float, ...] = (1.0,)
     """g: 1 means none, as published; one for all scales, or one for each. It acts from the first written scale on."""
-    input_resize: InputResize = "bilinear"
-    """How the image so far becomes the input of a scale: ``bilinear``, as training has it; ``area``, as the published decoder, which
-    published weights are run with."""
+    input_resize: InputResize | None = None
+    """How the image so far becomes the input of a scale; null: as the model says, which is ``area`` for converted weights, whose decoder
+    has it, and ``bilinear``, as in training, for others."""
     spend_replaced_draws: bool = False
     """Draw the bits of M's scales too and throw them away, as the published decoder does: for the bits of a published seed, with
     ``draw: multinomial``."""
@@ -76,7 +76,7 @@ def upscale(
     own = DecodeStats()
     with own.timed("map"):
         residuals = model.residuals(tokenizer, low)
-        history = tokenizer.history(len(low), schedule, input_resize=options.input_resize)
+        history = tokenizer.history(len(low), schedule, input_resize=options.input_resize or config.input_resize)
         given = [history.bits_of(residual) for residual in residuals]
     guidance = list(per_scale("guidance", options.guidance, schedule))
     # Scales that nobody draws need no guidance, which acts on logits and hidden states of what is drawn.

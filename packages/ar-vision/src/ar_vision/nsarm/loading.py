@@ -58,7 +58,7 @@ def from_published(
         text_encoder: likewise.
 
     Returns:
-        The model in the dtype of the weights, on the CPU, in eval mode.
+        The model in the dtype of the weights, on the CPU, in eval mode; decoding resizes its inputs by area, as the published one does.
 
     Raises:
         CheckpointError: a key is missing, unexpected or misshapen; names it. Heads or sizes do not fit the weights.
@@ -72,7 +72,7 @@ def from_published(
     network = map_from_published(own, sizes=map_sizes, heads=map_heads, layout=layout)
     transformer = infinity.from_published(rest, patchify=patchify, schedules=schedules, text_encoder=text_encoder)
     try:
-        config = NsarmModelConfig(network.config, transformer.config, 4 if factor is None else factor)
+        config = NsarmModelConfig(network.config, transformer.config, 4 if factor is None else factor, "area")
     except ConfigError as error:
         raise CheckpointError(f"the two networks do not fit together: {error}") from error
     weights = {

@@ -107,6 +107,8 @@ def build(run: NsarmRun) -> Job:
         make = partial(MapObjective, shape=config)
     else:
         text = build_text_encoder(config.transformer.texts, run.companions.text_encoder)
+        # Whatever decoder its weights were published with, from here on it is trained on these inputs.
+        model.config = replace(config, input_resize="bilinear")
         models |= {"model": _trainable(model.transformer, method.trained_blocks), "text": cast(nn.Module, text)}
         make = partial(JointObjective, model=model, text=text)
     source = build_image_source(run.data, seed=seed)

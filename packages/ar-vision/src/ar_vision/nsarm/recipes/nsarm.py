@@ -1,7 +1,7 @@
 """Training of NSARM's two stages.
 
 ar-train run nsarm --config tiny
-torchrun --nproc-per-node 8 -m ar_vision.nsarm.recipes.nsarm --config 8b_stage1
+torchrun --nproc-per-node 8 -m ar_vision.nsarm.recipes.nsarm --config 8b
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Bits of scale after scale as one sum of codes: what training and decoding are fed from."""
 
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +9,9 @@ from ar_kernels.nearest_code import code_of_bits, nearest_bits
 from torch import Tensor
 
 from ...scales import ScaleSchedule
+from .config import InputResize
 
-__all__ = ["BitHistory", "InputResize"]
-
-InputResize: TypeAlias = Literal["bilinear", "area"]
-"""How the sum so far becomes the input of a scale: ``bilinear`` (the published trilinear with one frame), as Infinity trains and
-decodes; ``area``, as the published decoder of NSARM does."""
+__all__ = ["BitHistory"]
 
 
 class BitHistory:

@@ -1,12 +1,17 @@
 """Shape of a bitwise tokenizer, and the published ones. Imports no torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from ar_core.errors import ConfigError
 
 from ..autoencoder_config import AutoencoderConfig
 
-__all__ = ["PRESETS", "BsqTokenizerConfig"]
+__all__ = ["PRESETS", "BsqTokenizerConfig", "InputResize"]
+
+InputResize: TypeAlias = Literal["bilinear", "area"]
+"""How the sum of codes so far becomes the input of a scale: ``bilinear`` (the published trilinear with one frame), as Infinity trains and
+decodes; ``area``, as the published decoder of NSARM does."""
 
 
 def _published(bits: int, multipliers: tuple[int, ...] = (1, 2, 4, 4, 4)) -> AutoencoderConfig:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ...scales import ScaleSchedule
 from ..autoencoder import ConvDecoder, ConvEncoder, initialize_convolutions
 from ..tokenizer_output import TokenizerOutput
-from .bit_history import BitHistory, InputResize
-from .config import BsqTokenizerConfig
+from .bit_history import BitHistory
+from .config import BsqTokenizerConfig, InputResize
 from .entropy import commitment, entropy_penalty
 
 __all__ = ["BsqTokenizer"]
