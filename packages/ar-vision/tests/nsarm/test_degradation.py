@@ -19,7 +19,7 @@ from ar_vision.nsarm.degradation.config import (
     StageConfig,
     degradation_of,
 )
-from ar_vision.nsarm.degradation.degrade import degrade
+from ar_vision.nsarm.degradation.degrade import _scale, degrade
 from ar_vision.nsarm.degradation.draws import chosen, uniform
 from ar_vision.nsarm.degradation.kernels import bell, drawn_kernel, drawn_sinc, gaussian, sinc
 from ar_vision.nsarm.degradation.operations import add_noise, convolved, jpeg, sharpened
@@ -62,6 +62,52 @@ def test_every_kernel_has_the_sum_one():
     assert sizes.keys() == set(range(7, 22, 2))
 
 
+def test_kernels_are_of_their_kinds_as_often_and_as_wide_as_they_say(monkeypatch):
+    kinds, cuts = Counter(), {True: [], False: []}
+
+    def drawn_bell(size, sigma, angle, *, kind="gaussian", shape=1.0):
+        turned = sigma[0] != sigma[1]
+        kinds[kind, turned] += 1
+        assert all(0.2 <= one <= 3 for one in sigma)
+        assert (angle == 0) == (not turned)
+        assert {"gaussian": 1, "generalised": 0.5, "plateau": 1}[kind] <= shape
+        assert shape <= {"gaussian": 1, "generalised": 4, "plateau": 2}[kind]
+        return torch.ones(1, 1)
+
+    def drawn_cut(size, cutoff):
+        cuts[size < 13].append(cutoff)
+        return torch.ones(1, 1)
+
+    monkeypatch.setattr("ar_vision.nsarm.degradation.kernels.bell", drawn_bell)
+    monkeypatch.setattr("ar_vision.nsarm.degradation.kernels.sinc", drawn_cut)
+    count, generator = 6000, drawn()
+    for _ in range(count):
+        drawn_kernel(BlurConfig(), generator)
+    rings = sum(map(len, cuts.values()))
+    assert rings / count == pytest.approx(0.1, abs=0.015)
+    assert min(cuts[True]) >= math.pi / 3
+    assert math.pi / 5 <= min(cuts[False]) < math.pi / 3
+    shares = zip(
+        (0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+        [(k, t) for k in ("gaussian", "generalised", "plateau") for t in (False, True)],
+    )
+    for share, kind in shares:
+        assert kinds[kind] / (count - rings) == pytest.approx(share, abs=0.02)
+
+
+def test_resizes_enlarge_shrink_and_keep_as_often_as_they_say():
+    generator = drawn()
+    scales = [_scale(ResizeConfig(), generator) for _ in range(3000)]
+    assert min(scales) >= 0.15
+    assert max(scales) <= 1.5
+    for share, there in (
+        (0.2, [s > 1 for s in scales]),
+        (0.7, [s < 1 for s in scales]),
+        (0.1, [s == 1 for s in scales]),
+    ):
+        assert sum(there) / 3000 == pytest.approx(share, abs=0.03)
+
+
 def test_bells_are_as_wide_as_they_say_and_turn():
     size, sigma = 41, 3.0
     place = torch.arange(size).double() - size // 2
@@ -98,6 +144,9 @@ def test_sharpening_makes_edges_steeper(photograph):
     sharp = sharpened(image)
     assert sharp[2].diff(dim=0).abs().max() > 1.1 * image[2].diff(dim=0).abs().max()
     assert 0 <= sharp.min() <= sharp.max() <= 1
+    # What differs from its surroundings by less than 10 levels is noise, and stays.
+    noise = 0.5 + 4 / 255 * torch.randn(3, 60, 60, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
+    assert torch.equal(sharpened(noise), noise)
 
 
 def test_noise_has_its_width_and_may_be_grey():
@@ -148,6 +197,26 @@ def test_the_order_of_the_second_jpeg_is_drawn(photograph, monkeypatch):
         degrade(photograph, config, drawn(number))
     assert len(sizes) == 40
     assert 10 <= sum(size == (16, 12) for size in sizes) <= 30
+    # The second resize is relative to the final size, the first to the photograph's.
+    assert all(16 <= height <= 32 for height, _ in sizes)
+    sizes.clear()
+    degrade(photograph, replace(config, stages=(second,)), drawn())
+    assert 64 <= sizes[0][0] <= 128
+
+
+def test_a_second_stage_of_noise_alone_works_on_the_small_image_that_was_filtered_once(photograph, monkeypatch):
+    seen = []
+
+    def recorded(image, *rest):
+        seen.append(tuple(image.shape[1:]))
+        return image
+
+    for name in ("add_noise", "convolved", "jpeg"):
+        monkeypatch.setattr(f"ar_vision.nsarm.degradation.degrade.{name}", recorded)
+    second = StageConfig(None, None, NoiseConfig(), (50.0, 50.0))
+    nothing = StageConfig(None, None, None, None)
+    degrade(photograph, DegradationConfig(sharpen=False, stages=(nothing, second), sinc_probability=1.0), drawn())
+    assert seen == [(16, 12)] * 3
 
 
 def test_published_settings_are_those_of_the_published_loader():
@@ -161,9 +230,13 @@ def test_published_settings_are_those_of_the_published_loader():
     assert first.noise == NoiseConfig(0.5, (1.0, 30.0), (0.05, 3.0), 0.4)
     assert second.noise == NoiseConfig(0.5, (1.0, 25.0), (0.05, 2.5), 0.4)
     assert first.jpeg == second.jpeg == (30.0, 95.0)
+    assert [PRESETS[name].sinc_probability for name in ("realesrgan", "light", "bicubic")] == [0.8, 0.8, 0.0]
     light = PRESETS["light"]
     assert len(light.stages) == 1
     assert light.jpeg == (60.0, 95.0)
+    assert light.stages[0].jpeg is None
+    assert light.stages[0].blur == first.blur
+    assert light.stages[0].resize == ResizeConfig((0.2, 0.7, 0.1), (0.5, 1.5))
     assert light.stages[0].noise == NoiseConfig(0.3, (1.0, 20.0), (0.05, 2.0), 0.2)
     assert len(SWEEP) >= 6
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from ar_core.config import expand_path, require_positive
 from ar_core.corruption import SampleRng
-from ar_core.errors import ConfigError
+from ar_core.errors import ConfigError, DataError
 from ar_core.io import atomic_file
 
 from ..data.reading import read_picture
@@ -66,6 +66,11 @@ def degrade_picture(config: DegradeConfig) -> str:
     chosen = {name: degradation_of(name) for name in config.degradations}
     image = to_tensor(read_picture(expand_path(config.input)))
     factor = max(one.factor for one in chosen.values())
+    if min(image.shape[1:]) < factor:
+        raise DataError(
+            f"{config.input} has {image.shape[2]} x {image.shape[1]} pixels and is reduced {factor} times: give a picture of at least "
+            f"{factor} on each side"
+        )
     height, width = (side // factor * factor for side in image.shape[1:])
     image = image[:, :height, :width]
     shown, captions = [image], ["photograph"]

@@ -149,7 +149,8 @@ class DegradationConfig:
     sharpen: bool = True
     """Unsharp masking first: weight 0.5, a Gaussian of 51 pixels, where it changes more than 10 levels."""
     stages: tuple[StageConfig, ...] = field(default_factory=lambda: (StageConfig(), SECOND))
-    """At most two. The JPEG of the second is drawn before or behind the final resize and sinc; a single stage has its own in place."""
+    """At most two. The JPEG of the second is drawn before or behind the final resize and sinc; a single stage has its own in place. A second
+    one without blur and resize works on the small image, behind these (ours)."""
     sinc_probability: float = 0.8
     """Of a final sinc, of 7 to 21 pixels, cut off from U(pi/3, pi)."""
     jpeg: Range | None = None

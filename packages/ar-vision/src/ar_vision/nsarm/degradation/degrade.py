@@ -48,16 +48,17 @@ def degrade(image: Tensor, config: DegradationConfig, generator: Generator) -> T
         x = _spoiled(x, first, (height, width), config, generator)
         if first.jpeg is not None:
             x = jpeg(x, uniform(*first.jpeg, generator))
-    if second is not None and second.blur is None and second.resize is None:
-        # Only noise and JPEG of the small image are left to this stage.
+    early = second is not None and second.blur is None and second.resize is None
+    if early:
         x = _reduced(x, size, config, generator)
     if second is not None:
         x = _spoiled(x, second, size, config, generator)
     quality = None if second is None or second.jpeg is None else uniform(*second.jpeg, generator)
-    if quality is not None and uniform(0, 1, generator) < 0.5:
-        x = jpeg(x, quality)
-        quality = None
-    x = _reduced(x, size, config, generator)
+    if not early:
+        if quality is not None and uniform(0, 1, generator) < 0.5:
+            x = jpeg(x, quality)
+            quality = None
+        x = _reduced(x, size, config, generator)
     if quality is not None:
         x = jpeg(x, quality)
     if config.jpeg is not None:
