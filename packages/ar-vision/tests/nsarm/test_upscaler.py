@@ -5,7 +5,7 @@ import torch
 from ar_core.errors import ConfigError, DataError
 from ar_vision.nsarm.colour import adain, corrected, low_band, wavelet
 from ar_vision.nsarm.decode import NsarmOptions, upscale
-from ar_vision.nsarm.seams import seam_ratio
+from ar_vision.nsarm.seams import blend_ratio, seam_ratio
 from ar_vision.nsarm.tiling import Axis, Canvas, padded_to_tile, tile_plan
 from ar_vision.nsarm.upscaler import Tiling, Upscaler
 from ar_vision.pixels import to_bytes, to_signed
@@ -133,6 +133,27 @@ def test_the_wavelet_correction_of_an_image_by_itself_is_the_identity():
     torch.testing.assert_close(found, image - low_band(image))
 
 
+def test_the_wavelet_correction_is_that_of_five_dilated_blurs_and_comes_after_adain():
+    generator = torch.Generator().manual_seed(5)
+    image, low = torch.rand(3, 64, 48, generator=generator), torch.rand(3, 16, 12, generator=generator)
+    kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]).view(1, 1, 3, 3) / 16
+
+    def bands(x):
+        high = torch.zeros_like(x)
+        for hole in (1, 2, 4, 8, 16):
+            padded = torch.nn.functional.pad(x[:, None], (hole,) * 4, mode="replicate")
+            blurred = torch.nn.functional.conv2d(padded, kernel, dilation=hole)[:, 0]
+            high, x = high + (x - blurred), blurred
+        return high, x
+
+    reference = torch.nn.functional.interpolate(low[None], scale_factor=4, mode="bicubic").clamp(0, 1)[0]
+    expected = bands(image)[0] + bands(reference)[1]
+    torch.testing.assert_close(wavelet(image, reference), expected, atol=1e-5, rtol=0)
+    both = wavelet(adain(image, reference), reference).clamp(0, 1)
+    torch.testing.assert_close((corrected(2 * image - 1, 2 * low - 1, "both") + 1) / 2, both, atol=1e-5, rtol=0)
+    assert (both - adain(wavelet(image, reference), reference)).abs().max() > 1e-3
+
+
 def test_colours_of_the_whole_image_are_those_of_the_small_one():
     low = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(2)) - 0.5
     tinted = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3)) * 0.2 + torch.tensor(
@@ -152,6 +173,24 @@ def test_seams_are_seen_where_there_are_some():
     tinted[:, :, 16:32] += 3
     assert seam_ratio(tinted, plan, 4) > 3
     assert seam_ratio(noise, tile_plan(4, 4, 4, 0), 4) == 1
+
+
+def test_bands_of_blended_tiles_are_softer_where_tiles_disagree():
+    plan = tile_plan(64, 112, 32, 16)
+    assert tile_plan(7, 10, 4, 1).columns.bands(2) == [(6, 8), (12, 14)]
+    generator = torch.Generator().manual_seed(6)
+    whole = torch.rand(3, 256, 448, generator=generator)
+    agreeing, apart = Canvas(plan, 4), Canvas(plan, 4)
+    for _, row, column in plan.places():
+        top, left = plan.rows.starts[row] * 4, plan.columns.starts[column] * 4
+        agreeing.add(whole[:, top : top + 128, left : left + 128], row, column)
+        apart.add(torch.rand(3, 128, 128, generator=generator), row, column)
+    assert blend_ratio(agreeing.image, plan, 4) == pytest.approx(1, abs=0.02)
+    assert blend_ratio(apart.image, plan, 4) < 0.95
+    # Which the step across edges does not tell.
+    assert seam_ratio(apart.image, plan, 4) > 0.95
+    assert blend_ratio(whole, tile_plan(64, 96, 32, 0), 4) == 1
+    assert blend_ratio(whole[:, :128, :128], tile_plan(32, 32, 32, 8), 4) == 1
 
 
 def test_settings_out_of_range_are_refused(nsarm, tokenizer):

@@ -62,6 +62,13 @@ class Axis:
         inner = set(self.starts[1:]) | {start + self.tile for start in self.starts[:-1]}
         return sorted(edge * factor for edge in inner)
 
+    def bands(self, factor: int) -> list[tuple[int, int]]:
+        """Return where neighbours overlap in an image ``factor`` times larger: first pixel, and the one behind the last."""
+        pairs = pairwise(self.starts)
+        return [
+            (after * factor, (before + self.tile) * factor) for before, after in pairs if before + self.tile > after
+        ]
+
 
 @dataclass(frozen=True)
 class TilePlan:
