@@ -24,6 +24,7 @@ from ar_vision.nsarm.training_config import NsarmTraining
 from ar_vision.scales import ScaleSchedule
 from ar_vision.text.encoder import build_text_encoder
 from ar_vision.tokenizers.bsq.bit_history import BitHistory
+from torch.nn.functional import interpolate
 
 SCHEDULE = ScaleSchedule.square(1, 2, 3, 4, 6, 8)
 SEVEN = 3
@@ -91,6 +92,37 @@ def test_later_labels_make_good_for_a_wrong_sign_of_the_map(features):
     quantised = history(schedule=ScaleSchedule.square(8))
     quantised.add(quantised.bits_of(features))
     assert (features - whole.features).norm() < 1.5 * (features - quantised.features).norm()
+
+
+def test_a_gradient_goes_through_codes_as_through_residuals_of_length_one(features):
+    """Oracle 7, against the released loop written out: inputs, and their gradient, also by what later scales have left to code."""
+    generator = torch.Generator().manual_seed(3)
+    shapes = [r.shape for r in residual_targets(features, history(), SEVEN)]
+    predicted = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+    found = joint_targets(features, predicted, history()).inputs
+    weights = [torch.randn(one.shape, generator=generator) for one in found]
+    gradients = torch.autograd.grad(sum((x * w).sum() for x, w in zip(found, weights)), predicted)
+
+    # A frame of one, as the published code has: [B, d, 1, S, S].
+    expected, total = [], torch.zeros(2, 8, 1, 8, 8)
+    for k, (size, _) in enumerate(SCHEDULE.sizes):
+        residual = features[:, :, None] - total
+        if k < SEVEN:
+            residual = predicted[k][:, :, None]
+        elif k + 1 < SCHEDULE.count:
+            residual = interpolate(residual, size=(1, size, size), mode="area")
+        unit = residual / residual.norm(dim=1, keepdim=True)
+        code = torch.where(residual > 0, 1.0, -1.0) / 8**0.5
+        total = total + interpolate(unit + (code - unit).detach(), size=(1, 8, 8), mode="trilinear")
+        if k + 1 < SCHEDULE.count:
+            following = SCHEDULE.sizes[k + 1][0]
+            expected.append(interpolate(total, size=(1, following, following), mode="trilinear")[:, :, 0])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    wanted = torch.autograd.grad(sum((x * w).sum() for x, w in zip(expected, weights)), predicted)
+    for one, other in zip(gradients, wanted, strict=True):
+        assert other.abs().max() > 0.1
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture
