@@ -124,6 +124,14 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
     assert [row["text"] for row in record["pictures"]] == ["picture 0", "picture 1"]
     found = {name: [np.array(Image.open(folders / name / f"{n}.png")) for n in range(2)] for name in ("plain", "told")}
     assert not np.array_equal(found["plain"][0], found["told"][0])
+    # Rows of the published data, and entries of any other name.
+    for name in ("long_caption", "said"):
+        records = [{"image_path": "some/0.png", "h_div_w": 1.0, name: "picture 0"}]
+        (folders / f"{name}.jsonl").write_text("\n".join(json.dumps(record) for record in records))
+        upscaled(f"{name}.jsonl", name, **settings, caption_fields=("said",) if name == "said" else ())
+        assert np.array_equal(np.array(Image.open(folders / name / "0.png")), found["told"][0])
+    with pytest.raises(ConfigError, match=r"caption_fields is .* has no captions"):
+        upscaled("some", "other", caption_fields=("said",))
     upscaled("some/0.png", "first.png", **settings)
     assert np.array_equal(np.array(Image.open(folders / "first.png")), found["plain"][0])
     with pytest.raises(ConfigError, match="exists already"):
@@ -213,5 +221,8 @@ def test_degradations_are_shown_as_one_picture(tmp_path):
         assert found.height > rows * 64
     with pytest.raises(ConfigError, match=r"give a \.png or a \.jpg"):
         DegradeConfig(input="a", output=tmp_path / "out.webp")
+    Image.fromarray(pixels(1, 1)).save(tmp_path / "one.png")
+    with pytest.raises(DataError, match=r"one\.png has 1 x 1 pixels and is reduced 4 times"):
+        degrade_picture(DegradeConfig(input=str(tmp_path / "one.png"), output=tmp_path / "b.png"))
     with pytest.raises(ConfigError, match="there is no degradation 'fog'"):
         degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "b.png", degradations=("fog",)))

@@ -40,7 +40,7 @@ class UpscalingConfig(Tiling):
     """Folder of the tokenizer that it was trained with."""
 
     prompt: str | None = None
-    """Text of all photographs; null: their captions where they have some, else the sentence that the checkpoint was trained with."""
+    """Text of all photographs; null: their first captions where they have some, else the sentence that the checkpoint was trained with."""
 
     text_encoder: str | None = None
     """Folder, or hub name, of the T5 that the model takes its text from (extra ``text``); null where it takes hashed words."""
@@ -55,7 +55,7 @@ class UpscalingConfig(Tiling):
     """Force bits whose rarer value is at most 1 - p probable; null: 0.97, as published."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
-    """Other settings, such as decoding.input_resize=area for published weights."""
+    """Other settings, such as decoding.draw=multinomial."""
 
     seed: int = 0
     """Photograph i draws from streams of its own under this seed."""

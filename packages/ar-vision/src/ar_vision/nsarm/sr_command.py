@@ -1,6 +1,7 @@
 """The command that upscales photographs."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
 from .opening import Opened, UpscalingConfig, open_upscaler
-from .seams import seam_ratio
+from .seams import blend_ratio, seam_ratio
 
 __all__ = ["SrConfig", "upscale_files"]
+
+RECORDS = (".jsonl", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class SrConfig(UpscalingConfig):
     background: tuple[int, int, int] = WHITE
     """What shows through transparent pixels, RGB."""
 
+    caption_fields: tuple[str, ...] = ()
+    """Entries of JSON Lines that hold captions, of which a photograph's first is taken; empty: captions, caption, text or long_caption."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
@@ -60,8 +66,8 @@ def upscale_files(config: SrConfig) -> str:
     record = output.with_name(f"{output.name}.json")
     check_target(output)
     check_target(record)
-    pictures = _pictures(source)
-    single = not source.is_dir() and source.suffix not in (".jsonl", ".gz")
+    pictures = _pictures(source, config.caption_fields)
+    single = not source.is_dir() and source.suffix not in RECORDS
     if single != (output.suffix == ".png"):
         raise ConfigError(
             f"output is {str(config.output)!r} and input {config.input!r}: give a .png for one picture, a folder for several"
@@ -108,6 +114,7 @@ def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tup
         "overlap": found.plan.overlap,
         "text": text,
         "seam_ratio": seam_ratio(found.image, found.plan, opened.upscaler.factor),
+        "blend_ratio": blend_ratio(found.image, found.plan, opened.upscaler.factor),
         "seconds": time.perf_counter() - begun,
         "phases": {phase: float(seconds) for phase, seconds in stats.seconds.items()},
         "forwards": dict(stats.forwards),
@@ -120,14 +127,18 @@ def _read(picture: Picture, config: SrConfig) -> Tensor:
     return to_tensor(read_picture(picture.data, picture.place, background=config.background))
 
 
-def _pictures(source: Path) -> list[Picture]:
+def _pictures(source: Path, captions: Sequence[str]) -> list[Picture]:
+    if captions and source.suffix not in RECORDS:
+        raise ConfigError(
+            f"caption_fields is {list(captions)} and {str(source)!r} has no captions: leave it out, or give JSON Lines"
+        )
     if source.is_dir():
         files = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES)
         if not files:
             raise DataError(f"{str(source)!r} holds no picture ({', '.join(SUFFIXES)}): give another folder")
         found = [Picture(str(file), file) for file in files]
-    elif source.suffix in (".jsonl", ".gz"):
-        named = JsonlPictures(source, None, None, ())
+    elif source.suffix in RECORDS:
+        named = JsonlPictures(source, None, None, captions)
         found = [named[number] for number in range(len(named))]
     else:
         return [Picture(str(source), source)]

@@ -14,7 +14,7 @@ __all__ = ["SUFFIXES", "Picture", "Pictures", "captions_of", "number_labels"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of files that are taken for pictures."""
-CAPTIONS = ("captions", "caption", "text")
+CAPTIONS = ("captions", "caption", "text", "long_caption")
 
 
 @dataclass(frozen=True)
