@@ -61,7 +61,7 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, study, tmp_path, capsy
     assert capsys.readouterr().out == ""
 
     sweep = rows[3]["values"]
-    assert sweep.keys() == {"bicubic", "map", "joint", "joint_greedy", "joint_raw"}
+    assert sweep.keys() == {"bicubic", "tokenizer", "map", "joint", "joint_greedy", "joint_raw"}
     ceiling = rows[2]["values"]["ceiling"]
     # Models of two steps are far behind what bounds them.
     for name in ("map", "joint"):

@@ -61,6 +61,10 @@ class Study:
             )
         return found
 
+    def large(self, overlap: int | None) -> Path:
+        """The upscaled large picture with an overlap of tiles, None: the usual one; for looking at."""
+        return self.runs / f"seed{self.seed}" / f"large_overlap_{'usual' if overlap is None else overlap}.png"
+
     @property
     def tokenizer(self) -> Path:
         """The shipped tokenizer."""

@@ -12,14 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from ar_core.environment import environment
 from ar_core.errors import DataError
-from ar_vision.data.reading import read_picture
-from ar_vision.data.transforms import to_tensor
 from ar_vision.evaluation.image_set import open_images
 from ar_vision.nsarm.degradation.config import SWEEP, degradation_of
 from ar_vision.nsarm.measure import bicubic, image_metrics, measure_sweep
-from ar_vision.nsarm.seams import seam_ratio
+from ar_vision.nsarm.seams import blend_ratio, seam_ratio
 from ar_vision.nsarm.tiling import default_overlap, tile_plan
 from ar_vision.pixels import to_signed
 from ar_vision.tokenizers.training.lpips import load_lpips
@@ -117,12 +117,18 @@ def _swept(name: str, degradation: str, images: Sequence[Tensor], ways: Any, lpi
 
 
 def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) -> Row:
-    """Upscale a photograph by the command, in a process of its own, whose largest memory is asked for."""
-    first = min(study.kodak.glob("*.png"))
+    """Upscale a large picture by the command, in a process of its own, whose largest memory is asked for; the result is kept."""
+    output = study.large(overlap)
+    record = output.with_name(f"{output.name}.json")
+    for left in (output, record):
+        left.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        small, output = Path(folder) / "small.png", Path(folder) / "large.png"
-        with Image.open(first) as picture:
-            picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(small)
+        small = Path(folder) / "small.png"
+        # Mirrored and not enlarged: what is smooth shows no seams.
+        low = photographs(study, 1)[0].numpy()
+        behind = [max(0, wanted - side) for wanted, side in zip(reversed(size), low.shape[1:])]
+        low = np.pad(low, [(0, 0), *((0, more) for more in behind)], mode="symmetric")[:, : size[1], : size[0]]
+        Image.fromarray(np.ascontiguousarray(low.transpose(1, 2, 0))).save(small)
         command = [str(Path(sys.executable).with_name("ar-decode")), "sr", f"checkpoint={study.model('joint')}"]
         command += [
             f"tokenizer={study.tokenizer}",
@@ -139,10 +145,9 @@ def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) 
         if done.returncode:
             raise DataError(f"the command of the large photograph failed: {done.stderr.strip()}")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        record = json.loads((output.parent / f"{output.name}.json").read_text(encoding="utf-8"))
-        low = to_tensor(read_picture(small))
     tile = 32
-    used = record["pictures"][0]
+    used = json.loads(record.read_text(encoding="utf-8"))["pictures"][0]
+    enlarged = bicubic(FACTOR)(torch.from_numpy(low), 0)
     plan = tile_plan(size[1], size[0], tile, default_overlap(tile) if overlap is None else overlap)
     return {
         "name": name,
@@ -156,7 +161,9 @@ def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) 
         # Of the largest child so far; another one before it can only make it larger.
         "peak_mebibytes": round(max(peak, before) / 1024, 1),
         "seam_ratio": used["seam_ratio"],
-        "seam_ratio_bicubic": seam_ratio(bicubic(FACTOR)(low, 0), plan, FACTOR),
+        "seam_ratio_bicubic": seam_ratio(enlarged, plan, FACTOR),
+        "blend_ratio": used["blend_ratio"],
+        "blend_ratio_bicubic": blend_ratio(enlarged, plan, FACTOR),
     }
 
 

@@ -1,12 +1,14 @@
 """Ways from a small photograph to a large one, and the way that knows the large one."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from ar_core.sampling import row_seed
-from ar_vision.checkpoint import load_checkpoint
+from ar_vision.checkpoint import Loaded, load_checkpoint
+from ar_vision.nsarm.colour import corrected
 from ar_vision.nsarm.measure import Restore, bicubic
 from ar_vision.nsarm.opening import UpscalingConfig, open_upscaler
 from ar_vision.nsarm.tiling import Canvas, default_overlap, tile_plan
@@ -24,6 +26,7 @@ FACTOR = 4
 CEILING = "ceiling"
 NAMES: Mapping[str, str] = {
     "bicubic": "bicubic",
+    "tokenizer": "bicubic, through the tokenizer",
     "map": "stage 1 alone",
     "joint": "both stages",
     "joint_greedy": "both stages, greedy",
@@ -49,18 +52,26 @@ def methods(study: Study) -> dict[str, Restore]:
     names = ["map", "joint", "joint_greedy", "joint_raw"]
     if study.of("map_longer").is_dir():
         names.append("map_longer")
-    return {"bicubic": bicubic(FACTOR), **{name: opened(study, name) for name in names}}
+    plain = {"bicubic": bicubic(FACTOR), "tokenizer": partial(requantised, study.tokenizer)}
+    return {**plain, **{name: opened(study, name) for name in names}}
+
+
+def requantised(tokenizer: Path, low: Tensor, number: int) -> Tensor:
+    """The bicubic image through the tokenizer, with the usual correction of colours: what neither M nor the transformer has a share in."""
+    again = to_signed(ceiling(tokenizer, bicubic(FACTOR)(low, number)))
+    return to_bytes(corrected(again, to_signed(low), "both"))
 
 
 def ceiling(tokenizer: Path, image: Tensor) -> Tensor:
-    """The original through the tokenizer, in the tiles and scales of super-resolution: no model that writes its bits can be better.
+    """The original through the tokenizer, in the tiles and scales of super-resolution, its colours as they come: about the best that a model
+    which writes its bits can do.
 
     Args:
         tokenizer: folder.
         image: uint8 [3, H, W].
     """
-    loaded = load_checkpoint(tokenizer, "tokenizer")
-    model = cast(BsqTokenizer, loaded.model.float())
+    loaded = _opened_tokenizer(tokenizer)
+    model = cast(BsqTokenizer, loaded.model)
     schedule = ScaleSchedule.of([int(side) for side in str(loaded.provenance["scales"]).split(",")])
     side = schedule.height * model.downsampling
     plan = tile_plan(
@@ -73,3 +84,10 @@ def ceiling(tokenizer: Path, image: Tensor) -> Tensor:
             tile = signed[:, top : top + side, left : left + side]
             canvas.add(reconstruct(model, tile[None], schedule)[0][0], row, column)
     return to_bytes(canvas.image)
+
+
+@cache
+def _opened_tokenizer(tokenizer: Path) -> Loaded:
+    loaded = load_checkpoint(tokenizer, "tokenizer")
+    loaded.model.float()
+    return loaded

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
+from ar_vision.data.reading import read_picture
+from ar_vision.data.transforms import to_tensor
 from ar_vision.evaluation.picture_grid import picture_grid
 from ar_vision.nsarm.degradation.config import degradation_of
 from ar_vision.nsarm.degradation.degrade import degrade
@@ -18,12 +20,16 @@ __all__ = ["pictures"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 COUNT = 4
+CROP = 512
+"""Pixels of a side of what is shown of the large picture."""
 SHOWN = ("bicubic", "map", "joint")
 
 
 def pictures(study: Study) -> None:
-    """Write docs/pictures/nsarm.jpg: the original, what is left of it, and what bicubic, stage 1 and both stages make of that, a row a
-    photograph, under the published degradation.
+    """Write pictures for the docs.
+
+    nsarm.jpg: the original, what is left of it, and what bicubic, stage 1 and both stages make of that, a row a photograph, under the
+    published degradation. nsarm_seams.jpg, where it was measured: a corner of the large picture with and without overlap of tiles.
     """
     ways, rng = methods(study), SampleRng(SEED)
     shown: list[Tensor] = []
@@ -36,3 +42,10 @@ def pictures(study: Study) -> None:
     DOCS.mkdir(exist_ok=True)
     picture_grid(shown, 2 + len(SHOWN), captions, enlarge=1).save(DOCS / "nsarm.jpg", optimize=True, quality=88)
     print(f"{DOCS.name}/nsarm.jpg")
+    kept = [(name, study.large(overlap)) for name, overlap in (("tiles overlap by 8", None), ("tiles side by side", 0))]
+    if all(file.is_file() for _, file in kept):
+        crops = [to_tensor(read_picture(file))[:, :CROP, :CROP] for _, file in kept]
+        picture_grid(crops, 2, [name for name, _ in kept], enlarge=1).save(
+            DOCS / "nsarm_seams.jpg", optimize=True, quality=88
+        )
+        print(f"{DOCS.name}/nsarm_seams.jpg")

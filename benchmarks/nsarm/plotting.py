@@ -122,6 +122,8 @@ def large_table(seeds: Sequence[Results]) -> str:
         "peak memory of the process, MiB",
         "step across edges of tiles, times elsewhere",
         "of bicubic",
+        "step where tiles are blended, times elsewhere",
+        "of bicubic",
     ]
     lines: list[Iterable[str]] = []
     for row in _rows(seeds[0], "large"):
@@ -131,7 +133,9 @@ def large_table(seeds: Sequence[Results]) -> str:
             _spread([other[key] for other in same], digits)
             for key, digits in (("seconds", 1), ("peak_mebibytes", 0), ("seam_ratio", 3))
         ]
-        lines.append([*cells, f"{row['seam_ratio_bicubic']:.3f}"])
+        for key in ("seam_ratio_bicubic", "blend_ratio", "blend_ratio_bicubic"):
+            cells.append(_spread([other[key] for other in same], 3))
+        lines.append(cells)
     return table(header, lines)
 
 
