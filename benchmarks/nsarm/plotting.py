@@ -54,8 +54,8 @@ def training_table(seeds: Sequence[Results]) -> str:
         "steps",
         "minutes",
         "squared error of M",
-        "its bits right",
-        "nats a written bit",
+        "M's bits right",
+        "nats a bit of the transformer",
         "its bits right",
     ]
     return table(header, lines)
