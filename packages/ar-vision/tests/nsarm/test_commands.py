@@ -67,6 +67,7 @@ def test_pictures_of_every_kind_are_upscaled(folders, upscaled, name, picture):
     record = json.loads((folders / "out.png.json").read_text())
     assert record["pictures"][0]["text"] == "a photograph"
     assert record["upscaling"]["colour"] == "both"
+    assert record["upscaling"]["decoding"] == {"input_resize": "bilinear"}
     phases = record["pictures"][0]["phases"]
     # End to end: the text and the scales of the map count too.
     assert {"text", "map", "scale", "history", "pixels", "blend", "colour"} == phases.keys()

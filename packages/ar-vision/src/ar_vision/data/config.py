@@ -44,7 +44,7 @@ class ImageDataConfig:
     numbered in sorted order."""
     caption_fields: tuple[str, ...] = ()
     """Names of the captions' columns or entries, each a text or a list of texts; empty takes the first that is there of
-    ``captions``, ``caption`` and ``text`` (tar: ``txt``)."""
+    ``captions``, ``caption``, ``text`` and ``long_caption`` (tar: ``txt``)."""
     caption: Literal["first", "random"] = "first"
     """Which of a picture's captions a training sample gets; an evaluation gets the first."""
     count: int | None = None

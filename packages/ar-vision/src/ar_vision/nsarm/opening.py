@@ -135,7 +135,7 @@ def open_upscaler(config: UpscalingConfig) -> Opened:
     facts = {
         **identity,
         "provenance": dict(loaded.provenance),
-        "decoding": config.settings,
+        "decoding": config.settings | {"input_resize": options.input_resize or model.config.input_resize},
         "overlap": upscaler.overlap,
         "colour": config.colour,
         "seed": config.seed,
