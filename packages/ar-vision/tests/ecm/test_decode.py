@@ -82,10 +82,15 @@ def test_oracle_15_images_do_not_depend_on_their_batch_mates(base, make_controll
     assert all(torch.equal(whole[1:2], one) for whole, one in zip(several.codes, second.codes))
 
 
+@pytest.mark.parametrize("without", ["null", "base"])
 @torch.no_grad()
-def test_guidance_by_the_control_has_a_third_row_without_class_and_control(base, make_controller, maps, teacher):
+def test_guidance_by_the_control_has_a_third_row_without_class_and_control(
+    base, make_controller, maps, teacher, without
+):
+    """That row has the null control, which is trained, or is the base."""
     ecm, labels = make_controller(), torch.tensor(LABELS)
     features, null = ecm.features(maps), base.null_condition(3)
+    dropped = ecm.features(maps, dropped=torch.ones(3, dtype=torch.bool)) if without == "null" else None
 
     def run(condition, r=None):
         """Logits of all scales of one branch alone."""
@@ -97,10 +102,11 @@ def test_guidance_by_the_control_has_a_third_row_without_class_and_control(base,
             found.append(passes.logits(k, teacher[1][k]))
         return found
 
-    both, control, free = run(base.condition(labels), features), run(null, features), run(null)
+    both, control, free = run(base.condition(labels), features), run(null, features), run(null, dropped)
     guidance = [1.0, 1.5, 2.0, 3.0]
     for w in (1.0, 1.7):
-        passes = ControlPasses(ControlledVar(base, ecm, features), base.condition(labels), null, guidance, w)
+        controlled = ControlledVar(base, ecm, features, null=None if dropped is None else dropped[:1])
+        passes = ControlPasses(controlled, base.condition(labels), null, guidance, w)
         assert passes.rows == 3 * (2 if w == 1 else 3)
         for k, g in enumerate(guidance):
             passes.open(k)
@@ -118,6 +124,21 @@ def test_settings_of_decoding_matter(base, make_controller, var_tokenizer, maps,
     assert not same(one, other)
 
 
+@pytest.mark.parametrize("kind", ["ecm", "lora", "full", "car"])
+def test_guidance_by_the_control_leads_away_from_the_null_control_or_from_the_base(
+    base, make_controller, var_tokenizer, maps, kind
+):
+    controller = make_controller(kind)
+
+    def drawn(**settings):
+        return generate(
+            base, controller, var_tokenizer, maps, LABELS, ControlDecoding(**PLAIN, control_guidance=2.0, **settings)
+        )
+
+    assert same(drawn(), drawn(without_control="null"))
+    assert not same(drawn(), drawn(without_control="base"))
+
+
 def test_no_label_is_the_null_class(base, make_controller, var_tokenizer, maps):
     ecm = make_controller()
     none = generate(base, ecm, var_tokenizer, maps, seed=1)
@@ -132,6 +153,8 @@ def test_no_label_is_the_null_class(base, make_controller, var_tokenizer, maps):
         ({"temperature_shape": "round"}, "choose linear"),
         ({"step_at": 2}, "belongs to step"),
         ({"control_guidance": float("nan")}, "guidance is nan"),
+        ({"without_control": "none", "control_guidance": 2.0}, "choose null, base"),
+        ({"without_control": "base"}, "give control_guidance"),
     ],
 )
 def test_settings_that_are_none_are_refused(settings, said):

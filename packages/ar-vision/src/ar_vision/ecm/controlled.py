@@ -18,7 +18,7 @@ from ..backbones.var.model import Var
 from ..decoding.guidance import doubled
 from ..decoding.scalewise import ScalePasses
 from ..scales import ScaleSchedule
-from .controller import Controller
+from .controller import Controller, Strength
 
 __all__ = ["ControlPasses", "ControlledVar"]
 
@@ -32,6 +32,7 @@ class ControlledVar:
         features: r of B images, [B, L, C].
         strength: s of the control: 0 is the base and 1 what was trained.
         active: first and last scale that are controlled, from 0; None: all.
+        null: r of no control, [1, L, C], which the rows without control have; None: nothing is injected in these.
 
     Raises:
         ConfigError: the scales are none.
@@ -45,6 +46,7 @@ class ControlledVar:
         *,
         strength: float = 1.0,
         active: tuple[int, int] | None = None,
+        null: Tensor | None = None,
     ) -> None:
         count = base.schedule.count
         first, last = (0, count - 1) if active is None else active
@@ -52,7 +54,7 @@ class ControlledVar:
             raise ConfigError(
                 f"active scales are {first} to {last} and there are {count}: give two of 0 to {count - 1}"
             )
-        self.base, self.controller, self._features = base, controller, features
+        self.base, self.controller, self._features, self._null = base, controller, features, null
         self._transformer = controller.transformer(base)
         self._strengths = tuple(strength if first <= k <= last else 0.0 for k in range(count))
         # What a guided pass adds behind the rows with control.
@@ -92,18 +94,18 @@ class ControlledVar:
         if self.controller.leaves_base and not self.free_rows and not any(self._strengths):
             return self.base.hidden(x, condition, scale=scale, schedule=schedule, cache=cache, mask=mask)
         r = doubled(self._features[:, tokens], rows)
-        if self.free_rows or len(set(strengths)) > 1:
-            weights = torch.repeat_interleave(
-                x.new_tensor(strengths), torch.tensor([schedule.lengths[k] for k in scales], device=x.device)
-            ).view(1, -1, 1)
+        given: Strength = strengths[0]
+        if len(set(strengths)) > 1:
+            lengths = torch.tensor([schedule.lengths[k] for k in scales], device=x.device)
+            given = torch.repeat_interleave(x.new_tensor(strengths), lengths).view(1, -1, 1)
+        if self.free_rows and self._null is None:
             kept = x.new_ones(rows, 1, 1)
             kept[rows - self.free_rows :] = 0
-            return self.controller.hidden(
-                self.base, x, condition, r, scale=scale, strength=weights * kept, cache=cache, mask=mask
-            )
-        return self.controller.hidden(
-            self.base, x, condition, r, scale=scale, strength=strengths[0], cache=cache, mask=mask
-        )
+            given = given * kept
+        elif self.free_rows and self._null is not None:
+            null = self._null[:, tokens].expand(self.free_rows, -1, -1)
+            r = torch.cat([r[: rows - self.free_rows], null])
+        return self.controller.hidden(self.base, x, condition, r, scale=scale, strength=given, cache=cache, mask=mask)
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """Return logits [R, n, V]."""
@@ -112,6 +114,8 @@ class ControlledVar:
 
 class ControlPasses(ScalePasses):
     """Passes that are guided by class and control: g_k and w of u + w (uc - u) + g_k (cc - uc), u being neither, uc the control alone.
+
+    What u has in the place of the control is `ControlledVar`'s matter.
 
     With w = 1 it is guidance by the class alone, the control being in both halves, as CAR has it: two rows an image, or one.
 

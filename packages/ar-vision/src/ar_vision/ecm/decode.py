@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from ar_core.errors import ConfigError, DataError
@@ -17,11 +17,14 @@ from ..decoding.generated import GeneratedImages, OnScale
 from ..decoding.guidance import require_guidance
 from ..decoding.scalewise import generate_scales
 from ..tokenizers.tokenizer import Tokenizer
+from .config import require_choice
 from .controlled import ControlledVar, ControlPasses
 from .controller import Controller
 from .temperature import TemperatureShape, temperatures
 
 __all__ = ["ControlDecoding", "generate"]
+
+WithoutControl = Literal["null", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,9 @@ class ControlDecoding(ScaleDecoding):
     """``step``: first scale of the late temperature, from 0; null: the middle."""
     control_guidance: float = 1.0
     """w: guidance by the control (ours), with a third row an image, of neither class nor control; 1 means none."""
+    without_control: WithoutControl = "null"
+    """What that row has: ``null``, the null control, which ``control_dropout`` trains; ``base``, nothing injected, for controllers that
+    were trained without it."""
     strength: float = 1.0
     """s: what is injected, in units of what was trained; 0 is the base."""
     active_scales: tuple[int, int] | None = None
@@ -56,6 +62,11 @@ class ControlDecoding(ScaleDecoding):
         require_guidance(self.control_guidance)
         if not 0 <= self.strength <= 1:
             raise ConfigError(f"strength is {self.strength}; it must lie in [0, 1], and 0 is the base")
+        require_choice("without_control", self.without_control, WithoutControl)
+        if self.without_control == "base" and self.control_guidance == 1:
+            raise ConfigError(
+                "without_control is 'base' and there is no guidance by the control: give control_guidance, or leave it out"
+            )
         _ = replace(self.sampler, temperature=self.late_temperature)
         _ = temperatures(1.0, 1.0, self.temperature_shape, 1 + (self.step_at or 0), self.step_at)
 
@@ -104,9 +115,14 @@ def generate(
         options.temperature, options.late_temperature, options.temperature_shape, count, options.step_at
     )
     samplers = [replace(options.sampler, temperature=one) for one in warm]
-    features = controller.features(maps.to(base.start.device, base.start.dtype), tokenizer, kinds=kinds)
+    maps = maps.to(base.start.device, base.start.dtype)
+    features, null = controller.features(maps, tokenizer, kinds=kinds), None
+    if options.control_guidance != 1 and options.without_control == "null":
+        null = controller.features(maps[:1], tokenizer, dropped=torch.ones(1, dtype=torch.bool, device=maps.device))
     transformer = controller.transformer(base)
-    controlled = ControlledVar(base, controller, features, strength=options.strength, active=options.active_scales)
+    controlled = ControlledVar(
+        base, controller, features, strength=options.strength, active=options.active_scales, null=null
+    )
     guided = VarDecoding(guidance=options.guidance, guidance_schedule=options.guidance_schedule)
     passes = ControlPasses(
         controlled,
