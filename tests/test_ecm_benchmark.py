@@ -85,8 +85,8 @@ def test_arms_differ_in_what_they_name_alone(module, study):
     assert configs["lora"].model.lora.encoder == ecm.model.ecm.encoder == configs["full"].model.full.encoder
     for arm, config in configs.items():
         assert (config.data, config.base, config.tokenizer) == (ecm.data, ecm.base, ecm.tokenizer)
-        same = dataclasses.replace(config.train, steps=ecm.train.steps, lr=ecm.train.lr) == ecm.train
-        assert same, arm
+        lr = 3e-4 if arm == "full_lr_3e-4" else ecm.train.lr
+        assert dataclasses.replace(config.train, steps=ecm.train.steps) == dataclasses.replace(ecm.train, lr=lr), arm
         assert config.train.seed == 3
         assert (config.train.steps == ecm.train.steps) == (arm != "all_scales_equal_tokens")
         if arm in ("ecm", "lora", "full", "no_context", "separate_ffn"):
@@ -98,8 +98,22 @@ def test_arms_differ_in_what_they_name_alone(module, study):
         for arm in ("ecm", "all_scales_equal_tokens")
     }
     assert tokens["all_scales_equal_tokens"] == pytest.approx(tokens["ecm"], rel=1e-3)
+    # Of another number of steps, too.
+    shorter = arms.entries(study, "all_scales_equal_tokens", ["train.steps=400"])
+    assert read_run_config(recipe("ecm"), "cifar10", shorter).train.steps == round(400 * 63.25 / 130)
     with pytest.raises(DataError, match="there is no arm 'emc': give some of ecm, lora"):
         arms.entries(study, "emc")
+
+
+def test_the_trial_of_the_help_trains_the_arms_that_it_names(module, monkeypatch, tmp_path):
+    """Entries behind ``--arms`` are none of its names."""
+    monkeypatch.setenv("AR_DATA_DIR", str(tmp_path))
+    seen = []
+    monkeypatch.setattr(module("arms"), "train", lambda study, arms, more: seen.append((arms, more)) or True)
+    main = module("__main__").main
+    (trial,) = [line for line in module("__main__").__doc__.splitlines() if "a trial" in line]
+    assert main(trial.partition("   ")[0].split()[3:]) == 0
+    assert seen == [(("ecm",), ["train.steps=20", "train.warmup_steps=5"])]
 
 
 def test_what_is_not_there_is_named_with_its_command(study):

@@ -2,7 +2,7 @@
 
 python -m benchmarks.images train var --cifar10 CIFAR10              what all arms start from
 python -m benchmarks.ecm train --seed 0 --cifar10 CIFAR10            Ctrl-C and again continues; --arms for others than the usual
-python -m benchmarks.ecm train --arms ecm train.steps=20 train.warmup_steps=5   a trial; other settings are other runs: give --runs
+python -m benchmarks.ecm train --arms ecm --train train.steps=20 train.warmup_steps=5   a trial; other settings are other runs: give --runs
 python -m benchmarks.ecm measure --seed 0 --cifar10 CIFAR10          results/ecm_cifar10_seed0.json; finished rows are kept
 python -m benchmarks.ecm picture --seed 0 --cifar10 CIFAR10          docs/pictures/ecm_canny.png
 python -m benchmarks.ecm controls                                    docs/pictures/ecm_controls.jpg, without any model
@@ -13,6 +13,7 @@ python -m benchmarks.ecm plot                                        figures of 
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ar_core.errors import ArError
@@ -22,7 +23,7 @@ from ..images.study import add_options, folders_of
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ecm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,7 +35,8 @@ def main() -> int:
         if name != "controls":
             command.add_argument("--arms", nargs="+", help="instead of the usual ones")
         if name == "train":
-            command.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, for all arms")
+            more = "entries of the config, for all arms"
+            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=1000, help="test pictures whose edges are followed")
@@ -43,7 +45,7 @@ def main() -> int:
             command.add_argument("--repeats", type=int, default=5, help="timed rounds of a step of each arm")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
     try:
-        return _run(parser.parse_args())
+        return _run(parser.parse_args(given))
     except ArError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -64,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     study, arms = study_of(folders_of(arguments), arguments.seed), tuple(arguments.arms or USUAL)
     if arguments.command == "train":
-        return 0 if train(study, arms, arguments.overrides) else 130
+        return 0 if train(study, arms, arguments.train) else 130
     if arguments.command == "picture":
         from .picture import draw_picture
 

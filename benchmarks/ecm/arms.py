@@ -7,6 +7,7 @@ from types import MappingProxyType
 from ar_core.errors import DataError
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config
+from ar_vision.scales import ScaleSchedule
 
 from ..images.parts import Folders
 from ..images.study import BASE, Study, train_arms
@@ -15,8 +16,10 @@ __all__ = ["ARMS", "EQUAL_TOKENS", "UNTRAINED", "USUAL", "controller_of", "entri
 
 _ENCODER = "encoder: {kind: vit, patch: 4, depth: 3, width: 32, heads: 2}"
 """That of the config."""
-EQUAL_TOKENS = 487
-"""Steps over all scales that see as many codes as 1,000 of the config: 63.25 of 130 on average."""
+EQUAL_TOKENS = "all_scales_equal_tokens"
+"""The arm that sees all scales, in so many fewer steps that it sees as many codes as the others."""
+SCALES = ScaleSchedule.square(1, 2, 3, 4, 6, 8)
+"""Those of the base."""
 UNTRAINED = "untrained"
 """A fresh ECM, whose gates are shut: what the base is drawn with."""
 
@@ -27,7 +30,7 @@ ARMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "full": (f"model={{full: {{{_ENCODER}}}}}",),
         "no_context": ("model.ecm.context=false",),
         "separate_ffn": ("model.ecm.share_ffn=false",),
-        "all_scales_equal_tokens": ("method.prefixes={law: full}", f"train.steps={EQUAL_TOKENS}"),
+        EQUAL_TOKENS: ("method.prefixes={law: full}",),
         "all_scales": ("method.prefixes={law: full}",),
         "full_lr_3e-4": (f"model={{full: {{{_ENCODER}}}}}", "train.lr=3.0e-4"),
         "lora_all_scales": (f"model={{lora: {{rank: 16, {_ENCODER}}}}}", "method.prefixes={law: full}"),
@@ -39,7 +42,7 @@ ARMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Entries of the config `ecm/cifar10` by arm: data, order, optimiser and number of steps are the same where an arm does not name them."""
 
-USUAL = ("ecm", "lora", "full", "no_context", "separate_ffn", "all_scales_equal_tokens")
+USUAL = ("ecm", "lora", "full", "full_lr_3e-4", "no_context", "separate_ffn", EQUAL_TOKENS)
 """Arms that are trained unless others are asked for."""
 
 
@@ -48,14 +51,20 @@ def study_of(folders: Folders, seed: int) -> Study:
     return Study("ecm", "var", folders, seed)
 
 
-def entries(study: Study, arm: str) -> list[str]:
+def entries(study: Study, arm: str, overrides: Sequence[str] = ()) -> list[str]:
     """Entries of the config of an arm.
+
+    Args:
+        study: beside which base, with which seed.
+        arm: which.
+        overrides: further ``key=value`` entries, of all arms.
 
     Raises:
         DataError: there is no such arm.
     """
     if arm not in ARMS:
         raise DataError(f"there is no arm {arm!r}: give some of {', '.join(ARMS)}")
+    fewer = [f"train.steps={_equal_steps(study, overrides)}"] if arm == EQUAL_TOKENS else []
     return [
         f"base={study.model(BASE)}",
         f"tokenizer={study.tokenizer}",
@@ -63,7 +72,16 @@ def entries(study: Study, arm: str) -> list[str]:
         f"data.pictures={study.folders.cifar10 / 'train.parquet'}",
         f"train.seed={study.seed}",
         *ARMS[arm],
+        *overrides,
+        *fewer,
     ]
+
+
+def _equal_steps(study: Study, overrides: Sequence[str]) -> int:
+    """Steps over all scales that see as many codes as those of ECM see on average."""
+    run = read_run_config(recipe("ecm"), "cifar10", entries(study, "ecm", overrides))
+    law = run.method.prefixes.seen(SCALES.count)
+    return round(run.train.steps * sum(share * codes for share, codes in zip(law, SCALES.lengths)) / SCALES.total)
 
 
 def train(study: Study, arms: Sequence[str], overrides: Sequence[str] = ()) -> bool:
@@ -77,7 +95,7 @@ def train(study: Study, arms: Sequence[str], overrides: Sequence[str] = ()) -> b
     Returns:
         False if a signal stopped a run.
     """
-    return train_arms(study, "ecm", "cifar10", {arm: [*entries(study, arm), *overrides] for arm in arms})
+    return train_arms(study, "ecm", "cifar10", {arm: entries(study, arm, overrides) for arm in arms})
 
 
 def controller_of(study: Study, arm: str) -> Path:
