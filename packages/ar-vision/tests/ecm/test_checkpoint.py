@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
@@ -14,6 +15,8 @@ from ar_vision.ecm.baselines.car_loading import from_published, to_published
 from ar_vision.ecm.checkpoint import load_controller, require_base, save_controller
 from ar_vision.ecm.config import EcmConfig, EncoderConfig
 from ar_vision.ecm.controls.config import ControlConfig
+from ar_vision.pixels import to_signed
+from PIL import Image
 
 CANNY = (ControlConfig(low=50.0, maps="somewhere"),)
 
@@ -45,11 +48,17 @@ def test_oracle_6_what_is_saved_is_the_controller_and_loads_to_the_same_logits(
     names = read_tensors(tmp_path / "model.safetensors").keys()
     assert not names & base.state_dict().keys()
     assert all(name.startswith((f"{kind}.", "car_")) for name in names)
+    # By value, too: what is frozen is under no other name.
+    stored = read_tensors(tmp_path / "model.safetensors").values()
+    frozen = [tensor for tensor in base.state_dict().values() if tensor.numel() > 64]
+    assert not any(one.shape == other.shape and torch.equal(one, other) for one in stored for other in frozen)
+    assert sum(one.numel() for one in stored) == sum(one.numel() for one in controller.parameters())
     assert read_header(tmp_path / "model.safetensors")["__metadata__"]["kind"] == kind
 
 
 def test_names_are_those_of_the_layout(make_controller, tmp_path):
     save_controller(tmp_path, make_controller(adaln="own"), CANNY)
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["positions"] == [0, 2]
     names = read_tensors(tmp_path / "model.safetensors").keys()
     attention = ("mat_qkv.weight", "q_bias", "v_bias", "proj.weight", "proj.bias", "scale_mul_1H11")
     assert {f"ecm.adapters.1.attn.{name}" for name in attention} <= names
@@ -122,7 +131,9 @@ def car_by_hand(base, car, maps, inputs, order):
         x = base.embed(k, inputs[k], condition, schedule)
         positions = base.positions_of(k, schedule)
         grid = (x - positions).transpose(1, 2).unflatten(2, (side, side))
-        pixels = torch.nn.functional.interpolate(maps, size=(4 * side,) * 2, mode="bicubic", antialias=True)
+        pixels = torch.nn.functional.interpolate(maps, size=(4 * side,) * 2, mode="bicubic", antialias=True).clamp(
+            -1, 1
+        )
         u = car.var_conv(grid) + car.control_convs(pixels if side < 4 else maps)
         tokens.append(x)
         branch.append(u.flatten(2).transpose(1, 2) + positions)
@@ -171,6 +182,19 @@ def test_oracle_14_car_in_its_published_layout_comes_back_and_uses_its_outputs_l
     ):
         with pytest.raises(CheckpointError):
             from_published(broken, base.config, 16)
+
+
+@torch.no_grad()
+def test_car_sees_maps_resized_as_pictures_are(base, make_controller, monkeypatch):
+    """PIL's bicubic kernel, cut off at black and white, to the pixels of every scale."""
+    edges = torch.randint(2, (16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8) * 255
+    car, seen = make_controller("car"), []
+    monkeypatch.setattr(type(car.control_convs), "forward", lambda self, maps: seen.append(maps) or maps)
+    car.features(to_signed(edges.expand(1, 3, -1, -1)))
+    assert [one.shape[-1] for one in seen] == [4, 8, 12, 16]
+    for one in seen:
+        small = Image.fromarray(edges.numpy()).resize(one.shape[2:], Image.Resampling.BICUBIC)
+        assert ((one[0, 0] + 1) * 127.5 - torch.from_numpy(np.asarray(small).astype(np.float32))).abs().max() < 1.01
 
 
 @torch.no_grad()

@@ -20,7 +20,8 @@ __all__ = ["ControlConvs", "ControlEncoder", "ControlViT", "require_stages", "re
 
 
 def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """Return maps [B, E, h, w] at another size, by ``area``, ``bilinear`` or ``bicubic``; those of the size as they are."""
+    """Return maps [B, E, h, w] at another size, by ``area``, or by ``bilinear`` or ``bicubic`` kernels as wide as a pixel of the smaller
+    grid, without aliasing; those of the size as they are."""
     if tuple(maps.shape[2:]) == size:
         return maps
     if mode == "area":
@@ -133,13 +134,20 @@ class ControlConvs(nn.Module):
     def of_scales(self, maps: Tensor, sizes: Sequence[tuple[int, int]], downsampling: int, mode: str) -> list[Tensor]:
         """Run over the maps at the pixels of every scale: K tensors [B, E, h_k, w_k].
 
+        Maps are resized as PIL resizes pictures, along x and then along y, each time cut off at black and white: bicubic kernels overshoot
+        at edges.
+
         Args:
-            maps: [B, 3, H, W].
+            maps: [B, 3, H, W] in [-1, 1].
             sizes: (h_k, w_k) of the scales.
             downsampling: pixels of a token.
             mode: of `resized`.
         """
-        return [self(resized(maps, (h * downsampling, w * downsampling), mode)) for h, w in sizes]
+        grids = []
+        for height, width in ((h * downsampling, w * downsampling) for h, w in sizes):
+            narrow = resized(maps, (maps.shape[2], width), mode).clamp(-1, 1)
+            grids.append(self(resized(narrow, (height, width), mode).clamp(-1, 1)))
+        return grids
 
 
 class ControlEncoder(nn.Module):

@@ -4,6 +4,7 @@ Letters: R rows, C width, n tokens of a pass, N adapters, d blocks of the base.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -50,8 +51,9 @@ class Ecm(EncodedController):
         super().__init__(config.encoder, base, image_size, num_kinds)
         if config.adaln == "base" and not base.shared_adaln:
             raise ConfigError("adaln is 'base' and this base has no shared modulation: choose shared, own or none")
-        self.config = config
         self.positions = config.placed(base.depth)
+        # Files name the blocks, so that no later rule of placing moves trained adapters.
+        self.config = replace(config, n_adapters=None, positions=self.positions)
         self.shared = ConditionLinear(base.width, 6) if config.adaln == "shared" else None
         self.adapters = nn.ModuleList(EcmAdapter(config, base) for _ in self.positions)
         layers = 1 if config.share_ffn else len(self.positions)

@@ -27,7 +27,8 @@ class CarControl(Controller):
     """u_k = conv3x3(tokens of scale k without positions) + convs(control at the pixels of scale k), positions added, through d/2 blocks;
     block i >= d/2 of the base is then given Linear(LN([x, s])) in the place of x, s being the last output of the branch not yet used.
 
-    Outputs are used last to first. Unlike ECM it does not begin as the base: the linear layers are random.
+    Outputs are used last to first. Unlike ECM it does not begin as the base: the linear layers are random. Two points of the published
+    code could not be read and are ours: tokens of scale 0 are class and start tokens, and the layer norms' eps is 1e-6.
 
     Args:
         config: channels of the convolutions.

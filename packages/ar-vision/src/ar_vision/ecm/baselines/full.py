@@ -20,6 +20,8 @@ __all__ = ["FullControl"]
 class FullControl(InputControl):
     """All weights of the base trained, and the control added to the input: one model for each control, as large as the base.
 
+    As of all other controllers, no branch is left out by chance, whatever the base's ``drop_path`` was.
+
     Args:
         config: the encoder.
         base: shape of the base.
@@ -34,6 +36,7 @@ class FullControl(InputControl):
         super().__init__(config.encoder, base, image_size, num_kinds)
         self.config = config
         self.tuned = Var(base)
+        self.tuned.set_drop_path(0.0)
 
     def transformer(self, base: Var) -> Var:
         """Return the copy."""
