@@ -1,9 +1,12 @@
 """The recipe: from a VAR, stored codes and pictures to a controller's folder; and the sizes of the shipped configs."""
 
 import math
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
+from ar_core.corruption import SampleRng
 from ar_core.errors import CheckpointError, ConfigError, DataError
 from ar_core.io import read_tensors
 from ar_core.registry import configs, recipe, resolve
@@ -123,19 +126,39 @@ def test_maps_beside_pictures_are_read_and_a_missing_one_is_named_with_its_pictu
     run_recipe(IMAGE_CODES, read_run_config(IMAGE_CODES, "tiny", making))
     own = [f"data.path={codes}", f"data.pictures={pictures}", f"data.controls=[{{kind: depth, maps: '{maps}'}}]"]
     job = build_job(RECIPE, prepared(*own, "data.held_out=0", "train.eval_every=null"))
-    sample = next(iter(job.source.once()))
-    plain = build_job(
-        RECIPE, prepared(*own[:2], "data.held_out=0", "train.eval_every=null", "data.controls=[{kind: canny}]")
-    )
-    picture = next(iter(plain.source.once()))["image"]
-    # The map is the negative of its picture, through the same transform, up to rounding.
-    assert (sample["map"].int() + picture.int() - 255).abs().max() <= 2
+    more = [*own[:2], "data.held_out=0", "train.eval_every=null"]
+    plain = build_job(RECIPE, prepared(*more, "data.controls=[{kind: canny}]"))
+    normal = build_job(RECIPE, prepared(*more, f"data.controls=[{{kind: normal, maps: '{maps}'}}]"))
+    upright = [sample["image"] for sample in plain.source.once()]
+    mirrored = 0
+    for sample, picture, turned in islice(zip(*(one.source.open(0) for one in (job, plain, normal))), 24):
+        image = picture["image"]
+        # The map is the negative of its picture, through the same transform and mirror, up to rounding.
+        assert (sample["map"].int() + image.int() - 255).abs().max() <= 2
+        flipped = not any(torch.equal(image, one) for one in upright)
+        mirrored += flipped
+        assert torch.equal(turned["map"][0], 255 - sample["map"][0] if flipped else sample["map"][0])
+    assert 4 <= mirrored <= 20
     assert len(run_recipe(RECIPE, prepared(*own, "data.held_out=0", "train.eval_every=null")).losses) == 3
     (maps / "1" / "03.png").unlink()
     with pytest.raises(DataError, match=r"pictures/1/03.png' has no map .*maps/1/03.png"):
         open_maps(str(maps), FolderPictures(pictures))
     with pytest.raises(DataError, match="other pictures than the codes were made of"):
         build_job(RECIPE, prepared(f"data.path={codes}", "data.held_out=0", "train.eval_every=null"))
+
+
+def test_pictures_without_labels_are_of_the_null_class(start, prepared, tmp_path):
+    pictures = tmp_path / "some.npz"
+    np.savez(pictures, images=np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8))
+    codes = tmp_path / "unlabelled_codes"
+    making = [f"tokenizer={start['tokenizer']}", "data.kind=auto", f"data.path={pictures}", "data.count=null"]
+    making += ["data.size=16", "method.scales=[1, 2, 3, 4]", f"stage.directory={codes}"]
+    run_recipe(IMAGE_CODES, read_run_config(IMAGE_CODES, "tiny", making))
+    run = prepared(f"data.path={codes}", f"data.pictures={pictures}", "data.held_out=0.3", "train.steps=1")
+    job = build_job(RECIPE, run)
+    prepared_step = job.objective.prepare(list(islice(job.source.open(0), 4)), SampleRng(0))
+    assert prepared_step.tensors["labels"].tolist() == [4] * 4
+    assert len(run_recipe(RECIPE, run).losses) == 1
 
 
 @pytest.mark.parametrize(

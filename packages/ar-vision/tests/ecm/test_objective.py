@@ -142,6 +142,19 @@ def test_oracle_10_a_step_has_one_number_of_scales_however_it_is_split(make_cont
     assert set(seen) == {1, 2, 3, 4}
 
 
+def test_steps_see_as_many_codes_as_the_law_says(make_controller, make_objective):
+    """Section 3.4, on what training counts: so many of 30 on average."""
+    law = PrefixLaw()
+    read = (ControlConfig(kind="depth", maps="somewhere"),)
+    objective = make_objective(make_controller(fresh=True), 1, controls=read, prefixes=law)
+    one = {**samples(1)[0], "map": torch.zeros(3, 16, 16, dtype=torch.uint8)}
+    del one["image"]
+    counts = [objective.prepare([{**one, "index": step}], SampleRng(0)).meta["tokens"] for step in range(400)]
+    expected = sum(share * length for share, length in zip(law.seen(4), (1, 4, 9, 16)))
+    assert expected == pytest.approx(30 * 0.25 + 0.75 * (1 + 5 + 14 + 30) / 4)
+    assert sum(counts) / 400 == pytest.approx(expected, abs=1.5)
+
+
 def test_metrics_of_scales_that_are_not_seen_have_no_weight(make_controller, make_objective, models):
     ecm = make_controller()
     objective = make_objective(ecm, accuracy=True, prefixes=Drawn(2))

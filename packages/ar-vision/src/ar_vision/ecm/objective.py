@@ -62,7 +62,7 @@ class EcmObjective(VarObjective):
         """Prepare as VAR does, cut off behind scale K', and make control maps.
 
         Args:
-            batch: B samples of `with_maps`.
+            batch: B samples of `with_maps`; those without a label are of the null class.
             rng: decides about each sample, and about K' by the number of the step (stream "prefix").
 
         Returns:
@@ -72,7 +72,8 @@ class EcmObjective(VarObjective):
         Raises:
             DataError: a label is no class of the model, or codes are of other scales.
         """
-        prepared = super().prepare(batch, rng)
+        unlabelled = torch.tensor(["label" not in sample for sample in batch])
+        prepared = super().prepare([{"label": 0, **sample} for sample in batch], rng)
         step = batch[0]["index"] // self._per_step
         scales = self.control.prefixes.draw(self._scales.count, rng.key(step, "prefix"))
         prefix = ScaleSchedule(self._scales.sizes[:scales])
@@ -88,7 +89,7 @@ class EcmObjective(VarObjective):
             [drops_condition(self.control.joint_dropout, rng, sample["index"], "joint") for sample in batch]
         )
         tensors["dropped"] = torch.tensor(alone) | both
-        tensors["labels"] = tensors["labels"].masked_fill(both, self.num_classes)
+        tensors["labels"] = tensors["labels"].masked_fill(both | unlabelled, self.num_classes)
         prepared.meta |= {"scales": scales, "tokens": tensors["codes"].numel()}
         return prepared
 

@@ -19,6 +19,7 @@ from ..checkpoint import fingerprint, load_checkpoint, require_pair
 from ..construction import undrawn
 from ..data.codes.config import CodeDataConfig
 from ..data.codes.source import CodeSource, build_code_source
+from ..data.codes.store import open_codes
 from ..data.source import Split
 from ..held_out import EvaluationConfig
 from .baselines.config import CarConfig, FullConfig, LoraConfig
@@ -125,6 +126,8 @@ def build(run: EcmRun) -> Job:
     models: dict[str, nn.Module] = {"model": controller, "base": base, "tokenizer": tokenizer}
     names = {"base": fingerprint(base), "tokenizer": fingerprint(tokenizer)}
 
+    labelled = open_codes(expand_path(run.data.path)).labels is not None
+
     def source(split: Split) -> CodeSource:
         codes = build_code_source(
             run.data,
@@ -132,7 +135,8 @@ def build(run: EcmRun) -> Job:
             tokenizer=names["tokenizer"],
             schedule=base.schedule,
             split=split,
-            num_classes=base.config.num_classes,
+            # Pictures without labels are of the null class.
+            num_classes=base.config.num_classes if labelled else None,
             vocab_size=base.config.vocab_size,
         )
         return with_maps(codes, run.data.pictures, run.data.controls)
