@@ -7,7 +7,7 @@ from ar_core.errors import ConfigError, DataError
 from ar_vision.data.transforms import Transform, views
 from ar_vision.ecm.controls.canny import canny, sobel
 from ar_vision.ecm.controls.config import ControlConfig
-from ar_vision.ecm.controls.detectors import colours
+from ar_vision.ecm.controls.detectors import colours, seen_at
 from ar_vision.ecm.controls.extract import extractor_of, soft_edges
 from ar_vision.ecm.controls.normals import mirrored, normals_of_depth
 from ar_vision.ecm.controls.views import map_views
@@ -225,6 +225,23 @@ def test_kinds_that_need_a_model_say_so(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         extractor_of(ControlConfig(kind="segmentation", detector=str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({}, (40, 60)),
+        ({"size": 32}, (32, 32)),
+        ({"size": {"height": 64, "width": 96}}, (64, 96)),
+        ({"size": {"height": 64, "width": 96}, "do_resize": False}, (40, 60)),
+        ({"size": {"shortest_edge": 80}}, (80, 120)),
+        ({"size": {"height": 48, "width": 90}, "keep_aspect_ratio": True}, (48, 72)),
+        ({"size": {"height": 48, "width": 90}, "keep_aspect_ratio": True, "ensure_multiple_of": 14}, (42, 70)),
+        ({"size_divisor": 32}, (32, 32)),
+    ],
+)
+def test_detectors_see_pictures_at_the_size_that_their_folder_says(settings, seen):
+    assert seen_at(settings, (40, 60)) == seen
 
 
 def test_detectors_are_any_models_in_hugging_face_layout(tmp_path):

@@ -1,7 +1,7 @@
 """Models of depth and segments in Hugging Face layout, as extractors; the only place of the method that needs transformers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ from ar_core.config import expand_path
 from ar_core.errors import ConfigError, MissingPackageError
 from torch import Tensor
 
-__all__ = ["colours", "depth_detector", "segment_detector"]
+__all__ = ["colours", "depth_detector", "seen_at", "segment_detector"]
 
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-"""Mean and standard deviation where a model's ``preprocessor_config.json`` gives none."""
+"""Mean and standard deviation of a model without a ``preprocessor_config.json``, or whose file asks for some and gives none."""
 
 
 def depth_detector(folder: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-    """Return what makes depth maps, uint8 [B, 3, H, W] of pictures of the same shape: nearest is white, each picture has the whole range.
+    """Return what makes depth maps, uint8 [B, 3, H, W] of pictures of the same shape: the model's largest value is white, its smallest
+    black, in each picture. Models of relative inverse depth (MiDaS, DPT, Depth Anything) show what is near as white; metric ones, what is far.
 
     Args:
         folder: of any model that transformers loads for depth estimation; ``~`` and ``$NAME`` are expanded.
@@ -70,6 +71,32 @@ def colours(classes: Tensor) -> Tensor:
     return channels.to(torch.uint8)
 
 
+def seen_at(settings: Mapping[str, Any], picture: tuple[int, int]) -> tuple[int, int]:
+    """Return the (h, w) at which a model sees a picture.
+
+    Args:
+        settings: of its ``preprocessor_config.json``: ``size`` (one number, ``height`` and ``width``, or ``shortest_edge``), ``do_resize``,
+            ``keep_aspect_ratio`` with ``ensure_multiple_of`` (DPT), ``size_divisor`` (GLPN).
+        picture: (H, W).
+    """
+    height, width = picture
+    size = settings.get("size") if settings.get("do_resize", True) else None
+    if isinstance(size, int):
+        size = {"height": size, "width": size}
+    if isinstance(size, dict) and "shortest_edge" in size:
+        factor = size["shortest_edge"] / min(picture)
+        height, width = round(height * factor), round(width * factor)
+    elif isinstance(size, dict) and {"height", "width"} <= size.keys():
+        factors = size["height"] / height, size["width"] / width
+        if settings.get("keep_aspect_ratio"):
+            # The one that changes the picture least.
+            factors = (min(factors, key=lambda one: abs(1 - one)),) * 2
+        height, width = round(height * factors[0]), round(width * factors[1])
+    multiple, divisor = settings.get("ensure_multiple_of") or 1, settings.get("size_divisor") or 1
+    height, width = (max(multiple, round(side / multiple) * multiple) for side in (height, width))
+    return max(divisor, height // divisor * divisor), max(divisor, width // divisor * divisor)
+
+
 def _opened(folder: str, name: str, device: torch.device | str) -> tuple[Callable[[Tensor], Tensor], Any]:
     """What prepares pictures for a model, and the model."""
     try:
@@ -90,15 +117,14 @@ def _opened(folder: str, name: str, device: torch.device | str) -> tuple[Callabl
         torch.tensor(settings.get(key, usual), device=device).view(1, 3, 1, 1)
         for key, usual in zip(("image_mean", "image_std"), _IMAGENET)
     )
-    size = settings.get("size", {})
-    side = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
-    whole = [one for one in side if isinstance(one, int)] if all(isinstance(one, int) for one in side) else []
+    normalised = settings.get("do_normalize", not settings or "image_mean" in settings)
 
     def inputs(images: Tensor) -> Tensor:
         pixels = images.to(device).float() / 255
-        if whole:
-            pixels = F.interpolate(pixels, size=whole, mode="bicubic", antialias=True).clamp(0, 1)
-        return (pixels - mean) / std
+        size = seen_at(settings, (images.shape[2], images.shape[3]))
+        if size != tuple(images.shape[2:]):
+            pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        return (pixels - mean) / std if normalised else pixels
 
     return inputs, model.eval().requires_grad_(False).to(device)
 
