@@ -234,5 +234,19 @@ def test_a_controller_and_a_base_that_are_no_pair_are_refused(control, folders, 
         control()
 
 
+def test_a_controller_knows_its_tokenizer_where_the_base_does_not(
+    control, folders, base, make_controller, var_tokenizer, tmp_path
+):
+    save_checkpoint(folders["var"], base, tokenizer=None)
+    for tokenizer in (fingerprint(var_tokenizer), "another"):
+        known = {"base": fingerprint(base), "tokenizer": tokenizer}
+        save_controller(folders["ecm"], make_controller(), (ControlConfig(),), **known)
+        if tokenizer == "another":
+            with pytest.raises(CheckpointError, match="was trained with the tokenizer another"):
+                control("other.png")
+        else:
+            assert control("own.png", variations=1, limit=1)
+
+
 def test_the_commands_are_announced():
     assert {"control", "control-maps"} <= commands().keys()

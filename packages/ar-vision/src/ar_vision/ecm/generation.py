@@ -77,6 +77,11 @@ def open_controlled(
     coder = load_checkpoint(expand_path(tokenizer), "tokenizer")
     require_base(loaded, base)
     require_pair(base, coder)
+    given = fingerprint(coder.model)
+    if loaded.tokenizer not in (None, given):
+        raise CheckpointError(
+            f"{loaded.path} was trained with the tokenizer {loaded.tokenizer} and {coder.path} is {given}: give the tokenizer it was trained with"
+        )
     number = 0 if kind is None else require_kind(loaded, kind)
     count = int(base.model.config.num_classes)  # type: ignore[union-attr, arg-type]
     classes = checked_labels([count] * len(maps) if labels is None else list(labels), count)
@@ -86,7 +91,7 @@ def open_controlled(
         "kind": loaded.kind,
         "adapter": _digest(loaded),
         "checkpoint": fingerprint(base.model),
-        "tokenizer": fingerprint(coder.model),
+        "tokenizer": given,
         "control": loaded.controls[number].kind,
         "provenance": {"adapter": dict(loaded.provenance)},
         "maps": sha256(maps.contiguous().numpy().tobytes()).hexdigest()[:16],
