@@ -22,10 +22,10 @@ class EcmSum(Controller):
 
     Args:
         parts: M ECMs of one base.
-        strengths: one of each, beside the strength of the whole.
+        strengths: one of each in [0, 1], beside the strength of the whole.
 
     Raises:
-        ConfigError: there are none, not as many strengths, or they are of several bases.
+        ConfigError: there are none, not as many strengths, one is out of range, or they are of several bases.
     """
 
     kind: ClassVar[str] = "ecm_sum"
@@ -35,6 +35,9 @@ class EcmSum(Controller):
             raise ConfigError(
                 f"{len(parts)} ECMs and {len(strengths or ())} strengths were given: give at least one, and a strength of each"
             )
+        wrong = next((one for one in strengths or () if not 0 <= one <= 1), None)
+        if wrong is not None:
+            raise ConfigError(f"strengths are {list(strengths or ())}; {wrong} does not lie in [0, 1]")
         if any((one.base_config, one.image_size) != (parts[0].base_config, parts[0].image_size) for one in parts):
             raise ConfigError(
                 "the ECMs are of bases of different shapes or images of different sizes: give those of one base"
