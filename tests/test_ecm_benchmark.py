@@ -134,6 +134,8 @@ def test_tiny_arms_are_trained_measured_drawn_and_resumed(module, based, tmp_pat
     rows = measuring.measure_all(based, ("ecm", "full"), results, **settings)
     assert [row["what"] for row in rows] == ["likelihood"] * 3 + ["steps"] + ["samples"] * 4
     assert not any(row["error"] for row in rows)
+    with pytest.raises(DataError, match="the count is 64 and the Fréchet distance needs 65"):
+        measuring.measure_all(based, ("ecm",), results, count=64)
     capsys.readouterr()
     every = measuring.measure_all(based, trained, results, **settings)
     assert every[: len(rows)] == rows

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from ar_core.config import to_dict
 from ar_core.environment import environment
+from ar_core.errors import DataError
 from ar_core.registry import recipe
 from ar_core.training import StageConfig, build_job, read_run_config
 from ar_vision.checkpoint import fingerprint, load_checkpoint
@@ -38,6 +39,8 @@ LATE = (0.8, 1.0)
 """Late temperatures: the published one, and none."""
 RECONSTRUCTED = "reconstructed"
 """The test pictures themselves, through the tokenizer: no generator on its codes can follow edges better."""
+LEAST = 65
+"""Images: more than ResNet-20 has features."""
 ALL = 10**9
 """More held-out pictures than there are."""
 
@@ -64,8 +67,10 @@ def measure_all(
         repeats: rounds of the timing of steps; 0: none.
 
     Raises:
-        DataError: an arm has not been trained.
+        DataError: an arm has not been trained, or there are too few test pictures for a Fréchet distance.
     """
+    if count < LEAST:
+        raise DataError(f"the count is {count} and the Fréchet distance needs {LEAST} images at least: give more")
     models = [BASE, *arms]
     folders = {arm: controller_of(study, arm) for arm in models}
     control = load_controller(folders[BASE]).controls[0]

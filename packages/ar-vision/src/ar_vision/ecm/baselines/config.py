@@ -13,7 +13,8 @@ __all__ = ["CarConfig", "FullConfig", "LoraConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """LoRA (arXiv 2106.09685) on all matrices of all blocks, and the control added to the base's input tokens.
+    """LoRA (arXiv 2106.09685) on the matrices of attention and feed-forward layers of all blocks, and the control added to the base's input
+    tokens.
 
     Raises:
         ConfigError: a value is out of range.

@@ -21,7 +21,8 @@ _MATRICES = ("attention.qkv", "attention.proj", "ffn.fc1", "ffn.fc2")
 
 
 class LoraControl(InputControl):
-    """W + (alpha / r) B A for every matrix of every block, and the control added to the input.
+    """W + (alpha / r) B A for the matrices of attention and feed-forward layer of every block, and the control added to the input. Modulations
+    stay the base's.
 
     The updates are added to the weights, so that a pass costs what the base's does, and a step as much as one that trains the matrices.
 
