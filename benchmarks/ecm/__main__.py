@@ -8,7 +8,8 @@ python -m benchmarks.ecm picture --seed 0 --cifar10 CIFAR10          docs/pictur
 python -m benchmarks.ecm controls                                    docs/pictures/ecm_controls.jpg, without any model
 python -m benchmarks.ecm plot                                        figures of all seeds; tables: python -m benchmarks.tables
 
-`--runs` is the folder of benchmarks.images. All seeds start from the models of `--base-seed`.
+`--runs` is the folder of benchmarks.images. All seeds start from the models of `--base-seed`. An arm of 1,000 steps takes 8 to 9 minutes of a
+CPU core. All arms of seed 0 with measuring take some 75, and `--arms ecm lora full` of another seed some 32, as estimated from single steps.
 """
 
 import argparse

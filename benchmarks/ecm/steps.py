@@ -24,7 +24,7 @@ _WHOLE = "method.prefixes={law: full}"
 
 
 def measure_steps(study: Study, arms: Sequence[str], *, repeats: int, batch: int = 64) -> dict[str, Any]:
-    """Take steps of all arms in turn on one batch over all scales; a step over fewer costs about as much less as it sees fewer codes.
+    """Take steps of all arms in turn on one batch over all scales, where arms are alike; what their laws leave out is in ``tokens``.
 
     Args:
         study: whose base and data.
