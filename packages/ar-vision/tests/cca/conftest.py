@@ -65,7 +65,20 @@ def _generator(kind: str) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Start]:
+def encoded() -> Callable[[Start], None]:
+    """Fill the folder of codes of a start."""
+
+    def encode(start: Start) -> None:
+        data = "data={kind: shapes, count: 40, size: 12, cache: false}"
+        stage = f"stage={{directory: {start.codes}, chunk_size: 20}}"
+        making = [f"tokenizer={start.tokenizer}", data, stage, f"method.scales={SCALES[start.kind]}"]
+        run_recipe(IMAGE_CODES, read_run_config(IMAGE_CODES, "tiny", making))
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def starts(tmp_path_factory: pytest.TempPathFactory, encoded: Callable[[Start], None]) -> Callable[[str], Start]:
     """Given a kind: its start, made once. Weights are far from even guesses, and differ by class."""
     made: dict[str, Start] = {}
 
@@ -87,11 +100,8 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Start]:
                 parameter.normal_(0.0, 0.2, generator=generator)
         save_checkpoint(folder / "tokenizer", tokenizer)
         save_checkpoint(folder / "model", model, tokenizer=fingerprint(tokenizer))
-        data = "data={kind: shapes, count: 40, size: 12, cache: false}"
-        stage = f"stage={{directory: {folder / 'codes'}, chunk_size: 20}}"
-        encode = [f"tokenizer={folder / 'tokenizer'}", data, stage, f"method.scales={SCALES[kind]}"]
-        run_recipe(IMAGE_CODES, read_run_config(IMAGE_CODES, "tiny", encode))
         made[kind] = Start(kind, folder / "model", folder / "tokenizer", folder / "codes")
+        encoded(made[kind])
         return made[kind]
 
     return make

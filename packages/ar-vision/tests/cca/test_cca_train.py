@@ -2,12 +2,13 @@
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import torch
 from ar_core.config import load_yaml
 from ar_core.decoding import DecodeStats
-from ar_core.errors import CheckpointError, ConfigError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError, ResumeError
 from ar_core.registry import config_path, configs, recipe
 from ar_core.sampling import guide
 from ar_core.training import build_job, read_run_config, recipe_main, run_recipe, train
@@ -215,6 +216,29 @@ def test_micro_batches_of_one_and_resuming_change_nothing(start, tmp_path):
     resumed = run_recipe(RECIPE, small(start, *where, steps=4))
     assert resumed.resumed_from == 2
     assert resumed.losses == expected.losses[2:]
+
+
+def test_a_run_is_not_continued_from_another_start(start, encoded, tmp_path):
+    """Other weights, another tokenizer with its codes, and other pairs; the folder's name is nothing to it."""
+    run = [f"train.checkpoint_dir={tmp_path / 'run'}"]
+    run_recipe(RECIPE, small(start, *run, steps=1))
+    loaded, coder = load_checkpoint(start.model), load_checkpoint(start.tokenizer).model
+    save_checkpoint(tmp_path / "moved", loaded.model, tokenizer=loaded.tokenizer)
+    assert run_recipe(RECIPE, small(start, *run, f"model={tmp_path / 'moved'}")).resumed_from == 1
+    with torch.no_grad():
+        next(loaded.model.parameters()).add_(0.1)
+        coder.codebook.weight.add_(0.5)
+    save_checkpoint(tmp_path / "other", loaded.model, tokenizer=loaded.tokenizer)
+    with pytest.raises(ResumeError, match=r"job\.start\.model was .* in the checkpoint .* and is .* now"):
+        run_recipe(RECIPE, small(start, *run, f"model={tmp_path / 'other'}"))
+    with pytest.raises(ResumeError, match=r"data\.negative_group was 6 in the checkpoint .* and is 3 now"):
+        run_recipe(RECIPE, small(start, *run, "method.negative_group=3"))
+    save_checkpoint(tmp_path / "coder", coder)
+    save_checkpoint(tmp_path / "its", loaded.model, tokenizer=fingerprint(coder))
+    changed = replace(start, model=tmp_path / "its", tokenizer=tmp_path / "coder", codes=tmp_path / "codes")
+    encoded(changed)
+    with pytest.raises(ResumeError, match=r"tokenizer was .* in the checkpoint .* and is .* now"):
+        run_recipe(RECIPE, small(changed, *run))
 
 
 def test_lightning_has_the_losses_of_the_loop(starts):

@@ -2,13 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from ar_core import registry
 from ar_core.config import from_dict
-from ar_core.errors import CheckpointError, ConfigError, DataError
+from ar_core.errors import CheckpointError, ConfigError, DataError, ResumeError
 from ar_core.registry import configs, recipe
 from ar_core.training import TrainConfig, build_job, read_run_config, run_recipe
 from ar_core.training.lightning_task import fit
@@ -144,6 +145,34 @@ def test_micro_batches_and_resuming_change_nothing(prepared, tmp_path, kind):
     resumed = run_recipe(RECIPE, prepared(kind, *folder, "train.steps=6"))
     assert resumed.resumed_from == 3
     assert resumed.losses == whole.losses[3:]
+
+
+@KINDS
+def test_a_run_is_not_continued_on_other_pairs_or_from_another_start(
+    prepared, folders, pairs, pairs_config, tmp_path, kind
+):
+    """Pairs of another seed, and another teacher and tokenizer with pairs of their own; folders' names are nothing to it."""
+    run = [f"train.checkpoint_dir={tmp_path / 'run'}", "train.eval_every=null"]
+    run_recipe(RECIPE, prepared(kind, *run, "train.steps=2"))
+    same, others = pairs(kind, name="same"), pairs(kind, "method.seed=1", name="others")
+    assert run_recipe(RECIPE, prepared(kind, *run, f"data.path={same}")).resumed_from == 2
+    with pytest.raises(ResumeError, match=r"data\.header\.method\.seed was 0 in the checkpoint .* and is 1 now"):
+        run_recipe(RECIPE, prepared(kind, *run, f"data.path={others}"))
+    where = folders(kind)
+    for name in ("teacher", "tokenizer"):
+        teacher, coder = load_checkpoint(where.teacher).model, load_checkpoint(where.tokenizer).model
+        with torch.no_grad():
+            next((teacher if name == "teacher" else coder).parameters()).add_(0.01)
+        other = SimpleNamespace(
+            teacher=tmp_path / f"other_{name}" / "1", tokenizer=tmp_path / f"other_{name}" / "2", more=[]
+        )
+        save_checkpoint(other.tokenizer, coder)
+        save_checkpoint(other.teacher, teacher, tokenizer=fingerprint(coder))
+        directory = tmp_path / f"pairs_of_other_{name}"
+        run_recipe(PAIRS, pairs_config(other, directory))
+        places = [f"model.teacher={other.teacher}", f"tokenizer={other.tokenizer}", f"data.path={directory}"]
+        with pytest.raises(ResumeError, match=rf"{name} was .* in the checkpoint .* and is .* now"):
+            run_recipe(RECIPE, prepared(kind, *run, *places))
 
 
 @KINDS

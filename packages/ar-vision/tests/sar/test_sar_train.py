@@ -1,6 +1,7 @@
 """The recipe: from a trained FlexVAR and stored codes to a checkpoint of the same kind."""
 
 import math
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -65,12 +66,21 @@ def test_it_is_registered_with_the_published_sizes():
 
 
 @pytest.mark.parametrize(("depth", "begin", "end"), [(16, 4.7e-5, 3e-5), (20, 4.2e-5, 3e-5), (24, 1.0e-5, 2.4e-6)])
-def test_published_runs_have_the_learning_rates_of_the_published_schedule(depth, begin, end):
+def test_published_runs_go_on_with_the_schedule_of_their_start(depth, begin, end):
+    """Ten epochs behind those of the generator's own config; the published scripts run its last epoch a second time."""
     run = read_run_config(RECIPE, f"imagenet_256_d{depth}", [])
     train = run.train
-    assert train.lr * lr_fraction(train, 0) == pytest.approx(begin, rel=0.02)
-    assert train.lr * lr_fraction(train, train.steps - 1) == pytest.approx(end, rel=0.02)
-    assert (train.past_steps + train.steps) % 1669 == train.steps % 1669 == 0
+    base = read_run_config(FLEXVAR, f"imagenet_256_d{depth}", [])
+    assert train.past_steps == base.train.steps
+    assert train.steps == 10 * 1669
+    assert run.data == base.data
+    assert run.tokenizer == base.tokenizer
+    shared = ("schedule", "batch_size", "lr", "final_lr_fraction", "weight_decay", "betas", "clip_norm")
+    assert [getattr(train, name) for name in shared] == [getattr(base.train, name) for name in shared]
+    scripts = replace(train, past_steps=train.past_steps - 1669, steps=train.steps + 1669)
+    assert scripts.lr * lr_fraction(scripts, 0) == pytest.approx(begin, rel=0.02)
+    for one in (train, scripts):
+        assert one.lr * lr_fraction(one, one.steps - 1) == pytest.approx(end, rel=0.02)
     assert run.model.drop_path == pytest.approx(depth / 240, abs=1e-4)
     assert published_decoding(depth).guidance == {16: 3.2, 20: 3.6, 24: 4.3}[depth]
     method = run.method
@@ -155,6 +165,30 @@ def test_micro_batches_and_resuming_change_nothing(prepared, tmp_path, settings)
     assert resumed.losses == whole.losses[3:]
     with pytest.raises(ResumeError, match=r"sigma was 0\.5"):
         run_recipe(RECIPE, prepared(*settings, *folder, "method.sigma=0.25"))
+
+
+def test_a_run_is_not_continued_from_another_start(prepared, start, tmp_path, vq_tokenizer):
+    """Other weights, and another tokenizer with codes and a model of its own; the folder's name is nothing to it."""
+    run = [f"train.checkpoint_dir={tmp_path / 'run'}", "train.eval_every=null"]
+    run_recipe(RECIPE, prepared(*run, "train.steps=2"))
+    base = load_checkpoint(start["whatever"], dtype=torch.float32)
+    save_checkpoint(tmp_path / "moved", base.model, tokenizer=base.tokenizer, provenance=base.provenance)
+    assert run_recipe(RECIPE, prepared(*run, f"model.path={tmp_path / 'moved'}")).resumed_from == 2
+    with torch.no_grad():
+        base.model.start.add_(0.1)
+    save_checkpoint(tmp_path / "other", base.model, tokenizer=base.tokenizer, provenance=base.provenance)
+    with pytest.raises(ResumeError, match=r"job\.start was .* in the checkpoint .* and is .* now"):
+        run_recipe(RECIPE, prepared(*run, f"model.path={tmp_path / 'other'}"))
+    with torch.no_grad():
+        vq_tokenizer.codebook.weight.add_(0.5)
+    save_checkpoint(tmp_path / "coder", vq_tokenizer)
+    codes = f"stage.directory={tmp_path / 'codes_of_coder'}"
+    making = [f"tokenizer={tmp_path / 'coder'}", "data.count=48", "data.size=16", "method.scales=[1, 2, 3, 4]", codes]
+    run_recipe(IMAGE_CODES, read_run_config(IMAGE_CODES, "tiny", making))
+    save_checkpoint(tmp_path / "its", base.model, tokenizer=fingerprint(vq_tokenizer))
+    changed = [f"tokenizer={tmp_path / 'coder'}", f"model.path={tmp_path / 'its'}"]
+    with pytest.raises(ResumeError, match=r"tokenizer was .* in the checkpoint .* and is .* now"):
+        run_recipe(RECIPE, prepared(*run, *changed, f"data.path={tmp_path / 'codes_of_coder'}"))
 
 
 def test_lightning_gives_the_losses_of_the_loop(prepared):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
-from ar_core.config import expand_path, from_dict
+from ar_core.config import FREE, expand_path, from_dict
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.registry import resolve
 from ar_core.training import Job, TrainConfig, mean_loss
@@ -43,8 +43,9 @@ class ScaleModelConfig:
 
     scratch: dict[str, Any] | None = None
     """Shape of a model with fresh weights; number and dimension of the codes are the tokenizer's."""
-    path: str | None = None
-    """Folder of a checkpoint whose weights training starts from, in float32; ``~`` and ``$NAME`` are expanded."""
+    path: str | None = field(default=None, metadata=FREE)
+    """Folder of a checkpoint whose weights training starts from, in float32; ``~`` and ``$NAME`` are expanded. A run knows it by its
+    fingerprint."""
     gate: float = 1e-3
     """Factor of fresh gates (``alng``): how far blocks are from the identity at first. VAR: 1e-3 for d16 and d20, 1e-4 for d24, 1e-5
     for d30."""
