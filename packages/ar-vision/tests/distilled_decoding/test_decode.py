@@ -95,7 +95,9 @@ class Lookup:
 
 @KINDS
 @pytest.mark.parametrize("split", [0, 1, None])
-def test_a_perfect_student_gives_the_stored_codes_in_one_pass_and_in_two(make_teacher, make_student, kind, split):
+def test_oracle_10_a_perfect_student_gives_the_stored_codes_in_one_pass_and_in_two(
+    make_teacher, make_student, kind, split
+):
     teacher = make_teacher(kind)
     student, codebook = make_student(teacher), code_vectors(teacher.tokenizer)
     noise = noise_of([3, 4, 5], teacher.units.total, codebook.shape[1])
@@ -120,7 +122,7 @@ def test_a_perfect_student_gives_the_stored_codes_in_one_pass_and_in_two(make_te
 
 
 @KINDS
-def test_split_decides_which_head_is_read(make_teacher, make_student, kind):
+def test_oracle_11_split_decides_which_head_is_read(make_teacher, make_student, kind):
     teacher = make_teacher(kind)
     student, codebook = make_student(teacher), code_vectors(teacher.tokenizer)
     noise = noise_of([3, 4, 5], teacher.units.total, codebook.shape[1])
@@ -254,7 +256,7 @@ def test_sampled_codes_follow_the_logits(make_teacher, make_student, kind):
 
 @KINDS
 @pytest.mark.parametrize("draw", ["flow", "sample"])
-def test_a_teacher_from_the_first_unit_on_is_plain_generation(make_teacher, make_student, kind, draw):
+def test_oracle_15_a_teacher_from_the_first_unit_on_is_plain_generation(make_teacher, make_student, kind, draw):
     teacher = make_teacher(kind, guidance=2.5, top_k=9)
     student, codebook = make_student(teacher), code_vectors(teacher.tokenizer)
     seeds = [11, 12, 13]
@@ -284,7 +286,7 @@ def test_a_teacher_from_the_first_unit_on_is_plain_generation(make_teacher, make
 @KINDS
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("start", [1, 2])
-def test_a_prefix_in_one_pass_has_the_logits_of_passes_one_by_one(make_teacher, kind, guidance, start):
+def test_oracle_15_a_prefix_in_one_pass_has_the_logits_of_passes_one_by_one(make_teacher, kind, guidance, start):
     """What the published code, whose prefix sees finer scales, gets wrong."""
     teacher = make_teacher(kind, guidance=guidance)
     given = torch.randint(24, (3, teacher.units.total), generator=torch.Generator().manual_seed(1))

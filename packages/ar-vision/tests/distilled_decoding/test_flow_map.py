@@ -28,7 +28,7 @@ def law(count, codes, dim, *, seed=0, spread=1.5, dtype=torch.float32):
     [(SOLVED, 20_000), (FlowSolver("heun", 30, closed_forms=False), 20_000)],
     ids=["adaptive", "heun"],
 )
-def test_pushforward_of_gaussian_noise_is_the_law(solver, draws):
+def test_oracle_1_pushforward_of_gaussian_noise_is_the_law(solver, draws):
     noise, _, codebook = law(draws, 7, 3, seed=1)
     log_probs = torch.tensor([0.3, 0.02, 0.2, 0.08, 0.25, 0.05, 0.1]).log()
     found = flow_map(noise, log_probs.expand(draws, -1), codebook, solver).codes
@@ -47,7 +47,7 @@ def test_one_euler_step_is_not_the_law():
 
 
 @pytest.mark.parametrize("solver", [SOLVED, STEPS_200], ids=["adaptive", "heun 200"])
-def test_one_dimension_is_the_monotone_rearrangement(solver):
+def test_oracle_2_one_dimension_is_the_monotone_rearrangement(solver):
     noise, log_probs, codebook = law(2000, 9, 1, seed=2, dtype=torch.float64)
     order = codebook[:, 0].argsort()
     ends = log_probs[:, order].exp().cumsum(1)
@@ -62,7 +62,7 @@ def test_one_dimension_is_the_monotone_rearrangement(solver):
 
 @pytest.mark.parametrize("solver", [SOLVED, STEPS_200], ids=["adaptive", "heun 200"])
 @pytest.mark.parametrize("dim", [2, 5])
-def test_two_codes_are_told_apart_along_the_line_through_them(solver, dim):
+def test_oracle_2_two_codes_are_told_apart_along_the_line_through_them(solver, dim):
     noise, log_probs, codebook = law(2000, 2, dim, seed=3, dtype=torch.float64)
     along = codebook[1] - codebook[0]
     share = torch.special.ndtr(noise @ along / along.norm())
@@ -75,7 +75,7 @@ def test_two_codes_are_told_apart_along_the_line_through_them(solver, dim):
 
 
 @pytest.mark.parametrize("solver", [SOLVED, FlowSolver("heun", 10), FlowSolver("euler", 2)], ids=lambda one: one.kind)
-def test_basis_vectors_of_equal_probability_reflect(solver):
+def test_oracle_3_basis_vectors_of_equal_probability_reflect(solver):
     """Of the codes +-e_i the nearest to the noise is reached, by symmetry, with any solver of two steps."""
     codebook = torch.cat([torch.eye(4), -torch.eye(4)])
     noise = torch.randn(1000, 4, generator=torch.Generator().manual_seed(4))
@@ -84,7 +84,7 @@ def test_basis_vectors_of_equal_probability_reflect(solver):
 
 
 @pytest.mark.parametrize("solver", [SOLVED, FlowSolver("heun", 20), FlowSolver("euler", 20)], ids=lambda one: one.kind)
-def test_translation_and_rotation_leave_the_code(solver):
+def test_oracle_4_translation_and_rotation_leave_the_code(solver):
     noise, log_probs, codebook = law(400, 20, 4, seed=5, dtype=torch.float64)
     found = flow_map(noise, log_probs, codebook, solver).codes
     moved = flow_map(noise, log_probs, codebook + torch.tensor([30.0, -4.0, 7.0, 0.5]), solver).codes
@@ -98,7 +98,7 @@ def test_translation_and_rotation_leave_the_code(solver):
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("kind", ["adaptive", "heun", "euler"])
-def test_a_certain_code_is_reached_from_everywhere_and_an_impossible_one_never(kind, steps):
+def test_oracle_5_a_certain_code_is_reached_from_everywhere_and_an_impossible_one_never(kind, steps):
     noise, log_probs, codebook = law(500, 12, 3, seed=7)
     solver = FlowSolver(kind, steps)
     certain = torch.full((500, 12), -math.inf)
@@ -114,7 +114,7 @@ def test_a_certain_code_is_reached_from_everywhere_and_an_impossible_one_never(k
     assert not impossible[found.codes].any()
 
 
-def test_velocity_is_the_slope_of_a_tight_solution():
+def test_oracle_6_velocity_is_the_slope_of_a_tight_solution():
     noise, log_probs, codebook = law(20, 9, 3, seed=8, dtype=torch.float64)
 
     def solution(s):
@@ -136,7 +136,7 @@ def test_velocity_is_the_slope_of_a_tight_solution():
     torch.testing.assert_close(flow_velocity(noise, 0.0, log_probs, codebook), log_probs.exp() @ codebook - noise)
 
 
-def test_euler_steps_are_exponential_steps_and_the_last_lands_on_the_mean():
+def test_oracle_7_euler_steps_are_exponential_steps_and_the_last_lands_on_the_mean():
     noise, log_probs, codebook = law(30, 9, 3, seed=9, dtype=torch.float64)
     steps, x = 8, noise
     for step in range(steps):

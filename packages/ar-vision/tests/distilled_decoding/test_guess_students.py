@@ -64,7 +64,7 @@ def test_fed_with_code_vectors_it_begins_as_its_teacher(make_teacher, kind):
     torch.testing.assert_close(found, LAW * expected, atol=2e-4, rtol=0)
 
 
-def test_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher, make_student):
+def test_oracle_8_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher, make_student):
     student = make_student(make_teacher("var"), guesses=True)
     noise, scales, clean = gaussian(student), student.schedule.scale_ids(), cleaned(student, 0)
     condition = student.condition_of(torch.tensor([1, 3]))
@@ -78,7 +78,7 @@ def test_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher
         assert torch.equal(moved, reached), token
 
 
-def test_noise_of_a_llamagen_token_reaches_itself_and_later_ones_alone(make_teacher, make_student):
+def test_oracle_8_noise_of_a_llamagen_token_reaches_itself_and_later_ones_alone(make_teacher, make_student):
     student = make_student(make_teacher("llamagen"), guesses=True)
     noise, clean = gaussian(student), cleaned(student, 0)
     condition = student.condition_of(torch.tensor([1, 3]))

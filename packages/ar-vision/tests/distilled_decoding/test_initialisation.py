@@ -22,7 +22,7 @@ def built(teacher, **settings):
 
 
 @KINDS
-def test_every_class_and_every_block_is_the_teachers(make_teacher, kind):
+def test_oracle_14_every_class_and_every_block_is_the_teachers(make_teacher, kind):
     teacher = make_teacher(kind)
     own, given = built(teacher).state_dict(), teacher.model.state_dict()
     classes = "class_embedding.weight" if kind == "var" else "condition.table.weight"
@@ -34,7 +34,7 @@ def test_every_class_and_every_block_is_the_teachers(make_teacher, kind):
     assert any(name.startswith(("head.", "output.")) for name in taken)
 
 
-def test_scales_of_a_var_move_up_by_the_class(make_teacher):
+def test_oracle_14_scales_of_a_var_move_up_by_the_class(make_teacher):
     teacher = make_teacher("var")
     student, given = built(teacher), teacher.model
     for own, theirs in (
@@ -48,7 +48,7 @@ def test_scales_of_a_var_move_up_by_the_class(make_teacher):
         assert not (own[1] == theirs).all(-1).any()
 
 
-def test_with_marks_of_zero_and_the_teachers_mask_the_blocks_are_the_teachers(make_teacher, monkeypatch):
+def test_oracle_14_with_marks_of_zero_and_the_teachers_mask_the_blocks_are_the_teachers(make_teacher, monkeypatch):
     """The class token and tokens of scales 1 and finer then go through the teacher's own computation, the first scale apart."""
     teacher = make_teacher("var")
     student, schedule = built(teacher).eval(), teacher.schedule

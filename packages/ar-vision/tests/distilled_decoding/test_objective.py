@@ -196,7 +196,7 @@ def test_tables_and_positions_do_not_decay(parts):
 
 
 @pytest.mark.parametrize("kind", ["var", "llamagen"])
-def test_64_pairs_are_learned_by_heart(make_teacher, kind):
+def test_oracle_16_64_pairs_are_learned_by_heart(make_teacher, kind):
     """A student of two layers: cross-entropy below 0.1 and 98 % of the codes right, from noise alone."""
     teacher = make_teacher(kind, guidance=1.5)
     labels, seeds = [number % 5 for number in range(64)], list(range(64))

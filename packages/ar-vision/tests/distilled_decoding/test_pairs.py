@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 
 @KINDS
-def test_at_temperature_0_pairs_are_greedy_generation(make_teacher, kind):
+def test_oracle_12_at_temperature_0_pairs_are_greedy_generation(make_teacher, kind):
     """One-hot laws: every noise vector flows to the code that generation chooses, token for token."""
     teacher = make_teacher(kind, guidance=2.0, temperature=0.0)
     codes, _ = draw_pairs(teacher, [1, 3, 0], [4, 5, 6], FlowSolver())
@@ -50,7 +50,7 @@ def test_at_temperature_0_pairs_are_greedy_generation(make_teacher, kind):
 
 
 @KINDS
-def test_pairs_are_a_function_of_label_and_seed_whatever_the_batch(make_teacher, kind):
+def test_oracle_13_pairs_are_a_function_of_label_and_seed_whatever_the_batch(make_teacher, kind):
     teacher = make_teacher(kind, guidance=2.0, top_p=0.9)
     labels, seeds = [1, 3, 0, 1, 4, 2, 2], [10, 11, 12, 13, 14, 2**62, 0]
     whole, _ = draw_pairs(teacher, labels, seeds, FlowSolver())

@@ -76,7 +76,7 @@ def gaussian(student, rows=2, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher, make_student):
+def test_oracle_8_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher, make_student):
     student = make_student(make_teacher("var"))
     inputs, scales = gaussian(student), student.schedule.scale_ids()
     clean = cleaned(student, 0)
@@ -91,7 +91,7 @@ def test_noise_of_a_var_token_reaches_itself_and_finer_scales_alone(make_teacher
         assert torch.equal(moved, reached), token
 
 
-def test_noise_of_a_llamagen_token_reaches_itself_and_later_ones_alone(make_teacher, make_student):
+def test_oracle_8_noise_of_a_llamagen_token_reaches_itself_and_later_ones_alone(make_teacher, make_student):
     student = make_student(make_teacher("llamagen"))
     inputs, clean = gaussian(student), cleaned(student, 0)
     before = outputs(student, inputs, clean)
@@ -184,7 +184,7 @@ def test_the_condition_is_data_and_the_last_linear_layer_of_the_marks_is_that_of
     assert (outputs(student, inputs, noisy) != of_noise).any(-1).all()
 
 
-def test_perturbed_is_data_and_noise_bit_by_bit(make_teacher, make_student):
+def test_oracle_9_perturbed_is_data_and_noise_bit_by_bit(make_teacher, make_student):
     student = make_student(make_teacher("var"))
     noise, data = gaussian(student), gaussian(student, seed=1)
     for units in range(student.units.count):

@@ -36,7 +36,7 @@ def gradients(loss, model, **options):
     return torch.autograd.grad(loss, list(model.parameters()), **options)
 
 
-def test_sigma_zero_is_plain_training_to_the_bit(step, make_samples):
+def test_oracle_1_sigma_zero_is_plain_training_to_the_bit(step, make_samples):
     models, objective, prepared, sums = step(sigma=0.0)
     config = FlexVarObjectiveConfig(final_resolution=16, schedules=ScheduleSampler(fixed=True, default=(1, 2, 3, 4)))
     plain = FlexVarObjective(config, models["model"], SIDES, 3)
@@ -59,7 +59,7 @@ def test_the_first_pass_does_not_depend_on_sigma(step):
         assert torch.equal(step(**settings)[3][TERM], step(sigma=0.0)[3][TERM])
 
 
-def test_full_with_the_truth_rolled_out_is_the_first_pass_again(step, monkeypatch):
+def test_oracle_2_full_with_the_truth_rolled_out_is_the_first_pass_again(step, monkeypatch):
     models, objective, prepared, _ = step()
     forced = objective.teacher_pass(models, prepared)
     truth = SIDES.split(forced.codes)
@@ -75,7 +75,7 @@ def test_full_with_the_truth_rolled_out_is_the_first_pass_again(step, monkeypatc
     torch.testing.assert_close(sums[STUDENT], expected)
 
 
-def test_full_leaves_the_first_scale_as_the_first_pass_has_it(step):
+def test_oracle_3_full_leaves_the_first_scale_as_the_first_pass_has_it(step):
     models, objective, prepared, _ = step()
     forced = objective.teacher_pass(models, prepared)
     rolled = objective._rolled(forced, range(3), prepared.tensors["uniforms"])
@@ -89,7 +89,7 @@ def test_full_leaves_the_first_scale_as_the_first_pass_has_it(step):
 
 @VARIANTS
 @pytest.mark.parametrize("target", ["teacher", "gt", "soft"])
-def test_no_gradient_leads_through_the_rollout(step, rollout, target, monkeypatch):
+def test_oracle_4_no_gradient_leads_through_the_rollout(step, rollout, target, monkeypatch):
     models, objective, prepared, _ = step(rollout=rollout, target=target, sigma=1.0)
     models["tokenizer"].requires_grad_(True)
     forced = []
@@ -107,7 +107,7 @@ def test_no_gradient_leads_through_the_rollout(step, rollout, target, monkeypatc
     assert all(parameter.grad is None for parameter in models["tokenizer"].parameters())
 
 
-def test_released_runs_the_class_token_and_the_last_scale_alone(step, monkeypatch):
+def test_oracle_5_released_runs_the_class_token_and_the_last_scale_alone(step, monkeypatch):
     models, objective, prepared, _ = step(rollout="released")
     lengths, run = [], models["model"].hidden
     monkeypatch.setattr(
@@ -146,7 +146,7 @@ def test_released_has_one_class_token_whatever_the_first_grid(step, monkeypatch)
     torch.testing.assert_close(sums[STUDENT], expected)
 
 
-def test_released_sees_earlier_scales_only_in_what_was_rolled_out(step, monkeypatch):
+def test_oracle_5_released_sees_earlier_scales_only_in_what_was_rolled_out(step, monkeypatch):
     models, objective, prepared, sums = step(rollout="released", sigma=1.0)
     rolled = objective._rolled(objective.teacher_pass(models, prepared), range(2, 3), prepared.tensors["uniforms"])
     monkeypatch.setattr(module, "roll_out", lambda *given, **settings: rolled)
@@ -178,7 +178,7 @@ def test_full_sees_all_earlier_scales_as_they_were_rolled_out(step):
     assert not torch.allclose(*last, atol=1e-4)
 
 
-def test_the_loss_is_the_sum_of_both_and_sigma_its_factor(step):
+def test_oracle_7_the_loss_is_the_sum_of_both_and_sigma_its_factor(step):
     losses = {}
     for sigma in (0.0, 0.25, 0.5):
         _, objective, prepared, sums = step(sigma=sigma)
@@ -217,7 +217,7 @@ def test_both_losses_against_formulas_written_out(step):
 
 
 @VARIANTS
-def test_inputs_are_those_that_decoding_would_feed(step, rollout):
+def test_oracle_9_inputs_are_those_that_decoding_would_feed(step, rollout):
     models, objective, prepared, _ = step(rollout=rollout)
     fed, model = prepared.meta["fed"], models["model"]
     forced = objective.teacher_pass(models, prepared)
@@ -245,7 +245,9 @@ def _recording(asked, seen):
 
 @pytest.mark.parametrize(("guidance", "without_graph"), [(1.0, 0), (2.2, 1)])
 @pytest.mark.parametrize("settings", [{"rollout": "full"}, {"rollout": "released"}, {"target": "soft"}])
-def test_two_passes_have_a_graph_and_the_null_class_has_none(step, monkeypatch, guidance, without_graph, settings):
+def test_oracle_10_two_passes_have_a_graph_and_the_null_class_has_none(
+    step, monkeypatch, guidance, without_graph, settings
+):
     models, objective, prepared, _ = step(rollout_guidance=guidance, **settings)
     passes, run = [], models["model"].hidden
 
@@ -264,7 +266,7 @@ def test_two_passes_have_a_graph_and_the_null_class_has_none(step, monkeypatch, 
     assert passes == [(3, True)]
 
 
-def test_it_fits_four_images(make_flexvar, vq_tokenizer, make_samples, make_objective):
+def test_oracle_13_it_fits_four_images(make_flexvar, vq_tokenizer, make_samples, make_objective):
     model = make_flexvar().train()
     objective = make_objective(model, 4, sigma=0.5, label_dropout=0.0)
     models = {"model": model, "tokenizer": vq_tokenizer}

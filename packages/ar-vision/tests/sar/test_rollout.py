@@ -28,7 +28,7 @@ def watched(monkeypatch):
     return seen
 
 
-def test_argmax_needs_no_chance_and_samples_follow_their_seed(step):
+def test_oracle_6_argmax_needs_no_chance_and_samples_follow_their_seed(step):
     greedy = [step(rollout_sampling="argmax", seed=seed)[3][STUDENT] for seed in (0, 1)]
     torch.manual_seed(3)
     # Label dropout also belongs to the seed.
@@ -48,7 +48,7 @@ def test_argmax_rolls_out_the_most_probable_codes(step):
     assert torch.equal(torch.cat(rolled, dim=1), logits.argmax(-1))
 
 
-def test_guidance_of_a_rollout_runs_from_a_half_to_the_whole():
+def test_oracle_8_guidance_of_a_rollout_runs_from_a_half_to_the_whole():
     ramp = rollout_guidance(2.2, ScaleSchedule.square(1, 2, 3, 4, 5))
     assert ramp[0] == pytest.approx(1 + 0.6)
     assert ramp[2] == pytest.approx(1 + 0.9)
@@ -57,7 +57,7 @@ def test_guidance_of_a_rollout_runs_from_a_half_to_the_whole():
     assert rollout_guidance(2.2, ScaleSchedule.square(4)) == pytest.approx((1.6,))
 
 
-def test_without_guidance_the_null_class_is_not_asked(step, monkeypatch):
+def test_oracle_8_without_guidance_the_null_class_is_not_asked(step, monkeypatch):
     models, objective, prepared, sums = step(rollout_guidance=1.0)
     forced = objective.teacher_pass(models, prepared)
     rolled = [
@@ -76,7 +76,7 @@ def test_without_guidance_the_null_class_is_not_asked(step, monkeypatch):
     assert not torch.equal(guided[1].sums(guided[0], guided[2])[STUDENT], guided[3][STUDENT])
 
 
-def test_logits_are_never_those_of_all_codes(step, monkeypatch):
+def test_oracle_10_logits_are_never_those_of_all_codes(step, monkeypatch):
     """In the rollout, whatever its mode: at most so many at once."""
     models, objective, prepared, sums = step(max_logits=24 * 4)
     sizes, linear = [], F.linear
@@ -95,7 +95,7 @@ def test_logits_are_never_those_of_all_codes(step, monkeypatch):
     torch.testing.assert_close(step()[3][STUDENT], sums[STUDENT])
 
 
-def test_filters_do_not_touch_the_logits_of_the_loss(step):
+def test_oracle_11_filters_do_not_touch_the_logits_of_the_loss(step):
     """Top-k of one code leaves nothing but -inf beside it in what is drawn from; the losses stay what they are."""
     models, objective, prepared, sums = step(rollout_top_k=1, rollout_guidance=1.0)
     forced = objective.teacher_pass(models, prepared)

@@ -87,7 +87,7 @@ def test_published_runs_go_on_with_the_schedule_of_their_start(depth, begin, end
     assert (method.sigma, method.rollout_guidance, method.rollout_top_k, method.rollout_top_p) == (0.01, 2.2, 900, 0.96)
 
 
-def test_the_rate_of_a_resumed_run_is_that_of_one_uninterrupted_schedule(prepared, tmp_path):
+def test_oracle_12_the_rate_of_a_resumed_run_is_that_of_one_uninterrupted_schedule(prepared, tmp_path):
     """From a checkpoint whose folder is called anything, killed and continued on the way."""
     whole = TrainConfig(steps=18, lr=1e-3, warmup_steps=2, hold_steps=3, schedule="linear", final_lr_fraction=0.1)
     expected = [whole.lr * lr_fraction(whole, step) for step in range(12, 18)]
