@@ -32,7 +32,13 @@ def stage_of(start, directory, *overrides):
 
 
 def run_of(start, *overrides):
-    small = ["train.micro_batch_size=3", "train.log_every=1", "train.eval_every=3", "evaluation.images=6"]
+    small = [
+        "train.checkpoint_dir=null",
+        "train.micro_batch_size=3",
+        "train.log_every=1",
+        "train.eval_every=3",
+        "evaluation.images=6",
+    ]
     entries = [*start.overrides, *PLAN, *small, "evaluation.batch_size=4", "data.held_out=0.2", *overrides]
     return read_run_config(RECIPE, "tiny", entries)
 

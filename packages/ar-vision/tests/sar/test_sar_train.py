@@ -43,7 +43,12 @@ def start(tmp_path, monkeypatch, make_flexvar, vq_tokenizer):
 def prepared(start):
     def prepare(*overrides, config="tiny", which=RECIPE):
         small = ["train.steps=4", "train.batch_size=8", "train.log_every=1", "train.eval_every=2", "data.held_out=0.2"]
-        small += ["evaluation.images=6", "evaluation.batch_size=4", "method.final_resolution=16"]
+        small += [
+            "train.checkpoint_dir=null",
+            "evaluation.images=6",
+            "evaluation.batch_size=4",
+            "method.final_resolution=16",
+        ]
         entries = [f"tokenizer={start['tokenizer']}", f"model.path={start['whatever']}", f"data.path={start['codes']}"]
         return read_run_config(which, config, [*entries, *small, f"method.schedules={SCHEDULES}", *overrides])
 
@@ -54,7 +59,7 @@ def prepared(start):
 def test_every_shipped_config_trains(prepared, name):
     """Method, optimiser and precision as shipped; a small model, few pictures and two steps."""
     schedule = ["train.past_steps=12", "train.warmup_steps=2", "train.hold_steps=2"] if "imagenet" in name else []
-    result = run_recipe(RECIPE, prepared("train.checkpoint_dir=null", "train.steps=2", *schedule, config=name))
+    result = run_recipe(RECIPE, prepared("train.steps=2", *schedule, config=name))
     assert len(result.losses) == 2
     assert all(math.isfinite(loss) for loss in result.losses)
     assert {"held_out_nll", "exposure_bias", "self_nll_4x4", "nll_1x1", "accuracy_4x4"} <= set(result.evaluation)
@@ -137,7 +142,9 @@ def test_the_control_is_plain_training_to_the_bit(prepared, start):
     plain = [f"tokenizer={start['tokenizer']}", f"data.path={start['codes']}", "data.held_out=0.2"]
     plain += ["model.scratch=null", f"model.path={start['whatever']}", f"method.schedules={SCHEDULES}"]
     shipped = load_yaml(configs(RECIPE)["tiny"])["train"]
-    plain += [f"train={apply_overrides(shipped, ['steps=4', 'batch_size=8', 'log_every=1', '~eval_every'])}"]
+    plain += [
+        f"train={apply_overrides(shipped, ['steps=4', 'batch_size=8', 'log_every=1', '~eval_every', '~checkpoint_dir'])}"
+    ]
     plain += ["method.final_resolution=16"]
     expected = run_recipe(FLEXVAR, read_run_config(FLEXVAR, "tiny", plain))
     assert control.losses == expected.losses

@@ -81,7 +81,7 @@ def _scales(
     stats: DecodeStats,
 ) -> Tensor:
     model, schedule = cast(Var, teacher.model), teacher.schedule
-    classes = checked_labels(labels, teacher.conditions).to(model.start.device)
+    classes = checked_labels(labels, teacher.conditions).to(model.device)
     strengths = guidance_of(teacher.options, schedule.count)
     guided = guided_passes(strengths[first:]) > 0
     condition = model.condition(classes)

@@ -11,14 +11,14 @@ from torch import Generator, Tensor, nn
 __all__ = ["GUESS_PULL", "LAW", "PULL", "FirstGuess", "NoiseLogits"]
 
 LAW = 2.5
-"""What the log of a law is multiplied by where noise is added to it; log-linear fits of flows through the laws of small VAR and LlamaGen
-models gave 2 to 3.5."""
+"""What the log of a law is multiplied by where noise is added to it. This number and the next two were chosen once, near log-linear fits;
+which are best depends on the laws and the codes, and a test holds them against the best three of some."""
 PULL = 7.0
-"""What <noise, code> is multiplied by, for codes of length 1; the fits gave 6 to 11."""
+"""What <noise, code> is multiplied by, for codes of length 1."""
 GUESS_PULL = 4.0
-"""The same under a law that knows the condition alone; the fits gave 2 to 4."""
+"""The same under a law that knows the condition alone, by which noise decides less."""
 HALF = 0.7
-"""What a code's squared distance from the mean code takes away, as a share of the pull, by the same fits."""
+"""What a code's squared distance from the mean code takes away, as a share of the pull."""
 
 
 class NoiseLogits(nn.Module):

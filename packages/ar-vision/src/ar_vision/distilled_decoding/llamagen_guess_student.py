@@ -7,8 +7,6 @@ from ar_core.cache import WindowedKVCache
 from ar_core.linear_head import LinearHead
 from torch import Generator, Tensor
 
-from ..backbones.llamagen.rotary import rotary_table
-from ..decoding.raster_mask import raster_mask
 from .first_guess import FirstGuess, NoiseLogits
 from .llamagen_student import LlamaGenStudent
 from .student import StudentCondition
@@ -52,17 +50,8 @@ class LlamaGenGuessStudent(LlamaGenStudent):
         cache: WindowedKVCache | None = None,
     ) -> Tensor:
         """Run the layers; see `Student.hidden`. The last norm is part of the head of the logits."""
-        config = self.config
         guess = self.first_guess(condition.vector, inputs, clean)[:, :-1]
-        tokens = self.codes(guess.to(self.output.weight.dtype))
-        x = torch.cat([condition.tokens.to(tokens.dtype), tokens], dim=1)[:, known:]
-        marks = torch.cat([clean.new_ones(len(clean), config.prefix), clean[:, :-1]], dim=1)[:, known:]
-        x = self.noise_data.at_input(x, marks)
-        table = rotary_table(config.grid, config.head_dim, config.prefix, config.rope_base, x.device)[known:]
-        mask = raster_mask(known, x.shape[1], condition.valid, x.device)
-        for index, layer in enumerate(self.layers):
-            x = layer(x, table[: x.shape[1]], mask, cache, index, self.noise_data.inside(index, marks))
-        states = self.noise_data.at_heads(x, marks)[:, max(self.prefix - known, 0) :]
+        states = self.marked_layers(guess, clean[:, :-1], condition, known, cache)[:, max(self.prefix - known, 0) :]
         columns = self.noise_logits.columns(inputs, clean)[:, inputs.shape[1] - states.shape[1] :]
         return torch.cat([states, columns.to(states.dtype)], dim=-1)
 

@@ -84,16 +84,37 @@ class LlamaGenStudent(LlamaGen):
         cache: WindowedKVCache | None = None,
     ) -> Tensor:
         """Run the layers; see `Student.hidden`. The last norm is part of the head of the logits."""
-        config = self.config
-        tokens = self.codes(inputs.to(self.output.weight.dtype))
+        return self.marked_layers(inputs, clean, condition, known, cache)[:, max(self.prefix - known, 0) :]
+
+    def marked_layers(
+        self,
+        vectors: Tensor,
+        clean: Tensor,
+        condition: StudentCondition,
+        known: int,
+        cache: WindowedKVCache | None,
+    ) -> Tensor:
+        """Run the layers over [condition | vectors], with marks at the input, inside layers and before the heads.
+
+        Args:
+            vectors: [B, m, Cv].
+            clean: which of them are data, bool [B, m]; the condition is.
+            condition: of the images.
+            known: positions that the cache holds already.
+            cache: with a window of P + m - known tokens.
+
+        Returns:
+            [B, P + m - known, C].
+        """
+        config, tokens = self.config, self.codes(vectors.to(self.output.weight.dtype))
         x = torch.cat([condition.tokens.to(tokens.dtype), tokens], dim=1)[:, known:]
-        marks = torch.cat([clean.new_ones(len(clean), self.prefix), clean], dim=1)[:, known:]
+        marks = torch.cat([clean.new_ones(len(clean), config.prefix), clean], dim=1)[:, known:]
         x = self.noise_data.at_input(x, marks)
-        table = rotary_table(config.grid, config.head_dim, config.prefix, config.rope_base, x.device)[known:]
-        mask = raster_mask(known, x.shape[1], condition.valid, x.device)
+        table = rotary_table(config.grid, config.head_dim, config.prefix, config.rope_base, x.device)
+        table, mask = table[known : known + x.shape[1]], raster_mask(known, x.shape[1], condition.valid, x.device)
         for index, layer in enumerate(self.layers):
             x = layer(x, table, mask, cache, index, self.noise_data.inside(index, marks))
-        return self.noise_data.at_heads(x, marks)[:, max(self.prefix - known, 0) :]
+        return self.noise_data.at_heads(x, marks)
 
     def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return logits [B, m, V]."""

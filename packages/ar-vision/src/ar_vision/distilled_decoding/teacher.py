@@ -118,7 +118,7 @@ class VarTeacher(Teacher):
     ) -> tuple[Tensor, DecodeStats]:
         """Draw codes; see :meth:`Teacher.draw`."""
         model = cast(Var, self.model)
-        labels = checked_labels(conditions, self.conditions).to(model.start.device)
+        labels = checked_labels(conditions, self.conditions).to(model.device)
         known, end = [], self.units.count if stop is None else stop
         if given is not None and given.shape[1]:
             scales = next(k for k in range(end) if self.units.tokens(k) == given.shape[1])

@@ -1,7 +1,7 @@
 """A student of VAR that is fed like its teacher, with first guesses in the place of codes (ours)."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from ..backbones.var.model import Var
 from ..tokenizers.var_vqvae.phi import Phi, refine
 from .first_guess import FirstGuess, NoiseLogits
 from .heads import ContinuousHead, NoiseData
+from .scale_student import ScaleStudent
 from .student import StudentCondition
 from .student_config import VarGuessStudentConfig
 from .units import Units
@@ -21,10 +22,10 @@ from .units import Units
 __all__ = ["VarGuessStudent"]
 
 
-class VarGuessStudent(Var):
+class VarGuessStudent(ScaleStudent, Var):
     """VAR itself, over the features that first guesses of all coarser scales add up to; a token's own noise enters at its logits.
 
-    With code vectors in the place of all noise it is the teacher, layer by layer. The published student takes every token's own
+    With code vectors in the place of all noise, and marks of zero, its layers begin as the teacher's. The published student takes every token's own
     noise at its input instead, and has to learn where noise flows to before the layers that it begins with are of any use.
     See `ar_vision.distilled_decoding.student.Student`.
 
@@ -45,21 +46,11 @@ class VarGuessStudent(Var):
         self.noise_data = NoiseData(config.width, config.depth, config.noise_data_embed)
         self.continuous_head = ContinuousHead(config.width, config.code_dim)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it is."""
-        return self.start.device
-
     def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw positions, and what students alone have but for what the codebook gives."""
         super().initialize_positions(std, generator)
         self.noise_data.initialize(std, generator)
         self.continuous_head.initialize(std, generator)
-
-    def condition_of(self, labels: Tensor) -> StudentCondition:
-        """Return the condition of classes int64 [B]."""
-        vector = self.condition(labels)
-        return StudentCondition(vector[:, None], vector)
 
     def hidden(  # type: ignore[override]
         self,
@@ -75,12 +66,8 @@ class VarGuessStudent(Var):
         fed: list[Tensor | None] = [None, *self._features(guess)]
         x = torch.cat([self.embed(k, one, condition.vector, self.schedule) for k, one in enumerate(fed)], dim=1)
         marks = torch.cat([self._marks(k, clean) for k in range(self.units.count)], dim=1)[:, known:]
-        x = self.noise_data.at_input(x[:, known:], marks)
-        modulation = condition.vector if self.shared is None else self.shared(condition.vector)
         mask = scale_mask(self.schedule, x.device, known)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, modulation, cache=cache, mask=mask, between=self.noise_data.inside(layer, marks))
-        states = self.noise_data.at_heads(x, marks)
+        states = self.marked_blocks(x[:, known:], marks, condition, mask, cache)
         return torch.cat([states, self.noise_logits.columns(inputs, clean)[:, known:].to(states.dtype)], dim=-1)
 
     def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
@@ -93,10 +80,6 @@ class VarGuessStudent(Var):
         """Return states and matrix of the logits."""
         states, columns = self.noise_logits.apart(hidden)
         return self.noise_logits.joined(columns, *self.head.as_matrix(states, condition.vector))
-
-    def head_autocast(self, hidden: Tensor) -> Any:
-        """Return the context in which the head is computed."""
-        return self.head.autocast(hidden)
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return code vectors [B, m, Cv]."""

@@ -1,7 +1,7 @@
 """The student of a VAR (arXiv 2412.17153): all scales from their noise in one pass."""
 
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from ar_core.linear_head import LinearHead
 from ar_core.masks import Mask, Tokens, scale_strict_plus_self
 from torch import Generator, Tensor, nn
 
-from ..backbones.scale_transformer.model import ScaleTransformer
 from ..scales import ScaleSchedule
 from .heads import ContinuousHead, NoiseData
+from .scale_student import ScaleStudent
 from .student import StudentCondition
 from .student_config import VarStudentConfig
 from .units import Units
@@ -44,7 +44,7 @@ def student_mask(schedule: ScaleSchedule, known: int, device: torch.device) -> M
     return Mask(scale_strict_plus_self(), tokens.slice(known, len(scales)), tokens)
 
 
-class VarStudent(ScaleTransformer):
+class VarStudent(ScaleStudent):
     """VAR's transformer over [class | X_t]: the class is a scale of its own, before the others.
 
     Tokens are noise or code vectors of their own scale, with nothing of other scales added to them. The state at a token predicts
@@ -67,11 +67,6 @@ class VarStudent(ScaleTransformer):
         self.noise_data = NoiseData(config.width, config.depth, config.noise_data_embed)
         self.continuous_head = ContinuousHead(config.width, config.code_dim)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it is."""
-        return self.start.device
-
     def positions_of(self, scale: int, schedule: ScaleSchedule) -> Tensor:
         """Return positions and scale embedding of a scale's tokens, [1, L_k, C]."""
         part = self.units.part(scale)
@@ -82,11 +77,6 @@ class VarStudent(ScaleTransformer):
         nn.init.trunc_normal_(self.positions, std=std, generator=generator)
         self.noise_data.initialize(std, generator)
         self.continuous_head.initialize(std, generator)
-
-    def condition_of(self, labels: Tensor) -> StudentCondition:
-        """Return the condition of classes int64 [B]."""
-        vector = self.condition(labels)
-        return StudentCondition(vector[:, None], vector)
 
     def hidden(  # type: ignore[override]
         self,
@@ -103,12 +93,8 @@ class VarStudent(ScaleTransformer):
         x = torch.cat([(condition.tokens + self.start).to(tokens.dtype), tokens], dim=1)
         x = (x + self.positions + self.scale_embedding(scales))[:, known:]
         marks = torch.cat([clean.new_ones(len(clean), 1), clean], dim=1)[:, known:]
-        x = self.noise_data.at_input(x, marks)
-        modulation = condition.vector if self.shared is None else self.shared(condition.vector)
-        mask = student_mask(self.schedule, known, x.device)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, modulation, cache=cache, mask=mask, between=self.noise_data.inside(layer, marks))
-        return self.noise_data.at_heads(x, marks)[:, max(self.prefix - known, 0) :]
+        x = self.marked_blocks(x, marks, condition, student_mask(self.schedule, known, x.device), cache)
+        return x[:, max(self.prefix - known, 0) :]
 
     def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return logits [B, m, V]."""
@@ -117,10 +103,6 @@ class VarStudent(ScaleTransformer):
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
         """Return states and matrix of the logits."""
         return self.head.as_matrix(hidden, condition.vector)
-
-    def head_autocast(self, hidden: Tensor) -> Any:
-        """Return the context in which the head is computed."""
-        return self.head.autocast(hidden)
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return code vectors [B, m, Cv]."""

@@ -107,7 +107,7 @@ def generate(
     options = options or ControlDecoding()
     require_codes(base, cast(nn.Module, tokenizer))
     none = [base.config.num_classes] * len(maps)
-    checked = checked_labels(none if labels is None else labels, base.config.num_classes).to(base.start.device)
+    checked = checked_labels(none if labels is None else labels, base.config.num_classes).to(base.device)
     if len(checked) != len(maps):
         raise DataError(f"{len(checked)} labels and {len(maps)} control maps were given: give one label for each map")
     count = base.schedule.count
@@ -115,7 +115,7 @@ def generate(
         options.temperature, options.late_temperature, options.temperature_shape, count, options.step_at
     )
     samplers = [replace(options.sampler, temperature=one) for one in warm]
-    maps = maps.to(base.start.device, base.start.dtype)
+    maps = maps.to(base.device, base.start.dtype)
     features, null = controller.features(maps, tokenizer, kinds=kinds), None
     if options.control_guidance != 1 and options.without_control == "null":
         null = controller.features(maps[:1], tokenizer, dropped=torch.ones(1, dtype=torch.bool, device=maps.device))

@@ -86,7 +86,7 @@ def generate_classes(
         ConfigError: the model knows no such schedule.
     """
     require_codes(model, cast(nn.Module, tokenizer))
-    checked = checked_labels(labels, model.config.num_classes).to(model.start.device)
+    checked = checked_labels(labels, model.config.num_classes).to(model.device)
     null = model.null_condition(len(checked))
     passes = ScalePasses(model, model.condition(checked), null, schedule, guidance)
     history = tokenizer.history(len(checked), schedule) if history is None else history

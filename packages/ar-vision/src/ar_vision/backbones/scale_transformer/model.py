@@ -63,6 +63,11 @@ class ScaleTransformer(nn.Module, ABC):
     def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw the parameters behind :meth:`positions_of`."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.start.device
+
     def condition(self, labels: Tensor) -> Tensor:
         """Return the condition [B, C] of labels, int64 [B] on the model's device, in 0 to ``num_classes``."""
         return self.class_embedding(labels)

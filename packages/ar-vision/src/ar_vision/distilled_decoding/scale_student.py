@@ -1,0 +1,53 @@
+"""What students of VAR have in common, however they are fed."""
+
+from typing import Any
+
+from ar_core.cache import WindowedKVCache
+from ar_core.masks import Mask
+from torch import Tensor
+
+from ..backbones.scale_transformer.model import ScaleTransformer
+from .heads import NoiseData
+from .student import StudentCondition
+
+__all__ = ["ScaleStudent"]
+
+
+class ScaleStudent(ScaleTransformer):
+    """A next-scale transformer whose tokens are marked as noise or data; see `ar_vision.distilled_decoding.student.Student`.
+
+    Attributes:
+        noise_data: the marks.
+    """
+
+    noise_data: NoiseData
+
+    def condition_of(self, labels: Tensor) -> StudentCondition:
+        """Return the condition of classes int64 [B]."""
+        vector = self.condition(labels)
+        return StudentCondition(vector[:, None], vector)
+
+    def marked_blocks(
+        self, x: Tensor, marks: Tensor, condition: StudentCondition, mask: Mask, cache: WindowedKVCache | None
+    ) -> Tensor:
+        """Run the blocks, with marks at the input, inside blocks and before the heads.
+
+        Args:
+            x: tokens with positions, [B, m, C].
+            marks: which of them are data, bool [B, m].
+            condition: of the images.
+            mask: of m queries.
+            cache: with a window of m tokens.
+
+        Returns:
+            [B, m, C].
+        """
+        x = self.noise_data.at_input(x, marks)
+        modulation = condition.vector if self.shared is None else self.shared(condition.vector)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, modulation, cache=cache, mask=mask, between=self.noise_data.inside(layer, marks))
+        return self.noise_data.at_heads(x, marks)
+
+    def head_autocast(self, hidden: Tensor) -> Any:
+        """Return the context in which the head is computed."""
+        return self.head.autocast(hidden)
