@@ -1,27 +1,14 @@
 """The CCA benchmark: arms of tiny models from training to tables, and what tables and figures make of known numbers."""
 
 import dataclasses
-import io
 import json
 import sys
 
-import numpy as np
 import pytest
-import torch
 from ar_core.errors import DataError
 from ar_core.registry import recipe
-from ar_core.training import read_run_config, run_recipe
-from ar_vision.backbones.llamagen.config import LlamaGenConfig
-from ar_vision.backbones.llamagen.model import LlamaGen
-from ar_vision.backbones.var.config import VarConfig
-from ar_vision.backbones.var.model import Var
-from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
-from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
-from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
-from ar_vision.tokenizers.vq.config import VqTokenizerConfig
-from ar_vision.tokenizers.vq.model import VqTokenizer
-from PIL import Image
+from ar_core.training import read_run_config
+from ar_vision.checkpoint import load_checkpoint
 
 FRECHET, ACCURACY = "frechet[resnet20-cifar10]", "class_accuracy[resnet20-cifar10]"
 COUNT = 70
@@ -30,20 +17,6 @@ COUNT = 70
 @pytest.fixture
 def module(benchmark_module):
     return lambda name: benchmark_module(f"cca.{name}")
-
-
-def _parquet(path, seed):
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    pixels = np.random.default_rng(seed).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
-    files = []
-    for one in pixels:
-        buffer = io.BytesIO()
-        Image.fromarray(one).save(buffer, "png")
-        files.append(buffer.getvalue())
-    labels = np.arange(COUNT, dtype=np.int8) % 10
-    parquet.write_table(pyarrow.table({"image": pyarrow.array(files, pyarrow.binary()), "label": labels}), path)
 
 
 def _record(folder, steps):
@@ -55,47 +28,16 @@ def _record(folder, steps):
 
 
 @pytest.fixture
-def folders(benchmark_module, tmp_path, data_dir, monkeypatch):
+def folders(benchmark_module, noise_pictures, tiny_base, encoded, tmp_path, data_dir, monkeypatch):
     """Tiny bases with random weights, their tokenizers and codes, where benchmarks.images leaves them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("AR_DATA_DIR", str(data_dir))
-    images = tmp_path / "cifar10"
-    images.mkdir()
-    for seed, name in enumerate(("train", "test")):
-        _parquet(images / f"{name}.parquet", seed)
-    made = benchmark_module("images.parts").Folders(tmp_path / "runs", images, data_dir, 0)
-    generator = torch.Generator().manual_seed(0)
-    shape = AutoencoderConfig(
-        channels=8, channel_multipliers=(1, 1, 1), blocks_per_level=1, latent_channels=8, norm_groups=4, attention=False
-    )
-    small = {"vocab_size": 16, "num_classes": 10}
-    bases = {
-        "var": (
-            VarTokenizer(VarTokenizerConfig(autoencoder=shape, vocab_size=16)),
-            Var(VarConfig(code_dim=8, depth=1, width=16, heads=2, scales=(1, 2, 8), **small)),
-            "var_tokenizer",
-            "var_codes",
-            "[1, 2, 8]",
-        ),
-        "llamagen": (
-            VqTokenizer(VqTokenizerConfig(autoencoder=shape, vocab_size=16, code_dim=8)),
-            LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, grid=8, **small)),
-            "vq_tokenizer",
-            "grid_codes",
-            "null",
-        ),
-    }
-    for name, (tokenizer, model, coder, codes, scales) in bases.items():
-        tokenizer.initialize(generator)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.normal_(0.0, 0.2, generator=generator)
-        save_checkpoint(made.of(coder) / "final", tokenizer)
-        save_checkpoint(made.of(name) / "final", model, tokenizer=fingerprint(tokenizer))
+    made = benchmark_module("images.parts").Folders(tmp_path / "runs", tmp_path / "cifar10", data_dir, 0)
+    noise_pictures(made.cifar10)
+    for name, codes in (("var", "var_codes"), ("llamagen", "grid_codes")):
+        tiny_base(made, name)
         _record(made.of(name), 4000)
-        where = [f"tokenizer={made.of(coder) / 'final'}", f"data.path={images / 'train.parquet'}"]
-        entries = [*where, f"stage.directory={made.of(codes)}", f"method.scales={scales}"]
-        run_recipe(recipe("image_codes"), read_run_config(recipe("image_codes"), "cifar10", entries))
+        encoded(made, codes)
     return made
 
 

@@ -10,24 +10,12 @@ from ar_core.config import from_dict
 from ar_core.errors import DataError
 from ar_core.registry import recipe
 from ar_core.training import read_run_config
-from ar_vision.backbones.llamagen.config import LlamaGenConfig
-from ar_vision.backbones.llamagen.model import LlamaGen
-from ar_vision.backbones.var.config import VarConfig
-from ar_vision.backbones.var.model import Var
-from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from ar_vision.checkpoint import load_checkpoint
 from ar_vision.distilled_decoding.flow.config import FlowSolver
 from ar_vision.distilled_decoding.pairs.store import PairStore
-from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
-from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
-from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
-from ar_vision.tokenizers.vq.config import VqTokenizerConfig
-from ar_vision.tokenizers.vq.model import VqTokenizer
 
 SVG = "{http://www.w3.org/2000/svg}"
 FRECHET, ACCURACY, RECALL = (f"{name}[resnet20-cifar10]" for name in ("frechet", "class_accuracy", "recall"))
-AUTOENCODER = AutoencoderConfig(
-    channels=8, channel_multipliers=(1, 2, 2), blocks_per_level=1, latent_channels=8, norm_groups=4
-)
 
 
 @pytest.fixture
@@ -36,7 +24,7 @@ def module(benchmark_module):
 
 
 @pytest.fixture
-def teachers(benchmark_module, tmp_path, data_dir):
+def teachers(benchmark_module, tiny_base, tmp_path, data_dir):
     """Folders of a tiny VAR and LlamaGen of 10 classes with their tokenizers, where the images' benchmark leaves its own."""
     parquet = pytest.importorskip("pyarrow.parquet")
     (tmp_path / "cifar10").mkdir()
@@ -44,24 +32,8 @@ def teachers(benchmark_module, tmp_path, data_dir):
     parquet.write_table(pictures.slice(0, 70), tmp_path / "cifar10" / "test.parquet")
     parquet.write_table(pictures.slice(70, 70), tmp_path / "cifar10" / "train.parquet")
     folders = benchmark_module("images.parts").Folders(tmp_path / "images", tmp_path / "cifar10", data_dir)
-    generator = torch.Generator().manual_seed(0)
-    var = Var(
-        VarConfig(vocab_size=16, code_dim=8, num_classes=10, depth=1, width=16, heads=2, scales=(1, 2, 3, 4, 6, 8))
-    )
-    llamagen = LlamaGen(LlamaGenConfig(layers=1, heads=2, dim=16, vocab_size=16, grid=8, num_classes=10))
-    var_tokenizer = VarTokenizer(VarTokenizerConfig(autoencoder=AUTOENCODER, vocab_size=16))
-    vq_tokenizer = VqTokenizer(VqTokenizerConfig(autoencoder=AUTOENCODER, vocab_size=16, code_dim=4))
-    for name, model, tokenizer_name, tokenizer in (
-        ("var", var, "var_tokenizer", var_tokenizer),
-        ("llamagen", llamagen, "vq_tokenizer", vq_tokenizer),
-    ):
-        tokenizer.initialize(generator)
-        model.initialize(generator)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
-        save_checkpoint(folders.of(tokenizer_name) / "final", tokenizer)
-        save_checkpoint(folders.of(name) / "final", model, tokenizer=fingerprint(tokenizer))
+    tiny_base(folders, "var", spread=0.3)
+    tiny_base(folders, "llamagen", spread=0.3)
     return folders
 
 

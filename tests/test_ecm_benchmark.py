@@ -3,22 +3,13 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
-import torch
 from ar_core.errors import DataError
 from ar_core.registry import recipe
-from ar_core.training import read_run_config, run_recipe
-from ar_vision.backbones.var.config import VarConfig
-from ar_vision.backbones.var.model import Var
-from ar_vision.checkpoint import fingerprint, save_checkpoint
+from ar_core.training import read_run_config
 from ar_vision.ecm.checkpoint import load_controller
 from ar_vision.scales import ScaleSchedule
-from ar_vision.tokenizers.autoencoder_config import AutoencoderConfig
-from ar_vision.tokenizers.var_vqvae.config import VarTokenizerConfig
-from ar_vision.tokenizers.var_vqvae.model import VarTokenizer
 
-PICTURES = 100
 SCALES = (1, 2, 3, 4, 6, 8)
 FRECHET, ACCURACY = "frechet[resnet20-cifar10]", "class_accuracy[resnet20-cifar10]"
 
@@ -35,31 +26,13 @@ def study(module, benchmark_module, tmp_path):
 
 
 @pytest.fixture
-def based(study, data_dir, benchmark_module, tmp_path, monkeypatch):
+def based(study, data_dir, noise_pictures, tiny_base, encoded, tmp_path, monkeypatch):
     """A study of a tiny VAR with random weights, and pictures of noise."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     study = dataclasses.replace(study, folders=dataclasses.replace(study.folders, staged=data_dir))
-    folders, generator = study.folders, torch.Generator().manual_seed(0)
-    draw = np.random.default_rng(0)
-    folders.cifar10.mkdir()
-    for split, count in (("train", PICTURES), ("test", 80)):
-        pixels = draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-        benchmark_module("cifar10.prepare")._write(folders.cifar10 / split, pixels, np.arange(count) % 10)
-    shape = AutoencoderConfig(
-        channels=8, channel_multipliers=(1, 1, 1), blocks_per_level=1, attention=False, latent_channels=4, norm_groups=4
-    )
-    tokenizer = VarTokenizer(VarTokenizerConfig(autoencoder=shape, vocab_size=16))
-    tokenizer.initialize(generator)
-    config = VarConfig(
-        vocab_size=16, code_dim=4, num_classes=10, depth=3, width=16, heads=1, scales=SCALES, shared_adaln=True
-    )
-    model = Var(config)
-    model.initialize(generator)
-    save_checkpoint(folders.of("var_tokenizer") / "final", tokenizer)
-    save_checkpoint(folders.of("var") / "best", model, tokenizer=fingerprint(tokenizer), provenance={"steps": 9})
-    codes = [f"tokenizer={study.tokenizer}", f"data.path={folders.cifar10 / 'train.parquet'}"]
-    codes += ["method.scales=[1, 2, 3, 4, 6, 8]", f"stage.directory={folders.of('var_codes')}"]
-    run_recipe(recipe("image_codes"), read_run_config(recipe("image_codes"), "cifar10", codes))
+    noise_pictures(study.folders.cifar10)
+    tiny_base(study.folders, "var", spread=0.0, best=True, depth=3, shared_adaln=True)
+    encoded(study.folders, "var_codes")
     return study
 
 

@@ -50,7 +50,7 @@ class VarStudentConfig(VarConfig):
     noise_data_embed: NoiseDataEmbedding = field(default_factory=NoiseDataEmbedding)
     """Where it is told what is noise."""
     timesteps: tuple[int, ...] = (0,)
-    """t of its training: numbers of scales that are clean at the input, ascending from 0; what it is sampled with unless told otherwise."""
+    """t of its training: numbers of scales that are clean at the input, ascending from 0; what several passes should be asked for with."""
     split: int = 10
     """The first so many scales are read off the logits, the rest off the continuous head."""
 
@@ -78,7 +78,7 @@ class LlamaGenStudentConfig(LlamaGenConfig):
     noise_data_embed: NoiseDataEmbedding = field(default_factory=lambda: NoiseDataEmbedding(layerwise=False))
     """Where it is told what is noise."""
     timesteps: tuple[int, ...] = (0,)
-    """t of its training: numbers of codes that are clean at the input, ascending from 0; what it is sampled with unless told otherwise."""
+    """t of its training: numbers of codes that are clean at the input, ascending from 0; what several passes should be asked for with."""
     split: int = 256
     """The first so many codes are read off the logits, the rest off the continuous head."""
 
