@@ -112,15 +112,17 @@ def test_marks_inside_layers_on_the_cache(make_teacher, make_student, kind):
     condition, codebook = student.condition_of(torch.tensor([1, 3])), code_vectors(teacher.tokenizer)
     clean = (torch.arange(teacher.units.total) < student.units.tokens(2)).expand(2, -1)
     first = draw_sequences(student, condition, noise, codebook, DistilledOptions())
-    hidden = student.hidden(perturbed(first.vectors, noise, clean), clean, condition)
+    inputs = perturbed(first.vectors, noise, clean)
+    hidden = student.hidden(inputs, clean, condition)
     expected = student.logits(hidden, condition).argmax(-1)
     two = draw_sequences(student, condition, noise, codebook, DistilledOptions(timesteps=(0, 2)))
     assert torch.equal(two.codes[~clean], expected[~clean])
     for layer in range(3):
         before = student.noise_data.layerwise[layer].bias.clone()
         student.noise_data.layerwise[layer].bias.add_(torch.linspace(-1, 1, 32))
-        assert not torch.allclose(student.hidden(noise, clean, condition), hidden, atol=1e-3), layer
+        assert not torch.allclose(student.hidden(inputs, clean, condition), hidden, atol=1e-3), layer
         student.noise_data.layerwise[layer].bias.copy_(before)
+        assert torch.equal(student.hidden(inputs, clean, condition), hidden)
 
 
 @KINDS
