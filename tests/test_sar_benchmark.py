@@ -57,6 +57,17 @@ def test_arms_differ_in_the_method_alone(module, study):
         arms.entries(study, "ful")
 
 
+def test_the_trial_of_the_help_trains_the_arms_that_it_names(module, monkeypatch, tmp_path):
+    """Entries behind ``--arms`` are none of its names."""
+    monkeypatch.setenv("AR_DATA_DIR", str(tmp_path))
+    seen = []
+    monkeypatch.setattr(module("arms"), "train", lambda study, arms, more: seen.append((arms, more)) or True)
+    main = module("__main__").main
+    (trial,) = [line for line in module("__main__").__doc__.splitlines() if "a trial" in line]
+    assert main(trial.partition("   ")[0].split()[3:]) == 0
+    assert seen == [(("full",), ["train.steps=20"])]
+
+
 def test_what_is_not_there_is_named_with_its_command(study):
     with pytest.raises(DataError, match=r"benchmarks\.images train flexvar"):
         study.model("base")

@@ -12,6 +12,7 @@ its tokenizer are the shipped ones. Seeds differ in M's first weights, the order
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ar_core.errors import ArError, DataError
@@ -19,7 +20,7 @@ from ar_core.errors import ArError, DataError
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.nsarm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,7 +32,8 @@ def main() -> int:
         command.add_argument("--seed", type=int, default=0)
         if name == "train":
             command.add_argument("--arms", nargs="+", help="instead of the usual ones")
-            command.add_argument("overrides", nargs="*", metavar="key=value", help="of the configs of all arms")
+            more = "entries of the configs of all arms"
+            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=24, help="photographs under each degradation")
@@ -41,7 +43,7 @@ def main() -> int:
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
     try:
-        return _run(parser.parse_args())
+        return _run(parser.parse_args(given))
     except ArError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise DataError("AR_DATA_DIR is not set: give the folder that holds image_text/, images/ and models/")
     study = Study(arguments.runs, Path(staged), arguments.seed)
     if arguments.command == "train":
-        return 0 if train(study, tuple(arguments.arms or USUAL), arguments.overrides) else 130
+        return 0 if train(study, tuple(arguments.arms or USUAL), arguments.train) else 130
     if arguments.command == "pictures":
         from .pictures import pictures
 

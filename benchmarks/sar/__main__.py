@@ -1,7 +1,9 @@
 """SAR beside plain training: the same start, data and number of steps.
 
-python -m benchmarks.images train flexvar --cifar10 CIFAR10        what all arms start from
+python -m benchmarks.images take flexvar                           what all arms start from
+python -m benchmarks.images train side_codes --cifar10 CIFAR10     its codes
 python -m benchmarks.sar train --seed 0 --cifar10 CIFAR10          Ctrl-C and again continues; --arms for others than the usual
+python -m benchmarks.sar train --arms full --train train.steps=20 --cifar10 CIFAR10 --runs runs/look   a trial: other settings are other runs
 python -m benchmarks.sar measure --seed 0 --cifar10 CIFAR10        results/sar_cifar10_seed0.json; finished rows are kept
 python -m benchmarks.sar plot                                      figures of all seeds; tables: python -m benchmarks.tables
 
@@ -11,6 +13,7 @@ the data, dropped classes, rolled-out codes, and the samples that are drawn, tho
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ar_core.errors import ArError
@@ -20,7 +23,7 @@ from ..images.study import add_options, folders_of
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sar", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,18 +34,19 @@ def main() -> int:
         add_options(command)
         command.add_argument("--arms", nargs="+", help="instead of the usual ones")
         if name == "train":
-            command.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, for all arms")
+            more = "entries of the config, for all arms"
+            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
         else:
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=5000, help="images at each guidance scale")
-            command.add_argument("--guidance", type=float, nargs="+", help="scales instead of the usual ones")
+            command.add_argument("--guidance", type=float, nargs="+", default=[1, 4, 12, 24], help="scales")
             command.add_argument("--held-out", type=int, help="pictures of the likelihood; default: all")
             command.add_argument("--repeats", type=int, default=10, help="timed rounds of each way to take a step")
             command.add_argument("--batch", type=int, help="samples of a timed step; default: the config's")
             command.add_argument("--device", default="cpu", help="of the timed steps")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
     try:
-        return _run(parser.parse_args())
+        return _run(parser.parse_args(given))
     except ArError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,8 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     study, arms = study_of(folders_of(arguments), arguments.seed), tuple(arguments.arms or USUAL)
     if arguments.command == "train":
-        return 0 if train(study, arms, arguments.overrides) else 130
-    from ..images.measuring import GUIDANCE
+        return 0 if train(study, arms, arguments.train) else 130
     from .measuring import measure_all
 
     measure_all(
@@ -67,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arms,
         arguments.results,
         count=arguments.count,
-        guidance=arguments.guidance or GUIDANCE,
+        guidance=arguments.guidance,
         held_out=arguments.held_out,
         repeats=arguments.repeats,
         batch=arguments.batch,
