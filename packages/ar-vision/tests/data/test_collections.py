@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 from ar_core.errors import ArError, ConfigError, DataError
+from ar_core.pictures import WHITE
 from ar_vision.data.collections import detect_kind, open_pictures
 from ar_vision.data.config import ImageDataConfig
-from ar_vision.data.reading import WHITE
 
 KINDS = ("folder", "npz", "jsonl", "webdataset", "parquet")
 CAPTIONED = ("jsonl", "webdataset", "parquet")

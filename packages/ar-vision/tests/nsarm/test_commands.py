@@ -58,7 +58,7 @@ def test_the_commands_are_announced():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_pictures_of_every_kind_are_upscaled(folders, upscaled, name, picture):
-    """Tiny, grey, RGBA, 16-bit: the rule of `ar_vision.data.reading`."""
+    """Tiny, grey, RGBA, 16-bit: the rule of `ar_core.pictures`."""
     picture.save(folders / name)
     line = upscaled(name, "out.png")
     with Image.open(folders / "out.png") as found:

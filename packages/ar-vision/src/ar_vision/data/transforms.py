@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from ar_core.corruption import SampleRng
 from ar_core.errors import DataError
+from ar_core.pictures import MAX_PIXELS
 from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
-
-from .reading import MAX_PIXELS
 
 __all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "views"]
 

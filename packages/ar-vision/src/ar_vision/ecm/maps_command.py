@@ -7,12 +7,12 @@ from ar_core.config import expand_path, to_dict
 from ar_core.data.progress import track
 from ar_core.errors import ConfigError
 from ar_core.io import atomic_directory
+from ar_core.pictures import WHITE
 from ar_core.training.device import choose_device
 
 from ..data.collections import open_pictures
 from ..data.collections.folder import FolderPictures
 from ..data.config import ImageDataConfig
-from ..data.reading import WHITE
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report

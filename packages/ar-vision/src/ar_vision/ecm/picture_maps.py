@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from ar_core.config import expand_path
 from ar_core.errors import DataError
+from ar_core.pictures import WHITE
 from torch import Tensor
 
 from ..data.collections import open_pictures
 from ..data.collections.pictures import SUFFIXES, Picture
 from ..data.config import ImageDataConfig
-from ..data.reading import WHITE
 from ..data.transforms import Transform
 from .controls.config import HARD, ControlConfig
 from .controls.extract import Extractor

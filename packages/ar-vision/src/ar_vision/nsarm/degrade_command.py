@@ -9,8 +9,8 @@ from ar_core.config import expand_path, require_positive
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError, DataError
 from ar_core.io import atomic_file
+from ar_core.pictures import read_picture
 
-from ..data.reading import read_picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import picture_grid
 from ..evaluation.report import check_target

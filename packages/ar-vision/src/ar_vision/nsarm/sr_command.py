@@ -10,12 +10,12 @@ from ar_core.config import expand_path
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ConfigError, DataError
 from ar_core.io import atomic_directory, atomic_file
+from ar_core.pictures import WHITE, read_picture
 from ar_core.sampling import row_seed
 from torch import Tensor
 
 from ..data.collections.jsonl import JsonlPictures
 from ..data.collections.pictures import SUFFIXES, Picture
-from ..data.reading import WHITE, read_picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report

@@ -7,10 +7,10 @@ import torch
 from ar_core.config import require_positive
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ConfigError, DataError
+from ar_core.pictures import MAX_PIXELS
 from ar_core.sampling import row_seed
 from torch import Tensor
 
-from ..data.reading import MAX_PIXELS
 from ..pixels import to_bytes, to_signed
 from ..text.text import Text
 from ..tokenizers.bsq.model import BsqTokenizer

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from ar_core.errors import DataError
-
-from ..reading import read_picture
+from ar_core.pictures import read_picture
 
 __all__ = ["SUFFIXES", "Picture", "Pictures", "captions_of", "number_labels"]
 
@@ -27,7 +26,7 @@ class Picture:
     captions: tuple[str, ...] = ()
 
     def pixels(self, background: tuple[int, int, int]) -> np.ndarray:
-        """Decode to uint8 [H, W, 3]; raises as :func:`ar_vision.data.reading.read_picture` does."""
+        """Decode to uint8 [H, W, 3]; raises as :func:`ar_core.pictures.read_picture` does."""
         if isinstance(self.data, np.ndarray):
             return self.data
         return read_picture(self.data, self.place, background=background)

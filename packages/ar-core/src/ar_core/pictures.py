@@ -5,8 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from ar_core.errors import DataError
 from PIL import Image, ImageOps
+
+from .errors import DataError
 
 __all__ = ["MAX_PIXELS", "WHITE", "read_picture", "rgb_pixels"]
 

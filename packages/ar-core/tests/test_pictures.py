@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from ar_core.errors import DataError
-from ar_vision.data.reading import MAX_PIXELS, read_picture
+from ar_core.pictures import MAX_PIXELS, read_picture
 from PIL import Image
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 9, 3), dtype=np.uint8)
