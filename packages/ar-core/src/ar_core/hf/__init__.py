@@ -12,7 +12,7 @@ except ImportError as error:
 from ar_core.hf.agreement import check_agreement
 from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
-from ar_core.hf.build import build_model
+from ar_core.hf.build import add_lora, build_model
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.engine import EngineName, build_backbone
 from ar_core.hf.first_layers import first_layers
@@ -43,6 +43,7 @@ __all__ = [
     "PassFlops",
     "StaticBackbone",
     "WindowedCacheForGenerate",
+    "add_lora",
     "add_mask_token",
     "build_backbone",
     "build_model",

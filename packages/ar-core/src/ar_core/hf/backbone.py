@@ -1,7 +1,7 @@
 """A Hugging Face causal LM as decoders and objectives see it."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -94,8 +94,13 @@ class HFBackbone:
         positions: Tensor,
         mask: Mask | None,
         cache: WindowedKVCache | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Tensor:
-        """Final hidden states `[B, n, C]`; see :class:`ar_core.decoding.Backbone`."""
+        """Final hidden states `[B, n, C]`; see :class:`ar_core.decoding.Backbone`.
+
+        Beyond it: positions may be `[3, B, n]` where the model takes three-part ones (Qwen-VL; then give a mask), and `more`
+        holds further inputs of its decoder by name, such as the deepstack features of Qwen3-VL.
+        """
         if mask is None:
             mask = everything(positions, positions.shape[-1] if cache is None else cache.span)
         past = {self._cache_keyword: LayerCache(cache)} if cache is not None else {}
@@ -106,6 +111,7 @@ class HFBackbone:
             position_ids=positions,
             use_cache=cache is not None,
             **past,
+            **(more or {}),
         ).last_hidden_state
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ar_core.hf.first_layers import first_layers
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 
-__all__ = ["build_model"]
+__all__ = ["add_lora", "build_model", "enable_checkpointing", "seeded"]
 
 
 def build_model(
@@ -52,12 +52,17 @@ def build_model(
         source, revision = "scratch", None
     use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:
-        # Renamed in transformers 5.24; the old name warns there.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        enable_checkpointing(model)
     if config.lora is not None:
-        model = _with_lora(model, config.lora, seed)
+        model = add_lora(model, config.lora, seed)
     return LoadedModel(model.train(), tokenizer, source, revision)
+
+
+def enable_checkpointing(model: PreTrainedModel) -> None:
+    """Recompute activations in the backward pass."""
+    # Renamed in transformers 5.24; the old name warns there.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedModel:
@@ -81,11 +86,24 @@ def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokeniz
         eos_token_id=getattr(tokenizer, "eos_token_id", None),
         attn_implementation=IMPLEMENTATION,  # type: ignore[call-arg]
     )
-    with _seeded(seed):
+    with seeded(seed):
         return LlamaForCausalLM(config)
 
 
-def _with_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PreTrainedModel:
+def add_lora(
+    model: PreTrainedModel, lora: LoraConfig, seed: int, targets: str | list[str] = "all-linear"
+) -> PreTrainedModel:
+    """Put low-rank adapters on a model's linear layers; all else is frozen.
+
+    Args:
+        model: a transformers causal LM; changed in place.
+        lora: rank and scale.
+        seed: of the fresh adapters; the global generator is left as it was.
+        targets: names of the linear layers; all but the head if not given.
+
+    Raises:
+        MissingPackageError: peft is not installed.
+    """
     try:
         import peft
     except ImportError as error:
@@ -93,14 +111,14 @@ def _with_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PreTraine
             "model.lora needs peft, which is not installed: pip install 'ar-core[train]'."
         ) from error
     settings = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
     )
-    with _seeded(seed):
+    with seeded(seed):
         return cast(PreTrainedModel, peft.get_peft_model(model, settings))
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Initialisers of transformers and peft draw from the global generator: seed it inside, and put it back."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)

@@ -96,7 +96,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
             return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:
         raise CheckpointError(
-            f"The tokenizer of {str(source)!r} cannot be read ({_first_line(error)}); the folder needs tokenizer.json."
+            f"The tokenizer of {str(source)!r} cannot be read ({first_line(error)}); the folder needs tokenizer.json."
         ) from error
 
 
@@ -116,7 +116,7 @@ def _load(
     if renamed is not None:
         # Auto classes read files themselves, under the names that those have.
         loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        folder = where if isinstance(where, Path) else _downloaded(where)
+        folder = where if isinstance(where, Path) else downloaded(where)
         tensors = renamed.to_ours(read_checkpoint(folder))
     try:
         # Keys that a checkpoint lacks are filled from the global generator before they are reported.
@@ -136,11 +136,11 @@ def _load(
                 found[0].generation_config = GenerationConfig.from_pretrained(folder)
     except Exception as error:
         raise CheckpointError(
-            f"The checkpoint {source!r} cannot be read ({_first_line(error)}); give a complete model in Hugging Face "
+            f"The checkpoint {source!r} cannot be read ({first_line(error)}); give a complete model in Hugging Face "
             "layout."
         ) from error
     model, report = found
-    _check_keys(report, source, config.model_type)
+    check_keys(report, source, config.model_type)
     nn.Module.to(model, device).eval()
     if config.model_type not in TESTED:
         check_agreement(model)
@@ -148,12 +148,17 @@ def _load(
     return LoadedModel(model, tokenizer, source, revision or getattr(config, "_commit_hash", None))
 
 
-def _downloaded(hub_id: str) -> Path:
+def downloaded(hub_id: str) -> Path:
+    """Folder of a hub id's weights and JSON files.
+
+    Raises:
+        CheckpointError: it cannot be downloaded.
+    """
     try:
         return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:
         raise CheckpointError(
-            f"The checkpoint {hub_id!r} cannot be downloaded ({_first_line(error)}); check the id and the network, or give "
+            f"The checkpoint {hub_id!r} cannot be downloaded ({first_line(error)}); check the id and the network, or give "
             "a folder."
         ) from error
 
@@ -174,12 +179,22 @@ def _config(where: Path | str, source: str) -> Any:
             with suppress(ValueError, AttributeError):
                 kind = f", model_type {json.loads((where / 'config.json').read_text()).get('model_type')!r}"
         raise CheckpointError(
-            f"The config of {source!r}{kind} cannot be used ({_first_line(error)}); give a causal language model that "
+            f"The config of {source!r}{kind} cannot be used ({first_line(error)}); give a causal language model that "
             "transformers knows."
         ) from error
 
 
-def _check_keys(report: dict[str, Any], source: str, model_type: str) -> None:
+def check_keys(report: dict[str, Any], source: str, model_type: str) -> None:
+    """Refuse a checkpoint by the loading report of transformers.
+
+    Args:
+        report: `missing_keys`, `unexpected_keys` and `mismatched_keys`, as `output_loading_info` gives them.
+        source: names the checkpoint in messages.
+        model_type: of its config.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected or misshapen; names them.
+    """
     misshapen = [
         f"{key} {list(held)} instead of {list(wanted)}" for key, held, wanted in sorted(report["mismatched_keys"])
     ]
@@ -201,5 +216,6 @@ def _has_tokenizer(where: Path | str) -> bool:
     return not isinstance(where, Path) or (where / "tokenizer.json").is_file() or (where / "tokenizer.model").is_file()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, without a full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

@@ -1,0 +1,1 @@
+"""Recipe and configs of vl_autoregressive."""

@@ -1,0 +1,105 @@
+"""Records of the published data format as turns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ar_core.errors import DataError
+
+__all__ = ["MARKER", "Turn", "check_images", "image_paths", "turns_of"]
+
+MARKER = "<image>"
+"""Where an image stands in a text."""
+
+Role = Literal["user", "assistant"]
+ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says; images stand where the text has ``<image>``."""
+
+    role: Role
+    text: str
+
+
+def turns_of(conversations: Any, place: str) -> list[Turn]:
+    """Read `[{"from": "human" | "gpt", "value": text}, ...]`.
+
+    A first turn that is not human is dropped. A turn with exactly one image that does not begin with it gets it in front, a line
+    break behind it; several images of a turn stay where they are.
+
+    Args:
+        conversations: of a record; `role` and `content` may stand for `from` and `value`.
+        place: names the record in messages.
+
+    Raises:
+        DataError: it is no such list, or holds no turn of either side.
+    """
+    if not isinstance(conversations, Sequence) or isinstance(conversations, str):
+        raise DataError(f"{place}: conversations is {conversations!r:.60}; give a list of turns")
+    turns = []
+    for number, entry in enumerate(conversations, start=1):
+        role = entry.get("from", entry.get("role")) if isinstance(entry, Mapping) else None
+        text = entry.get("value", entry.get("content")) if isinstance(entry, Mapping) else None
+        if role not in ROLES or not isinstance(text, str):
+            raise DataError(
+                f'{place}: turn {number} is {entry!r:.60}; give {{"from": "human" or "gpt", "value": a text}}'
+            )
+        turns.append(Turn(ROLES[role], _image_in_front(text)))
+    if turns and turns[0].role != "user":
+        del turns[0]
+    if not any(turn.role == "assistant" for turn in turns):
+        raise DataError(
+            f"{place}: no turn behind a human's is an assistant's, so nothing is left to learn; drop the record"
+        )
+    return turns
+
+
+def _image_in_front(text: str) -> str:
+    if text.count(MARKER) != 1 or text.startswith(MARKER):
+        return text
+    return f"{MARKER}\n{text.replace(MARKER, '').strip()}".strip()
+
+
+def image_paths(image: Any, place: str) -> list[str]:
+    """The entry `image` of a record, a path or a list of paths or absent, as a list.
+
+    Raises:
+        DataError: it is something else.
+    """
+    paths = [] if image is None else [image] if isinstance(image, str) else image
+    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+        raise DataError(f"{place}: image is {image!r:.60}; give the path of a picture, or a list of paths")
+    return paths
+
+
+def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int) -> list[Turn]:
+    """Hold the number of images against the places for them.
+
+    Where the text has no place at all, all images go in front of the first user turn, a line break behind each.
+
+    Args:
+        turns: of the conversation.
+        images: how many there are.
+        place: names it in messages.
+        limit: most images.
+
+    Raises:
+        DataError: more or fewer images than places, or more than the limit.
+    """
+    if images > limit:
+        raise DataError(
+            f"{place}: it has {images} images and at most {limit} are taken; leave some out, or raise max_images"
+        )
+    places = sum(turn.text.count(MARKER) for turn in turns)
+    if images and not places:
+        first = next(number for number, turn in enumerate(turns) if turn.role == "user")
+        with_images = Turn("user", f"{MARKER}\n" * images + turns[first].text)
+        return [*turns[:first], with_images, *turns[first + 1 :]]
+    if places != images:
+        raise DataError(
+            f"{place}: the text has {places} places for images ({MARKER}) and {images} images were given; give as many of one as of "
+            "the other"
+        )
+    return list(turns)

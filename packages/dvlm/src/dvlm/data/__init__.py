@@ -1,0 +1,1 @@
+"""Conversations about images as the endless sample stream of a run."""

@@ -1,0 +1,1 @@
+"""Pictures to what vision towers read, without torchvision: sizes, canvases, patches and crops."""

@@ -1,0 +1,74 @@
+"""What the recipes of this package share: from the sections of a run to a job."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ar_core.training import Job, Objective, TrainConfig
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from .chat.encode import ChatEncoder
+from .data.config import VisionTextDataConfig
+from .data.source import build_conversation_source
+from .held_out import EvaluationConfig, held_out_loss
+from .layouts import save_vision_language
+from .model import VisionLanguageModel
+from .settings import Settings
+
+__all__ = ["vision_language_job"]
+
+
+def vision_language_job(
+    objective: Objective,
+    model: VisionLanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder: ChatEncoder,
+    settings: Settings,
+    *,
+    data: VisionTextDataConfig,
+    train: TrainConfig,
+    evaluation: EvaluationConfig,
+    supervise_template: bool,
+) -> Job:
+    """Open the data and say how the model is saved and measured.
+
+    Args:
+        objective: the method's.
+        model: in train mode.
+        tokenizer: saved with it.
+        encoder: of conversations.
+        settings: saved with it.
+        data: the data section.
+        train: the training section.
+        evaluation: the evaluation section.
+        supervise_template: labels, see :class:`dvlm.chat.encode.ChatEncoder`.
+
+    Raises:
+        ConfigError, DataError: the fit of pictures does not suit the tower, or the data cannot be read.
+    """
+    source_of = partial(
+        build_conversation_source,
+        data,
+        encoder,
+        model.processor(data.images),
+        supervise_template=supervise_template,
+        seed=train.seed,
+        batch_size=train.batch_size,
+    )
+
+    def save(directory: Path) -> None:
+        save_vision_language(model, directory, settings, tokenizer=tokenizer)
+
+    evaluate = None
+    if train.eval_every is not None:
+        evaluate = held_out_loss(objective, model, source_of(split="held_out"), evaluation)
+    parts: Mapping[str, nn.Module] = {"connector": model.connector, "tower": model.tower, "model": model}
+    named = {name for player in objective.players() for name in player.models}
+    return Job(
+        objective=objective,
+        models={name: part for name, part in parts.items() if name in named},
+        source=source_of(),
+        save=save,
+        evaluate=evaluate,
+    )

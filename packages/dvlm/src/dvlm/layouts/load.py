@@ -1,0 +1,219 @@
+"""Loading a vision-language model in whatever layout it comes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ar_core.config import from_dict
+from ar_core.errors import CheckpointError
+from ar_core.hf import IMPLEMENTATION, load_causal_lm, load_tokenizer, register
+from ar_core.hf.load import check_keys, downloaded, first_line
+from ar_core.hf.quiet import quiet
+from ar_core.hf.source import locate
+from ar_core.io import load_strict, read_checkpoint, read_header, read_tensors
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from ..assembled import AssembledVL
+from ..model import VisionLanguageModel
+from ..qwen_vl import FAMILIES, QwenVL
+from ..settings import Settings
+from ..towers import ConnectorConfig, TowerConfig, build_tower
+from ..towers.hugging_face import HuggingFaceTower
+from . import assembled_keys, qwen_keys
+
+__all__ = ["OURS", "LoadedVL", "load_vision_language"]
+
+OURS = "dvlm.json"
+"""File of our own layout, and (without suffix) the field of ours in a hub config."""
+
+
+@dataclass(frozen=True)
+class LoadedVL:
+    """A vision-language model with what belongs to it."""
+
+    model: VisionLanguageModel
+    """In eval mode, its language model driven through our attention."""
+    tokenizer: PreTrainedTokenizerBase | None
+    """Its tokenizer, if it came with one."""
+    settings: Settings | None
+    """What the checkpoint says about itself; None for a plain base of the hub."""
+    source: str
+    """What it was loaded from, as the user gave it."""
+
+
+def load_vision_language(
+    source: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> LoadedVL:
+    """Load a vision-language model and its tokenizer; never runs code of a checkpoint.
+
+    Args:
+        source: folder or hub id in any layout of :mod:`dvlm.layouts`; `~` and `$NAME` are expanded.
+        dtype: of the weights; None keeps the stored one.
+        device: where the model goes.
+
+    Raises:
+        CheckpointError: nothing is there, a file is truncated, or keys are missing, unexpected or misshapen.
+        UnsupportedModelError: the architecture is not supported.
+    """
+    register()
+    where = locate(source)
+    folder = where if isinstance(where, Path) else downloaded(where)
+    if (folder / OURS).is_file():
+        model, settings, words = _ours(folder, dtype)
+    else:
+        published = _read_json(folder / "config.json")
+        kind, architectures = str(published.get("model_type")), published.get("architectures") or ()
+        words = folder
+        if kind == assembled_keys.MODEL_TYPE:
+            model, settings = _route2(folder, published, dtype)
+        elif kind == qwen_keys.MODEL_TYPE or any(str(name).startswith("DiffusionVL") for name in architectures):
+            model, settings = _route1(folder, published, dtype)
+        elif kind in FAMILIES:
+            model = QwenVL(_from_pretrained(folder, str(source), dtype))
+            own = published.get("dvlm")
+            settings = None if own is None else from_dict(Settings, own)
+        else:
+            raise CheckpointError(
+                f"the checkpoint {str(source)!r} has model_type {kind!r}: give Qwen2.5-VL, Qwen3-VL or a DiffusionVL checkpoint, or put a "
+                "language model and a tower together"
+            )
+    nn.Module.to(model, device).eval()
+    has_tokenizer = any((words / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
+    return LoadedVL(model, load_tokenizer(words) if has_tokenizer else None, settings, str(source))
+
+
+def _from_pretrained(
+    folder: Path, source: str, dtype: torch.dtype | None, config: Any = None, tensors: Any = None
+) -> Any:
+    """A model of transformers from a folder, or from tensors under the names of its hub layout."""
+    kind: Any = AutoModelForImageTextToText
+    for file in sorted(folder.glob("*.safetensors")):
+        read_header(file)
+    try:
+        config = config or AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if tensors is not None:
+            kind = kind._model_mapping[type(config)]
+        with quiet(), torch.random.fork_rng(devices=[]):
+            found: Any = kind.from_pretrained(
+                None if tensors is not None else folder,
+                config=config,
+                state_dict=tensors,
+                dtype=dtype or "auto",
+                attn_implementation={"text_config": IMPLEMENTATION},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except Exception as error:
+        raise CheckpointError(
+            f"The checkpoint {source!r} cannot be read ({first_line(error)}); give a complete model in one of the known layouts."
+        ) from error
+    model, report = found
+    check_keys(report, source, config.model_type)
+    return model
+
+
+def _route1(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) -> tuple[QwenVL, Settings]:
+    """Layouts (b), (c) and (d)."""
+    if (folder / "vision_tower.safetensors").is_file():
+        tensors: dict[str, Tensor] = {}
+        for name, prefix in qwen_keys.CONVERTER_FILES.items():
+            tensors |= {prefix + key: value for key, value in read_tensors(folder / name).items()}
+        if (folder / "vision_config.json").is_file():
+            published = {**published, "vision_config": _read_json(folder / "vision_config.json")}
+    else:
+        tensors = qwen_keys.PUBLISHED_KEYS.to_ours(read_checkpoint(folder))
+    if not published.get("vision_config"):
+        raise CheckpointError(f"{folder}/config.json has no vision_config, which says how its tower is built: add it")
+    config: Any = AutoConfig.for_model(**qwen_keys.hub_config(published))
+    settings = (
+        from_dict(Settings, published["dvlm"]) if "dvlm" in published else qwen_keys.published_settings(published)
+    )
+    stored = next(iter(tensors.values())).dtype
+    model = QwenVL(_from_pretrained(folder, str(folder), dtype or stored, config, tensors))
+    _check_mask(model, settings, str(folder))
+    return model, settings
+
+
+def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) -> tuple[AssembledVL, Settings]:
+    """Layout (e)."""
+    tensors = read_checkpoint(folder)
+    fields = {
+        key: value for key, value in published.items() if key not in ("model_type", "architectures", "vision_config")
+    }
+    config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)
+    vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
+    with torch.random.fork_rng(devices=[]):
+        language, encoder = Qwen2ForCausalLM(config), SiglipVisionModel(vision)
+    if not any(".post_layernorm." in key for key in tensors):
+        encoder.post_layernorm = nn.Identity()
+    connector = ConnectorConfig(newline="model.image_newline" in tensors)
+    model = AssembledVL(language, HuggingFaceTower(encoder, final_norm=False), connector)
+    nn.Module.to(model, dtype=dtype or next(iter(tensors.values())).dtype)
+    load_strict(model, tensors, source=str(folder), layout=assembled_keys.ROUTE2_KEYS.to_published)
+    settings = (
+        from_dict(Settings, published["dvlm"]) if "dvlm" in published else assembled_keys.route2_settings(published)
+    )
+    _check_mask(model, settings, str(folder))
+    return model, settings
+
+
+def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Settings, Path]:
+    """Our own layout of models put together."""
+    facts = _read_json(folder / OURS)
+    loaded = load_causal_lm(folder / "language", dtype=dtype)
+    fields = dict(facts["tower"])
+    if fields.get("path") is None:
+        fields["path"] = str(folder / "tower")
+    tower = build_tower(from_dict(TowerConfig, fields))
+    if not isinstance(tower, HuggingFaceTower):
+        load_strict(tower.network, read_tensors(folder / "tower" / "model.safetensors"), source=str(folder / "tower"))
+    model = AssembledVL(loaded.model, tower, from_dict(ConnectorConfig, facts["connector"]))
+    held = read_tensors(folder / "connector.safetensors")
+    own = {
+        name: value for name, value in model.state_dict().items() if name.startswith(("mm_projector.", "image_newline"))
+    }
+    if held.keys() != own.keys():
+        raise CheckpointError(
+            f"{folder}/connector.safetensors holds {sorted(held)} in place of {sorted(own)}: copy it again"
+        )
+    load_strict(
+        model.connector, {key[len("mm_projector.") :]: value for key, value in held.items() if key != "image_newline"}
+    )
+    if model.image_newline is not None:
+        with torch.no_grad():
+            model.image_newline.copy_(held["image_newline"])
+    if dtype is not None:
+        nn.Module.to(model, dtype=dtype)
+    return model, from_dict(Settings, facts["settings"]), folder / "language"
+
+
+def _check_mask(model: VisionLanguageModel, settings: Settings, source: str) -> None:
+    rows = model.backbone.vocab_size
+    if settings.diffusion is not None and settings.diffusion.mask_id >= rows:
+        raise CheckpointError(
+            f"the checkpoint {source!r} masks with id {settings.diffusion.mask_id} and embeds only {rows} tokens: correct mask_token_id in "
+            "its config.json"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of a checkpoint") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no valid JSON ({error}): copy it again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no mapping: copy it again")
+    return found

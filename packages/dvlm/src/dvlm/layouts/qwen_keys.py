@@ -1,0 +1,114 @@
+"""Route 1: names of tensors and fields of configs, published and of the hub."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ar_core.io import KeyMap
+
+from ..images.config import ImageConfig
+from ..settings import Diffusion, Settings
+
+__all__ = ["CONVERTER_FILES", "MASK_ID", "PUBLISHED_KEYS", "hub_config", "published_config", "published_settings"]
+
+MASK_ID = 151_671
+"""M of published checkpoints, whose config does not name it."""
+
+MODEL_TYPE = "diffusionvl_qwenvl"
+
+PUBLISHED_KEYS = KeyMap(
+    (
+        ("model.mm_projector.merger.{rest*}", "visual.merger.{rest*}"),
+        ("model.vision_tower.vision_tower.{rest*}", "visual.{rest*}"),
+        ("lm_head.weight", "lm_head.weight"),
+        ("model.{rest*}", "model.{rest*}"),
+    )
+)
+"""Published training layout (c), and the hub layout of Qwen2.5-VL."""
+
+CONVERTER_FILES = {
+    "projector.safetensors": "visual.merger.",
+    "vision_tower.safetensors": "visual.",
+    "model.safetensors": "",
+}
+"""Files of the converter's layout (b), and what goes before their keys in the hub layout; the first that fits holds a key."""
+
+_OURS = ("enable_bd3lm", "image_aspect_ratio", "mm_", "bd3lm_", "min_pixels", "max_pixels", "auto_map", "dvlm")
+
+
+def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of Qwen2.5-VL inside a published one, whose text fields lie flat beside `text_config`.
+
+    Args:
+        published: of layout (b), (c) or (d).
+    """
+    nested = ("text_config", "vision_config")
+    flat = {
+        key: value
+        for key, value in published.items()
+        if key not in (*nested, "model_type", "architectures") and not key.startswith(_OURS)
+    }
+    text = {**flat, **(published.get("text_config") or {})}
+    for key in (
+        "image_token_id",
+        "video_token_id",
+        "vision_start_token_id",
+        "vision_end_token_id",
+        "transformers_version",
+    ):
+        text.pop(key, None)
+    # Some copies have a null where the tokenizer decides; the class has the published ids as defaults.
+    tokens = {
+        key: value
+        for key, value in flat.items()
+        if key.endswith("_token_id") and key.startswith(("image", "video", "vision"))
+    }
+    return {
+        "model_type": "qwen2_5_vl",
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        **{key: value for key, value in tokens.items() if value is not None},
+        "tie_word_embeddings": text.get("tie_word_embeddings", False),
+        "text_config": {**text, "model_type": "qwen2_5_vl_text"},
+        "vision_config": {**published["vision_config"], "model_type": "qwen2_5_vl_vision"},
+    }
+
+
+def published_settings(published: Mapping[str, Any]) -> Settings:
+    """What a published config says about diffusion and pictures."""
+    converted = published.get("enable_bd3lm", True)
+    return Settings(
+        images=ImageConfig(
+            fit="square" if published.get("image_aspect_ratio", "pad") == "pad" else "native",
+            min_pixels=published.get("min_pixels") or ImageConfig.min_pixels,
+            max_pixels=published.get("max_pixels") or ImageConfig.max_pixels,
+        ),
+        diffusion=Diffusion(published.get("mask_token_id", MASK_ID), published.get("bd3lm_block_size", 8))
+        if converted
+        else None,
+    )
+
+
+def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The published config (c) of a hub config of Qwen2.5-VL."""
+    text = dict(hub.get("text_config") or {})
+    diffusion = settings.diffusion
+    bd3lm = {} if diffusion is None else {
+        "bd3lm_block_size": diffusion.block_size,
+        "bd3lm_antithetic_sampling": True,
+        "bd3lm_sampling_eps_min": 1e-3,
+        "bd3lm_sampling_eps_max": 1.0,
+        "bd3lm_block_aligned_eos": True,
+        "mask_token_id": diffusion.mask_id,
+    }  # fmt: skip
+    return {
+        **text,
+        **{key: value for key, value in hub.items() if key not in ("text_config", "vision_config", "dvlm")},
+        "model_type": MODEL_TYPE,
+        "architectures": ["DiffusionVLQwenVLForCausalLM"],
+        "text_config": text,
+        "vision_config": hub["vision_config"],
+        "enable_bd3lm": diffusion is not None,
+        "image_aspect_ratio": "pad" if settings.images.fit == "square" else "native",
+        "min_pixels": settings.images.min_pixels,
+        "max_pixels": settings.images.max_pixels,
+        **bd3lm,
+    }
