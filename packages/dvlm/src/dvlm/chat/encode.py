@@ -91,7 +91,8 @@ class ChatEncoder:
         """Encode what stands before an answer: the turns, and the header of the assistant's next one."""
         ids, _ = self._system(False)
         for turn in turns:
-            ids += self._user(turn) if turn.role == "user" else sum(self._assistant(turn), [])
+            for part in (self._user(turn),) if turn.role == "user" else self._assistant(turn):
+                ids += part
         return ids + (self._encode(f"{START}assistant\n") if self.config.form == "chatml" else [])
 
     def _system(self, supervise_template: bool) -> tuple[list[int], list[int]]:

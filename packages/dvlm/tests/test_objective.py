@@ -1,0 +1,309 @@
+"""The objective: parity with the published code, and what must hold exactly."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from ar_core.block_diffusion import block_grid
+from ar_core.corruption import SampleRng
+from ar_core.corruption.position_dependent import MaskDraw
+from ar_core.errors import DataError
+from ar_core.hf import HFBackbone
+from ar_core.masks import Mask, Tokens, block_causal
+from dvlm.assembled import AssembledVL
+from dvlm.diffusionvl.config import DiffusionVLConfig
+from dvlm.diffusionvl.noise import BlockNoise
+from dvlm.diffusionvl.objective import MASKED, DiffusionVLObjective
+from dvlm.qwen_vl import QwenVL
+from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
+from torch import Tensor
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from .conftest import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl
+
+CONFIG = DiffusionVLConfig(diffusion_block_size=4, mask_id=MASK)
+
+
+class Recorded:
+    """Draws that were recorded, one a sample."""
+
+    def __init__(self, draws: list[MaskDraw]) -> None:
+        self.draws = list(draws)
+
+    def draw(self, maskable: Tensor, blocks: Tensor, generator: torch.Generator) -> MaskDraw:
+        return self.draws.pop(0)
+
+
+def total(model, objective, batch, seed: int = 0) -> Tensor:
+    prepared = objective.prepare(batch, SampleRng(seed))
+    return objective.sums({"model": model}, prepared)[MASKED] / prepared.weights[MASKED]
+
+
+def gradients(model, objective, batch) -> dict[str, Tensor]:
+    model.zero_grad()
+    total(model, objective, batch).backward()
+    return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("prune", [False, True])
+def test_loss_logits_and_gradients_of_the_published_code(recorded, prune):
+    """Published parity, with and without the positions that cannot matter; and oracle 8."""
+    weights = recorded("text_model")
+    config = Qwen2Config(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False, bos_token_id=1, eos_token_id=121,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+    )  # fmt: skip
+    language = Qwen2ForCausalLM(config).eval()
+    language.load_state_dict(weights)
+    tower = build_tower(TowerConfig(scratch=ScratchTower(hidden=8, heads=2, layers=1)))
+    model = AssembledVL(language, tower, ConnectorConfig())
+    cases = recorded("train_forward")
+    for name in sorted({key.split(".")[0] for key in cases}):
+        case = {key.split(".")[1]: value for key, value in cases.items() if key.split(".")[0] == name}
+        size, valid = int(case["cfg"][0]), case["attention_mask"].bool()
+        batch, draws = [], []
+        for row in range(2):
+            kept = valid[row]
+            ids, labels = case["input_ids"][row][kept], case["labels"][row][kept]
+            batch.append({"index": row, "tokens": ids.tolist(), "labels": labels.tolist(), "images": []})
+            draws.append(MaskDraw(case["move_indices"][row][kept].bool(), 1 / case["loss_scale"][row][kept].abs()))
+        settings = DiffusionVLConfig(diffusion_block_size=size, mask_id=120, align_eos=False, prune=prune)
+        objective = DiffusionVLObjective(settings, 120, 121, noise=Recorded(draws))  # type: ignore[arg-type]
+        prepared = objective.prepare(batch, SampleRng(0))
+        model.zero_grad()
+        loss = objective.sums({"model": model}, prepared)[MASKED] / 2
+        loss.backward()
+        torch.testing.assert_close(loss, case["loss"][0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            language.model.layers[0].self_attn.q_proj.weight.grad, case["grad_q0"], rtol=0, atol=1e-5
+        )
+        table = language.model.embed_tokens.weight.grad
+        torch.testing.assert_close(table[120], case["grad_embed_mask_row"], rtol=0, atol=1e-5)
+        looked_up = torch.equal(weights["model.embed_tokens.weight"][case["input_ids"]], case["inputs_embeds"])
+        if looked_up:
+            expected = torch.zeros(128, 32).index_add(0, case["input_ids"][valid], case["grad_inputs_embeds"][valid])
+            expected[120] = case["grad_embed_mask_row"]
+            torch.testing.assert_close(table, expected, rtol=0, atol=1e-5)
+
+
+def test_pruned_positions_change_neither_loss_nor_gradients(model, sample):
+    """Oracle 8, on every kind of model, images and three-part positions included."""
+    batch = [sample(model, 0), sample(model, 1, answer=3, pictures=2), sample(model, 2, pictures=0, before=9)]
+    for clean in ("block", "token"):
+        config = replace(CONFIG, clean=clean, mrope=model.takes_mrope)
+        whole = DiffusionVLObjective(replace(config, prune=False), MASK, EOS)
+        pruned = DiffusionVLObjective(config, MASK, EOS)
+        assert (
+            pruned.prepare(batch, SampleRng(0)).tensors["ids"].shape
+            < whole.prepare(batch, SampleRng(0)).tensors["ids"].shape
+        )
+        expected, found = gradients(model, whole, batch), gradients(model, pruned, batch)
+        assert expected.keys() == found.keys()
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_batches_and_padding_change_nothing(model, sample):
+    """Oracle 9: rows of different lengths and images, alone or together."""
+    objective = DiffusionVLObjective(CONFIG, MASK, EOS)
+    batch = [sample(model, 0, answer=14), sample(model, 1, answer=2, pictures=2), sample(model, 2, pictures=0)]
+    together = total(model, objective, batch)
+    alone = torch.stack([total(model, objective, [one]) for one in batch]).mean()
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+def test_blocks_as_long_as_the_row_are_one_bidirectional_pass(sample):
+    """Oracle 3."""
+    model = assembled()
+    one = sample(model, 0, pictures=0, before=5, answer=6)
+    config = replace(CONFIG, diffusion_block_size=16, align_eos=False)
+    objective = DiffusionVLObjective(config, MASK, EOS)
+    prepared = objective.prepare([one], SampleRng(1))
+    ids = torch.tensor([one["tokens"]])
+    hidden = torch.zeros(11, dtype=torch.bool)
+    hidden[prepared.tensors["rows"]] = True
+    states = model.backbone.hidden(ids.masked_fill(hidden, MASK), positions=torch.arange(11)[None], mask=None)
+    logits = model.backbone.head(states)[0, hidden]
+    losses = torch.nn.functional.cross_entropy(logits, ids[0, hidden], reduction="none")
+    expected = (losses * prepared.tensors["weights"].double()).sum()
+    torch.testing.assert_close(objective.sums({"model": model}, prepared)[MASKED], expected, rtol=1e-6, atol=1e-6)
+
+
+def _states(model, objective, batch, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Hidden states [T, C] of a batch of one, and its tensors."""
+    caught = []
+    backbone = model.backbone
+    handle = backbone.decoder.register_forward_hook(lambda m, i, output: caught.append(output.last_hidden_state))
+    prepared = objective.prepare(batch, SampleRng(seed))
+    objective.sums({"model": model}, prepared)
+    handle.remove()
+    return caught[0][0].detach(), {name: value[0] for name, value in prepared.tensors.items() if value.ndim > 1}
+
+
+def test_the_clean_half_is_a_block_causal_pass_of_its_own(model, sample):
+    """Oracle 4: whatever the noise; images included."""
+    objective = DiffusionVLObjective(replace(CONFIG, prune=False), MASK, EOS)
+    batch = [sample(model, 0)]
+    found, tensors = _states(model, objective, batch, 0)
+    other, _ = _states(model, objective, batch, 1)
+    length = len(found) // 2
+    assert not torch.equal(found[:length], other[:length])
+    torch.testing.assert_close(found[length:], other[length:], rtol=0, atol=0)
+    one = batch[0]
+    features = model.image_features(one["images"][0].pixels, [one["images"][0].layout])
+    ids, rows = tensors["ids"][length:][None], tensors["image_rows"][length:][None]
+    embeds, more = model.embed(ids, rows, features)
+    tokens = Tokens(block=block_grid(length, 4).blocks, position=torch.arange(length))
+    alone = model.backbone.hidden(
+        None,
+        embeds=embeds,
+        positions=torch.arange(length)[None],
+        mask=Mask.self_attention(block_causal(), tokens),
+        more=more,
+    )
+    torch.testing.assert_close(found[length:], alone[0], rtol=1e-6, atol=1e-6)
+
+
+def test_noised_blocks_do_not_see_their_own_clean_tokens():
+    """Oracle 5: other clean tokens in block n leave the noised states of blocks up to n as they were."""
+    model = assembled()
+    objective = DiffusionVLObjective(replace(CONFIG, prune=False), MASK, EOS)
+    tokens = list(range(16))
+    batch = [{"index": 0, "tokens": tokens, "labels": tokens, "images": []}]
+    objective.noise = Recorded([MaskDraw(torch.ones(16, dtype=torch.bool), torch.ones(16))] * 2)  # type: ignore[assignment]
+    before, _ = _states(model, objective, batch, 0)
+    changed = [*tokens[:8], 99, 98, 97, 96, *tokens[12:]]
+    after, _ = _states(model, objective, [{"index": 0, "tokens": changed, "labels": changed, "images": []}], 0)
+    assert torch.equal(before[:12], after[:12])
+    assert not torch.allclose(before[12:16], after[12:16])
+
+
+def test_a_head_of_zeros_pays_the_entropy_of_the_vocabulary():
+    """Oracle 7: the mean over 4,000 draws is ln V within three standard errors."""
+    blocks = torch.arange(16) // 4
+    maskable = torch.ones(16, dtype=torch.bool)
+    maskable[:5] = False
+    for strata in ("supervised_shuffled", "iid", "flat_index"):
+        noise = BlockNoise(strata)
+        losses = []
+        for index in range(4000):
+            draw = noise.draw(maskable, blocks, SampleRng(0).row(index, "mask"))
+            losses.append(float((1 / draw.level[draw.hidden]).sum()) / 11 * math.log(VOCAB))
+        drawn = torch.tensor(losses)
+        assert abs(drawn.mean() - math.log(VOCAB)) < 3 * drawn.std() / 4000**0.5, strata
+
+
+def test_weights_are_those_of_the_loss(sample):
+    """Oracle 7's other half: a head of zeros, through the model."""
+    model = assembled()
+    with torch.no_grad():
+        model.backbone.projection.weight.zero_()
+    prepared = DiffusionVLObjective(CONFIG, MASK, EOS).prepare([sample(model, 0)], SampleRng(0))
+    found = DiffusionVLObjective(CONFIG, MASK, EOS).sums({"model": model}, prepared)[MASKED]
+    expected = prepared.tensors["weights"].sum().item() * math.log(VOCAB)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_nothing_masked_gives_a_loss_of_zero_and_gradients_of_zero(model, sample):
+    """Oracle 21: also for the tower, whose tokens were all left out."""
+    batch = [sample(model, 0)]
+    nothing = MaskDraw(torch.zeros(200, dtype=torch.bool), torch.ones(200))
+    objective = DiffusionVLObjective(CONFIG, MASK, EOS)
+
+    class Nothing:
+        def draw(self, maskable, blocks, generator):
+            return MaskDraw(nothing.hidden[: len(maskable)], nothing.level[: len(maskable)])
+
+    objective.noise = Nothing()  # type: ignore[assignment]
+    found = gradients(model, objective, batch)
+    assert total(model, objective, batch).item() == 0
+    unread = {"post_layernorm"}
+    for name, parameter in model.named_parameters():
+        if name not in found:
+            # What no forward pass reads: the final norm of a tower that is cut before it. The loop fills its gradient.
+            assert any(part in name for part in unread) or "deepstack" in name, name
+            continue
+        assert not found[name].any(), name
+        assert parameter.grad is not None
+
+
+def test_three_part_positions_reach_the_model(sample):
+    model = QwenVL(qwen2_5_vl())
+    batch = [sample(model, 0)]
+    plain = total(model, DiffusionVLObjective(CONFIG, MASK, EOS), batch)
+    parts = total(model, DiffusionVLObjective(replace(CONFIG, mrope=True), MASK, EOS), batch)
+    assert not torch.allclose(plain, parts)
+
+
+def test_plain_positions_make_the_decoder_of_qwen2_5_vl_that_of_qwen2():
+    """Oracle 17 and backbone oracle 1: the same tensors, difference 0."""
+    theirs = qwen2_5_vl()
+    eps = theirs.config.text_config.rms_norm_eps
+    rope = {"rope_type": "default", "rope_theta": 1e6}
+    twin = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=False, rope_parameters=rope, rms_norm_eps=eps))
+    twin.double().eval()
+    twin.model.load_state_dict(theirs.model.language_model.state_dict())
+    ids = torch.randint(250, (2, 12), generator=torch.Generator().manual_seed(0))
+    tokens = Tokens(block=torch.arange(12) // 4, position=torch.arange(12))
+    states = [
+        HFBackbone(one).hidden(
+            ids, positions=torch.arange(12).expand(2, -1), mask=Mask.self_attention(block_causal(), tokens)
+        )
+        for one in (QwenVL(theirs).language, twin)
+    ]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=1e-12)
+
+
+def test_features_are_those_of_transformers(sample):
+    """Backbone oracle 10: two images, their order kept."""
+    model = QwenVL(qwen2_5_vl())
+    first, second = (sample(model, number)["images"][0] for number in (0, 1))
+    pixels = torch.cat([second.pixels, first.pixels])
+    grid = torch.tensor([[1, *image.layout.patches] for image in (second, first)])
+    theirs = model.base_language.model.get_image_features(pixels, grid).pooler_output
+    ours = model.image_features(pixels, [second.layout, first.layout]).rows
+    assert torch.equal(ours, torch.cat(list(theirs)))
+
+
+def test_a_causal_pass_over_text_and_image_equals_transformers(model, sample):
+    """The embedding of images, deepstack included: the whole model against transformers' own forward pass."""
+    if isinstance(model, AssembledVL):
+        pytest.skip("there is no model of transformers to compare with")
+    from ar_core.masks import causal
+    from dvlm.inputs import expand
+
+    one = sample(model, 0)
+    layout = one["images"][0].layout
+    found = expand(one["tokens"], None, [layout], mrope=True)
+    features = model.image_features(one["images"][0].pixels, [layout])
+    embeds, more = model.embed(found.ids[None], found.image_rows[None], features)
+    mask = Mask.self_attention(causal(), Tokens(position=torch.arange(len(found))))
+    hidden = model.backbone.hidden(None, embeds=embeds, positions=found.positions[:, None], mask=mask, more=more)
+    theirs = model.base_language
+    ids = found.ids.clamp(min=0)
+    theirs.config.image_token_id = 290
+    ids[found.image_rows >= 0] = 290
+    expected = theirs(
+        input_ids=ids[None], pixel_values=one["images"][0].pixels, image_grid_thw=torch.tensor([[1, *layout.patches]]),
+        mm_token_type_ids=(found.image_rows >= 0).int()[None], use_cache=False,
+    ).logits  # fmt: skip
+    torch.testing.assert_close(model.backbone.head(hidden), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_block_sizes_follow_the_schedule():
+    config = replace(CONFIG, block_size_schedule=((2, 2), (5, 8)))
+    assert [config.block_size_at(index) for index in (0, 1, 2, 4, 5, 99)] == [4, 4, 2, 2, 8, 8]
+    assert (config.largest_block_size, config.final_block_size) == (8, 8)
+    tokens = list(range(5))
+    batch = [{"index": index, "tokens": tokens, "labels": tokens, "images": []} for index in (0, 2, 5)]
+    blocks = DiffusionVLObjective(replace(config, prune=False), MASK, EOS).prepare(batch, SampleRng(0)).tensors["block"]
+    assert [int(row.max()) + 1 for row in blocks] == [2, 4, 1]
+
+
+def test_supervision_on_the_mask_is_refused():
+    objective = DiffusionVLObjective(CONFIG, MASK, EOS)
+    with pytest.raises(DataError, match="sample 7 is supervised on the mask token"):
+        objective.prepare([{"index": 7, "tokens": [1, MASK], "labels": [-100, MASK], "images": []}], SampleRng(0))

@@ -1,0 +1,165 @@
+"""Runs of the recipes: configs, data, steps, resume, what learns and what stays."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ar_core.errors import ConfigError, DataError
+from ar_core.registry import configs, recipe
+from ar_core.training import build_job, read_run_config, run_recipe, train
+from dvlm.data.config import VisionTextDataConfig
+from dvlm.diffusionvl.config import DiffusionVLConfig
+from dvlm.layouts import load_vision_language
+from dvlm.model_config import VisionLanguageConfig
+from dvlm.towers import ScratchTower, TowerConfig
+from PIL import Image
+
+RECIPES = ("diffusionvl", "vl_autoregressive")
+SMALL = ["train.steps=3", "train.batch_size=4", "train.warmup_steps=1", "data.count=40", "train.eval_every=3"]
+
+
+def run(name: str, *overrides: str) -> Any:
+    return read_run_config(recipe(name), "tiny", [*SMALL, *overrides])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_config_can_be_read(name):
+    for config in configs(recipe(name)):
+        assert read_run_config(recipe(name), config).train.steps > 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_ends_with_a_model_that_loads(name, tmp_path):
+    done = run_recipe(recipe(name), run(name, f"train.checkpoint_dir={tmp_path}"))
+    assert len(done.losses) == 3
+    assert all(np.isfinite(done.losses))
+    assert any(key.startswith("held_out_") for key in done.evaluation)
+    loaded = load_vision_language(tmp_path / "final")
+    assert loaded.tokenizer is not None
+    assert loaded.settings.chat.system is None
+    assert (loaded.settings.diffusion is None) == (name == "vl_autoregressive")
+
+
+def test_micro_batches_and_a_tower_rate_of_its_own():
+    whole = run_recipe(recipe("diffusionvl"), run("diffusionvl", "method.tower_lr=1e-4"))
+    split = run_recipe(recipe("diffusionvl"), run("diffusionvl", "method.tower_lr=1e-4", "train.micro_batch_size=1"))
+    assert split.losses == pytest.approx(whole.losses, rel=1e-4)
+
+
+def test_stage_1_trains_the_connector_alone():
+    config = run("vl_autoregressive", "model.trained=[connector]", "~train.eval_every")
+    job = build_job(recipe("vl_autoregressive"), config)
+    before = {name: value.clone() for name, value in job.models["model"].state_dict().items()}
+    train(job, config.train)
+    for name, value in job.models["model"].state_dict().items():
+        assert torch.equal(value, before[name]) == ("mm_projector" not in name), name
+
+
+@pytest.fixture
+def conversations(tmp_path: Path) -> Path:
+    for number in range(3):
+        Image.fromarray(np.full((20, 30, 3), 80 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    ask = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "grey"}]
+    both = [{"from": "human", "value": "<image> or <image>?"}, {"from": "gpt", "value": "the first"}]
+    records = [
+        {"id": 0, "image": "0.png", "conversations": ask},
+        {"id": 1, "image": ["1.png", "2.png"], "conversations": both},
+        {"id": 2, "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+        {"id": 3, "image": "2.png", "conversations": ask[:1] + ask[1:]},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    return path
+
+
+def source_of(path: Path, *overrides: str) -> Any:
+    config = read_run_config(
+        recipe("diffusionvl"), "tiny", ["data.kind=conversations", f"data.path={path}", "~data.count", "~data.held_out",
+        "~train.eval_every", *overrides],
+    )  # fmt: skip
+    return build_job(recipe("diffusionvl"), config).source
+
+
+def test_files_of_the_published_format(conversations, tmp_path):
+    source = source_of(conversations)
+    samples = list(source.once())
+    assert [len(sample["images"]) for sample in samples] == [1, 2, 0, 1]
+    assert [sample["tokens"].count(-200) for sample in samples] == [1, 2, 0, 1]
+    later = source.open(9)
+    stream = source.open(7)
+    next(stream), next(stream)
+    first, second = next(later), next(stream)
+    assert first["index"] == second["index"] == 9
+    assert first["tokens"] == second["tokens"]
+    listed = tmp_path / "data.json"
+    listed.write_text(json.dumps([json.loads(line) for line in conversations.read_text().splitlines()]))
+    assert [sample["tokens"] for sample in source_of(listed).once()] == [sample["tokens"] for sample in samples]
+
+
+def test_batches_of_one_kind():
+    config = run("diffusionvl", "data.batches=by_modality", "~train.eval_every", "data.count=64", "~data.held_out")
+    source = build_job(recipe("diffusionvl"), config).source
+    kinds = [bool(sample["images"]) for sample, _ in zip(source.open(0), range(len(source)))]
+    batches = [kinds[a : a + 4] for a in range(0, len(kinds), 4)]
+    assert len(kinds) == 64
+    assert all(len(set(batch)) == 1 for batch in batches)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "gone.png"}, r"gone.png .*data.jsonl, line 1.* cannot be read"),
+        ({"image": "data.jsonl"}, "is no picture in a format that Pillow knows"),
+        ({"image": ["0.png", "1.png"]}, "has 1 places for images .* and 2 images were given"),
+        ({"image": None}, "has 1 places for images .* and 0 images were given"),
+        ({"conversations": 3}, "conversations is 3"),
+    ],
+)
+def test_records_that_cannot_be_used_are_named(conversations, change, message):
+    record = {**json.loads(conversations.read_text().splitlines()[0]), **change}
+    conversations.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=message):
+        list(source_of(conversations).once())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DiffusionVLConfig(mask_id=3, mask_token="<mask>"), "mask_id and mask_token: both was given"),
+        (lambda: DiffusionVLConfig(noise_strata="other"), "noise_strata is 'other'"),
+        (lambda: DiffusionVLConfig(min_noise=0), r"noise levels lie in \(0, 1\]"),
+        (lambda: DiffusionVLConfig(block_size_schedule=((0, 8), (5, 3))), "do not divide the largest, 8"),
+        (lambda: DiffusionVLConfig(block_size_schedule=((5, 8), (0, 8))), "which must rise"),
+        (lambda: VisionLanguageConfig(), "model.path and model.language: neither was given"),
+        (lambda: VisionLanguageConfig(path="a", tower=TowerConfig(path="b")), "beside model.path"),
+        (lambda: VisionLanguageConfig(path="a", trained=("head",)), r"model.trained is \['head'\]"),
+        (lambda: TowerConfig(), "tower.path and tower.scratch: neither"),
+        (lambda: ScratchTower(side=30, patch=8), "patch must divide side"),
+        (lambda: VisionTextDataConfig(), "data.path is not given"),
+        (lambda: VisionTextDataConfig(kind="shapes"), "data.count is not given"),
+        (
+            lambda: run("diffusionvl", "data.max_length=255"),
+            "data.max_length is 255 and no multiple of the block size 4",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_three_part_positions_need_a_model_that_has_them():
+    with pytest.raises(ConfigError, match="the language model has no three-part positions"):
+        build_job(recipe("diffusionvl"), run("diffusionvl", "method.mrope=true"))
+
+
+def test_lightning_takes_the_same_steps(tmp_path):
+    from ar_core.training.lightning_task import fit
+
+    config = run("diffusionvl", "~train.eval_every", "train.device=cpu")
+    plain = train(build_job(recipe("diffusionvl"), config), config.train)
+    lightning = fit(build_job(recipe("diffusionvl"), config), config.train)
+    assert lightning.losses == pytest.approx(plain.losses, rel=1e-6)
