@@ -43,7 +43,17 @@ def test_base_rooms_import_no_optional_package(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["ar_core", "ar_core.config", "ar_core.registry", "dlm_text", "ar_train.cli", "ar_decode.cli"]
+    "module",
+    [
+        "ar_core",
+        "ar_core.config",
+        "ar_core.registry",
+        "dlm_text",
+        "dvlm",
+        "dvlm.diffusionvl",
+        "ar_train.cli",
+        "ar_decode.cli",
+    ],
 )
 def test_command_lines_start_without_torch(module):
     assert loaded(f"import {module}", ("torch", *HEAVY)) == []

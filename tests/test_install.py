@@ -103,6 +103,13 @@ def test_dlm_text_alone(install):
     run(python, "-c", "import dlm_text.fast_dllm_v2.decode, ar_core.hf")
 
 
+def test_dvlm_alone(install):
+    python, names = install("dvlm")
+    assert {"ar-core", "transformers", "pillow"} <= names
+    assert not names & (TRAINING | {"peft", "datasets", "torchvision", "ar-train", "ar-vision", "dlm-text"})
+    run(python, "-c", "import dvlm.layouts, dvlm.chat.encode, dvlm.images.processor")
+
+
 def test_ar_train_with_dlm_text(install):
     python, names = install("ar-train", "dlm-text[train]")
     assert not names & {"ar-vision", "dvlm", "ar-quickstart", "ar-decode"}

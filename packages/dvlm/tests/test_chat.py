@@ -88,11 +88,11 @@ def test_what_is_no_conversation_is_refused(conversations, message):
 def test_images_and_their_places_must_agree():
     turns = [Turn("user", "<image>\nx"), Turn("assistant", "y")]
     assert check_images(turns, 1, "here", limit=4) == turns
-    with pytest.raises(DataError, match="here: the text has 1 places for images .* and 2 images were given"):
+    with pytest.raises(DataError, match=r"here: the text has 1 places for images .* and 2 images were given"):
         check_images(turns, 2, "here", limit=4)
-    with pytest.raises(DataError, match="the text has 1 places for images .* and 0 images were given"):
+    with pytest.raises(DataError, match=r"the text has 1 places for images .* and 0 images were given"):
         check_images(turns, 0, "here", limit=4)
-    with pytest.raises(DataError, match="it has 5 images and at most 4 are taken"):
+    with pytest.raises(DataError, match=r"it has 5 images and at most 4 are taken"):
         check_images(turns, 5, "here", limit=4)
     placed = check_images([Turn("user", "x"), Turn("assistant", "y")], 2, "here", limit=4)
     assert placed[0].text == "<image>\n<image>\nx"
@@ -102,5 +102,5 @@ def test_paths_of_images():
     assert image_paths(None, "here") == []
     assert image_paths("a.png", "here") == ["a.png"]
     assert image_paths(["a.png", "b.png"], "here") == ["a.png", "b.png"]
-    with pytest.raises(DataError, match="here: image is 3; give the path of a picture"):
+    with pytest.raises(DataError, match=r"here: image is 3; give the path of a picture"):
         image_paths(3, "here")

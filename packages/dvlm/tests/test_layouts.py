@@ -71,7 +71,7 @@ def test_published_configs_without_our_field(tmp_path):
     assert (loaded.settings.images.fit, loaded.settings.images.min_pixels) == ("square", 3136)
     config.pop("mask_token_id")
     path.write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="masks with id 151671 and embeds only 300 tokens"):
+    with pytest.raises(CheckpointError, match=r"masks with id 151671 and embeds only 300 tokens"):
         load_vision_language(tmp_path / "there")
 
 
@@ -80,7 +80,7 @@ def test_keys_that_are_missing_or_unknown_are_named(tmp_path):
     tensors = read_checkpoint(tmp_path / "there")
     tensors["model.vision_tower.vision_tower.extra"] = tensors.pop("model.norm.weight")
     save_tensors(tmp_path / "there" / "model.safetensors", tensors)
-    with pytest.raises(CheckpointError, match="lacks .*norm.weight.*extra"):
+    with pytest.raises(CheckpointError, match=r"lacks .*norm.weight.*extra"):
         load_vision_language(tmp_path / "there")
     with pytest.raises(CheckpointError, match=r"config.json cannot be read"):
         load_vision_language(tmp_path)
@@ -93,7 +93,7 @@ def test_own_layout_of_route_1(tmp_path, tokenizer):
     assert loaded.settings == SETTINGS
     assert loaded.tokenizer is not None
     same(dict(loaded.model.state_dict()), dict(model.state_dict()))
-    with pytest.raises(ConfigError, match="exists for Qwen2.5-VL alone"):
+    with pytest.raises(ConfigError, match=r"exists for Qwen2.5-VL alone"):
         save_vision_language(model, tmp_path / "other", SETTINGS, layout="published")
 
 
@@ -172,7 +172,7 @@ def test_heads_of_a_tower_must_be_known(tmp_path):
     config = json.loads(path.read_text())
     config.pop("vision_config")
     path.write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="vision tower has width 16 and its config no vision_config"):
+    with pytest.raises(CheckpointError, match=r"vision tower has width 16 and its config no vision_config"):
         load_vision_language(tmp_path / "there")
 
 
@@ -188,7 +188,7 @@ def test_dropping_layers_gives_the_features_before_the_last():
     whole(crops)
     assert torch.equal(cut(crops), caught[0])
     assert cut(crops).shape == (2, cut.features**2, cut.width)
-    with pytest.raises(ConfigError, match="drop_layers is 3 and the tower has 3 layers"):
+    with pytest.raises(ConfigError, match=r"drop_layers is 3 and the tower has 3 layers"):
         build_tower(TowerConfig(scratch=scratch, drop_layers=3))
 
 
@@ -208,7 +208,7 @@ def test_stage_1_connectors(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds none of mm_projector.bin"):
         load_connector(other, tmp_path / "run" / "tower")
     torch.save({"mm_projector.0.weight": torch.zeros(2, 2)}, tmp_path / "mm_projector.bin")
-    with pytest.raises(CheckpointError, match="lacks"):
+    with pytest.raises(CheckpointError, match=r"lacks"):
         load_connector(other, tmp_path)
 
 
@@ -216,9 +216,9 @@ def test_rows_for_the_mask(tokenizer):
     model = assembled()
     assert mask_row(model, tokenizer, mask_id=299, mask_token=None) == 299
     assert mask_row(model, tokenizer, mask_id=None, mask_token="<mask>") == tokenizer.get_vocab()["<mask>"]
-    with pytest.raises(ConfigError, match="method.mask_id is 300, and the model embeds only 300 tokens"):
+    with pytest.raises(ConfigError, match=r"method.mask_id is 300, and the model embeds only 300 tokens"):
         mask_row(model, tokenizer, mask_id=300, mask_token=None)
-    with pytest.raises(ConfigError, match="the tokenizer has '<mask>' there"):
+    with pytest.raises(ConfigError, match=r"the tokenizer has '<mask>' there"):
         mask_row(model, tokenizer, mask_id=tokenizer.get_vocab()["<mask>"], mask_token=None)
 
 

@@ -74,8 +74,17 @@ def test_loss_logits_and_gradients_of_the_published_code(recorded, prune):
         objective = DiffusionVLObjective(settings, 120, 121, noise=Recorded(draws))  # type: ignore[arg-type]
         prepared = objective.prepare(batch, SampleRng(0))
         model.zero_grad()
+        caught: list[Tensor] = []
+        handle = language.model.register_forward_hook(
+            lambda m, i, output, to=caught: to.append(output.last_hidden_state)
+        )
         loss = objective.sums({"model": model}, prepared)[MASKED] / 2
+        handle.remove()
         loss.backward()
+        rows, width = prepared.tensors["rows"], prepared.tensors["ids"].shape[1]
+        logits = language.lm_head(caught[0].flatten(0, 1)[rows])
+        places = prepared.tensors["position"].flatten()[rows]
+        torch.testing.assert_close(logits, case["logits"][rows // width, places], rtol=0, atol=1e-4)
         torch.testing.assert_close(loss, case["loss"][0], rtol=0, atol=1e-4)
         torch.testing.assert_close(
             language.model.layers[0].self_attn.q_proj.weight.grad, case["grad_q0"], rtol=0, atol=1e-5
@@ -107,12 +116,18 @@ def test_pruned_positions_change_neither_loss_nor_gradients(model, sample):
 
 
 def test_batches_and_padding_change_nothing(model, sample):
-    """Oracle 9: rows of different lengths and images, alone or together."""
+    """Oracle 9: rows of different lengths and images, alone or together; loss and gradients."""
     objective = DiffusionVLObjective(CONFIG, MASK, EOS)
     batch = [sample(model, 0, answer=14), sample(model, 1, answer=2, pictures=2), sample(model, 2, pictures=0)]
     together = total(model, objective, batch)
     alone = torch.stack([total(model, objective, [one]) for one in batch]).mean()
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+    found = gradients(model, objective, batch)
+    parts = [gradients(model, objective, [one]) for one in batch]
+    # Models of transformers normalise in float32, whatever their dtype.
+    for name, gradient in found.items():
+        expected = sum(part.get(name, torch.zeros_like(gradient)) for part in parts) / len(batch)
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_blocks_as_long_as_the_row_are_one_bidirectional_pass(sample):

@@ -40,7 +40,7 @@ def turns_of(conversations: Any, place: str) -> list[Turn]:
         raise DataError(f"{place}: conversations is {conversations!r:.60}; give a list of turns")
     turns = []
     for number, entry in enumerate(conversations, start=1):
-        role = entry.get("from", entry.get("role")) if isinstance(entry, Mapping) else None
+        role = str(entry.get("from", entry.get("role"))) if isinstance(entry, Mapping) else ""
         text = entry.get("value", entry.get("content")) if isinstance(entry, Mapping) else None
         if role not in ROLES or not isinstance(text, str):
             raise DataError(
