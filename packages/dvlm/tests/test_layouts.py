@@ -12,6 +12,7 @@ from dvlm.assembled import AssembledVL
 from dvlm.build import mask_row
 from dvlm.images.config import ImageConfig
 from dvlm.layouts import load_vision_language, save_vision_language
+from dvlm.layouts.converter import convert
 from dvlm.layouts.stage1 import load_connector, save_connector
 from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
@@ -229,3 +230,14 @@ def test_connectors_have_published_names():
         "2.bias",
         "2.weight",
     ]
+
+
+def test_the_converter_goes_from_any_layout_to_another(tmp_path):
+    save_vision_language(QwenVL(qwen2_5_vl()), tmp_path / "a", SETTINGS, layout="published")
+    said = convert("diffusionvl", tmp_path / "a", tmp_path / "b", settings={"layout": "converter"})
+    assert said.endswith("in the layout converter")
+    assert load_vision_language(tmp_path / "b").settings == SETTINGS
+    with pytest.raises(ConfigError, match="layout is 'other'"):
+        convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"layout": "other"})
+    with pytest.raises(ConfigError, match="'width' was given"):
+        convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"width": 3})

@@ -99,6 +99,29 @@ def test_files_of_the_published_format(conversations, tmp_path):
     assert [sample["tokens"] for sample in source_of(listed).once()] == [sample["tokens"] for sample in samples]
 
 
+def test_mixes_take_the_first_the_last_or_random_records(conversations, tmp_path):
+    (tmp_path / "sub").mkdir()
+    mix = tmp_path / "sub" / "mix.yaml"
+
+    def read(*entries: str) -> list[Any]:
+        listed = "".join(f"  - {{json_path: ../data.jsonl, {entry}}}\n" for entry in entries)
+        mix.write_text(f"datasets:\n{listed}")
+        return [record.data["id"] for record in source_of(mix).records]
+
+    assert read("sampling_strategy: 'first:2'", "sampling_strategy: 'end:25%'") == [0, 1, 3]
+    drawn = read("sampling_strategy: 'random:3'")
+    assert len(set(drawn)) == 3
+    assert drawn == read("sampling_strategy: 'random:3'")
+    assert read("image_root: ..") == [0, 1, 2, 3]
+    assert [len(sample["images"]) for sample in source_of(mix).once()] == [1, 2, 0, 1]
+    for entry, message in (
+        ("sampling_strategy: 'some:3'", "sampling_strategy is 'some:3'"),
+        ("weight: 3", "has 'weight'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read(entry)
+
+
 def test_batches_of_one_kind():
     config = run("diffusionvl", "data.batches=by_modality", "~train.eval_every", "data.count=64", "~data.held_out")
     source = build_job(recipe("diffusionvl"), config).source
@@ -154,6 +177,18 @@ def test_settings_that_contradict_each_other(build, message):
 def test_three_part_positions_need_a_model_that_has_them():
     with pytest.raises(ConfigError, match="the language model has no three-part positions"):
         build_job(recipe("diffusionvl"), run("diffusionvl", "method.mrope=true"))
+
+
+def test_samples_must_fit_the_context():
+    with pytest.raises(ConfigError, match=r"data.max_length is 512 and the model's context only 256"):
+        build_job(recipe("diffusionvl"), run("diffusionvl", "data.max_length=512"))
+
+
+def test_workers_prepare_the_same_steps():
+    config = run("diffusionvl", "~train.eval_every")
+    plain = train(build_job(recipe("diffusionvl"), config), config.train)
+    workers = run("diffusionvl", "~train.eval_every", "train.num_workers=1")
+    assert train(build_job(recipe("diffusionvl"), workers), workers.train).losses == plain.losses
 
 
 def test_lightning_takes_the_same_steps(tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from ar_core.errors import ConfigError
 from ar_core.training import Job, Objective, TrainConfig
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -45,8 +46,20 @@ def vision_language_job(
         supervise_template: labels, see :class:`dvlm.chat.encode.ChatEncoder`.
 
     Raises:
-        ConfigError, DataError: the fit of pictures does not suit the tower, or the data cannot be read.
+        ConfigError: the fit of pictures does not suit the tower, or samples may be longer than the model's context.
+        DataError: the data cannot be read.
     """
+    rows, context = model.backbone.vocab_size, model.backbone.context_length
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= model.base_language.get_input_embeddings().num_embeddings:
+        raise ConfigError(
+            f"the tokenizer has ids up to {largest} and the model embeds only {rows} tokens: give a model with at least {largest + 1} "
+            "embeddings, or its own tokenizer"
+        )
+    if data.max_length > context:
+        raise ConfigError(
+            f"data.max_length is {data.max_length} and the model's context only {context}: set max_length to {context} or less"
+        )
     source_of = partial(
         build_conversation_source,
         data,

@@ -21,7 +21,7 @@ class VisionTextDataConfig:
     """
 
     kind: Literal["conversations", "shapes"] = "conversations"
-    """``conversations``: JSON Lines (or a JSON list) in the published format, `{"id", "image": path | [paths], "conversations":
+    """``conversations``: JSON Lines, a JSON list or a YAML mix of such files, in the published format, `{"id", "image": path | [paths], "conversations":
     [{"from": "human" | "gpt", "value": text}, ...]}`, text-only records without `image`. ``shapes``: drawn pictures with
     questions that have exact answers, no file at all."""
     path: str | None = None

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,6 @@ import torch
 from ar_core.config import expand_path, to_dict
 from ar_core.corruption import SampleRng
 from ar_core.data import Record, epoch_order, held_out
-from ar_core.data.records import FileRecords
 from ar_core.errors import DataError
 from ar_core.pictures import read_picture
 
@@ -20,13 +20,40 @@ from ..chat.conversation import check_images, image_paths, turns_of
 from ..chat.encode import ChatEncoder
 from ..images.processor import ImageProcessor
 from .config import VisionTextDataConfig
+from .files import FOLDER, read_conversations
 from .sample import VisionTextSample
 from .shapes import shape_picture, shape_record
 
-__all__ = ["ConversationSource", "build_conversation_source"]
+__all__ = ["ConversationSource", "DrawnPictures", "PictureFiles", "build_conversation_source"]
 
 POOL = 50
 """Optimiser steps among which samples of one kind are sorted by length."""
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Reads the pictures that records name.
+
+    Raises:
+        DataError: when called, as :func:`ar_core.pictures.read_picture`; names file and record.
+    """
+
+    root: Path
+    """What relative paths are relative to, unless the record says so itself (of a mix)."""
+
+    def __call__(self, name: str, record: Record) -> np.ndarray:
+        """The picture, uint8 [H, W, 3]."""
+        path = Path(record.data.get(FOLDER, self.root)) / name
+        return read_picture(path, f"{path} ({record.place})")
+
+
+@dataclass(frozen=True)
+class DrawnPictures:
+    """Draws the pictures of kind ``shapes``."""
+
+    def __call__(self, name: str, record: Record) -> np.ndarray:
+        """The picture, uint8 [H, W, 3]."""
+        return shape_picture(int(name))
 
 
 class ConversationSource:
@@ -34,7 +61,7 @@ class ConversationSource:
 
     Args:
         records: in the published format.
-        picture: reads a picture that a record names, uint8 [H, W, 3]; gets the name and the place of the record.
+        picture: reads a picture that a record names, uint8 [H, W, 3]; gets the name and the record.
         encoder: of conversations.
         processor: of pictures.
         config: the data section.
@@ -50,7 +77,7 @@ class ConversationSource:
     def __init__(
         self,
         records: Sequence[Record],
-        picture: Callable[[str, str], np.ndarray],
+        picture: Callable[[str, Record], np.ndarray],
         encoder: ChatEncoder,
         processor: ImageProcessor,
         config: VisionTextDataConfig,
@@ -97,7 +124,7 @@ class ConversationSource:
         paths = image_paths(record.data.get("image"), record.place)
         turns = turns_of(record.data.get("conversations"), record.place)
         turns = check_images(turns, len(paths), record.place, limit=self.config.images.max_images)
-        images = [self.processor(self.picture(path, record.place), f"{path} ({record.place})") for path in paths]
+        images = [self.processor(self.picture(path, record), f"{path} ({record.place})") for path in paths]
         encoded = self.encoder.conversation(turns, supervise_template=self.supervise_template)
         return {"index": index, "tokens": encoded.ids, "labels": encoded.labels, "images": images}
 
@@ -141,37 +168,29 @@ def build_conversation_source(
     Raises:
         DataError: the file is missing, is no JSON Lines or JSON list of objects, or holds no record of the split.
     """
+    picture: DrawnPictures | PictureFiles
     if config.kind == "shapes":
         assert config.count is not None
         found = [Record(f"shape {number}", shape_record(number)) for number in range(config.count)]
-        fingerprint = f"shapes/{config.count}"
+        fingerprint, picture = f"shapes/{config.count}", DrawnPictures()
     else:
         assert config.path is not None
         path = expand_path(config.path)
-        found, fingerprint = _read(path, config.count)
-    root = expand_path(config.image_root) if config.image_root is not None else path.parent if config.path else Path()
+        found, fingerprint = read_conversations(path, seed=seed)
+        picture = PictureFiles(path.parent if config.image_root is None else expand_path(config.image_root))
     records = [
         record
-        for record in found
+        for record in found[: config.count]
         if not config.held_out or held_out(record.data, config.held_out) == (split == "held_out")
     ]
-    tokenizer = encoder.tokenizer
-    words = json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
+    words = json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True).encode()
     facts = {
-        **to_dict(config),
+        **{name: value for name, value in to_dict(config).items() if name not in ("path", "image_root")},
         "fingerprint": fingerprint,
         "tokenizer": hashlib.sha256(words).hexdigest(),
         "supervise_template": supervise_template,
         "split": split,
     }
-    for place in ("path", "image_root"):
-        facts.pop(place)
-
-    def picture(name: str, place: str) -> np.ndarray:
-        if config.kind == "shapes":
-            return shape_picture(int(name))
-        return read_picture(root / name, f"{root / name} ({place})")
-
     return ConversationSource(
         records,
         picture,
@@ -183,21 +202,3 @@ def build_conversation_source(
         batch_size=batch_size,
         facts=facts,
     )
-
-
-def _read(path: Path, count: int | None) -> tuple[list[Record], str]:
-    """Records and fingerprint of a JSON Lines file or, with the suffix .json, of one JSON list."""
-    if path.suffix != ".json":
-        records = FileRecords(path)
-        return list(itertools.islice(records, count)), records.fingerprint
-    try:
-        data = path.read_bytes()
-        found = json.loads(data)
-    except OSError as error:
-        raise DataError(f"the data file {str(path)!r} cannot be read ({error.strerror}): correct the path") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); give a list of objects, or JSON Lines") from error
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise DataError(f"{path} holds no list of objects; give one, or JSON Lines")
-    digest = hashlib.sha256(data).hexdigest()
-    return [Record(f"{path}, entry {number}", entry) for number, entry in enumerate(found[:count], start=1)], digest
