@@ -7,11 +7,10 @@ from itertools import islice
 from ar_core.corruption import FixedRate, MaskSampler
 from ar_core.data import Sample, StoredSource, StreamedSource
 from ar_core.errors import ConfigError
+from ar_core.training import EvaluationConfig as HeldOutConfig
 from ar_core.training import Objective, mean_loss
 from ar_core.training.device import choose_device
 from torch import nn
-
-from dlm_text.autoregressive.train import EvaluationConfig as HeldOutConfig
 
 __all__ = ["EvaluationConfig", "beside_base", "held_out_samples", "masked_losses"]
 

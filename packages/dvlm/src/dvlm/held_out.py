@@ -1,33 +1,14 @@
 """Held-out measurements of vision-language training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
-from ar_core.config import require_positive
-from ar_core.training import Objective, mean_loss
+from ar_core.training import EvaluationConfig, Objective, mean_loss
 from torch import nn
 
 from .data.source import ConversationSource
 
-__all__ = ["EvaluationConfig", "held_out_loss"]
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured on held-out conversations, every `train.eval_every` steps.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    rows: int = 64
-    """Held-out conversations, the first of the split; fewer if there are fewer."""
-    batch_size: int = 8
-    """Conversations of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "rows", "batch_size")
+__all__ = ["held_out_loss"]
 
 
 def held_out_loss(

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 
 from ar_core.errors import ConfigError
-from ar_core.training import Job, Objective, TrainConfig
+from ar_core.training import EvaluationConfig, Job, Objective, TrainConfig
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .chat.encode import ChatEncoder
 from .data.config import VisionTextDataConfig
 from .data.source import build_conversation_source
-from .held_out import EvaluationConfig, held_out_loss
+from .held_out import held_out_loss
 from .layouts import save_vision_language
 from .model import VisionLanguageModel
 from .settings import Settings

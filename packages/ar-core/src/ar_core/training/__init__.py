@@ -2,6 +2,7 @@
 
 from .chunks import finished_chunks
 from .config import TrainConfig
+from .evaluation_config import EvaluationConfig
 from .job import Job, Source, TrainResult
 from .loop import train
 from .mean_loss import mean_loss
@@ -15,6 +16,7 @@ from .step import TrainStep
 
 __all__ = [
     "Chunk",
+    "EvaluationConfig",
     "Job",
     "Objective",
     "Player",

@@ -6,10 +6,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from ar_core.config import require_positive
 from ar_core.data import Sample, StoredSource, TextDataConfig, build_source
 from ar_core.hf import ModelConfig, save_pretrained
-from ar_core.training import Job, TrainConfig, mean_loss
+from ar_core.training import EvaluationConfig, Job, TrainConfig, mean_loss
 from torch import nn
 
 from dlm_text.text_model import build_text_model
@@ -18,24 +17,6 @@ from .config import AutoregressiveConfig
 from .objective import TERM, AutoregressiveObjective
 
 __all__ = ["AutoregressiveRun", "EvaluationConfig", "build", "causal_loss"]
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured on held-out rows, every `train.eval_every` steps.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    rows: int = 64
-    """Held-out rows, the first of the split; fewer if there are fewer."""
-
-    batch_size: int = 8
-    """Rows of a forward pass; memory only."""
-
-    def __post_init__(self) -> None:
-        require_positive(self, "rows", "batch_size")
 
 
 @dataclass(frozen=True)

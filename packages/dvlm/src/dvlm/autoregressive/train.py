@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 
 from ar_core.errors import ConfigError
-from ar_core.training import Job, TrainConfig
+from ar_core.training import EvaluationConfig, Job, TrainConfig
 
 from ..build import build_vision_language
 from ..chat.encode import ChatEncoder
 from ..data.config import VisionTextDataConfig
-from ..held_out import EvaluationConfig
 from ..job import vision_language_job
 from ..model_config import VisionLanguageConfig
 from ..settings import Settings

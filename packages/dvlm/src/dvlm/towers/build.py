@@ -20,7 +20,8 @@ def build_tower(config: TowerConfig, *, seed: int = 0) -> Tower:
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        UnsupportedModelError: it does not say which size it reads, or has no list of layers to drop from.
+        ConfigError: no layer would be left, or the side of its input is not known.
+        UnsupportedModelError: it has no list of layers to drop from.
         MissingPackageError: EfficientNet-Lite0 is asked for and not installed.
     """
     if config.path == NAME:

@@ -36,8 +36,8 @@ class HuggingFaceTower(Tower):
         std: likewise.
 
     Raises:
-        ConfigError: no layer would be left.
-        UnsupportedModelError: the input size is not known, or layers are to be dropped and the encoder has no list of them.
+        ConfigError: no layer would be left, or the input size is not known.
+        UnsupportedModelError: layers are to be dropped and the encoder has no list of them.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class HuggingFaceTower(Tower):
         size = side or getattr(config, "image_size", None)
         size = size[0] if isinstance(size, (list, tuple)) else size
         if not size:
-            raise UnsupportedModelError(
-                f"the vision model of type {config.model_type!r} does not say which size it reads: set tower.side"
+            raise ConfigError(
+                f"tower.side is not given and the vision model of type {config.model_type!r} does not say which size it reads: set it"
             )
         patch = getattr(config, "patch_size", None)
         # What a network of convolutions makes of a side is found by running it.
@@ -125,6 +125,10 @@ def load_encoder(source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     if vision is not None:
         # The other half's.
         report = {**report, "unexpected_keys": []}
+    if getattr(model, "main_input_name", "") != "pixel_values":
+        raise CheckpointError(
+            f"The tower {source!r} of type {config.model_type!r} is no vision model; give one of transformers, or a model of images and text."
+        )
     check_keys(report, source, config.model_type)
     processing = folder / "preprocessor_config.json"
     return model, json.loads(processing.read_text(encoding="utf-8")) if processing.is_file() else {}
