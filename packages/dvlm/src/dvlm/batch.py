@@ -56,7 +56,7 @@ def run_model(models: Mapping[str, nn.Module], prepared: Prepared, mask: Mask) -
     anchor = tensors["ids"].new_zeros((), dtype=torch.float32)
     if "pixels" in tensors:
         features = model.image_features(tensors["pixels"], prepared.meta["images"])
-        anchor = 0 * sum(layer.float().sum() for layer in (features.rows, *features.deepstack))
+        anchor = 0 * torch.stack([layer.float().sum() for layer in (features.rows, *features.deepstack)]).sum()
     embeds, more = model.embed(tensors["ids"], tensors["image_rows"], features)
     backbone = model.backbone
     hidden = backbone.hidden(None, embeds=embeds, positions=tensors["rope"], mask=mask, more=more)

@@ -25,7 +25,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class ImageProcessor(Protocol):
     """From a picture to what the model reads; a pure function of the picture."""
 
-    config: ImageConfig
+    @property
+    def config(self) -> ImageConfig:
+        """The fit of pictures."""
+        ...
 
     def __call__(self, pixels: np.ndarray, place: str = "the picture") -> ImageInput:
         """Process a picture uint8 [H, W, 3]; raises DataError, with `place`, where it cannot be used."""

@@ -29,6 +29,7 @@ from ..model import VisionLanguageModel
 from ..qwen_vl import FAMILIES, QwenVL
 from ..settings import Settings
 from ..towers import ConnectorConfig, TowerConfig, build_tower
+from ..towers.efficientnet_lite import EfficientNetLiteTower
 from ..towers.hugging_face import HuggingFaceTower
 from . import assembled_keys, qwen_keys
 
@@ -69,6 +70,8 @@ def load_vision_language(
     register()
     where = locate(source)
     folder = where if isinstance(where, Path) else downloaded(where)
+    model: VisionLanguageModel
+    settings: Settings | None
     if (folder / OURS).is_file():
         model, settings, words = _ours(folder, dtype)
     else:
@@ -151,8 +154,9 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     fields = {
         key: value for key, value in published.items() if key not in ("model_type", "architectures", "vision_config")
     }
-    config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)
+    config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]
     vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
+    encoder: Any
     with torch.random.fork_rng(devices=[]):
         language, encoder = Qwen2ForCausalLM(config), SiglipVisionModel(vision)
     if not any(".post_layernorm." in key for key in tensors):
@@ -176,7 +180,7 @@ def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Setting
     if fields.get("path") is None:
         fields["path"] = str(folder / "tower")
     tower = build_tower(from_dict(TowerConfig, fields))
-    if not isinstance(tower, HuggingFaceTower):
+    if isinstance(tower, EfficientNetLiteTower):
         load_strict(tower.network, read_tensors(folder / "tower" / "model.safetensors"), source=str(folder / "tower"))
     model = AssembledVL(loaded.model, tower, from_dict(ConnectorConfig, facts["connector"]))
     held = read_tensors(folder / "connector.safetensors")
