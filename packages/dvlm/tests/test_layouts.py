@@ -66,9 +66,10 @@ def test_published_configs_without_our_field(tmp_path):
     config = json.loads(path.read_text())
     for name in ("dvlm", "text_config"):
         config.pop(name)
-    path.write_text(json.dumps({**config, "image_token_id": None, "mm_vision_tower": "/private/path"}))
+    path.write_text(json.dumps({**config, "image_token_id": None, "mm_vision_tower": "/private/path", "freeze_mm": 1}))
     loaded = load_vision_language(tmp_path / "there")
     assert loaded.settings.diffusion == Diffusion(299, 4)
+    assert not hasattr(loaded.model.base_language.config.text_config, "freeze_mm")
     assert (loaded.settings.images.fit, loaded.settings.images.min_pixels) == ("square", 3136)
     config.pop("mask_token_id")
     path.write_text(json.dumps(config))

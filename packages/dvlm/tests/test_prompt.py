@@ -43,3 +43,5 @@ def test_numbers_that_do_not_agree_are_refused(parts):
         encode_prompt([Turn("user", "What?")], [PICTURE] * 3, *parts, place="row 3")
     with pytest.raises(DataError, match="image 1 of row 3 is 1 x 300 pixels"):
         encode_prompt([Turn("user", "What?")], [PICTURE[:1].repeat(4, 1)[:, :300]], *parts, place="row 3")
+    with pytest.raises(DataError, match="row 3: it has images and no user turn"):
+        encode_prompt([Turn("assistant", "What?")], [PICTURE], *parts, place="row 3")

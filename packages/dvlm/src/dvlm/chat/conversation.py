@@ -86,7 +86,7 @@ def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int) 
         limit: most images.
 
     Raises:
-        DataError: more or fewer images than places, or more than the limit.
+        DataError: more or fewer images than places, more than the limit, or no user turn to put them in.
     """
     if images > limit:
         raise DataError(
@@ -94,7 +94,9 @@ def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int) 
         )
     places = sum(turn.text.count(MARKER) for turn in turns)
     if images and not places:
-        first = next(number for number, turn in enumerate(turns) if turn.role == "user")
+        first = next((number for number, turn in enumerate(turns) if turn.role == "user"), None)
+        if first is None:
+            raise DataError(f"{place}: it has images and no user turn that they could stand in; add one")
         with_images = Turn("user", f"{MARKER}\n" * images + turns[first].text)
         return [*turns[:first], with_images, *turns[first + 1 :]]
     if places != images:

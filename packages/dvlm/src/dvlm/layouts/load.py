@@ -151,9 +151,7 @@ def _route1(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
 def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) -> tuple[AssembledVL, Settings]:
     """Layout (e)."""
     tensors = read_checkpoint(folder)
-    fields = {
-        key: value for key, value in published.items() if key not in ("model_type", "architectures", "vision_config")
-    }
+    fields = qwen_keys.text_fields(published, Qwen2Config)
     config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]
     vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
     encoder: Any

@@ -1,14 +1,24 @@
 """Route 1: names of tensors and fields of configs, published and of the hub."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from ar_core.io import KeyMap
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from ..images.config import ImageConfig
 from ..settings import Diffusion, Settings
 
-__all__ = ["CONVERTER_FILES", "MASK_ID", "PUBLISHED_KEYS", "hub_config", "published_config", "published_settings"]
+__all__ = [
+    "CONVERTER_FILES",
+    "MASK_ID",
+    "PUBLISHED_KEYS",
+    "hub_config",
+    "published_config",
+    "published_settings",
+    "text_fields",
+]
 
 MASK_ID = 151_671
 """M of published checkpoints, whose config does not name it."""
@@ -32,7 +42,18 @@ CONVERTER_FILES = {
 }
 """Files of the converter's layout (b), and what goes before their keys in the hub layout; the first that fits holds a key."""
 
-_OURS = ("enable_bd3lm", "image_aspect_ratio", "mm_", "bd3lm_", "min_pixels", "max_pixels", "auto_map", "dvlm")
+_IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+def text_fields(published: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Those fields of a flat published config that a config class of transformers knows; the rest is the training code's.
+
+    Args:
+        published: the config.
+        config: the class.
+    """
+    known = {*signature(config).parameters, "rope_parameters", "rope_scaling", "rope_theta", "dtype", "torch_dtype"}
+    return {key: value for key, value in published.items() if key in known and key != "kwargs"}
 
 
 def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,31 +62,14 @@ def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         published: of layout (b), (c) or (d).
     """
-    nested = ("text_config", "vision_config")
-    flat = {
-        key: value
-        for key, value in published.items()
-        if key not in (*nested, "model_type", "architectures") and not key.startswith(_OURS)
-    }
+    flat = text_fields(published, Qwen2_5_VLTextConfig)
     text = {**flat, **(published.get("text_config") or {})}
-    for key in (
-        "image_token_id",
-        "video_token_id",
-        "vision_start_token_id",
-        "vision_end_token_id",
-        "transformers_version",
-    ):
-        text.pop(key, None)
     # Some copies have a null where the tokenizer decides; the class has the published ids as defaults.
-    tokens = {
-        key: value
-        for key, value in flat.items()
-        if key.endswith("_token_id") and key.startswith(("image", "video", "vision"))
-    }
+    tokens = {key: published[key] for key in _IMAGE_TOKENS if published.get(key) is not None}
     return {
         "model_type": "qwen2_5_vl",
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-        **{key: value for key, value in tokens.items() if value is not None},
+        **tokens,
         "tie_word_embeddings": text.get("tie_word_embeddings", False),
         "text_config": {**text, "model_type": "qwen2_5_vl_text"},
         "vision_config": {**published["vision_config"], "model_type": "qwen2_5_vl_vision"},
