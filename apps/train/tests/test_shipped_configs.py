@@ -9,8 +9,8 @@ from ar_core.registry import configs, decoders, recipe_file, recipes, resolve
 
 SHIPPED = [(recipe, name) for recipe in recipes() for name in configs(recipes()[recipe])]
 
-# Recipes of images have other sections, and run in the tests of their package.
-TEXT = [(recipe, name) for recipe, name in SHIPPED if not recipes()[recipe].package.startswith("ar_vision.")]
+# Recipes of images, alone or with text, have other sections, and run in the tests of their packages.
+TEXT = [(recipe, name) for recipe, name in SHIPPED if not recipes()[recipe].package.startswith(("ar_vision.", "dvlm."))]
 
 # The others start from checkpoints that are not part of the packages.
 FRESH = [(recipe, name) for recipe, name in TEXT if "scratch" in load_yaml(configs(recipes()[recipe])[name])["model"]]
