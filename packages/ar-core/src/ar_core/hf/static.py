@@ -1,6 +1,6 @@
 """Passes of fixed shapes, each kind captured or compiled once: what turns tokens per forward into time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -93,18 +93,21 @@ class StaticBackbone(HFBackbone):
         positions: Tensor,
         mask: Mask | None,
         cache: WindowedKVCache | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Tensor:
-        """Final hidden states `[B, n, C]`; see :class:`ar_core.decoding.Backbone`."""
+        """Final hidden states `[B, n, C]`; see :class:`HFBackbone`. Three-part positions and further inputs pass as they are."""
         fixed = (
             isinstance(cache, StorageCache)
             and ids is not None
             and ids.shape[1] <= MOST_TOKENS
             and self._fixed
+            and positions.ndim < 3
+            and not more
             and not torch.is_grad_enabled()
             and placeable(mask)
         )
         if not fixed:
-            return super().hidden(ids, embeds=embeds, positions=positions, mask=mask, cache=cache)
+            return super().hidden(ids, embeds=embeds, positions=positions, mask=mask, cache=cache, more=more)
         assert isinstance(cache, StorageCache)
         assert ids is not None
         some = cache.pass_rows
