@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
-from ar_vision.data.reading import read_picture
+from ar_core.pictures import read_picture
 from ar_vision.data.transforms import to_tensor
 from ar_vision.evaluation.picture_grid import picture_grid
 from ar_vision.nsarm.degradation.config import degradation_of
