@@ -53,6 +53,9 @@ class MapConfig:
     """Add sinusoids of row and column to the tokens of every scale (ours)."""
     layout: Layout = "memory"
     """What an output stands for; published weights: ``memory``."""
+    skip: bool = False
+    """Add the LQ image's own residuals, unquantised, to the outputs, so that a fresh M is the copy of the LQ image (ours; published: no).
+    Needs the layout ``spatial`` and ``enlarged`` equal to the upscaling factor."""
 
     def __post_init__(self) -> None:
         for name in ("sizes", "widths", "layers", "heads", "stem"):
@@ -73,6 +76,11 @@ class MapConfig:
         for name, allowed in (("norm", get_args(MapNorm)), ("layout", get_args(Layout))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")
+        if self.skip and self.layout != "spatial":
+            raise ConfigError(
+                f"map.skip adds what the LQ image has in a place, and outputs of the layout {self.layout} describe no place: give "
+                "layout spatial, or leave skip out"
+            )
 
     @property
     def count(self) -> int:
@@ -112,6 +120,11 @@ class NsarmModelConfig:
             raise ConfigError(
                 f"map.grid is {own.grid}, and {self.factor} times as many cells are no whole tokens: give a multiple of "
                 f"{own.enlarged * side}"
+            )
+        if own.skip and own.enlarged != self.factor:
+            raise ConfigError(
+                f"map.skip needs LQ features of the result's grid, and map.enlarged is {own.enlarged} where results are {self.factor} "
+                f"times as large: give enlarged {self.factor}, or leave skip out"
             )
         schedule = self.schedule
         if own.count >= schedule.count:

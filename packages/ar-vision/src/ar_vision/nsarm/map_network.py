@@ -45,7 +45,11 @@ class MapNetwork(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """Draw all weights afresh, uniform in ±1/√(fan-in), and of attention as Glorot and Bengio do: torch's own choices."""
+        """Draw all weights afresh, uniform in ±1/√(fan-in), and of attention as Glorot and Bengio do: torch's own choices.
+
+        With ``skip`` (ours) the last maps are 0, so that the first sums are what M's outputs are added to. The first step moves these maps
+        alone, and all that follow move everything.
+        """
         for part in self.modules():
             if isinstance(part, nn.MultiheadAttention):
                 nn.init.xavier_uniform_(cast(Tensor, part.in_proj_weight), generator=generator)
@@ -58,6 +62,11 @@ class MapNetwork(nn.Module):
             elif isinstance(part, nn.LayerNorm | nn.GroupNorm):
                 nn.init.ones_(part.weight)
                 nn.init.zeros_(part.bias)
+        if self.config.skip:
+            for branch in self.branches:
+                last = cast(nn.Linear, cast(_Branch, branch).output[-1])
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def forward(self, features: Tensor) -> list[Tensor]:
         """Return M(G_lq), [B, S_k², d] of each scale; what they stand for is the layout's matter.
@@ -78,7 +87,10 @@ class MapNetwork(nn.Module):
         return [branch(shared) for branch in self.branches]
 
     def residuals(self, features: Tensor) -> list[Tensor]:
-        """Return r~_k, the residuals of the first m scales: float32 [B, d, S_k, S_k] each, whose signs are their bits."""
+        """Return M's outputs as the maps that they stand for, float32 [B, d, S_k, S_k] of each scale.
+
+        They are the residuals of the first m scales, or with ``skip`` what is added to those of the LQ image (`predicted_residuals`).
+        """
         config = self.config
         return [
             to_maps(tokens.float(), (size, size), config.layout) for size, tokens in zip(config.sizes, self(features))

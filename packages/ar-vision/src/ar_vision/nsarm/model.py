@@ -7,8 +7,8 @@ from torch import Generator, Tensor, nn
 from ..backbones.infinity.model import Infinity
 from ..tokenizers.bsq.model import BsqTokenizer
 from .config import NsarmModelConfig
-from .low_quality import encoded_low
 from .map_network import MapNetwork
+from .prediction import predicted_residuals
 
 __all__ = ["Nsarm"]
 
@@ -39,5 +39,4 @@ class Nsarm(nn.Module):
         Raises:
             DataError: the images are not of the size that M takes.
         """
-        features = encoded_low(tokenizer, low, self.config.map.enlarged)
-        return self.map.residuals(features.to(next(self.map.parameters()).dtype))
+        return predicted_residuals(self.map, tokenizer, low, self.config.schedule)

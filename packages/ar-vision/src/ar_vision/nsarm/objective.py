@@ -14,10 +14,10 @@ from ..text.encoder import TextEncoder
 from ..tokenizers.bsq.bit_history import BitHistory
 from ..tokenizers.bsq.model import BsqTokenizer
 from .config import NsarmModelConfig
-from .low_quality import encoded_low
 from .low_samples import degraded
 from .map_network import MapNetwork
 from .model import Nsarm
+from .prediction import predicted_residuals
 from .targets import joint_targets, residual_targets, running_sums
 from .training_config import NsarmTraining
 
@@ -101,8 +101,8 @@ class MapObjective:
             features = tokenizer.encode(prepared.tensors["image"]).float()
             history = tokenizer.history(len(features), self.schedule)
             targets = residual_targets(features, history, network.config.count)
-        low = encoded_low(tokenizer, prepared.tensors["low"], network.config.enlarged)
-        return self.errors(network.residuals(low), targets, history)
+        predicted = predicted_residuals(network, tokenizer, prepared.tensors["low"], self.schedule)
+        return self.errors(predicted, targets, history)
 
     def errors(self, predicted: Sequence[Tensor], targets: Sequence[Tensor], history: BitHistory) -> dict[str, Tensor]:
         """Return the sums of residuals against their targets; ``history`` enlarges them."""
@@ -165,8 +165,7 @@ class JointObjective(InfinityObjective):
         """
         network, tokenizer = cast(MapNetwork, models["map"]), cast(BsqTokenizer, models["tokenizer"])
         features = self.features(models, prepared).float()
-        low = encoded_low(tokenizer, prepared.tensors["low"], network.config.enlarged)
-        predicted = network.residuals(low)
+        predicted = predicted_residuals(network, tokenizer, prepared.tensors["low"], self.schedule)
         with torch.autocast(features.device.type, enabled=False):
             targets = joint_targets(features, predicted, self.history(features), self.flips(prepared))
             true = residual_targets(features, self.history(features), self.count)
