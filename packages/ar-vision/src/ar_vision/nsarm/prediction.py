@@ -1,6 +1,5 @@
 """What stands in the place of the first scales' residuals: the one path from an LQ image to them, in training and decoding."""
 
-import torch
 from torch import Tensor
 
 from ..scales import ScaleSchedule
@@ -37,6 +36,5 @@ def predicted_residuals(
     written = network.residuals(features.to(next(network.parameters()).dtype))
     if not config.skip:
         return written
-    with torch.autocast(features.device.type, enabled=False):
-        own = residual_targets(features, tokenizer.history(len(features), schedule), config.count)
-        return [one + other for one, other in zip(own, written, strict=True)]
+    own = residual_targets(features, tokenizer.history(len(features), schedule), config.count)
+    return [one + other for one, other in zip(own, written, strict=True)]
