@@ -59,7 +59,7 @@ class Setup:
 
 SETUPS: Mapping[str, Setup] = MappingProxyType(
     {
-        "var": Setup("var", "cifar10_var", (0, 3), (0, 3, 5), starts=(2, 1, 0), first=(0, 4, 5)),
+        "var": Setup("var", "cifar10_var", (0, 3), (0, 3, 5), starts=(2, 1, 0), first=(0, 3, 4)),
         "llamagen": Setup("llamagen", "cifar10_llamagen", (0, 20), (0, 20, 40), starts=(15, 10, 0), first=(0, 32, 48)),
         "emoji": Setup(
             "emoji", "emoji_llamagen", (0, 20), None, starts=(0,), first=(), part="emoji_llamagen", texts=True
