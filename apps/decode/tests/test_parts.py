@@ -77,7 +77,7 @@ def test_first_that_fit_takes_no_pick():
 
 
 def test_streaming_loses_nothing_when_the_output_ends_inside_a_character():
-    from ar_decode.text import Streamed
+    from ar_core.decoding import StreamedText
 
     class Bytes:
         def text(self, ids):
@@ -86,14 +86,14 @@ def test_streaming_loses_nothing_when_the_output_ends_inside_a_character():
     raw = list("aé€".encode())
     for end in range(len(raw) + 1):
         to = io.StringIO()
-        writer = Streamed(Bytes(), to)
+        writer = StreamedText(Bytes().text, to)
         for token in raw[:end]:
             writer(0, [token])
             assert "\ufffd" not in to.getvalue()
         writer.finish()
         assert to.getvalue() == Bytes().text(raw[:end])
     to = io.StringIO()
-    Streamed(Bytes(), to)(0, raw[:4])
+    StreamedText(Bytes().text, to)(0, raw[:4])
     assert to.getvalue() == "aé", "whole characters do not wait for the one behind them"
 
 

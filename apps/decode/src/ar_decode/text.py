@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from ar_core.decoding import Decoded, DecodeStats
+from ar_core.decoding import Decoded, DecodeStats, StreamedText
 from rich.table import Table
 
 from .fitting import check_fit
@@ -19,36 +19,7 @@ from .progress import job_progress
 from .prompts import Prompt, read_jsonl
 from .session import Session
 
-__all__ = ["Streamed", "chat", "decode_file", "decode_one", "statistics_table"]
-
-
-class Streamed:
-    """Writes the text of a growing output as far as it cannot change any more.
-
-    Ids are decoded together, since the text of a token may depend on its neighbours; a character of which bytes are
-    missing waits for them.
-    """
-
-    def __init__(self, session: Session, to: TextIO) -> None:
-        self._session, self._to = session, to
-        self._ids: list[int] = []
-        self._shown = 0
-
-    def __call__(self, row: int, tokens: list[int]) -> None:
-        """Take newly final tokens."""
-        del row
-        self._ids.extend(tokens)
-        self._show(self._session.text(self._ids).rstrip("\ufffd"))
-
-    def finish(self) -> None:
-        """Write what waited for bytes that did not come."""
-        self._show(self._session.text(self._ids))
-
-    def _show(self, text: str) -> None:
-        if len(text) > self._shown:
-            self._to.write(text[self._shown :])
-            self._to.flush()
-            self._shown = len(text)
+__all__ = ["chat", "decode_file", "decode_one", "statistics_table"]
 
 
 def decode_one(
@@ -61,7 +32,7 @@ def decode_one(
     """
     ids = session.encode(prompt, chat=use_chat)
     check_fit(session, method, generation.max_new_tokens, [prompt], [ids])
-    writer = Streamed(session, sys.stdout) if stream else None
+    writer = StreamedText(session.text, sys.stdout) if stream else None
     decoded = method.decode(session, [ids], generation, on_token=writer)
     if writer is not None:
         writer.finish()

@@ -115,6 +115,8 @@ BATCHED = [
     {"context": "whole", "first_token": "denoise"},
     {"context": "whole", "shift": False, "first_token": "denoise", "grid": "prompt", "steps": 2},
     {"whole_blocks": True},
+    {"whole_last_block": True, "commit": "fused"},
+    {"whole_last_block": True, "shift": False, "first_token": "denoise", "steps": 3, "sub_block_size": 8},
 ]
 
 

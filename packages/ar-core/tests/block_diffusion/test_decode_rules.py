@@ -277,6 +277,26 @@ def test_positions_behind_the_end_are_shown_as_masks_and_not_predicted(scripted)
     assert backbone.predicted == [[3, 4], [4]]
 
 
+@pytest.mark.parametrize("first_token", ["denoise", "commit"])
+@pytest.mark.parametrize("n", [1, 3, 8, 12])
+def test_whole_last_block(scripted, first_token: str, n: int):
+    """The last block is predicted to its end, N tokens are output, and decoding ends as soon as these are known."""
+    surer_behind = {position: (position % 40, 0.1 + position / 100) for position in range(64)}
+    shift = first_token == "commit"
+    backbone = scripted(surer_behind.__getitem__, shift=shift)
+    how = policy(whole_last_block=True, threshold=1.0, sub_block_size=None, first_token=first_token, shift=shift)
+    decoded = decode_blocks(backbone, [[0] * 5], how, stop=StopRule(frozenset(), n), trace=True)
+    assert decoded.tokens == [expected_tokens(5, n)]
+    assert decoded.finish == ["length"]
+    last = (5 + n - 1) // 8 * 8
+    predicted = {position for positions in backbone.predicted for position in positions}
+    if last + shift < 5 + n:
+        # Those behind N are surer and hence revealed first.
+        assert predicted == set(range(5, last + 8))
+    with pytest.raises(ConfigError, match="set one of them"):
+        policy(whole_last_block=True, whole_blocks=True)
+
+
 def test_every_pass_of_a_row_has_an_entry(scripted):
     """The trace also holds passes that fix nothing, once each."""
     decoded = decode_blocks(
@@ -309,6 +329,25 @@ def test_rows_wait_for_a_place(scripted):
     decoded = decode_blocks(backbone, rows, policy(), stop=StopRule(frozenset({STOP}), 40), batch_size=2)
     assert decoded.tokens == [expected_tokens(len(row), 21 - len(row)) for row in rows]
     assert {call["ids"].shape[0] for call in backbone.calls} == {1, 2}
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_passes_say_which_prompts_they_hold(scripted, batch_size: int | None):
+    """A model whose inputs depend on the prompt finds it in the cache, whatever rows have left and come."""
+    backbone = scripted(stop_after(21))
+    rows = [[number] * length for number, length in enumerate((1, 20, 3, 19, 16, 2, 8))]
+    seen = []
+
+    def hidden(ids, *, positions, cache, **rest):
+        seen.extend(
+            (int(row[0]), prompt) for row, first, prompt in zip(ids, cache.starts, cache.pass_prompts) if not first
+        )
+        return plain(ids, positions=positions, cache=cache, **rest)
+
+    plain, backbone.hidden = backbone.hidden, hidden
+    decode_blocks(backbone, rows, policy(), stop=StopRule(frozenset({STOP}), 40), batch_size=batch_size)
+    assert {number for number, _ in seen} == set(range(7))
+    assert all(number == prompt for number, prompt in seen)
 
 
 def test_fused_falls_back_to_a_plain_commit_where_it_has_nothing_to_predict(scripted):

@@ -304,3 +304,11 @@ def test_no_move_reads_a_tensor_on_the_host(monkeypatch):
     cache.keep_path([[1, 2], [0, 2]], [2, 2])
     cache.rows([1])
     assert cache.lengths == [3]
+
+
+def test_rows_keep_the_number_of_their_prompt():
+    cache = WindowedKVCache(1, 4, 1, 2, 8)
+    cache.rows([3, 1, 1])
+    assert cache.prompts == [3, 1, 1]
+    cache.window(2, rows=[2, 0])
+    assert cache.pass_prompts == [1, 3]

@@ -141,6 +141,7 @@ class _Run:
         if not live:
             return
         cache = self.backbone.new_cache(len(live), capacity)
+        cache.prompts = [row.index for row in live]
         while live:
             # Rows whose passes have one width and one kind of mask share a forward.
             groups: dict[tuple[int | str, bool], dict[int, Move]] = {}
@@ -153,6 +154,7 @@ class _Run:
                 self._forward(cache, live, moves)
 
             live = [waiting.popleft() if row.finished and waiting else row for row in live]
+            cache.prompts = [row.index for row in live]
             staying = [slot for slot, row in enumerate(live) if not row.finished]
             if staying and len(staying) < len(live):
                 cache.rows(staying)

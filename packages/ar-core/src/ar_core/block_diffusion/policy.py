@@ -28,6 +28,7 @@ class BlockPolicy:
     | `first_token` | commit | denoise | denoise |
     | `steps` | None | None with a threshold, else given | given |
     | `confidence` | drawn | raw | drawn or raw |
+    | `whole_last_block` | False | False | True |
 
     Fast-dLLM v2: arXiv 2509.26328; Efficient-DLM: arXiv 2512.14067; DiffusionVL: arXiv 2512.15713.
     """
@@ -73,6 +74,10 @@ class BlockPolicy:
     """Parity: `max_new_tokens` N counts blocks, N // D of them, plus the first token of the block behind the last,
     instead of tokens."""
 
+    whole_last_block: bool = False
+    """Parity: the last block is denoised to its end, though only N tokens of it and the blocks before are output. The tokens
+    behind N then compete for the most confident place, and are seen once revealed. Published for DiffusionVL."""
+
     def __post_init__(self) -> None:
         for name, value, choices in (
             ("grid", self.grid, get_args(Grid)),
@@ -117,6 +122,10 @@ class BlockPolicy:
                 "shift=False with first_token='commit' needs a model whose finished tokens are autoregressive; set "
                 "context='causal' or first_token='denoise'."
             )
+        if self.whole_last_block and self.whole_blocks:
+            raise ConfigError(
+                "whole_last_block completes the block that holds token N and whole_blocks leaves it out; set one of them."
+            )
         if self.context == "causal" and self.commit == "fused":
             raise ConfigError(
                 "context='causal' with commit='fused' asks one pass for two masks; set commit='separate'."
@@ -147,11 +156,17 @@ class BlockPolicy:
         end = self.first_block(prompt_length) + max_new_tokens // self.block_size * self.block_size
         return max(prompt_length, end + (self.first_token == "commit"))
 
+    def denoised_end(self, prompt_length: int, last: int) -> int:
+        """Position (exclusive) up to which a row is masked that is full at position `last`: that, or the end of its block."""
+        if not self.whole_last_block:
+            return last
+        return last + (self.first_block(prompt_length) - last) % self.block_size
+
     def slots(self, prompt_length: int, max_new_tokens: int) -> int:
         """Slots of the KV cache that a row writes, its last block completed."""
         first = self.first_block(prompt_length)
         last = self.last_token(prompt_length, max_new_tokens) - 1
-        if self.first_token == "commit" and (last - first) % self.block_size == 0:
+        if self.first_token == "commit" and (last - first) % self.block_size == 0 and not self.whole_last_block:
             # The pass that stores the tokens before it gives it, and no further pass runs.
             return last
         return first + ((last - first) // self.block_size + 1) * self.block_size

@@ -66,8 +66,8 @@ class BlockRow:
         self.ids = list(prompt)
         self.prompt_length = len(prompt)
         self.stop = stop
-        self.end = len(prompt) + stop.max_new_tokens
-        """Position at which the row is full (exclusive)."""
+        self.end = policy.denoised_end(len(prompt), len(prompt) + stop.max_new_tokens)
+        """Position (exclusive) up to which tokens are predicted."""
         self.policy = policy
         self.generator = generator
         self.finished: Finish | None = None

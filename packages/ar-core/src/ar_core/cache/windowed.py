@@ -72,6 +72,9 @@ class WindowedKVCache:
         self._lengths = [0] * batch
         self._written = [0] * batch
         self._window: Window | None = None
+        self.prompts = list(range(batch))
+        """Number of the prompt that each row holds, row b's own at first. `rows` carries it along; a decoder that gives a row to
+        another prompt says so here. For models whose inputs depend on more than ids and positions."""
 
     @property
     def num_layers(self) -> int:
@@ -117,6 +120,11 @@ class WindowedKVCache:
     def visibles(self) -> list[int]:
         """End (exclusive) of the slots that the pass may see, per row."""
         return list(self._current.visibles)
+
+    @property
+    def pass_prompts(self) -> list[int]:
+        """Number of the prompt that each row of the pass holds."""
+        return [self.prompts[row] for row in self._current.rows]
 
     @property
     def span(self) -> int:
@@ -305,6 +313,7 @@ class WindowedKVCache:
         self._memory = tuple((k.index_select(0, take), v.index_select(0, take)) for k, v in self._memory)
         self._lengths = [self._lengths[i] for i in chosen]
         self._written = [self._written[i] for i in chosen]
+        self.prompts = [self.prompts[i] for i in chosen]
         self._window = None
 
     @property

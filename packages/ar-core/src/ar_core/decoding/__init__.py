@@ -10,6 +10,7 @@ from ar_core.decoding.pick import pick
 from ar_core.decoding.prompts import check_prompts
 from ar_core.decoding.stats import DecodeStats
 from ar_core.decoding.stop import Finish, StopRule, text_before
+from ar_core.decoding.streamed_text import StreamedText
 from ar_core.decoding.token_stream import TokenStream
 from ar_core.decoding.trace import Trace
 
@@ -21,6 +22,7 @@ __all__ = [
     "LogLikelihood",
     "OnToken",
     "StopRule",
+    "StreamedText",
     "TokenStream",
     "Trace",
     "autoregressive",

@@ -32,6 +32,7 @@ class DecodeStats:
             acceptance by position.
         drafter: what a drafter that is a model of its own has run: {"forwards": calls, "tokens": that these computed}. It is no
             part of the counts above.
+        encoder: what an encoder of images in front of the model has run: {"forwards": calls, "images": in them}. Likewise.
     """
 
     forwards: Counter[str] = field(default_factory=Counter)
@@ -43,6 +44,7 @@ class DecodeStats:
     drafted_at: Counter[int] = field(default_factory=Counter)
     accepted_at: Counter[int] = field(default_factory=Counter)
     drafter: Counter[str] = field(default_factory=Counter)
+    encoder: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def forward(self, phase: str, rows: int, width: int) -> Iterator[None]:
@@ -101,6 +103,7 @@ class DecodeStats:
             drafted_at=self.drafted_at + other.drafted_at,
             accepted_at=self.accepted_at + other.accepted_at,
             drafter=self.drafter + other.drafter,
+            encoder=self.encoder + other.encoder,
         )
 
     def drafts(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ class DecodeStats:
             "drafted_at": {str(n): times for n, times in sorted(self.drafted_at.items())},
             "accepted_at": {str(n): times for n, times in sorted(self.accepted_at.items())},
             "drafter": dict(self.drafter),
+            "encoder": dict(self.encoder),
             "drafts": self.drafts(),
             "nfe": self.nfe,
             "tokens_per_forward": self.tokens_per_forward,
@@ -147,6 +151,7 @@ class DecodeStats:
             widths=Counter({int(n): times for n, times in data["widths"].items()}),
             drafted_at=Counter({int(n): times for n, times in data["drafted_at"].items()}),
             accepted_at=Counter({int(n): times for n, times in data["accepted_at"].items()}),
-            # Journals that were begun before drafters were counted lack it.
+            # Journals that were begun before these were counted lack them.
             drafter=Counter(data.get("drafter", {})),
+            encoder=Counter(data.get("encoder", {})),
         )
