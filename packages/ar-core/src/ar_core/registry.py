@@ -77,7 +77,7 @@ HOMES = {
     **dict.fromkeys(
         ("exact_answers", "gsm8k", "humaneval", "mbpp", "multiple_choice", "perplexity", "spec_bench"), "dlm-text"
     ),
-    **dict.fromkeys(("diffusionvl", "vl_autoregressive"), "dvlm"),
+    **dict.fromkeys(("diffusionvl", "vl_autoregressive", "vlm", "eval-vlm"), "dvlm"),
 }
 
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from .chat.conversation import Turn, check_images
 from .chat.encode import ChatEncoder
 from .images.inputs import ImageInput
 from .images.processor import ImageProcessor
-from .inputs import Expanded, expand
+from .inputs import TEXT, Expanded, expand
 
 __all__ = ["VisionPrompt", "encode_prompt"]
 
@@ -25,6 +26,11 @@ class VisionPrompt:
 
     def __len__(self) -> int:
         return len(self.expanded)
+
+    @property
+    def is_image(self) -> Tensor:
+        """Where an image stands, bool [P]."""
+        return self.expanded.image_rows != TEXT
 
 
 def encode_prompt(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ar_core.errors import DataError
 
-__all__ = ["MARKER", "Turn", "check_images", "image_paths", "turns_of"]
+__all__ = ["MARKER", "Turn", "check_images", "image_paths", "read_turns", "turns_of"]
 
 MARKER = "<image>"
 """Where an image stands in a text."""
@@ -23,7 +23,7 @@ class Turn:
     text: str
 
 
-def turns_of(conversations: Any, place: str) -> list[Turn]:
+def read_turns(conversations: Any, place: str) -> list[Turn]:
     """Read `[{"from": "human" | "gpt", "value": text}, ...]`.
 
     A first turn that is not human is dropped. A turn with exactly one image that does not begin with it gets it in front, a line
@@ -34,7 +34,7 @@ def turns_of(conversations: Any, place: str) -> list[Turn]:
         place: names the record in messages.
 
     Raises:
-        DataError: it is no such list, or holds no turn of either side.
+        DataError: it is no such list.
     """
     if not isinstance(conversations, Sequence) or isinstance(conversations, str):
         raise DataError(f"{place}: conversations is {conversations!r:.60}; give a list of turns")
@@ -49,6 +49,16 @@ def turns_of(conversations: Any, place: str) -> list[Turn]:
         turns.append(Turn(ROLES[role], _image_in_front(text)))
     if turns and turns[0].role != "user":
         del turns[0]
+    return turns
+
+
+def turns_of(conversations: Any, place: str) -> list[Turn]:
+    """Read a conversation to learn from; see :func:`read_turns`.
+
+    Raises:
+        DataError: it is no such list, or holds no turn of the assistant's behind one of a human's.
+    """
+    turns = read_turns(conversations, place)
     if not any(turn.role == "assistant" for turn in turns):
         raise DataError(
             f"{place}: no turn behind a human's is an assistant's, so nothing is left to learn; drop the record"

@@ -1,0 +1,58 @@
+"""Settings that the commands of vision-language decoding share. Imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ar_core.errors import ConfigError
+
+__all__ = ["DecodingOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """Which model decodes, and how.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    model: str
+    """Folder or hub id: a converted checkpoint in any layout that is read, or an AR base (Qwen2.5-VL, Qwen3-VL)."""
+    method: str | None = None
+    """`diffusionvl`; `ar`, one token a pass, for AR checkpoints; or another decoder for AR models that is installed, such as
+    `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
+    decoding: dict[str, Any] = field(default_factory=dict)
+    """Settings of the method, e.g. `decoding.strategy=dynamic decoding.threshold=0.8`; see its page. Published code:
+    `decoding.commit=separate decoding.whole_last_block=true`."""
+    max_new_tokens: int = 128
+    """Longest answer, exact. Published: 128; 512 for captions in detail, 1024 for chains of thought."""
+    temperature: float = 0.0
+    """0 is greedy, as published."""
+    top_k: int | None = None
+    """Sample among the K most probable tokens."""
+    top_p: float | None = None
+    """Sample within the nucleus of mass P."""
+    seed: int = 0
+    """Of the random streams, one a prompt."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer, beside the model's own end tokens."""
+    fit: Literal["native", "square", "stretch", "anyres"] | None = None
+    """How pictures are fitted; null: as in training. Published evaluation of route 1: `native`."""
+    max_pixels: int | None = None
+    """Most pixels of a picture on Qwen-VL towers; larger ones are scaled down. Null: as in training."""
+    dtype: Literal["stored", "float32", "bfloat16", "float16"] = "stored"
+    """Of the weights in memory."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`, or `auto`."""
+    engine: str = "plain"
+    """How passes over text run: `plain`, `graph` (CUDA graphs) or `compile`; passes that hold images are always plain."""
+    batch_size: int = 1
+    """Prompts decoded at a time."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give more")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1: give more")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise ConfigError(f"max_pixels is {self.max_pixels}, but must be at least 1, or null")

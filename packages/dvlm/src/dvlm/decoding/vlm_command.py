@@ -1,0 +1,223 @@
+"""The command that answers questions about images."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ar_core.config import expand_path
+from ar_core.data.progress import track
+from ar_core.decoding import Decoded, DecodeStats, StreamedText
+from ar_core.errors import ConfigError
+from ar_core.evaluation import Journal
+from ar_core.io import atomic_file
+from ar_core.pictures import read_picture
+
+from ..chat.conversation import Turn, read_turns
+from .options import DecodingOptions
+from .requests import Request, read_requests
+from .session import Session, open_session
+
+__all__ = ["VlmOptions", "answer", "answer_file", "summary"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmOptions(DecodingOptions):
+    """What is asked, and where the answers go.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts another.
+    """
+
+    prompt: str | None = None
+    """The question; `<image>` says where an image stands, else images go in front. Null with `input` or `chat`."""
+    image: Path | None = None
+    """One picture file."""
+    images: tuple[Path, ...] = ()
+    """Several picture files, in the order of their places."""
+    input: Path | None = None
+    """A file of questions, JSON Lines: `prompt` (or `question`, `conversations`, `messages`), `image`, `id`; in place of `prompt`."""
+    output: Path | None = None
+    """With `input`: JSON Lines of answers. An interrupted run leaves its answers in OUTPUT.partial; the same command goes on."""
+    image_root: Path | None = None
+    """With `input`: folder of relative image paths; null: the file's own."""
+    chat: bool = False
+    """Talk: every line is a question, with the conversation so far; images stand in the first. An empty line ends it."""
+    stream: bool = False
+    """Print tokens as soon as they are final."""
+    json: bool = False
+    """Print one JSON object with answer, ids, reason of the end and statistics in place of the answer."""
+    statistics: Path | None = None
+    """File for the statistics, JSON."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = [name for name in ("prompt", "input") if getattr(self, name) is not None]
+        if self.chat:
+            asked.append("chat")
+        if len(asked) != 1:
+            given = " and ".join(asked) or "none of them"
+            raise ConfigError(f"give exactly one of prompt, input and chat=true; {given} was given")
+        if (self.input is None) != (self.output is None):
+            raise ConfigError("input and output go together: give both, or neither")
+        if self.input is not None and (self.image is not None or self.images):
+            raise ConfigError("image is given beside input, whose records name their images: drop it")
+        if self.input is None and self.image_root is not None:
+            raise ConfigError("image_root is given without input: drop it")
+        if self.image is not None and self.images:
+            raise ConfigError("image and images were both given: give images=[...] alone")
+        if self.json and (self.stream or self.chat):
+            raise ConfigError("json prints one object at the end, so it goes neither with stream nor with chat: drop one")
+        if self.stream and self.input is not None:
+            raise ConfigError("stream shows one answer at a time, and input has many: drop stream")
+
+    @property
+    def all_images(self) -> tuple[Path, ...]:
+        """The pictures of the one prompt or the chat."""
+        return (self.image,) if self.image is not None else self.images
+
+
+def answer(options: VlmOptions) -> str:
+    """Answer, and say what was done.
+
+    Returns:
+        The answer (empty where it was streamed), the JSON object, or a line about the file that was written.
+
+    Raises:
+        ArError: whatever cannot be used.
+    """
+    output = None if options.output is None else expand_path(str(options.output))
+    for target in (output, options.statistics):
+        if target is not None and target.exists():
+            raise ConfigError(f"the file {str(target)!r} exists already: move it away, or give another place")
+    session = open_session(options)
+    said: str
+    if options.input is not None:
+        assert output is not None
+        requests = read_requests(
+            expand_path(str(options.input)), options.image_root, limit=session.processor.config.max_images
+        )
+        stats = answer_file(session, requests, output)
+        said = f"{len(requests)} answers written to {output}"
+    elif options.chat:
+        stats = chat(session, options.all_images, input)
+        said = ""
+    else:
+        decoded = _one(session, [Turn("user", options.prompt or "")], options.all_images, stream=options.stream)
+        stats = decoded.stats
+        text = session.text(decoded.tokens[0])
+        said = "" if options.stream else text
+        if options.json:
+            record = {"output": text, "tokens": decoded.tokens[0], "finish": decoded.finish[0]}
+            said = json.dumps({**record, "settings": session.describe(), "statistics": stats.to_dict()}, ensure_ascii=False)
+    if not options.json:
+        print(summary(stats), file=sys.stderr)
+    if options.statistics is not None:
+        with atomic_file(options.statistics) as temporary:
+            temporary.write_text(json.dumps({**session.describe(), **stats.to_dict()}, indent=2) + "\n", encoding="utf-8")
+    return said
+
+
+def summary(stats: DecodeStats) -> str:
+    """What decoding cost, in a line for people."""
+    phases = ", ".join(f"{phase} {count}" for phase, count in stats.forwards.items())
+    tower = f"; {stats.encoder['images']} images" if stats.encoder else ""
+    return (
+        f"{sum(stats.generated)} tokens, {stats.nfe} forward passes ({phases}), {stats.tokens_per_forward:.2f} tokens per forward, "
+        f"{stats.tokens_per_second:.1f} per second{tower}"
+    )
+
+
+def chat(session: Session, images: tuple[Path, ...], read: Callable[[str], str]) -> DecodeStats:
+    """Talk until an empty line or the end of input; images stand in the first question.
+
+    Args:
+        session: the model.
+        images: of the whole conversation.
+        read: shows a prompt string and returns a line; raises ``EOFError`` at the end.
+    """
+    turns: list[Turn] = []
+    stats = DecodeStats()
+    while True:
+        try:
+            line = read("> ").strip()
+        except EOFError:
+            return stats
+        if not line:
+            return stats
+        turns.append(Turn("user", line))
+        decoded = _one(session, turns, images, stream=True)
+        turns.append(Turn("assistant", session.text(decoded.tokens[0])))
+        stats = stats + decoded.stats
+
+
+def _one(session: Session, turns: list[Turn], images: tuple[Path, ...], *, stream: bool) -> Decoded:
+    pictures = [read_picture(expand_path(str(path))) for path in images]
+    placed = read_turns([{"role": turn.role, "content": turn.text} for turn in turns], "the prompt")
+    prompt = session.prompt(placed, pictures)
+    writer = StreamedText(session.text, sys.stdout) if stream else None
+    decoded = session.decode([prompt], on_token=writer)
+    if writer is not None:
+        writer.finish()
+        sys.stdout.write("\n")
+    return decoded
+
+
+def answer_file(session: Session, requests: list[Request], output: Path) -> DecodeStats:
+    """Answer a file of questions, in batches, with a progress bar.
+
+    Finished answers gather in a journal beside the output, which an interrupted run goes on with.
+
+    Returns:
+        Statistics of all answers, those of earlier runs among them.
+    """
+    partial = output.with_name(f"{output.name}.partial")
+    questions = [[one.id, [[turn.role, turn.text] for turn in one.turns], [str(path) for path in one.images]] for one in requests]
+    with Journal(partial, {**session.describe(), "questions": questions}, ("id",)) as journal:
+        answer_requests(session, requests, journal)
+        records = [journal.done[(one.id,)] for one in requests]
+    with atomic_file(output) as temporary:
+        lines = [json.dumps({k: v for k, v in record.items() if k not in UNSAID}, ensure_ascii=False) for record in records]
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    partial.unlink()
+    return sum((DecodeStats.from_dict(record["stats"]) for record in records), DecodeStats())
+
+
+UNSAID = ("stats", "seconds")
+"""Fields of the journal that are summed up and not said line by line."""
+
+
+def answer_requests(session: Session, requests: list[Request], journal: Journal) -> None:
+    """Answer those questions that a journal lacks.
+
+    Batches are those of the whole file, so that an interrupted run decodes as an uninterrupted one.
+
+    Args:
+        session: the model.
+        requests: the questions.
+        journal: gets ``id``, ``prompt``, ``images``, ``output``, ``tokens``, ``finish`` and ``stats`` of each; statistics of a batch are
+            those of its first record.
+    """
+    size = session.options.batch_size
+    starts = range(0, len(requests), size)
+    for start in track(starts, session.method.name, len(starts)):
+        batch = requests[start : start + size]
+        if all((one.id,) in journal for one in batch):
+            continue
+        prompts = [session.prompt(one.turns, one.pictures(), one.place) for one in batch]
+        decoded = session.decode(prompts, first_index=start)
+        shared: dict[str, Any] = decoded.stats.to_dict()
+        for one, tokens, finish in zip(batch, decoded.tokens, decoded.finish, strict=True):
+            record = {
+                "id": one.id,
+                "prompt": one.text,
+                "images": [str(path) for path in one.images],
+                "output": session.text(tokens),
+                "tokens": tokens,
+                "finish": finish,
+            }
+            if (one.id,) not in journal:
+                journal.add({**record, "stats": shared})
+            shared = DecodeStats().to_dict()

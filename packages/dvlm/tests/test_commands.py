@@ -1,0 +1,260 @@
+"""`ar-decode vlm` and `eval-vlm`: answers, files, chats, and every mistake in one sentence."""
+
+import json
+import sys
+import types
+from abc import ABC, abstractmethod
+
+import numpy as np
+import pytest
+from ar_core import registry
+from ar_core.config import from_dict
+from ar_core.errors import ArError, ConfigError, DataError, ResumeError, UnsupportedModelError
+from dvlm.chat.config import ChatConfig
+from dvlm.chat.conversation import Turn
+from dvlm.data.shapes import shape_picture
+from dvlm.decoding import VLM
+from dvlm.decoding.session import open_session
+from dvlm.evaluation import EVAL_VLM
+from dvlm.images.config import ImageConfig
+from dvlm.layouts import save_vision_language
+from dvlm.settings import Diffusion, Settings
+from PIL import Image
+
+from .conftest import MASK, assembled
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A converted checkpoint, three pictures and a file of questions."""
+    root = tmp_path_factory.mktemp("vlm")
+    settings = Settings(ChatConfig(system=None), ImageConfig(fit="stretch", max_images=3), diffusion=Diffusion(MASK, 4))
+    save_vision_language(assembled().float(), root / "model", settings, tokenizer=tokenizer)
+    for number in range(3):
+        Image.fromarray(shape_picture(number)).resize((40 + 9 * number, 30)).save(root / f"{number}.png")
+    questions = [
+        {"id": "a", "image": "0.png", "prompt": "What shape?", "answer": "circle"},
+        {"id": "b", "question": "No picture.", "answers": ["one", "two"]},
+        {"id": "c", "image": ["1.png", "2.png"], "prompt": "<image> or <image>?", "answers": [{"answer": "no"}] * 10},
+        {
+            "id": "d", "image": "2.png",
+            "conversations": [{"from": "human", "value": "<image>\nColour?"}, {"from": "gpt", "value": "red"}],
+        },
+    ]  # fmt: skip
+    (root / "questions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
+    return root
+
+
+def run(command, **settings):
+    """As ``ar-decode`` runs an announced command."""
+    return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+
+
+@pytest.fixture
+def ask(folder):
+    """Runs a command on the checkpoint."""
+
+    def asked(command=VLM, **settings):
+        return run(command, **{"model": str(folder / "model"), "max_new_tokens": 9, "device": "cpu", **settings})
+
+    return asked
+
+
+def test_commands_are_announced():
+    assert registry.commands()["vlm"] == VLM
+    assert registry.commands()["eval-vlm"] == EVAL_VLM
+
+
+def test_one_prompt(ask, folder, capsys):
+    """An image, several, none; as text, JSON, or a stream; fused and separate commits; AR is for AR checkpoints too."""
+    one = {"image": str(folder / "0.png"), "prompt": "What shape is it?"}
+    said = ask(**one)
+    found = json.loads(ask(**one, json=True))
+    assert found["output"] == said
+    assert len(found["tokens"]) <= 9
+    assert found["statistics"]["encoder"] == {"forwards": 1, "images": 1}
+    capsys.readouterr()
+    assert ask(**one, stream=True) == ""
+    streamed = capsys.readouterr()
+    assert streamed.out == said + "\n"
+    assert "1 images" in streamed.err
+    separate = json.loads(ask(**one, json=True, decoding={"commit": "separate"}))
+    assert separate["tokens"] == found["tokens"]
+    several = json.loads(ask(images=[str(folder / "1.png"), str(folder / "2.png")], prompt="<image> <image>", json=True))
+    assert several["statistics"]["encoder"]["images"] == 2
+    assert json.loads(ask(prompt="Hello", json=True))["statistics"]["encoder"] == {}
+    assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
+
+
+def test_a_file_of_questions(ask, folder, tmp_path, monkeypatch):
+    """In batches and alone the same; an interrupted run goes on, with its own settings only."""
+    source = {"input": str(folder / "questions.jsonl")}
+    assert ask(**source, output=str(tmp_path / "a.jsonl")).startswith("4 answers written")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["a", "b", "c", "d"]
+    ask(**source, output=str(tmp_path / "b.jsonl"), batch_size=3, statistics=str(tmp_path / "s.json"))
+    assert (tmp_path / "b.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
+    statistics = json.loads((tmp_path / "s.json").read_text())
+    assert statistics["encoder"]["images"] == 4
+    assert sum(statistics["generated"]) == sum(len(line["tokens"]) for line in lines)
+
+    from dvlm.decoding.session import Session
+
+    plain, calls = Session.decode, []
+
+    def failing(self, prompts, **more):
+        calls.append(more["first_index"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(self, prompts, **more)
+
+    monkeypatch.setattr(Session, "decode", failing)
+    target = str(tmp_path / "c.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        ask(**source, output=target)
+    assert not (tmp_path / "c.jsonl").exists()
+    with pytest.raises(ResumeError, match="another max_new_tokens"):
+        ask(**source, output=target, max_new_tokens=5)
+    ask(**source, output=target)
+    assert calls == [0, 1, 2, 2, 3]
+    assert (tmp_path / "c.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
+    with pytest.raises(ConfigError, match="exists already"):
+        ask(**source, output=target)
+
+
+def test_a_chat_carries_the_conversation(folder, capsys, monkeypatch):
+    from dvlm.decoding import vlm_command
+
+    lines = iter(["What?", "And now?", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    asked = []
+    session_prompt = vlm_command.Session.prompt
+    monkeypatch.setattr(
+        vlm_command.Session,
+        "prompt",
+        lambda self, turns, pictures, place="the prompt": asked.append((list(turns), len(pictures)))
+        or session_prompt(self, turns, pictures, place),
+    )
+    assert run(VLM, model=str(folder / "model"), image=str(folder / "0.png"), chat=True, max_new_tokens=5, device="cpu") == ""
+    assert [len(turns) for turns, _ in asked] == [1, 3]
+    assert [count for _, count in asked] == [1, 1]
+    said = asked[1][0][1]
+    assert said.role == "assistant"
+    assert said.text in capsys.readouterr().out
+
+
+def refused(error, says, call):
+    with pytest.raises(error) as caught:
+        call()
+    assert isinstance(caught.value, ArError)
+    assert says in str(caught.value), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_are_one_sentence(ask, folder, tmp_path):
+    """Bad, missing and extreme images; places and images that do not agree; settings that contradict each other."""
+    picture = str(folder / "0.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "cut.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    for name in ("bad.png", "cut.png", "absent.png"):
+        refused(DataError, name, lambda name=name: ask(image=str(tmp_path / name), prompt="What?"))
+    refused(DataError, "the text has 2 places", lambda: ask(image=picture, prompt="<image> <image>"))
+    refused(DataError, "1 places for images (<image>) and 0 images", lambda: ask(prompt="<image> what?"))
+    refused(DataError, "2 images were given", lambda: ask(images=[picture] * 2, prompt="<image> what?"))
+    refused(DataError, "4 images and at most 3", lambda: ask(images=[picture] * 4, prompt="what?"))
+    refused(DataError, "context is 512", lambda: ask(prompt="x" * 600))
+    refused(ConfigError, "exactly one of prompt, input and chat", lambda: ask())
+    refused(ConfigError, "output go together", lambda: ask(input="a.jsonl"))
+    refused(ConfigError, "there is no method 'diffusion'", lambda: ask(prompt="a", method="diffusion"))
+    refused(ConfigError, "unknown key 'decoding.tau'", lambda: ask(prompt="a", decoding={"tau": 1}))
+    refused(ConfigError, "temperature", lambda: ask(prompt="a", temperature=-1.0))
+    refused(ConfigError, "fit 'native' needs a tower", lambda: ask(prompt="a", fit="native"))
+
+    def of(*records):
+        (tmp_path / "q.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+        return lambda: ask(input=str(tmp_path / "q.jsonl"), output=str(tmp_path / "o.jsonl"), image_root=str(folder))
+
+    refused(DataError, "has no question", of({"image": "0.png"}))
+    refused(DataError, "prompt is ''", of({"prompt": ""}))
+    refused(DataError, "does not exist", of({"prompt": "a", "image": "9.png"}))
+    refused(DataError, "the id 'a' of", of({"id": "a", "prompt": "b"}, {"id": "a", "prompt": "c"}))
+    refused(DataError, "1 places for images", of({"prompt": "<image>", "image": ["0.png", "1.png"]}))
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_large_picture_is_scaled_to_the_limit(folder, tmp_path):
+    """Above `max_pixels` a picture is scaled down, as documented; the limit of files is `ar_core.pictures`'s."""
+    from dvlm.images.processor import PatchProcessor
+
+    config = ImageConfig(fit="native", min_pixels=784, max_pixels=7840)
+    assert PatchProcessor(config)(np.zeros((900, 700, 3), np.uint8)).layout.tokens <= 10
+
+
+def test_evaluation(ask, folder, tmp_path):
+    """Accuracy from the very answers, and what they cost; caption metrics; AR in the same engine."""
+    source = {"input": str(folder / "questions.jsonl")}
+    line = ask(EVAL_VLM, **source, output=str(tmp_path / "r.json"))
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert line.startswith("4 questions: exact_match 0.000")
+    assert report["questions"] == 4
+    assert report["decoding"]["nfe"] == sum(report["decoding"]["forwards"].values())
+    answers = [json.loads(one) for one in (tmp_path / "r.json.answers.jsonl").read_text().splitlines()]
+    questions = [json.loads(one) for one in (folder / "questions.jsonl").read_text().splitlines()]
+    for question, found in zip(questions, answers):
+        question.pop("answers", None)
+        question["answer"] = found["output"].strip() or "nothing"
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
+    right = {"input": str(tmp_path / "own.jsonl"), "image_root": str(folder)}
+    ask(EVAL_VLM, **right, output=str(tmp_path / "own.json"))
+    assert json.loads((tmp_path / "own.json").read_text())["metrics"]["exact_match"] == 1
+    ask(EVAL_VLM, **right, metric="captions", output=str(tmp_path / "captions.json"))
+    metrics = json.loads((tmp_path / "captions.json").read_text())["metrics"]
+    assert set(metrics) == {"bleu", "chrf", "rouge_l"}
+    assert metrics["bleu"] == pytest.approx(100)
+    (tmp_path / "none.jsonl").write_text('{"prompt": "a"}\n')
+    refused(
+        DataError, "has no reference",
+        lambda: ask(EVAL_VLM, input=str(tmp_path / "none.jsonl"), output=str(tmp_path / "n.json")),
+    )  # fmt: skip
+
+
+def test_lmms_eval_model(folder, monkeypatch):
+    """Against a stand-in of the interface of lmms-eval 0.7.3, which is not in the lock file."""
+
+    class Interface(ABC):
+        def __init__(self):
+            self.task_dict = {}
+
+        @abstractmethod
+        def loglikelihood(self, requests): ...
+
+        @abstractmethod
+        def generate_until(self, requests): ...
+
+        @abstractmethod
+        def generate_until_multi_round(self, requests): ...
+
+    for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.api.model"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["lmms_eval.api.model"].lmms = Interface
+    monkeypatch.delitem(sys.modules, "dvlm.evaluation.lmms_model", raising=False)
+    from dvlm.evaluation.lmms_model import DvlmModel
+
+    model = DvlmModel(str(folder / "model"), batch_size="2", device="cpu", cut="none", commit="separate")
+    documents = [{"image": Image.open(folder / f"{number}.png")} for number in range(3)]
+    model.task_dict = {"toy": {"test": documents}}
+
+    def request(number, kwargs):
+        return types.SimpleNamespace(args=(f"Question {number}", kwargs, lambda d: [d["image"]], number, "toy", "test"))
+
+    short, long = {"max_new_tokens": 3, "until": ["\n\n"]}, {"max_new_tokens": 8, "until": "\n\n"}
+    found = model.generate_until([request(0, short), request(1, short), request(2, long)])
+    alone = open_session(model._session.options)
+    prompt = alone.prompt([Turn("user", "Question 0")], [np.asarray(documents[0]["image"].convert("RGB"))])
+    expected = alone.text(alone.decode([prompt]).tokens[0])
+    assert expected.startswith(found[0])
+    assert model.stats.encoder["images"] == 3
+    assert max(model.stats.generated) <= 8
+    with pytest.raises(UnsupportedModelError):
+        model.loglikelihood([])
+    monkeypatch.delitem(sys.modules, "dvlm.evaluation.lmms_model")
