@@ -80,7 +80,9 @@ def test_one_prompt(ask, folder, capsys):
     assert "1 images" in streamed.err
     separate = json.loads(ask(**one, json=True, decoding={"commit": "separate"}))
     assert separate["tokens"] == found["tokens"]
-    several = json.loads(ask(images=[str(folder / "1.png"), str(folder / "2.png")], prompt="<image> <image>", json=True))
+    several = json.loads(
+        ask(images=[str(folder / "1.png"), str(folder / "2.png")], prompt="<image> <image>", json=True)
+    )
     assert several["statistics"]["encoder"]["images"] == 2
     assert json.loads(ask(prompt="Hello", json=True))["statistics"]["encoder"] == {}
     assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
@@ -132,10 +134,14 @@ def test_a_chat_carries_the_conversation(folder, capsys, monkeypatch):
     monkeypatch.setattr(
         vlm_command.Session,
         "prompt",
-        lambda self, turns, pictures, place="the prompt": asked.append((list(turns), len(pictures)))
-        or session_prompt(self, turns, pictures, place),
+        lambda self, turns, pictures, place="the prompt": (
+            asked.append((list(turns), len(pictures))) or session_prompt(self, turns, pictures, place)
+        ),
     )
-    assert run(VLM, model=str(folder / "model"), image=str(folder / "0.png"), chat=True, max_new_tokens=5, device="cpu") == ""
+    assert (
+        run(VLM, model=str(folder / "model"), image=str(folder / "0.png"), chat=True, max_new_tokens=5, device="cpu")
+        == ""
+    )
     assert [len(turns) for turns, _ in asked] == [1, 3]
     assert [count for _, count in asked] == [1, 1]
     said = asked[1][0][1]

@@ -85,7 +85,7 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
     return ids[length : length + n], passes
 
 
-@pytest.mark.parametrize("config", [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3)], ids=str)
+@pytest.mark.parametrize("config", [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3)], ids=["D4", "D8", "dynamic"])
 def test_the_cache_changes_nothing(model, prompt, config):
     """Oracle 11: P mod D in {0, 1, D-1} and P < D; images also in the block that the prompt ends in. Oracle 13 counts passes."""
     size = config.diffusion_block_size
@@ -103,7 +103,6 @@ def test_the_cache_changes_nothing(model, prompt, config):
             assert found.stats.nfe == 1 + passes + (blocks - 1 if commit == "separate" else 0)
     short = prompt(model, before=2, pictures=0, after=1)
     assert decode(model, [short], config).tokens == [recomputed(model, short, config, 14)[0]]
-
 
 
 def test_only_finished_blocks_are_stored(model, prompt):
@@ -159,7 +158,9 @@ def test_fused_commits_save_a_pass_a_block(model, prompt, strategy):
     config = replace(EIGHT, strategy=strategy, threshold=0.3)
     separate, fused = (decode(model, [one], replace(config, commit=commit), n=21) for commit in ("separate", "fused"))
     assert fused.tokens == separate.tokens
-    assert separate.stats.nfe - fused.stats.nfe == separate.stats.forwards["commit"] == fused.stats.forwards["fused"] > 0
+    assert (
+        separate.stats.nfe - fused.stats.nfe == separate.stats.forwards["commit"] == fused.stats.forwards["fused"] > 0
+    )
     assert fused.stats.forwards["commit"] == 0
 
 
@@ -200,9 +201,7 @@ def test_a_ragged_batch_gives_each_row_what_it_gets_alone(model, prompt, mrope, 
     """Oracle 15: images of different numbers, or none; rows that stop in different blocks; rows that wait for a place."""
     mrope = mrope and model.takes_mrope
     shapes = [(3, 1, 2), (9, 0, 1), (1, 2, 0), (2, 1, 7), (1, 0, 1), (6, 1, 0)]
-    prompts = [
-        prompt(model, seed, before=b, pictures=p, after=a, mrope=mrope) for seed, (b, p, a) in enumerate(shapes)
-    ]
+    prompts = [prompt(model, seed, before=b, pictures=p, after=a, mrope=mrope) for seed, (b, p, a) in enumerate(shapes)]
     config = replace(FOUR, commit="fused")
     stop = frozenset(range(0, 250, 9))
     more = {"n": 18, "stop": stop, "sampler": Sampler(temperature=temperature)}
@@ -227,9 +226,7 @@ def test_the_mask_is_never_generated(model, prompt):
 
     seen.head = head
     for temperature in (0.0, 1.0):
-        found = generate(
-            seen, seen.ids, FOUR, stop=StopRule(frozenset(), 14), sampler=Sampler(temperature=temperature)
-        )
+        found = generate(seen, seen.ids, FOUR, stop=StopRule(frozenset(), 14), sampler=Sampler(temperature=temperature))
         assert MASK not in found.tokens[0]
         assert len(found.tokens[0]) == 14
 
@@ -247,7 +244,9 @@ def test_the_tower_runs_once_over_what_is_distinct(model, prompt, monkeypatch):
     calls = []
     plain = type(model).image_features
     monkeypatch.setattr(
-        type(model), "image_features", lambda self, pixels, layouts: calls.append(layouts) or plain(self, pixels, layouts)
+        type(model),
+        "image_features",
+        lambda self, pixels, layouts: calls.append(layouts) or plain(self, pixels, layouts),
     )
     first = prompt(model, 0)
     again = prompt(model, 1, share=list(first.images))
@@ -267,7 +266,8 @@ def test_other_decoders_take_images_too(model, prompt, mrope):
     """One token a pass, in a ragged batch and alone, equals a decoder without cache; drafts from the context are lossless."""
     mrope = mrope and model.takes_mrope
     prompts = [
-        prompt(model, seed, before=b, pictures=p, after=2, mrope=mrope) for seed, (b, p) in enumerate([(3, 1), (5, 0), (2, 2)])
+        prompt(model, seed, before=b, pictures=p, after=2, mrope=mrope)
+        for seed, (b, p) in enumerate([(3, 1), (5, 0), (2, 2)])
     ]
     seen = VisionBackbone(model, prompts)
     rule = StopRule(frozenset(), 12)
@@ -330,7 +330,9 @@ def test_streams_and_exact_ends(model, prompt):
     whole = decode(model, [one], n=23).tokens[0]
     for n in (1, 3, 4, 9):
         got: list[int] = []
-        found = decode(model, [one], replace(FOUR, whole_last_block=True), n=n, on_token=lambda _, new, got=got: got.extend(new))
+        found = decode(
+            model, [one], replace(FOUR, whole_last_block=True), n=n, on_token=lambda _, new, got=got: got.extend(new)
+        )
         assert len(found.tokens[0]) == n
         assert got == found.tokens[0]
     end = whole[9]

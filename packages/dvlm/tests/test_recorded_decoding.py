@@ -47,11 +47,15 @@ def test_recorded_generations(recorded_model, recorded, cases):
             assert (reason == "stop_id") == (end in row[: len(tokens) + 1] and len(tokens) < len(row))
         if case["batch"] == 1 and not case["has_eos"]:
             partial = (len(prompt[0]) + case["gen_length"]) % case["block_size"]
-            assert found.stats.forwards["commit"] == case["n_forward_commit"] - 1 - (case["prompt_len"] >= case["block_size"])
+            assert found.stats.forwards["commit"] == case["n_forward_commit"] - 1 - (
+                case["prompt_len"] >= case["block_size"]
+            )
             if not partial:
                 # Of an incomplete last block we stop once the tokens that are output are known.
                 assert found.stats.nfe == case["n_forward_total"] - 1, case["case"]
-            fused = generate(backbone, prompt, DiffusionVLDecodeConfig(**{**vars(config), "commit": "fused"}), stop=rule)
+            fused = generate(
+                backbone, prompt, DiffusionVLDecodeConfig(**{**vars(config), "commit": "fused"}), stop=rule
+            )
             assert fused.tokens == found.tokens
             assert fused.stats.nfe == found.stats.nfe - found.stats.forwards["commit"]
 

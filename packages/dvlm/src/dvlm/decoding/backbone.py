@@ -157,9 +157,7 @@ class VisionBackbone:
 
 def _global_rows(prompt: VisionPrompt, offsets: dict[int, int]) -> Tensor:
     """Rows of a prompt's images among those of the batch, [P]; -1 for text."""
-    counted = [
-        torch.arange(image.layout.tokens) + offsets[id(image)] for image in prompt.images
-    ]
+    counted = [torch.arange(image.layout.tokens) + offsets[id(image)] for image in prompt.images]
     rows = prompt.expanded.image_rows
     if not counted:
         return rows

@@ -65,7 +65,9 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
             records have one id. Nothing has been decoded then.
     """
     records, _ = read_conversations(path)
-    found = [_request(record, number, image_root or path.parent, limit) for number, record in enumerate(records, start=1)]
+    found = [
+        _request(record, number, image_root or path.parent, limit) for number, record in enumerate(records, start=1)
+    ]
     if not found:
         raise DataError(f"{path} holds no questions: give one a line")
     seen: dict[str, str] = {}

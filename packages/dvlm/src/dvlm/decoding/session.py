@@ -63,9 +63,7 @@ class Session:
         Raises:
             DataError: see :func:`dvlm.prompt.encode_prompt`; or the prompt and its answer are too long.
         """
-        found = encode_prompt(
-            turns, pictures, self.encoder, self.processor, mrope=self.settings.mrope, place=place
-        )
+        found = encode_prompt(turns, pictures, self.encoder, self.processor, mrope=self.settings.mrope, place=place)
         policy = self.method.policy
         check_prompts(
             self.backbone,
@@ -140,7 +138,9 @@ def open_session(options: DecodingOptions) -> Session:
 def session_of(loaded: LoadedVL, options: DecodingOptions) -> Session:
     """Make ready a model that is loaded; errors as :func:`open_session`."""
     if loaded.tokenizer is None:
-        raise DataError(f"the model {options.model!r} comes without a tokenizer: put its tokenizer.json into the folder")
+        raise DataError(
+            f"the model {options.model!r} comes without a tokenizer: put its tokenizer.json into the folder"
+        )
     settings = loaded.settings or base_settings(loaded)
     images = settings.images
     if options.fit is not None:

@@ -69,7 +69,9 @@ class VlmOptions(DecodingOptions):
         if self.image is not None and self.images:
             raise ConfigError("image and images were both given: give images=[...] alone")
         if self.json and (self.stream or self.chat):
-            raise ConfigError("json prints one object at the end, so it goes neither with stream nor with chat: drop one")
+            raise ConfigError(
+                "json prints one object at the end, so it goes neither with stream nor with chat: drop one"
+            )
         if self.stream and self.input is not None:
             raise ConfigError("stream shows one answer at a time, and input has many: drop stream")
 
@@ -111,12 +113,16 @@ def answer(options: VlmOptions) -> str:
         said = "" if options.stream else text
         if options.json:
             record = {"output": text, "tokens": decoded.tokens[0], "finish": decoded.finish[0]}
-            said = json.dumps({**record, "settings": session.describe(), "statistics": stats.to_dict()}, ensure_ascii=False)
+            said = json.dumps(
+                {**record, "settings": session.describe(), "statistics": stats.to_dict()}, ensure_ascii=False
+            )
     if not options.json:
         print(summary(stats), file=sys.stderr)
     if options.statistics is not None:
         with atomic_file(options.statistics) as temporary:
-            temporary.write_text(json.dumps({**session.describe(), **stats.to_dict()}, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps({**session.describe(), **stats.to_dict()}, indent=2) + "\n", encoding="utf-8"
+            )
     return said
 
 
@@ -174,12 +180,16 @@ def answer_file(session: Session, requests: list[Request], output: Path) -> Deco
         Statistics of all answers, those of earlier runs among them.
     """
     partial = output.with_name(f"{output.name}.partial")
-    questions = [[one.id, [[turn.role, turn.text] for turn in one.turns], [str(path) for path in one.images]] for one in requests]
+    questions = [
+        [one.id, [[turn.role, turn.text] for turn in one.turns], [str(path) for path in one.images]] for one in requests
+    ]
     with Journal(partial, {**session.describe(), "questions": questions}, ("id",)) as journal:
         answer_requests(session, requests, journal)
         records = [journal.done[(one.id,)] for one in requests]
     with atomic_file(output) as temporary:
-        lines = [json.dumps({k: v for k, v in record.items() if k not in UNSAID}, ensure_ascii=False) for record in records]
+        lines = [
+            json.dumps({k: v for k, v in record.items() if k not in UNSAID}, ensure_ascii=False) for record in records
+        ]
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     partial.unlink()
     return sum((DecodeStats.from_dict(record["stats"]) for record in records), DecodeStats())
