@@ -113,6 +113,7 @@ class StorageCache(WindowedKVCache):
         self._lengths = [0] * batch
         self._written = [0] * batch
         self._window = None
+        self.prompts = list(range(batch))
         self._store_in(pool.take(batch, capacity, self), batch)
 
     @property
