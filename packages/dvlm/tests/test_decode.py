@@ -85,7 +85,9 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
     return ids[length : length + n], passes
 
 
-@pytest.mark.parametrize("config", [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3)], ids=["D4", "D8", "dynamic"])
+@pytest.mark.parametrize(
+    "config", [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3)], ids=["D4", "D8", "dynamic"]
+)
 def test_the_cache_changes_nothing(model, prompt, config):
     """Oracle 11: P mod D in {0, 1, D-1} and P < D; images also in the block that the prompt ends in. Oracle 13 counts passes."""
     size = config.diffusion_block_size
