@@ -1,5 +1,6 @@
 """Prompts with images under the decoders of ar-core: features in the places of images, three-part positions."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ class VisionBackbone:
     """Implements :class:`ar_core.decoding.Backbone` for one batch of prompts: decoders get `ids`, and drive it like any model.
 
     What stands at a position depends on the prompt as well as on the id there, and the cache says which prompt each of its rows
-    holds. The tower runs once, over all images of the batch; an image that several prompts share (the same object) is in it once.
+    holds. The tower runs once, over all images of the batch; of equal ones once.
     Features are then inserted in whatever pass holds their positions: the prefill, and where an image reaches into the block that
     the prompt ends in, the passes over that block.
 
@@ -47,14 +48,15 @@ class VisionBackbone:
         """Ids of each prompt for a decoder."""
         self.stats = DecodeStats()
         """What the tower has run: time in phase "vision", and the counts of `encoder`."""
-        distinct: dict[int, ImageInput] = {id(image): image for prompt in prompts for image in prompt.images}
-        offsets: dict[int, int] = {}
+        names = [[_name(image) for image in prompt.images] for prompt in prompts]
+        distinct = {name: image for row, prompt in zip(names, prompts) for name, image in zip(row, prompt.images)}
+        offsets: dict[str, int] = {}
         count = 0
         for name, image in distinct.items():
             offsets[name] = count
             count += image.layout.tokens
         self._features = self._encoded(list(distinct.values())) if distinct else None
-        self._rows = [_global_rows(prompt, offsets) for prompt in prompts]
+        self._rows = [_global_rows(prompt, [offsets[name] for name in row]) for row, prompt in zip(names, prompts)]
         three_part = {prompt.expanded.positions.ndim == 2 for prompt in prompts}
         assert len(three_part) == 1
         self._places = [prompt.expanded.positions for prompt in prompts] if three_part == {True} else None
@@ -155,10 +157,22 @@ class VisionBackbone:
         return found
 
 
-def _global_rows(prompt: VisionPrompt, offsets: dict[int, int]) -> Tensor:
-    """Rows of a prompt's images among those of the batch, [P]; -1 for text."""
-    counted = [torch.arange(image.layout.tokens) + offsets[id(image)] for image in prompt.images]
+def _name(image: ImageInput) -> str:
+    """The same for equal images."""
+    pixels = image.pixels.contiguous()
+    digest = hashlib.blake2b(pixels.view(torch.uint8).numpy().tobytes())
+    return f"{image.layout} {pixels.dtype} {tuple(pixels.shape)} {digest.hexdigest()}"
+
+
+def _global_rows(prompt: VisionPrompt, offsets: Sequence[int]) -> Tensor:
+    """Rows of a prompt's images among those of the batch, [P]; -1 for text.
+
+    Args:
+        prompt: the prompt.
+        offsets: of each of its images, where its rows begin.
+    """
     rows = prompt.expanded.image_rows
-    if not counted:
+    if not prompt.images:
         return rows
+    counted = [torch.arange(image.layout.tokens) + begin for image, begin in zip(prompt.images, offsets)]
     return torch.where(prompt.is_image, torch.cat(counted)[rows.clamp(min=0)], TEXT)

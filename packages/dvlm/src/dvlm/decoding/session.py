@@ -39,6 +39,8 @@ class Session:
     encoder: ChatEncoder
     processor: ImageProcessor
     options: DecodingOptions
+    keep_string: bool = False
+    """Leave the tokens of a stop text in the output, for a reader that cuts its text to the character."""
 
     @property
     def tokenizer(self) -> Any:
@@ -49,7 +51,13 @@ class Session:
     def stop(self) -> StopRule:
         """When an answer ends."""
         ends = {self.encoder.eos_id} | stop_ids(self.loaded.model.base_language, self.tokenizer)
-        return StopRule(frozenset(ends), self.options.max_new_tokens, self.options.stop, decode=self.text)
+        return StopRule(
+            frozenset(ends),
+            self.options.max_new_tokens,
+            self.options.stop,
+            keep_string=self.keep_string,
+            decode=self.text,
+        )
 
     @property
     def sampler(self) -> Sampler:

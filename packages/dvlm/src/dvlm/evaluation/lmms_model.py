@@ -78,7 +78,7 @@ class DvlmModel(lmms):  # type: ignore[misc]
         stops = (until,) if isinstance(until, str) else tuple(until)
         base = self._session.options
         length = kwargs.get("max_new_tokens") or base.max_new_tokens
-        session = replace(self._session, options=replace(base, stop=stops, max_new_tokens=length))
+        session = replace(self._session, options=replace(base, stop=stops, max_new_tokens=length), keep_string=True)
         prompts = []
         for context, _, doc_to_visual, number, task, split in batch:
             visuals = doc_to_visual(self.task_dict[task][split][number])
