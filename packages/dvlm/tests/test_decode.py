@@ -8,6 +8,7 @@ import torch
 from ar_core.block_diffusion import block_grid, reveal
 from ar_core.decoding import DecodeStats, StopRule, autoregressive
 from ar_core.errors import DataError
+from ar_core.hf import build_backbone
 from ar_core.masks import Mask, Tokens, block_causal
 from ar_core.registry import decoder, resolve
 from ar_core.sampling import Sampler
@@ -341,6 +342,19 @@ def test_streams_and_exact_ends(model, prompt):
     stopped = decode(model, [one], n=23, stop=frozenset({end}))
     assert stopped.tokens[0] == whole[: whole.index(end)]
     assert stopped.finish == ["stop_id"]
+
+
+def test_passes_of_fixed_shapes(model, prompt):
+    """Passes over text take the shapes of the engine, those that hold images stay plain; the tokens are the same."""
+    prompts = [prompt(model, seed, before=b, pictures=p) for seed, (b, p) in enumerate([(3, 1), (9, 0), (1, 2)])]
+    fixed = build_backbone(model.language, "eager")
+    seen = VisionBackbone(model, prompts, fixed)
+    config = replace(FOUR, commit="fused")
+    rule = StopRule(frozenset(range(0, 250, 9)), 14)
+    assert (
+        generate(seen, seen.ids, config, stop=rule).tokens == decode(model, prompts, config, stop=rule.stop_ids).tokens
+    )
+    assert fixed.static_passes > 0
 
 
 def test_rows_that_end_together(prompt):

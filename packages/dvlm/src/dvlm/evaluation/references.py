@@ -24,8 +24,9 @@ def references_of(data: Mapping[str, Any], place: str) -> list[str]:
             continue
         value = data[name]
         entries = value if isinstance(value, list) else [value]
-        found = [entry.get("answer") if isinstance(entry, Mapping) else entry for entry in entries]
-        if not found or not all(isinstance(one, str) and one for one in found):
+        given = [entry.get("answer") if isinstance(entry, Mapping) else entry for entry in entries]
+        found = [one for one in given if isinstance(one, str) and one]
+        if not found or len(found) < len(given):
             raise DataError(f"{place}: {name} is {value!r:.60}; give a text, or a list of texts")
         return found
     for name in ("conversations", "messages"):
