@@ -76,7 +76,7 @@ def test_one_prompt(ask, folder, capsys):
     capsys.readouterr()
     assert ask(**one, stream=True) == ""
     streamed = capsys.readouterr()
-    assert streamed.out == said + "\n"
+    assert streamed.out == said
     assert "1 images" in streamed.err
     separate = json.loads(ask(**one, json=True, decoding={"commit": "separate"}))
     assert separate["tokens"] == found["tokens"]

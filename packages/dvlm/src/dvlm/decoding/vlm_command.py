@@ -155,6 +155,7 @@ def chat(session: Session, images: tuple[Path, ...], read: Callable[[str], str])
             return stats
         turns.append(Turn("user", line))
         decoded = _one(session, turns, images, stream=True)
+        sys.stdout.write("\n")
         turns.append(Turn("assistant", session.text(decoded.tokens[0])))
         stats = stats + decoded.stats
 
@@ -167,7 +168,6 @@ def _one(session: Session, turns: list[Turn], images: tuple[Path, ...], *, strea
     decoded = session.decode([prompt], on_token=writer)
     if writer is not None:
         writer.finish()
-        sys.stdout.write("\n")
     return decoded
 
 
