@@ -1,6 +1,7 @@
 """Metrics of captions, by maintained libraries (extra ``eval``)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ar_core.errors import MissingPackageError
 
@@ -28,7 +29,8 @@ def caption_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]
             "caption metrics need sacrebleu and rouge-score, which are not installed: pip install 'dvlm[eval]'"
         ) from error
     most = max(map(len, references))
-    streams = [[refs[number] if number < len(refs) else None for refs in references] for number in range(most)]
+    # None stands for a reference that a caption lacks; the library's annotation leaves that out.
+    streams: Any = [[refs[number] if number < len(refs) else None for refs in references] for number in range(most)]
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     rouge = [
         max(scorer.score(reference, caption)["rougeL"].fmeasure for reference in refs)

@@ -19,7 +19,7 @@ from .vqa_accuracy import published_cut
 __all__ = ["DvlmModel"]
 
 
-class DvlmModel(lmms):  # type: ignore[misc]
+class DvlmModel(lmms):
     """A checkpoint decoded by one of our methods; statistics of all answers are in :attr:`stats`.
 
     Args:
