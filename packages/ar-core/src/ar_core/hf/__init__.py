@@ -13,6 +13,7 @@ from ar_core.hf.agreement import check_agreement
 from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import add_lora, build_model
+from ar_core.hf.cast import cast_weights
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.engine import EngineName, build_backbone
 from ar_core.hf.first_layers import first_layers
@@ -48,6 +49,7 @@ __all__ = [
     "build_backbone",
     "build_model",
     "can_pack",
+    "cast_weights",
     "check_agreement",
     "check_source",
     "check_supported",

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from ar_core.errors import ConfigError, MissingPackageError
 from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
+from ar_core.hf.cast import cast_weights
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
@@ -48,7 +49,8 @@ def build_model(
     else:
         assert config.scratch is not None
         model = _from_scratch(config.scratch, seed, tokenizer)
-        nn.Module.to(model, device, dtype)
+        cast_weights(model, dtype)
+        nn.Module.to(model, device)
         source, revision = "scratch", None
     use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from ar_core.config import from_dict
 from ar_core.errors import CheckpointError
-from ar_core.hf import IMPLEMENTATION, load_causal_lm, load_tokenizer, register
+from ar_core.hf import IMPLEMENTATION, cast_weights, load_causal_lm, load_tokenizer, register
 from ar_core.hf.load import check_keys, downloaded, first_line
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import locate
@@ -161,7 +161,7 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
         encoder.post_layernorm = nn.Identity()
     connector = ConnectorConfig(newline="model.image_newline" in tensors)
     model = AssembledVL(language, HuggingFaceTower(encoder, final_norm=False), connector)
-    nn.Module.to(model, dtype=dtype or next(iter(tensors.values())).dtype)
+    cast_weights(model, dtype or next(iter(tensors.values())).dtype)
     load_strict(model, tensors, source=str(folder), layout=assembled_keys.ROUTE2_KEYS.to_published)
     settings = (
         from_dict(Settings, published["dvlm"]) if "dvlm" in published else assembled_keys.route2_settings(published)
@@ -196,7 +196,7 @@ def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Setting
         with torch.no_grad():
             model.image_newline.copy_(held["image_newline"])
     if dtype is not None:
-        nn.Module.to(model, dtype=dtype)
+        cast_weights(model, dtype)
     return model, from_dict(Settings, facts["settings"]), folder / "language"
 
 
