@@ -1,12 +1,13 @@
 """Every layout is read and written without loss, and what is incomplete is refused by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.hf import LoraConfig
+from ar_core.hf import LoraConfig, cast_weights
 from ar_core.io import read_checkpoint, save_tensors
 from dvlm.assembled import AssembledVL
 from dvlm.build import mask_row
@@ -134,10 +135,11 @@ def test_own_layout_of_route_2(tmp_path, tokenizer):
     )
 
 
-def route2(*, newline: bool = True) -> AssembledVL:
+def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
+    rope = {"rope_type": "default", "rope_theta": 5e5}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=False))
+        language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied, rope_parameters=rope))
     tower = build_tower(
         TowerConfig(
             scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=False
@@ -242,3 +244,88 @@ def test_the_converter_goes_from_any_layout_to_another(tmp_path):
         convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"layout": "other"})
     with pytest.raises(ConfigError, match="'width' was given"):
         convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"width": 3})
+
+
+def edit_config(folder: Path, **changes) -> None:
+    """Change fields of config.json; None removes one."""
+    config = {**json.loads((folder / "config.json").read_text()), **changes}
+    (folder / "config.json").write_text(json.dumps({key: config[key] for key in config if config[key] is not None}))
+
+
+@pytest.mark.parametrize("route", [1, 2])
+def test_published_configs_say_the_rotary_base_where_their_code_looks(tmp_path, route):
+    """transformers 4.55 reads `rope_theta` and `rope_scaling` alone, and takes its own base where they are missing."""
+    model = QwenVL(qwen2_5_vl()) if route == 1 else route2()
+    text = model.base_language.config.get_text_config()
+    save_vision_language(model, tmp_path / "there", SETTINGS, layout="published")
+    config = json.loads((tmp_path / "there" / "config.json").read_text())
+    for fields in (config, *([config["text_config"]] if route == 1 else [])):
+        assert "rope_parameters" not in fields
+        assert fields["rope_theta"] == (1e6 if route == 1 else 5e5)
+        assert fields["rope_scaling"] == (
+            {"type": "mrope", "rope_type": "default", "mrope_section": [1, 1, 2]} if route == 1 else None
+        )
+    edit_config(tmp_path / "there", dvlm=None, text_config=None)
+    back = load_vision_language(tmp_path / "there").model.base_language.config.get_text_config()
+    for name in ("rope_theta", "mrope_section"):
+        assert back.rope_parameters.get(name) == text.rope_parameters.get(name)
+
+
+def test_half_precision_leaves_rotary_frequencies_whole(tmp_path):
+    model = route2()
+    exact = model.language.model.rotary_emb.inv_freq.clone()
+    cast_weights(model, torch.bfloat16)
+    save_vision_language(model, tmp_path / "published", SETTINGS, layout="published")
+    save_vision_language(route2(), tmp_path / "own", SETTINGS)
+    for folder, dtype in (("published", None), ("own", torch.bfloat16)):
+        back = load_vision_language(tmp_path / folder, dtype=dtype).model
+        assert {parameter.dtype for parameter in back.parameters()} == {torch.bfloat16}
+        assert torch.equal(back.language.model.rotary_emb.inv_freq, exact)
+
+
+def test_a_tied_head_of_route_2_is_not_written_and_comes_back_tied(tmp_path):
+    """Oracle 18 for layout (e)."""
+    save_vision_language(route2(tied=True), tmp_path / "there", SETTINGS, layout="published")
+    assert "lm_head.weight" not in read_checkpoint(tmp_path / "there")
+    language = load_vision_language(tmp_path / "there").model.language
+    assert language.lm_head.weight is language.model.embed_tokens.weight
+
+
+def test_checkpoints_are_known_by_what_they_hold(tmp_path):
+    """Names of classes of hub releases were never seen, nor what the converter calls its model."""
+    save_vision_language(QwenVL(qwen2_5_vl()), tmp_path / "converter", SETTINGS, layout="converter")
+    edit_config(tmp_path / "converter", model_type="qwen2_5_vl", architectures=["Qwen2_5_VLForConditionalGeneration"])
+    assert isinstance(load_vision_language(tmp_path / "converter").model, QwenVL)
+    save_vision_language(route2(), tmp_path / "release", SETTINGS, layout="published")
+    edit_config(
+        tmp_path / "release", model_type="other", architectures=["DiffusionVL_Qwen2_5_ForConditionalGeneration"]
+    )
+    assert isinstance(load_vision_language(tmp_path / "release").model, AssembledVL)
+
+
+def test_a_flat_flag_ties_the_head_whatever_a_nested_one_says(tmp_path):
+    save_vision_language(QwenVL(qwen2_5_vl(tied=True)), tmp_path / "there", SETTINGS, layout="published")
+    nested = json.loads((tmp_path / "there" / "config.json").read_text())["text_config"]
+    edit_config(tmp_path / "there", tie_word_embeddings=True, text_config={**nested, "tie_word_embeddings": False})
+    base = load_vision_language(tmp_path / "there").model.base_language
+    assert base.lm_head.weight is base.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(SETTINGS, mrope=True), "three-part positions"),
+        (replace(SETTINGS, diffusion=Diffusion(299, 4, "token")), "a token-causal clean half"),
+    ],
+)
+def test_what_the_published_code_does_not_do_is_not_written_for_it(tmp_path, settings, message):
+    for model, layout in ((QwenVL(qwen2_5_vl()), "converter"), (route2(), "published")):
+        with pytest.raises(ConfigError, match=f"was trained with {message}, which the layout '{layout}' cannot say"):
+            save_vision_language(model, tmp_path / "there", settings, layout=layout)
+
+
+def test_own_layouts_that_lack_a_part_are_refused(tmp_path):
+    save_vision_language(assembled(), tmp_path / "own", SETTINGS)
+    (tmp_path / "own" / "dvlm.json").write_text('{"tower": {}}')
+    with pytest.raises(CheckpointError, match=r"dvlm.json lacks connector, settings: copy it again"):
+        load_vision_language(tmp_path / "own")

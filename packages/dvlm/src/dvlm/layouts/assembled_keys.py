@@ -9,8 +9,8 @@ from ar_core.io import KeyMap
 from torch import Tensor
 
 from ..images.config import ImageConfig
-from ..settings import Diffusion, Settings
-from .qwen_keys import MASK_ID
+from ..settings import Settings
+from .qwen_keys import published_diffusion, with_flat_rotary
 
 __all__ = ["MODEL_TYPE", "ROUTE2_KEYS", "route2_config", "route2_settings", "siglip_fields"]
 
@@ -73,8 +73,7 @@ def route2_settings(published: Mapping[str, Any]) -> Settings:
         images = ImageConfig(fit="anyres", max_tiles=int(tiles[1]) if tiles else ImageConfig.max_tiles)
     else:
         images = ImageConfig(fit="square" if aspect == "pad" else "stretch")
-    diffusion = Diffusion(published.get("mask_token_id", MASK_ID), published.get("bd3lm_block_size", 8))
-    return Settings(images=images, diffusion=diffusion if published.get("enable_bd3lm", True) else None)
+    return Settings(images=images, diffusion=published_diffusion(published))
 
 
 def route2_config(
@@ -85,7 +84,7 @@ def route2_config(
     aspect = {"anyres": f"anyres_max_{images.max_tiles}", "square": "pad"}.get(images.fit, "plain")
     bd3lm = {} if diffusion is None else {"bd3lm_block_size": diffusion.block_size, "mask_token_id": diffusion.mask_id}
     return {
-        **language,
+        **with_flat_rotary(language),
         "model_type": MODEL_TYPE,
         "architectures": ["DiffusionVLQwenForCausalLM"],
         "vision_config": dict(tower),

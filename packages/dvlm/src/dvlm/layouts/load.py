@@ -78,9 +78,11 @@ def load_vision_language(
         published = _read_json(folder / "config.json")
         kind, architectures = str(published.get("model_type")), published.get("architectures") or ()
         words = folder
-        if kind == assembled_keys.MODEL_TYPE:
+        converter = (folder / "vision_tower.safetensors").is_file()
+        released = any(str(name).startswith("DiffusionVL") for name in architectures)
+        if kind == assembled_keys.MODEL_TYPE or (released and kind != qwen_keys.MODEL_TYPE and _has_connector(folder)):
             model, settings = _route2(folder, published, dtype)
-        elif kind == qwen_keys.MODEL_TYPE or any(str(name).startswith("DiffusionVL") for name in architectures):
+        elif kind == qwen_keys.MODEL_TYPE or released or converter:
             model, settings = _route1(folder, published, dtype)
         elif kind in FAMILIES:
             model = QwenVL(_from_pretrained(folder, str(source), dtype))
@@ -94,6 +96,12 @@ def load_vision_language(
     nn.Module.to(model, device).eval()
     has_tokenizer = any((words / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
     return LoadedVL(model, load_tokenizer(words) if has_tokenizer else None, settings, str(source))
+
+
+def _has_connector(folder: Path) -> bool:
+    """Whether a hub release, whose names of classes were never seen, holds the connector of route 2."""
+    names = {name for file in folder.glob("*.safetensors") for name in read_header(file)}
+    return "model.mm_projector.0.weight" in names
 
 
 def _from_pretrained(
@@ -173,6 +181,8 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
 def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Settings, Path]:
     """Our own layout of models put together."""
     facts = _read_json(folder / OURS)
+    if absent := {"tower", "connector", "settings"} - facts.keys():
+        raise CheckpointError(f"{folder / OURS} lacks {', '.join(sorted(absent))}: copy it again")
     loaded = load_causal_lm(folder / "language", dtype=dtype)
     fields = dict(facts["tower"])
     if fields.get("path") is None:
@@ -181,6 +191,7 @@ def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Setting
     if isinstance(tower, EfficientNetLiteTower):
         load_strict(tower.network, read_tensors(folder / "tower" / "model.safetensors"), source=str(folder / "tower"))
     model = AssembledVL(loaded.model, tower, from_dict(ConnectorConfig, facts["connector"]))
+    _check_mask(model, from_dict(Settings, facts["settings"]), str(folder))
     held = read_tensors(folder / "connector.safetensors")
     own = {
         name: value for name, value in model.state_dict().items() if name.startswith(("mm_projector.", "image_newline"))

@@ -16,8 +16,10 @@ __all__ = [
     "PUBLISHED_KEYS",
     "hub_config",
     "published_config",
+    "published_diffusion",
     "published_settings",
     "text_fields",
+    "with_flat_rotary",
 ]
 
 MASK_ID = 151_671
@@ -56,6 +58,25 @@ def text_fields(published: Mapping[str, Any], config: type) -> dict[str, Any]:
     return {key: value for key, value in published.items() if key in known and key != "kwargs"}
 
 
+def with_flat_rotary(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A text config as the published code's release of transformers (4.55) reads it.
+
+    It knows `rope_theta`, `rope_scaling` and `torch_dtype`, and not `rope_parameters` and `dtype`; without them it falls back on
+    its own base frequency.
+    """
+    flat = dict(fields)
+    rope = dict(flat.pop("rope_parameters", None) or {})
+    if rope:
+        flat["rope_theta"] = rope.pop("rope_theta")
+        if "mrope_section" in rope:
+            flat["rope_scaling"] = {**rope, "type": "mrope"}
+        else:
+            flat["rope_scaling"] = None if rope.get("rope_type") == "default" else rope
+    if "dtype" in flat:
+        flat["torch_dtype"] = flat.pop("dtype")
+    return flat
+
+
 def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
     """The config of Qwen2.5-VL inside a published one, whose text fields lie flat beside `text_config`.
 
@@ -64,36 +85,43 @@ def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat = text_fields(published, Qwen2_5_VLTextConfig)
     text = {**flat, **(published.get("text_config") or {})}
+    # The published class reads the flat flag; a nested one is there in some copies only, with the default of its class.
+    tied = bool(published.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
     # Some copies have a null where the tokenizer decides; the class has the published ids as defaults.
     tokens = {key: published[key] for key in _IMAGE_TOKENS if published.get(key) is not None}
     return {
         "model_type": "qwen2_5_vl",
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
         **tokens,
-        "tie_word_embeddings": text.get("tie_word_embeddings", False),
-        "text_config": {**text, "model_type": "qwen2_5_vl_text"},
+        "tie_word_embeddings": tied,
+        "text_config": {**text, "tie_word_embeddings": tied, "model_type": "qwen2_5_vl_text"},
         "vision_config": {**published["vision_config"], "model_type": "qwen2_5_vl_vision"},
     }
 
 
+def published_diffusion(published: Mapping[str, Any]) -> Diffusion | None:
+    """How a published config says that the model denoises; None: it was not converted. Nulls stand for the published values."""
+    if not published.get("enable_bd3lm", True):
+        return None
+    mask_id, size = published.get("mask_token_id"), published.get("bd3lm_block_size")
+    return Diffusion(MASK_ID if mask_id is None else mask_id, 8 if size is None else size)
+
+
 def published_settings(published: Mapping[str, Any]) -> Settings:
     """What a published config says about diffusion and pictures."""
-    converted = published.get("enable_bd3lm", True)
     return Settings(
         images=ImageConfig(
             fit="square" if published.get("image_aspect_ratio", "pad") == "pad" else "native",
             min_pixels=published.get("min_pixels") or ImageConfig.min_pixels,
             max_pixels=published.get("max_pixels") or ImageConfig.max_pixels,
         ),
-        diffusion=Diffusion(published.get("mask_token_id", MASK_ID), published.get("bd3lm_block_size", 8))
-        if converted
-        else None,
+        diffusion=published_diffusion(published),
     )
 
 
 def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The published config (c) of a hub config of Qwen2.5-VL."""
-    text = dict(hub.get("text_config") or {})
+    """The published config (c) of a hub config of Qwen2.5-VL; of the noise, which `settings` do not tell, the published values."""
+    text = with_flat_rotary(hub.get("text_config") or {})
     diffusion = settings.diffusion
     bd3lm = {} if diffusion is None else {
         "bd3lm_block_size": diffusion.block_size,
@@ -105,7 +133,7 @@ def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, An
     }  # fmt: skip
     return {
         **text,
-        **{key: value for key, value in hub.items() if key not in ("text_config", "vision_config", "dvlm")},
+        **with_flat_rotary({key: hub[key] for key in hub if key not in ("text_config", "vision_config", "dvlm")}),
         "model_type": MODEL_TYPE,
         "architectures": ["DiffusionVLQwenVLForCausalLM"],
         "text_config": text,

@@ -44,10 +44,12 @@ def save_vision_language(
             2). ``published``: (c) or (e), for the published code. ``converter``: (b), which has no place for a tokenizer's settings.
 
     Raises:
-        ConfigError: the layout does not exist for the model.
+        ConfigError: the layout does not exist for the model, or has no place for how it was trained.
         CheckpointError: the folder cannot be written.
     """
     directory = Path(directory)
+    if layout != "own" and settings is not None:
+        _check_published(settings, layout)
     if isinstance(model, QwenVL):
         _save_qwen(model, directory, settings, tokenizer, layout)
         return
@@ -58,6 +60,16 @@ def save_vision_language(
         _save_route2(model, directory, settings or Settings(), tokenizer)
     else:
         raise ConfigError("the layout 'converter' exists for Qwen2.5-VL alone: choose own or published")
+
+
+def _check_published(settings: Settings, layout: Layout) -> None:
+    """The published code would run these without a word, in its own way."""
+    clean = "block" if settings.diffusion is None else settings.diffusion.clean
+    if settings.mrope or clean != "block":
+        found = "three-part positions" if settings.mrope else "a token-causal clean half"
+        raise ConfigError(
+            f"the model was trained with {found}, which the layout {layout!r} cannot say and its code does not do: choose own"
+        )
 
 
 def _save_qwen(
@@ -127,7 +139,7 @@ def _save_route2(
     if language.config.tie_word_embeddings:
         tensors.pop("language.lm_head.weight")
     config = assembled_keys.route2_config(
-        language.config.to_diff_dict(), encoder.config.to_diff_dict(), settings, newline=model.image_newline is not None
+        language.config.to_dict(), encoder.config.to_diff_dict(), settings, newline=model.image_newline is not None
     )
     with atomic_directory(directory, replace=True) as folder:
         save_tensors(folder / "model.safetensors", assembled_keys.ROUTE2_KEYS.to_published(tensors), {"format": "pt"})
