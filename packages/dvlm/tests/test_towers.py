@@ -5,16 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
-from dvlm.towers import ScratchTower, TowerConfig, build_tower
+from dvlm.assembled import AssembledVL
+from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
 from transformers import (
     CLIPConfig,
     CLIPModel,
+    ConvNextConfig,
+    ConvNextModel,
     LlamaConfig,
     LlamaForCausalLM,
     ResNetConfig,
     ResNetModel,
     SiglipConfig,
     SiglipModel,
+    SwinConfig,
+    SwinModel,
 )
 
 VISION = {
@@ -78,10 +83,40 @@ def test_fresh_towers_come_from_the_seed(crops):
 
 
 def test_what_is_no_vision_model_is_refused(tmp_path):
-    LlamaForCausalLM(
-        LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    ).save_pretrained(tmp_path / "words")
+    language_of().save_pretrained(tmp_path / "words")
     with pytest.raises(CheckpointError, match="is no vision model"):
         build_tower(TowerConfig(path=str(tmp_path / "words")))
     with pytest.raises(CheckpointError, match="There is no checkpoint at"):
         build_tower(TowerConfig(path="./gone"))
+
+
+@pytest.mark.parametrize("family", ["swin", "convnext"])
+def test_networks_of_stages_have_fewer_features_than_patches(crops, tmp_path, family):
+    """Patches of 4 at a side of 32, merged on the way to 1 / 8 and 1 / 16 of the side."""
+    if family == "swin":
+        config = SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)
+        model, side, width = SwinModel(config), 4, 16
+    else:
+        config = ConvNextConfig(image_size=32, patch_size=4, num_stages=3, depths=[1, 1, 1], hidden_sizes=[4, 8, 12])
+        model, side, width = ConvNextModel(config), 2, 12
+    model.eval().save_pretrained(tmp_path / family)
+    tower = build_tower(TowerConfig(path=str(tmp_path / family))).eval()
+    assert (tower.side, tower.features, tower.width) == (32, side, width)
+    expected = model(pixel_values=crops).last_hidden_state
+    expected = expected.flatten(2).transpose(1, 2) if expected.ndim == 4 else expected
+    assert torch.equal(tower(crops), expected)
+
+
+def test_sides_that_a_tower_cannot_read_are_refused():
+    scratch = ScratchTower(side=32, patch=8, hidden=16, layers=1, heads=2)
+    with pytest.raises(ConfigError, match=r"tower.side is 48 and the vision model of type .* has positions for 32"):
+        build_tower(TowerConfig(scratch=scratch, side=48))
+    with pytest.raises(ConfigError, match=r"connector.pool is 3 and does not divide the tower's 4 features a side"):
+        AssembledVL(language_of(), build_tower(TowerConfig(scratch=scratch)), ConnectorConfig(pool=3))
+
+
+def language_of() -> LlamaForCausalLM:
+    """A tiny language model."""
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )

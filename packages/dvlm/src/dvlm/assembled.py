@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from ar_core.errors import ConfigError
 from ar_core.hf.build import seeded
 from torch import Tensor, nn
 
@@ -25,12 +26,19 @@ class AssembledVL(VisionLanguageModel):
         tower: the vision tower.
         config: of the connector.
         seed: of the connector's fresh weights; the global generator is left as it was.
+
+    Raises:
+        ConfigError: the pool does not divide the tower's features.
     """
 
     takes_mrope = False
 
     def __init__(self, language: nn.Module, tower: Tower, config: ConnectorConfig, *, seed: int = 0) -> None:
         super().__init__()
+        if tower.features % config.pool:
+            raise ConfigError(
+                f"connector.pool is {config.pool} and does not divide the tower's {tower.features} features a side: choose a divisor"
+            )
         self.language = language
         self.vision_tower = tower
         self.config = config

@@ -54,7 +54,7 @@ class TowerConfig:
     final_norm: bool = True
     """Take features behind the encoder's final norm. Published: false."""
     side: int | None = None
-    """Side of the square input in pixels; null takes the model's own."""
+    """Side of the square input in pixels; null takes the model's own. Only networks of stages or convolutions take another one."""
 
     def __post_init__(self) -> None:
         require_positive(self, "side")

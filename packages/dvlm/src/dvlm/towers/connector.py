@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from ar_core.errors import ConfigError
 from torch import Tensor, nn
 
 from ..images.anyres import AnyresMap
@@ -28,18 +27,10 @@ class Connector(nn.Sequential):
 
 
 def pooled(features: Tensor, pool: int) -> Tensor:
-    """Average features [K, g · g, W] over squares of pool · pool: [K, (g / pool)², W].
-
-    Raises:
-        ConfigError: `pool` does not divide g.
-    """
+    """Average features [K, g · g, W] over squares of pool · pool, a divisor of g: [K, (g / pool)², W]."""
     if pool == 1:
         return features
     side = round(features.shape[1] ** 0.5)
-    if side % pool:
-        raise ConfigError(
-            f"connector.pool is {pool} and does not divide the tower's {side} features a side: choose a divisor"
-        )
     grid = features.transpose(1, 2).unflatten(2, (side, side))
     return F.avg_pool2d(grid, pool).flatten(2).transpose(1, 2)
 

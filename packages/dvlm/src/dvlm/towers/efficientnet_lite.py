@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ar_core.errors import MissingPackageError
+from ar_core.errors import ConfigError, MissingPackageError
 from ar_core.io import read_pickle, save_tensors
 from torch import Tensor, nn
 
@@ -23,11 +23,14 @@ class EfficientNetLiteTower(Tower):
         side: of the input in pixels, a multiple of 32; None: 224.
 
     Raises:
+        ConfigError: the side is no multiple of 32.
         MissingPackageError: its packages are not installed.
     """
 
     def __init__(self, side: int | None = None) -> None:
         side = side or 224
+        if side % STRIDE:
+            raise ConfigError(f"tower.side is {side}, but must be a multiple of {STRIDE} for {NAME}: 224 suits it best")
         super().__init__(side=side, features=side // STRIDE, width=WIDTH, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
         self.network = _network()
 

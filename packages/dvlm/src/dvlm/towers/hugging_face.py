@@ -36,7 +36,7 @@ class HuggingFaceTower(Tower):
         std: likewise.
 
     Raises:
-        ConfigError: no layer would be left, or the input size is not known.
+        ConfigError: no layer would be left, or the input size is not known or not the model's own.
         UnsupportedModelError: layers are to be dropped and the encoder has no list of them.
     """
 
@@ -51,15 +51,21 @@ class HuggingFaceTower(Tower):
         std: Sequence[float] = HALF,
     ) -> None:
         config = encoder.config
-        size = side or getattr(config, "image_size", None)
-        size = size[0] if isinstance(size, (list, tuple)) else size
+        own = getattr(config, "image_size", None)
+        own = own[0] if isinstance(own, (list, tuple)) else own
+        size = side or own
         if not size:
             raise ConfigError(
                 f"tower.side is not given and the vision model of type {config.model_type!r} does not say which size it reads: set it"
             )
         patch = getattr(config, "patch_size", None)
-        # What a network of convolutions makes of a side is found by running it.
-        features = size // patch if isinstance(patch, int) and patch < size else 0
+        # What a network of stages (Swin, ConvNeXt, ResNet) makes of a side is found by running it: its patches are merged.
+        plain = isinstance(patch, int) and patch < size and not hasattr(config, "depths")
+        if plain and own and size != own:
+            raise ConfigError(
+                f"tower.side is {size} and the vision model of type {config.model_type!r} has positions for {own}: set it to null"
+            )
+        features = size // patch if plain else 0
         widths = getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_dim", 0)]
         width = getattr(config, "hidden_size", None) or widths[-1]
         super().__init__(side=size, features=features, width=width, mean=mean, std=std)
