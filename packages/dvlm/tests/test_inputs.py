@@ -1,6 +1,8 @@
 """Expansion of images, alignment to blocks, and positions."""
 
+import pytest
 import torch
+from ar_core.errors import DataError
 from dvlm.images.inputs import ImageLayout
 from dvlm.inputs import align_to_blocks, expand
 
@@ -17,6 +19,12 @@ def test_images_take_the_place_of_their_marks():
     assert found.positions.tolist() == list(range(8))
     cut = expand([5, -200, 6], None, [ImageLayout(2, 1, 2, 8)], max_length=2)
     assert cut.ids.tolist() == [5, -200]
+
+
+@pytest.mark.parametrize("layouts", [[], [ImageLayout(2, 1, 2, 8)] * 2])
+def test_images_and_marks_must_be_as_many(layouts):
+    with pytest.raises(DataError, match=f"the ids hold 1 places for images and {len(layouts)} images were given"):
+        expand([5, -200, 6], None, layouts)
 
 
 def test_three_part_positions_of_the_known_example():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from ar_core.data import IGNORED
+from ar_core.errors import DataError
 from torch import Tensor
 
 from .chat.encode import IMAGE
@@ -52,7 +53,14 @@ def expand(
         layouts: of the images, as many as there are places.
         mrope: three-part positions.
         max_length: longer sequences are cut at the end.
+
+    Raises:
+        DataError: there are more or fewer images than places for them.
     """
+    if (marks := sum(token == IMAGE for token in ids)) != len(layouts):
+        raise DataError(
+            f"the ids hold {marks} places for images and {len(layouts)} images were given; give as many of one as of the other"
+        )
     tokens: list[int] = []
     targets: list[int] = []
     rows: list[int] = []
