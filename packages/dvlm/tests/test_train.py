@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ar_core.errors import ConfigError, DataError
+from ar_core.hf.model_config import LoraConfig
 from ar_core.registry import configs, recipe
 from ar_core.training import build_job, read_run_config, run_recipe, train
 from dvlm.data.config import VisionTextDataConfig
@@ -159,6 +160,10 @@ def test_records_that_cannot_be_used_are_named(conversations, change, message):
         (lambda: VisionLanguageConfig(), "model.path and model.language: neither was given"),
         (lambda: VisionLanguageConfig(path="a", tower=TowerConfig(path="b")), "beside model.path"),
         (lambda: VisionLanguageConfig(path="a", trained=("head",)), r"model.trained is \['head'\]"),
+        (
+            lambda: VisionLanguageConfig(path="a", trained=("tower",), lora=LoraConfig()),
+            r"lora is given and model.trained is \['tower'\]",
+        ),
         (lambda: TowerConfig(), "tower.path and tower.scratch: neither"),
         (lambda: ScratchTower(side=30, patch=8), "patch must divide side"),
         (lambda: VisionTextDataConfig(), "data.path is not given"),
@@ -198,3 +203,31 @@ def test_lightning_takes_the_same_steps(tmp_path):
     plain = train(build_job(recipe("diffusionvl"), config), config.train)
     lightning = fit(build_job(recipe("diffusionvl"), config), config.train)
     assert lightning.losses == pytest.approx(plain.losses, rel=1e-6)
+
+
+def test_a_rate_for_a_frozen_tower_is_refused():
+    for trained in ("[connector]", "[connector,language]"):
+        with pytest.raises(ConfigError, match=r"method.tower_lr is given and the tower is frozen"):
+            build_job(recipe("diffusionvl"), run("diffusionvl", "method.tower_lr=1e-4", f"model.trained={trained}"))
+
+
+def test_what_is_trained_beside_a_half_precision_language_model_is_not_rounded():
+    """Steps of a small learning rate are below the resolution of bfloat16."""
+    config = run("vl_autoregressive", "model.trained=[connector]", "model.language.dtype=bfloat16", "train.lr=1e-5")
+    job = build_job(recipe("vl_autoregressive"), config)
+    model: Any = job.models["model"]
+    assert {parameter.dtype for parameter in model.language.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in model.tower.parameters()} == {torch.bfloat16}
+    before = model.mm_projector[2].weight.clone()
+    train(job, config.train)
+    assert (model.mm_projector[2].weight != before).float().mean() > 0.9
+
+
+def test_held_out_data_are_measured_with_the_last_block_size():
+    measured = {}
+    for schedule in ("[]", "[[0,2],[1000,4]]"):
+        job = build_job(recipe("diffusionvl"), run("diffusionvl", f"method.block_size_schedule={schedule}"))
+        job.models["model"].eval()
+        assert job.evaluate is not None
+        measured[schedule] = job.evaluate()["held_out_masked"]
+    assert measured["[[0,2],[1000,4]]"] == pytest.approx(measured["[]"], rel=1e-6)

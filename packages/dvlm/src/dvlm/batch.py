@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from ar_core.data import stack_rows
 from ar_core.hf import HFBackbone
 from ar_core.masks import Mask
 from ar_core.training import Player, Prepared
@@ -12,9 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .data.sample import VisionTextSample
 from .images.inputs import ImageLayout, join_pixels
+from .inputs import TEXT
 from .model import ImageFeatures, VisionLanguageModel
 
-__all__ = ["images_of", "player", "row_offsets", "run_model", "stack_positions"]
+__all__ = ["images_of", "player", "run_model", "stack_image_rows", "stack_positions"]
 
 
 def images_of(batch: Sequence[VisionTextSample]) -> tuple[dict[str, Tensor], list[ImageLayout]]:
@@ -23,10 +25,16 @@ def images_of(batch: Sequence[VisionTextSample]) -> tuple[dict[str, Tensor], lis
     return ({"pixels": join_pixels(images)} if images else {}), [image.layout for image in images]
 
 
-def row_offsets(batch: Sequence[VisionTextSample]) -> list[int]:
-    """Where the feature rows of each sample begin among those of the batch."""
+def stack_image_rows(batch: Sequence[VisionTextSample], rows: Sequence[Tensor]) -> Tensor:
+    """Rows among the features of each sample's images, as rows among those of the batch: [B, L], -1 for text.
+
+    Args:
+        batch: B samples.
+        rows: int64 [L_i] of each.
+    """
     counts = [sum(image.layout.tokens for image in sample["images"]) for sample in batch]
-    return [sum(counts[:number]) for number in range(len(counts))]
+    shifted = [torch.where(row == TEXT, TEXT, row + sum(counts[:number])) for number, row in enumerate(rows)]
+    return stack_rows(shifted, fill=TEXT)
 
 
 def stack_positions(rows: Sequence[Tensor]) -> Tensor:

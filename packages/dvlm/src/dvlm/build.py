@@ -2,7 +2,7 @@
 
 import torch
 from ar_core.errors import ConfigError
-from ar_core.hf import add_mask_token, build_model, find_mask_token, use_backend
+from ar_core.hf import add_mask_token, build_model, cast_weights, find_mask_token, use_backend
 from ar_core.hf.build import enable_checkpointing
 from transformers import PreTrainedTokenizerBase
 
@@ -23,7 +23,8 @@ def build_vision_language(
 ) -> tuple[VisionLanguageModel, PreTrainedTokenizerBase]:
     """Load the model of a run, or put it together, in train mode with its frozen parts frozen.
 
-    A language model made anew (`model.language.scratch`) gets the tokenizer of bytes.
+    A language model made anew (`model.language.scratch`) gets the tokenizer of bytes. On route 2 the dtype of the language model is
+    also that of a frozen tower; a trained tower, the connector and the newline vector are in float32.
 
     Args:
         config: the model section.
@@ -47,6 +48,9 @@ def build_vision_language(
                     "model.tower"
                 )
             model.adapt(config.lora, seed)
+            if {"tower", "connector"} & set(config.trained):
+                # As the adapters: steps of the optimiser are below the resolution of half precision.
+                cast_weights(model.tower, torch.float32)
     else:
         assert config.language is not None
         assert config.tower is not None
@@ -55,11 +59,9 @@ def build_vision_language(
         tokenizer = language.tokenizer
         tower = build_tower(config.tower, seed=seed)
         model = AssembledVL(language.model, tower, config.connector, seed=seed)
-        dtype = getattr(torch, config.language.dtype)
-        for part in (model.tower, model.connector):
-            part.to(dtype)
-        if model.image_newline is not None:
-            model.image_newline.data = model.image_newline.data.to(dtype)
+        # What is trained beside the language model stays in float32: steps of the optimiser are below the resolution of half
+        # precision.
+        cast_weights(tower, torch.float32 if "tower" in config.trained else getattr(torch, config.language.dtype))
         if config.connector.stage1 is not None:
             load_connector(model, config.connector.stage1)
     if tokenizer is None:

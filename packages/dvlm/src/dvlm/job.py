@@ -31,6 +31,7 @@ def vision_language_job(
     train: TrainConfig,
     evaluation: EvaluationConfig,
     supervise_template: bool,
+    measured: Objective | None = None,
 ) -> Job:
     """Open the data and say how the model is saved and measured.
 
@@ -44,9 +45,11 @@ def vision_language_job(
         train: the training section.
         evaluation: the evaluation section.
         supervise_template: labels, see :class:`dvlm.chat.encode.ChatEncoder`.
+        measured: whose terms are measured on held-out data; None: those of `objective`.
 
     Raises:
-        ConfigError: the fit of pictures does not suit the tower, or samples may be longer than the model's context.
+        ConfigError: the fit of pictures does not suit the tower, samples may be longer than the model's context, a frozen tower has a
+            learning rate, or three-part positions are asked of a model that has none.
         DataError: the data cannot be read.
     """
     rows, context = model.backbone.vocab_size, model.backbone.context_length
@@ -59,6 +62,13 @@ def vision_language_job(
     if data.max_length > context:
         raise ConfigError(
             f"data.max_length is {data.max_length} and the model's context only {context}: set max_length to {context} or less"
+        )
+    if settings.mrope and not model.takes_mrope:
+        raise ConfigError("method.mrope is true and the language model has no three-part positions: set it to false")
+    learns = any(parameter.requires_grad for parameter in model.tower.parameters())
+    if any("tower" in player.model_lrs for player in objective.players()) and not learns:
+        raise ConfigError(
+            "method.tower_lr is given and the tower is frozen: add tower to model.trained, or set tower_lr to null"
         )
     source_of = partial(
         build_conversation_source,
@@ -75,7 +85,7 @@ def vision_language_job(
 
     evaluate = None
     if train.eval_every is not None:
-        evaluate = held_out_loss(objective, model, source_of(split="held_out"), evaluation)
+        evaluate = held_out_loss(measured or objective, model, source_of(split="held_out"), evaluation)
     parts: Mapping[str, nn.Module] = {"connector": model.connector, "tower": model.tower, "model": model}
     named = {name for player in objective.players() for name in player.models}
     return Job(

@@ -53,6 +53,11 @@ class VisionLanguageConfig:
             raise ConfigError("model.tower or model.connector is given beside model.path, which has its own: drop them")
         if self.language is not None and self.lora is not None:
             raise ConfigError("model.lora is given for a model put together: give it as model.language.lora")
+        lora = self.lora if self.language is None else self.language.lora
+        if lora is not None and "language" not in self.trained:
+            raise ConfigError(
+                f"lora is given and model.trained is {list(self.trained)}, so that adapters would stay as they are: add language, or drop lora"
+            )
         if not self.trained or not set(self.trained) <= set(get_args(Part)):
             raise ConfigError(
                 f"model.trained is {list(self.trained)}, but names at least one of {', '.join(get_args(Part))}"

@@ -1,6 +1,6 @@
 """Route 1: Qwen2.5-VL and Qwen3-VL of transformers, as they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -62,13 +62,9 @@ class QwenVL(VisionLanguageModel):
 
     @property
     def connector(self) -> nn.Module:
-        """The patch merger."""
-        return self.tower.merger  # type: ignore[return-value]
-
-    def connector_parameters(self) -> Iterable[nn.Parameter]:
-        """Those of the merger and, for Qwen3-VL, of the mergers of deepstack features."""
-        mergers: Any = getattr(self.tower, "deepstack_merger_list", None)
-        return [*self.connector.parameters(), *(mergers.parameters() if mergers is not None else ())]
+        """The patch merger and, of Qwen3-VL, the mergers of deepstack features."""
+        tower: Any = self.tower
+        return nn.ModuleList([tower.merger, *getattr(tower, "deepstack_merger_list", ())])
 
     def processor(self, config: ImageConfig) -> PatchProcessor:
         """Patches of the tower's size."""

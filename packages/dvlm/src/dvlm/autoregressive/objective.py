@@ -10,9 +10,9 @@ from ar_core.masks import Mask, Tokens, causal, document
 from ar_core.training import Player, Prepared
 from torch import Tensor, nn
 
-from ..batch import images_of, player, row_offsets, run_model, stack_positions
+from ..batch import images_of, player, run_model, stack_image_rows, stack_positions
 from ..data.sample import VisionTextSample
-from ..inputs import TEXT, expand
+from ..inputs import expand
 from .config import AutoregressiveVLConfig
 
 __all__ = ["NEXT_TOKEN", "AutoregressiveVLObjective"]
@@ -59,17 +59,13 @@ class AutoregressiveVLObjective:
             )
             for sample in batch
         ]
-        offsets = row_offsets(batch)
-        image_rows = [
-            torch.where(row.image_rows == TEXT, TEXT, row.image_rows + offsets[n]) for n, row in enumerate(rows)
-        ]
         labels = stack_rows([row.labels for row in rows], fill=IGNORED)
         width = labels.shape[1]
         line, column = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
         pixels, layouts = images_of(batch)
         tensors = {
             "ids": stack_rows([row.ids for row in rows], fill=0),
-            "image_rows": stack_rows(image_rows, fill=TEXT),
+            "image_rows": stack_image_rows(batch, [row.image_rows for row in rows]),
             "position": torch.arange(width).expand(len(rows), -1),
             "document": stack_rows([torch.zeros_like(row.ids) for row in rows], fill=PADDING_DOCUMENT),
             "rope": stack_positions([row.positions for row in rows]),

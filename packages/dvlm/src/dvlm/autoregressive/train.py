@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from ar_core.errors import ConfigError
 from ar_core.training import EvaluationConfig, Job, TrainConfig
 
 from ..build import build_vision_language
@@ -37,13 +36,10 @@ def build(run: AutoregressiveVLRun) -> Job:
     """Load the model and open the data.
 
     Raises:
-        ConfigError: the tokenizer lacks the tokens of the conversations' form, or three-part positions are asked of a model that
-            has none.
+        ConfigError: the tokenizer lacks the tokens of the conversations' form, or as :func:`dvlm.job.vision_language_job`.
         ArError: as loading the model and the data does.
     """
     model, tokenizer = build_vision_language(run.model, seed=run.train.seed)
-    if run.method.mrope and not model.takes_mrope:
-        raise ConfigError("method.mrope is true and the language model has no three-part positions: set it to false")
     encoder = ChatEncoder(tokenizer, run.data.chat)
     return vision_language_job(
         AutoregressiveVLObjective(run.method, max_length=run.data.max_length),

@@ -1,6 +1,6 @@
 """Hyperparameters of DiffusionVL (arXiv 2512.15713), under the paper's symbols. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from ar_core.config import FREE, require_positive
@@ -127,6 +127,10 @@ class DiffusionVLConfig:
     def final_block_size(self) -> int:
         """D that the trained model decodes with."""
         return self.block_size_schedule[-1][1] if self.block_size_schedule else self.diffusion_block_size
+
+    def at_end(self) -> "DiffusionVLConfig":
+        """These settings as the end of the schedule leaves them: what the trained model is measured with."""
+        return replace(self, block_size_schedule=(), diffusion_block_size=self.final_block_size)
 
     def block_size_at(self, index: int) -> int:
         """D of a sample, by its number in the run."""

@@ -13,9 +13,9 @@ from ar_core.masks import Tokens
 from ar_core.training import Player, Prepared
 from torch import Tensor, nn
 
-from ..batch import images_of, player, row_offsets, run_model, stack_positions
+from ..batch import images_of, player, run_model, stack_image_rows, stack_positions
 from ..data.sample import VisionTextSample
-from ..inputs import TEXT, Expanded, align_to_blocks, expand
+from ..inputs import Expanded, align_to_blocks, expand
 from .config import DiffusionVLConfig
 from .noise import BlockNoise
 
@@ -163,13 +163,9 @@ class DiffusionVLObjective:
             length += len(expanded)
         pixels, layouts = images_of(batch)
         width = max(len(row.ids) for row in laid)
-        offsets = row_offsets(batch)
-        image_rows = [
-            torch.where(row.image_rows == TEXT, TEXT, row.image_rows + offsets[n]) for n, row in enumerate(laid)
-        ]
         tensors = {
             "ids": stack_rows([row.ids for row in laid], fill=0),
-            "image_rows": stack_rows(image_rows, fill=TEXT),
+            "image_rows": stack_image_rows(batch, [row.image_rows for row in laid]),
             "stream": stack_rows([row.stream for row in laid], fill=CLEAN),
             "block": stack_rows([row.block for row in laid], fill=0),
             "position": stack_rows([row.position for row in laid], fill=0),

@@ -49,18 +49,20 @@ def build(run: DiffusionVLRun) -> Job:
     """Load the model, find its mask row, open the data.
 
     Raises:
-        ConfigError: the tokenizer lacks the tokens of the conversations' form, the mask row does not exist or is in use, or
-            three-part positions are asked of a model that has none.
+        ConfigError: the tokenizer lacks the tokens of the conversations' form, the mask row does not exist or is in use, or as
+            :func:`dvlm.job.vision_language_job`.
         ArError: as loading the model and the data does.
     """
     model, tokenizer = build_vision_language(run.model, seed=run.train.seed)
-    if run.method.mrope and not model.takes_mrope:
-        raise ConfigError("method.mrope is true and the language model has no three-part positions: set it to false")
     mask_id = mask_row(model, tokenizer, mask_id=run.method.mask_id, mask_token=run.method.mask_token)
     encoder = ChatEncoder(tokenizer, run.data.chat)
     diffusion = Diffusion(mask_id, run.method.final_block_size, run.method.clean)
+    objective, measured = (
+        DiffusionVLObjective(method, mask_id, encoder.eos_id, max_length=run.data.max_length)
+        for method in (run.method, run.method.at_end())
+    )
     return vision_language_job(
-        DiffusionVLObjective(run.method, mask_id, encoder.eos_id, max_length=run.data.max_length),
+        objective,
         model,
         tokenizer,
         encoder,
@@ -69,4 +71,5 @@ def build(run: DiffusionVLRun) -> Job:
         train=run.train,
         evaluation=run.evaluation,
         supervise_template=run.method.supervise_template_tokens,
+        measured=measured,
     )
