@@ -10,7 +10,7 @@ from ar_core.corruption import SampleRng
 from ar_core.corruption.position_dependent import MaskDraw
 from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
-from ar_core.masks import Mask, Tokens, block_causal
+from ar_core.masks import Mask, Tokens, block_causal, causal
 from dvlm.assembled import AssembledVL
 from dvlm.diffusionvl.config import DiffusionVLConfig
 from dvlm.diffusionvl.noise import BlockNoise
@@ -20,7 +20,7 @@ from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from .conftest import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl
+from .conftest import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl, qwen3_vl
 
 CONFIG = DiffusionVLConfig(diffusion_block_size=4, mask_id=MASK)
 
@@ -182,6 +182,16 @@ def test_the_clean_half_is_a_block_causal_pass_of_its_own(model, sample):
     torch.testing.assert_close(found[length:], alone[0], rtol=1e-6, atol=1e-6)
 
 
+def test_a_token_causal_clean_half_is_a_causal_pass_of_its_own():
+    model = assembled()
+    tokens, places = list(range(16)), torch.arange(16)
+    objective = DiffusionVLObjective(replace(CONFIG, prune=False, clean="token"), MASK, EOS)
+    found, _ = _states(model, objective, [{"index": 0, "tokens": tokens, "labels": tokens, "images": []}], 0)
+    mask = Mask.self_attention(causal(), Tokens(position=places))
+    alone = model.backbone.hidden(torch.tensor([tokens]), positions=places[None], mask=mask)
+    torch.testing.assert_close(found[16:], alone[0], rtol=1e-6, atol=1e-6)
+
+
 def test_noised_blocks_do_not_see_their_own_clean_tokens():
     """Oracle 5: other clean tokens in block n leave the noised states of blocks up to n as they were."""
     model = assembled()
@@ -239,7 +249,7 @@ def test_nothing_masked_gives_a_loss_of_zero_and_gradients_of_zero(model, sample
     for name, parameter in model.named_parameters():
         if name not in found:
             # What no forward pass reads: the final norm of a tower that is cut before it. The loop fills its gradient.
-            assert any(part in name for part in unread) or "deepstack" in name, name
+            assert any(part in name for part in unread), name
             continue
         assert not found[name].any(), name
         assert parameter.grad is not None
@@ -287,7 +297,6 @@ def test_a_causal_pass_over_text_and_image_equals_transformers(model, sample):
     """The embedding of images, deepstack included: the whole model against transformers' own forward pass."""
     if isinstance(model, AssembledVL):
         pytest.skip("there is no model of transformers to compare with")
-    from ar_core.masks import causal
     from dvlm.inputs import expand
 
     one = sample(model, 0)
@@ -306,6 +315,42 @@ def test_a_causal_pass_over_text_and_image_equals_transformers(model, sample):
         mm_token_type_ids=(found.image_rows >= 0).int()[None], use_cache=False,
     ).logits  # fmt: skip
     torch.testing.assert_close(model.backbone.head(hidden), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_or_supervised_tokens_normalise():
+    """Rows of 4 and 12 supervised tokens: 1 / (t n_b) over 2 rows, or 1 / t over 16 tokens."""
+    batch = [
+        {"index": index, "tokens": list(range(count)), "labels": list(range(count)), "images": []}
+        for index, count in enumerate((4, 12))
+    ]
+    rows, tokens = (
+        DiffusionVLObjective(replace(CONFIG, normalisation=by), MASK, EOS).prepare(batch, SampleRng(0))
+        for by in ("rows", "supervised")
+    )
+    assert (rows.weights[MASKED], tokens.weights[MASKED]) == (2, 16)
+    counts = torch.tensor([4.0, 12.0])[rows.tensors["rows"] // rows.tensors["ids"].shape[1]]
+    assert set(counts.tolist()) == {4, 12}
+    torch.testing.assert_close(rows.tensors["weights"] * counts, tokens.tensors["weights"])
+    assert (tokens.tensors["weights"] >= 1).all()
+
+
+@pytest.mark.parametrize(("align", "longest", "length"), [(True, None, 12), (True, 8, 8), (False, None, 11)])
+def test_samples_are_cut_and_then_filled_up(align, longest, length):
+    tokens = list(range(11))
+    objective = DiffusionVLObjective(replace(CONFIG, align_eos=align), MASK, EOS, max_length=longest)
+    prepared = objective.prepare([{"index": 0, "tokens": tokens, "labels": tokens, "images": []}], SampleRng(0))
+    assert (prepared.meta["tokens"], prepared.meta["supervised"]) == (length, length)
+
+
+def test_mergers_of_deepstack_features_count_as_the_connector():
+    model = QwenVL(qwen3_vl())
+    model.train_only(["connector"])
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert any("deepstack_merger_list" in name for name in learning)
+    assert all("merger" in name for name in learning)
+    assert {id(parameter) for parameter in model.connector.parameters()} == {
+        id(parameter) for parameter in model.parameters() if parameter.requires_grad
+    }
 
 
 def test_block_sizes_follow_the_schedule():

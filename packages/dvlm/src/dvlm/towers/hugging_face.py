@@ -60,12 +60,12 @@ class HuggingFaceTower(Tower):
             )
         patch = getattr(config, "patch_size", None)
         # What a network of stages (Swin, ConvNeXt, ResNet) makes of a side is found by running it: its patches are merged.
-        plain = isinstance(patch, int) and patch < size and not hasattr(config, "depths")
-        if plain and own and size != own:
+        cell = patch if isinstance(patch, int) and patch < size and not hasattr(config, "depths") else None
+        if cell and own and size != own:
             raise ConfigError(
                 f"tower.side is {size} and the vision model of type {config.model_type!r} has positions for {own}: set it to null"
             )
-        features = size // patch if plain else 0
+        features = size // cell if cell else 0
         widths = getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_dim", 0)]
         width = getattr(config, "hidden_size", None) or widths[-1]
         super().__init__(side=size, features=features, width=width, mean=mean, std=std)
