@@ -107,7 +107,7 @@ def test_dvlm_alone(install):
     python, names = install("dvlm")
     assert {"ar-core", "transformers", "pillow"} <= names
     assert not names & (TRAINING | {"peft", "datasets", "torchvision", "ar-train", "ar-vision", "dlm-text"})
-    run(python, "-c", "import dvlm.layouts, dvlm.chat.encode, dvlm.images.processor")
+    run(python, "-c", "import dvlm.layouts.load, dvlm.chat.encode, dvlm.images.processor")
 
 
 def test_ar_train_with_dlm_text(install):

@@ -6,8 +6,7 @@ from dvlm.autoregressive.config import AutoregressiveVLConfig
 from dvlm.autoregressive.objective import NEXT_TOKEN, AutoregressiveVLObjective
 from dvlm.inputs import expand
 from dvlm.qwen_vl import QwenVL
-
-from .conftest import qwen2_5_vl
+from tiny_vision_language import qwen2_5_vl
 
 IMAGE_ID = 290
 

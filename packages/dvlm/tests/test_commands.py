@@ -17,11 +17,10 @@ from dvlm.decoding import VLM
 from dvlm.decoding.session import open_session
 from dvlm.evaluation import EVAL_VLM
 from dvlm.images.config import ImageConfig
-from dvlm.layouts import save_vision_language
+from dvlm.layouts.save import save_vision_language
 from dvlm.settings import Diffusion, Settings
 from PIL import Image
-
-from .conftest import MASK, assembled
+from tiny_vision_language import MASK, assembled
 
 
 @pytest.fixture(scope="module")

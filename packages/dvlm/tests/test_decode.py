@@ -17,8 +17,7 @@ from dvlm.decoding.backbone import VisionBackbone
 from dvlm.diffusionvl.decode import DiffusionVLDecodeConfig, generate
 from dvlm.inputs import expand
 from dvlm.prompt import VisionPrompt
-
-from .conftest import MASK, assembled, qwen2_5_vl
+from tiny_vision_language import MASK, assembled, qwen2_5_vl
 
 FOUR = DiffusionVLDecodeConfig(mask_id=MASK, diffusion_block_size=4, steps=4, commit="separate")
 EIGHT = replace(FOUR, diffusion_block_size=8, steps=3)

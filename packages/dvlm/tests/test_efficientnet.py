@@ -11,7 +11,8 @@ from ar_core.hf import ModelConfig
 from ar_core.hf.model_config import LlamaScratch
 from dvlm.build import build_vision_language
 from dvlm.images.config import ImageConfig
-from dvlm.layouts import load_vision_language, save_vision_language
+from dvlm.layouts.load import load_vision_language
+from dvlm.layouts.save import save_vision_language
 from dvlm.model_config import VisionLanguageConfig
 from dvlm.settings import Settings
 from dvlm.towers import ConnectorConfig, TowerConfig, build_tower

@@ -5,8 +5,7 @@ import torch
 from ar_core.errors import DataError
 from dvlm.images.inputs import ImageLayout
 from dvlm.inputs import align_to_blocks, expand
-
-from .conftest import EOS, qwen2_5_vl
+from tiny_vision_language import EOS, qwen2_5_vl
 
 GRID = ImageLayout(12, 3, 4, units=48, patches=(6, 8))
 

@@ -12,15 +12,15 @@ from ar_core.io import read_checkpoint, save_tensors
 from dvlm.assembled import AssembledVL
 from dvlm.build import mask_row
 from dvlm.images.config import ImageConfig
-from dvlm.layouts import load_vision_language, save_vision_language
 from dvlm.layouts.converter import convert
+from dvlm.layouts.load import load_vision_language
+from dvlm.layouts.save import save_vision_language
 from dvlm.layouts.stage1 import load_connector, save_connector
 from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
 from dvlm.towers import Connector, ConnectorConfig, ScratchTower, TowerConfig, build_tower
+from tiny_vision_language import TEXT, assembled, qwen2_5_vl, qwen3_vl
 from transformers import Qwen2Config, Qwen2ForCausalLM
-
-from .conftest import TEXT, assembled, qwen2_5_vl, qwen3_vl
 
 SETTINGS = Settings(images=ImageConfig(fit="square", min_pixels=3136), diffusion=Diffusion(mask_id=299, block_size=4))
 

@@ -17,10 +17,9 @@ from dvlm.diffusionvl.noise import BlockNoise
 from dvlm.diffusionvl.objective import MASKED, DiffusionVLObjective
 from dvlm.qwen_vl import QwenVL
 from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
+from tiny_vision_language import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl, qwen3_vl
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
-
-from .conftest import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl, qwen3_vl
 
 CONFIG = DiffusionVLConfig(diffusion_block_size=4, mask_id=MASK)
 

@@ -13,7 +13,7 @@ from ar_core.registry import configs, recipe
 from ar_core.training import build_job, read_run_config, run_recipe, train
 from dvlm.data.config import VisionTextDataConfig
 from dvlm.diffusionvl.config import DiffusionVLConfig
-from dvlm.layouts import load_vision_language
+from dvlm.layouts.load import load_vision_language
 from dvlm.model_config import VisionLanguageConfig
 from dvlm.towers import ScratchTower, TowerConfig
 from PIL import Image

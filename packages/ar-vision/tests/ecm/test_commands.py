@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from ar_core import pictures
 from ar_core.config import from_dict
 from ar_core.errors import ArError, CheckpointError, ConfigError, DataError
 from ar_core.registry import commands
 from ar_vision.checkpoint import fingerprint, save_checkpoint
-from ar_vision.data import reading
 from ar_vision.ecm.checkpoint import save_controller
 from ar_vision.ecm.control_command import ControlCommandConfig, draw_controlled
 from ar_vision.ecm.controls.config import ControlConfig
@@ -197,7 +197,7 @@ def test_pictures_that_cannot_be_read_are_refused_in_one_sentence(control, tmp_p
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(control, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 10_000)
     file = tmp_path / "huge.png"
     file.write_bytes(SOUND["large"])
     with pytest.raises(DataError, match="scale it down"):

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .assembled import AssembledVL
 from .chat.byte_tokenizer import byte_tokenizer
-from .layouts import load_vision_language
+from .layouts.load import load_vision_language
 from .layouts.stage1 import load_connector
 from .model import VisionLanguageModel
 from .model_config import VisionLanguageConfig

@@ -13,7 +13,7 @@ from .chat.encode import ChatEncoder
 from .data.config import VisionTextDataConfig
 from .data.source import build_conversation_source
 from .held_out import held_out_loss
-from .layouts import save_vision_language
+from .layouts.save import save_vision_language
 from .model import VisionLanguageModel
 from .settings import Settings
 

@@ -17,7 +17,7 @@ from ..chat.conversation import Turn
 from ..chat.encode import ChatEncoder
 from ..images.config import ImageConfig
 from ..images.processor import ImageProcessor
-from ..layouts import LoadedVL, load_vision_language
+from ..layouts.load import LoadedVL, load_vision_language
 from ..prompt import VisionPrompt, encode_prompt
 from ..settings import Settings
 from .backbone import VisionBackbone

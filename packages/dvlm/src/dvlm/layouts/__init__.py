@@ -9,8 +9,3 @@
 | stage-1 adapter | `mm_projector.bin` | yes | yes |
 | assembled | ours, any language model and tower: `language/`, `tower/`, `connector.safetensors`, `dvlm.json` | yes | yes |
 """
-
-from .load import LoadedVL, load_vision_language
-from .save import Layout, save_vision_language
-
-__all__ = ["Layout", "LoadedVL", "load_vision_language", "save_vision_language"]
