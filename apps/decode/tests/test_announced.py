@@ -18,6 +18,7 @@ def test_wrong_settings_are_one_sentence(ar_decode):
         ((), "the key 'corpus' is missing"),
         (("corpus=a", "output=b.safetensors", "vocab=5"), "unknown key 'vocab'"),
         (("corpus=a", "output=b.safetensors", "vocab_size=5"), "the data file 'a' does not exist"),
+        (("corpus=a: b", "output=b.safetensors", "vocab_size=5"), "the data file 'a: b' does not exist"),
     ]:
         out = ar_decode("fit-proxy", *arguments)
         assert out.code == 2

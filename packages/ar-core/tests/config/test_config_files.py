@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from ar_core.config import apply_overrides, expand_path, load_yaml, parse_yaml
+from ar_core.config import apply_overrides, expand_path, load_yaml, parse_yaml, text_fields
 from ar_core.errors import ConfigError
 
 
@@ -122,6 +124,33 @@ def test_override_form(override: str) -> None:
 def test_override_through_a_value() -> None:
     with pytest.raises(ConfigError, match=r"leads through train\.lr, which is 1\.0"):
         apply_overrides({"train": {"lr": 1.0}}, ["train.lr.x=1"])
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("<image> and <image>: what differs?", "<image> and <image>: what differs?"),
+        ("[1, 2]", "[1, 2]"),
+        ("12", "12"),
+        ("it's: {", "it's: {"),
+        ("'quoted: text'", "quoted: text"),
+        ("null", None),
+        ("", ""),
+    ],
+)
+def test_text_is_taken_as_it_is_written(given: str, read: str | None) -> None:
+    """Of keys that are text alone: another key of the same value is YAML."""
+
+    @dataclass
+    class Options:
+        prompt: str | None = None
+        name: str = ""
+        folder: Path = Path()
+        sizes: tuple[int, ...] = ()
+
+    assert text_fields(Options) == {"prompt", "name", "folder"}
+    changed = apply_overrides({}, [f"prompt={given}", "sizes=[1, 2]"], texts=text_fields(Options))
+    assert changed == {"prompt": read, "sizes": [1, 2]}
 
 
 def test_override_bad_yaml_is_named() -> None:

@@ -44,10 +44,11 @@ def announced_command(record: Command) -> Callable[..., None]:
             ),
         ] = None,
     ) -> None:
-        from ar_core.config import apply_overrides, from_dict
+        from ar_core.config import apply_overrides, from_dict, text_fields
         from ar_core.registry import resolve
 
-        options = from_dict(resolve(record.options), apply_overrides({}, settings or []))
+        kind = resolve(record.options)
+        options = from_dict(kind, apply_overrides({}, settings or [], texts=text_fields(kind)))
         typer.echo(resolve(record.run)(options))
 
     return command

@@ -1,6 +1,6 @@
 """Strict configuration: plain mappings in, typed frozen dataclasses out. Imports no torch."""
 
-from .build import from_dict, to_dict
+from .build import from_dict, text_fields, to_dict
 from .described import DescribedField, DescribedSection, described
 from .free import FREE
 from .nearest import did_you_mean
@@ -21,5 +21,6 @@ __all__ = [
     "load_yaml",
     "parse_yaml",
     "require_positive",
+    "text_fields",
     "to_dict",
 ]

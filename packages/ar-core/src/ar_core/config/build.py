@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from ..errors import ConfigError
 from .nearest import did_you_mean
 
-__all__ = ["from_dict", "to_dict"]
+__all__ = ["from_dict", "text_fields", "to_dict"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,12 @@ def to_dict(config: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise ConfigError(f"only a config object can be turned into a mapping, not {type(config).__name__}")
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init}
+
+
+def text_fields(cls: type[Any]) -> frozenset[str]:
+    """Return the names of a dataclass's own fields that are text or a path, or one of these or nothing."""
+    kinds = (str, Path, str | None, Path | None)
+    return frozenset(name for name, hint in typing.get_type_hints(cls).items() if hint in kinds)
 
 
 def _plain(value: Any) -> Any:

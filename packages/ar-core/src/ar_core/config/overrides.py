@@ -1,6 +1,6 @@
 """Settings changed on the command line."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigError
@@ -9,12 +9,18 @@ from .yaml_file import parse_yaml
 __all__ = ["apply_overrides"]
 
 
-def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str], *, texts: Container[str] = ()) -> dict[str, Any]:
     """Return a copy of ``data`` in which each ``dotted.key=value`` is set and each ``~dotted.key`` taken out; later ones win.
 
     The syntax is torchtune's. Values are YAML (``1e-4`` a number, ``[1, 2]`` a list, ``null`` nothing, ``a=`` empty text).
     Mappings on the way that do not exist yet, or are ``null``, are created; whether a key is known is checked when the
     config is built, and a key that was taken out has its default there.
+
+    Args:
+        data: the config.
+        overrides: its changes.
+        texts: dotted keys whose values are text, see :func:`text_fields`: what YAML does not read as text or ``null`` is taken as it was
+            written, so that ``prompt=Q: why?`` needs no quotes within quotes.
 
     Raises:
         ConfigError: an override without ``=`` or without a key, a key that leads through a value that is no mapping, or one
@@ -42,8 +48,21 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
                     f"the override {override!r} leads through {path}, which is {target!r} and no mapping; "
                     f"set {path} itself"
                 )
-        target[parts[-1]] = parse_yaml(text, name=f"the override {override!r}") if text else ""
+        if ".".join(parts) in texts:
+            target[parts[-1]] = _as_text(text)
+        else:
+            target[parts[-1]] = parse_yaml(text, name=f"the override {override!r}") if text else ""
     return result
+
+
+def _as_text(text: str) -> str | None:
+    try:
+        read = parse_yaml(text)
+    except ConfigError:
+        return text
+    if text and read is None:
+        return None
+    return read if isinstance(read, str) else text
 
 
 def _take_out(data: dict[str, Any], override: str) -> None:
