@@ -44,6 +44,11 @@ def main(given: Sequence[str] | None = None) -> int:
             command.add_argument("--held-out", type=int, help="pictures of the likelihood; default: all")
             command.add_argument("--late", type=float, nargs="+", help="late temperatures instead of 0.8 and 1.0")
             command.add_argument("--repeats", type=int, default=5, help="timed rounds of a step of each arm")
+            command.add_argument(
+                "--device",
+                default="cpu",
+                help="of likelihoods, steps and samples; training takes a GPU if there is one",
+            )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
     try:
         return _run(parser.parse_args(given))
@@ -83,6 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
         late=arguments.late or LATE,
         held_out=arguments.held_out,
         repeats=arguments.repeats,
+        device=arguments.device,
     )
     return 0
 

@@ -54,6 +54,7 @@ def measure_all(
     late: Sequence[float] = LATE,
     held_out: int | None = None,
     repeats: int = 5,
+    device: str = "cpu",
 ) -> list[Row]:
     """Measure the base and the arms; what a file of results has already is kept, and begun samples go on.
 
@@ -65,6 +66,7 @@ def measure_all(
         late: temperatures of the last scale.
         held_out: pictures of the likelihood; None: all.
         repeats: rounds of the timing of steps; 0: none.
+        device: that likelihoods, steps and samples are computed on.
 
     Raises:
         DataError: an arm has not been trained, or there are too few test pictures for a Fréchet distance.
@@ -92,25 +94,28 @@ def measure_all(
         "control": to_dict(control.made_by),
         "protocol": dict(PROTOCOL),
         "images": len(pictures),
-        "environment": environment("cpu"),
+        "environment": environment(device),
     }
 
     def cases() -> Iterator[tuple[str, Callable[[], Row]]]:
         for arm in models:
-            yield f"likelihood, {arm}", partial(_likelihood, study, arm, folders[arm], held_out)
+            yield f"likelihood, {arm}", partial(_likelihood, study, arm, folders[arm], held_out, device)
         if repeats:
-            yield "steps", partial(_steps, study, arms, repeats)
+            yield "steps", partial(_steps, study, arms, repeats, device)
         yield RECONSTRUCTED, partial(_reconstructed, study, control, pictures, maps)
         for temperature in late:
             for arm in models:
                 name = f"samples, {arm}, late temperature {temperature:g}"
-                yield name, partial(_samples, name, study, arm, folders[arm], control, maps, labels, temperature, test)
+                yield (
+                    name,
+                    partial(_samples, name, study, arm, folders[arm], control, maps, labels, temperature, test, device),
+                )
 
     file = results / f"ecm_cifar10_seed{study.seed}.json"
     return measure_missing(file, head, cases(), tell=_tell)
 
 
-def _likelihood(study: Study, arm: str, folder: Path, images: int | None) -> Row:
+def _likelihood(study: Study, arm: str, folder: Path, images: int | None, device: str) -> Row:
     """Nats a code of held-out pictures under their class and edges, over all scales; of the base, without edges."""
     own = entries(study, "ecm" if arm == BASE else arm)
     count = ALL if images is None else images
@@ -118,6 +123,8 @@ def _likelihood(study: Study, arm: str, folder: Path, images: int | None) -> Row
     job = build_job(recipe("ecm"), run)
     model = job.models["model"].eval()
     model.load_state_dict(load_controller(folder, dtype=torch.float32).model.state_dict())
+    for one in job.models.values():
+        one.to(device)
     assert job.evaluate is not None
     return {
         "name": f"likelihood, {arm}",
@@ -131,8 +138,13 @@ def _likelihood(study: Study, arm: str, folder: Path, images: int | None) -> Row
     }
 
 
-def _steps(study: Study, arms: Sequence[str], repeats: int) -> Row:
-    return {"name": "steps", "error": None, "what": "steps", **measure_steps(study, arms, repeats=repeats)}
+def _steps(study: Study, arms: Sequence[str], repeats: int, device: str) -> Row:
+    return {
+        "name": "steps",
+        "error": None,
+        "what": "steps",
+        **measure_steps(study, arms, repeats=repeats, device=device),
+    }
 
 
 @torch.no_grad()
@@ -155,6 +167,7 @@ def _samples(
     labels: Sequence[int],
     late: float,
     test: ImageSet,
+    device: str,
 ) -> Row:
     generator = open_controlled(
         str(folder),
@@ -163,11 +176,11 @@ def _samples(
         maps,
         labels,
         {"late_temperature": late},
-        device="cpu",
+        device=device,
     )
     where = study.home / "samples" / f"{arm}_{len(maps)}_late_{late:g}"
     protocol = ProtocolConfig(tuple(range(len(maps))), len(maps), study.seed)
-    draw(generator, protocol, StageConfig(str(where), chunk_size=100), batch_size=100)
+    draw(generator, protocol, StageConfig(str(where), chunk_size=100, device=device), batch_size=100)
     drawn = open_images(str(where))
     images = torch.cat(list(drawn.batches(500)))
     values: dict[str, Any] = _followed(control, images, maps)

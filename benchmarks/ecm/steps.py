@@ -5,6 +5,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import torch
 from ar_core.corruption import SampleRng
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config
@@ -23,7 +24,9 @@ UNMOVED = 1e-300
 _WHOLE = "method.prefixes={law: full}"
 
 
-def measure_steps(study: Study, arms: Sequence[str], *, repeats: int, batch: int = 64) -> dict[str, Any]:
+def measure_steps(
+    study: Study, arms: Sequence[str], *, repeats: int, batch: int = 64, device: str = "cpu"
+) -> dict[str, Any]:
     """Take steps of all arms in turn on one batch over all scales, where arms are alike; what their laws leave out is in ``tokens``.
 
     Args:
@@ -31,6 +34,7 @@ def measure_steps(study: Study, arms: Sequence[str], *, repeats: int, batch: int
         arms: which.
         repeats: rounds that count.
         batch: samples of the step.
+        device: where.
 
     Returns:
         ``seconds`` of each round and ``peak_bytes`` beyond what lies there between steps, by arm, over all scales; ``batch``, and
@@ -45,16 +49,17 @@ def measure_steps(study: Study, arms: Sequence[str], *, repeats: int, batch: int
         base: Any = job.models["base"]
         schedule = base.schedule
         tokens[arm] = sum(seen * length for seen, length in zip(law.seen(schedule.count), schedule.lengths))
-        prepared = job.objective.prepare(list(islice(job.source.open(0), batch)), SampleRng(study.seed))
-        module = TrainStep(job.objective, job.models, run.train.precision)
+        samples = list(islice(job.source.open(0), batch))
+        prepared = job.objective.prepare(samples, SampleRng(study.seed)).to(torch.device(device))
+        module = TrainStep(job.objective, job.models, run.train.precision).to(device)
         step = OptimizerStep(
             module, job.objective, build_turns(job.objective, job.models, run.train), run.train, Ranks()
         )
         runs[arm] = partial(_one, step, prepared, job.models["model"])
     for step_once in runs.values():
         step_once()
-    peaks = {name: peak_bytes(step_once, "cpu") for name, step_once in runs.items()}
-    seconds = interleaved(runs, repeats, "cpu", launches=True)
+    peaks = {name: peak_bytes(step_once, device) for name, step_once in runs.items()}
+    seconds = interleaved(runs, repeats, device, launches=True)
     return {"batch": batch, "tokens": tokens, "seconds": seconds, "peak_bytes": peaks}
 
 

@@ -47,6 +47,9 @@ def main() -> int:
             command.add_argument("--count", type=int, default=2000, help="samples of each row")
             command.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
             command.add_argument("--test-images", type=int, default=5000, help="reconstruct the first so many")
+            command.add_argument(
+                "--device", default="cpu", help="that tokenizers and FARs run on; training takes a GPU if there is one"
+            )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
     try:
         return _run(parser.parse_args())
@@ -84,6 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
         count=arguments.count,
         guidance=arguments.guidance,
         test_images=arguments.test_images,
+        device=arguments.device,
     )
     return 0
 

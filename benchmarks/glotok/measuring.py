@@ -38,6 +38,7 @@ def measure(
     count: int,
     guidance: Sequence[float],
     test_images: int | None = None,
+    device: str = "cpu",
 ) -> list[Row]:
     """Measure arms; drawn images stay beside the runs, rows in the results, and a stopped measurement goes on.
 
@@ -48,6 +49,7 @@ def measure(
         count: samples of each row, all classes evenly.
         guidance: scales that samples are drawn with.
         test_images: reconstruct only the first so many, and hold samples against them; None: all.
+        device: that tokenizers and FARs run on.
 
     Raises:
         DataError: an arm was not trained, there is none of that name, or arms were trained for unequal steps.
@@ -59,10 +61,12 @@ def measure(
     profile = open_profile(str(study.teacher), HistogramConfig())
     cases: list[tuple[str, Callable[[], Row]]] = []
     for arm in arms:
-        cases.append((f"{arm}, tokenizer", partial(_tokenizer, study, arm, against, profile)))
+        cases.append((f"{arm}, tokenizer", partial(_tokenizer, study, arm, against, profile, device)))
         for scale in guidance:
             name = f"{arm}, g = {scale:g}"
-            cases.append((name, partial(_samples, study, arm, against, name=name, scale=scale, count=count)))
+            cases.append(
+                (name, partial(_samples, study, arm, against, name=name, scale=scale, count=count, device=device))
+            )
     facts = {
         "kind": "glotok",
         "config": CONFIG,
@@ -73,7 +77,7 @@ def measure(
         # Nor do rows of shorter runs.
         "steps": trained,
         "teacher": profile.facts(),
-        "environment": environment("cpu"),
+        "environment": environment(device),
     }
     return measure_missing(results / f"glotok_cifar10_seed{study.folders.seed}.json", facts, cases, tell=tell)
 
@@ -100,18 +104,20 @@ def equal_steps(study: GlotokStudy, arms: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _tokenizer(study: GlotokStudy, arm: str, against: Against, profile: Profile) -> Row:
+def _tokenizer(study: GlotokStudy, arm: str, against: Against, profile: Profile, device: str) -> Row:
     loaded = load_checkpoint(study.model(arm, "tokenizer"), "tokenizer", dtype=torch.float32)
     model = cast(DualVqTokenizer, loaded.model)
-    lpips = load_lpips(study.folders.staged / "models" / "lpips_alex" / "model.safetensors")
+    lpips = load_lpips(study.folders.staged / "models" / "lpips_alex" / "model.safetensors").to(device)
     values: dict[str, Any] = measure_tokenizer(
-        model,
+        model.to(device),
         ScaleSchedule.square(model.config.grid),
         against.test,
         extractor=against.extractor,
         lpips=lpips,
         batch_size=100,
     )
+    # Codebooks are small, and what stays with them is kept on the CPU.
+    model.cpu()
     profiles = {}
     for name, codebook in model.named_codebooks.items():
         weight = codebook.weight.detach()
@@ -146,12 +152,14 @@ def _uses(study: GlotokStudy, arm: str, model: DualVqTokenizer) -> dict[str, tor
     }
 
 
-def _samples(study: GlotokStudy, arm: str, against: Against, *, name: str, scale: float, count: int) -> Row:
+def _samples(
+    study: GlotokStudy, arm: str, against: Against, *, name: str, scale: float, count: int, device: str
+) -> Row:
     generator = open_generator(
-        str(study.model(arm, "far")), str(study.model(arm, "tokenizer")), {"guidance": scale}, device="cpu"
+        str(study.model(arm, "far")), str(study.model(arm, "tokenizer")), {"guidance": scale}, device=device
     )
     folder = study.of(arm, "far") / "samples" / f"{count}_guidance_{scale:g}"
-    values = measure_samples(generator, folder, against, count=count, seed=study.folders.seed)
+    values = measure_samples(generator, folder, against, count=count, seed=study.folders.seed, device=device)
     return {
         "name": name,
         "error": None,

@@ -42,7 +42,14 @@ class Against:
 
 
 def measure_samples(
-    generator: ImageGenerator, folder: Path, against: Against, *, count: int, seed: int = 0, nearest: bool = False
+    generator: ImageGenerator,
+    folder: Path,
+    against: Against,
+    *,
+    count: int,
+    seed: int = 0,
+    nearest: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Draw images of all classes evenly, or go on with drawing, and measure them.
 
@@ -53,9 +60,10 @@ def measure_samples(
         count: how many.
         seed: that they are drawn by.
         nearest: also how far the nearest training image is, beside that of the test images.
+        device: that the generator draws on.
     """
     config = ProtocolConfig(labels=tuple(range(generator.classes)), count=count, seed=seed)
-    draw(generator, config, StageConfig(directory=str(folder), chunk_size=500), batch_size=100)
+    draw(generator, config, StageConfig(directory=str(folder), chunk_size=500, device=device), batch_size=100)
     samples = open_images(str(folder))
     values = measure(samples, METRICS, extractor=against.extractor, reference=against.test)
     if nearest:
