@@ -187,7 +187,9 @@ def _samples(
     labelled = ImageSet(
         drawn.place, drawn.count, drawn.size, drawn.stream, torch.tensor(list(labels)), None, drawn.facts
     )
-    values |= measure(labelled, ("frechet", "class_accuracy"), extractor=resnet20(study.folders), reference=test)
+    values |= measure(
+        labelled, ("frechet", "class_accuracy"), extractor=resnet20(study.folders, device), reference=test
+    )
     return {
         "name": name,
         "error": None,

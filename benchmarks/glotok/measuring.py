@@ -57,7 +57,7 @@ def measure(
     for arm in arms:
         require_arm(arm)
     trained = equal_steps(study, arms)
-    against = Against.cifar10(study.folders, test_images)
+    against = Against.cifar10(study.folders, test_images, device)
     profile = open_profile(str(study.teacher), HistogramConfig())
     cases: list[tuple[str, Callable[[], Row]]] = []
     for arm in arms:

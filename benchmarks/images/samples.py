@@ -36,9 +36,11 @@ class Against:
     train: ImageSet
 
     @classmethod
-    def cifar10(cls, folders: Folders, test: int | None = None) -> "Against":
+    def cifar10(cls, folders: Folders, test: int | None = None, device: str = "cpu") -> "Against":
         """Images of CIFAR-10 and the ResNet-20 that classifies them; of the test images all, or the first so many."""
-        return cls(resnet20(folders), _parquet(folders.cifar10, "test", test), _parquet(folders.cifar10, "train"))
+        return cls(
+            resnet20(folders, device), _parquet(folders.cifar10, "test", test), _parquet(folders.cifar10, "train")
+        )
 
 
 def measure_samples(
@@ -71,10 +73,10 @@ def measure_samples(
     return values
 
 
-def resnet20(folders: Folders) -> FeatureExtractor:
+def resnet20(folders: Folders, device: str = "cpu") -> FeatureExtractor:
     """The staged classifier of CIFAR-10."""
     path = folders.staged / "models" / "cifar10_resnet" / "resnet20.safetensors"
-    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)))
+    return open_features(FeaturesConfig(kind="resnet20-cifar10", path=str(path)), device)
 
 
 def test_images(name: str, folders: Folders) -> ImageSet:
