@@ -58,7 +58,7 @@ def test_arms_differ_in_what_they_name_alone(module, study):
     assert configs["lora"].model.lora.encoder == ecm.model.ecm.encoder == configs["full"].model.full.encoder
     for arm, config in configs.items():
         assert (config.data, config.base, config.tokenizer) == (ecm.data, ecm.base, ecm.tokenizer)
-        lr = 3e-4 if arm == "full_lr_3e-4" else ecm.train.lr
+        lr = arms.LEARNING_RATES.get(arm, ecm.train.lr)
         assert dataclasses.replace(config.train, steps=ecm.train.steps) == dataclasses.replace(ecm.train, lr=lr), arm
         assert config.train.seed == 3
         assert (config.train.steps == ecm.train.steps) == (arm != "all_scales_equal_tokens")

@@ -12,7 +12,17 @@ from ar_vision.scales import ScaleSchedule
 from ..images.parts import Folders
 from ..images.study import BASE, Study, train_arms
 
-__all__ = ["ARMS", "EQUAL_TOKENS", "UNTRAINED", "USUAL", "controller_of", "entries", "study_of", "train"]
+__all__ = [
+    "ARMS",
+    "EQUAL_TOKENS",
+    "LEARNING_RATES",
+    "UNTRAINED",
+    "USUAL",
+    "controller_of",
+    "entries",
+    "study_of",
+    "train",
+]
 
 _ENCODER = "encoder: {kind: vit, patch: 4, depth: 3, width: 32, heads: 2}"
 """That of the config."""
@@ -27,12 +37,13 @@ ARMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ecm": (),
         "lora": (f"model={{lora: {{rank: 16, {_ENCODER}}}}}",),
+        "lora_lr_1e-3": (f"model={{lora: {{rank: 16, {_ENCODER}}}}}",),
         "full": (f"model={{full: {{{_ENCODER}}}}}",),
         "no_context": ("model.ecm.context=false",),
         "separate_ffn": ("model.ecm.share_ffn=false",),
         EQUAL_TOKENS: ("method.prefixes={law: full}",),
         "all_scales": ("method.prefixes={law: full}",),
-        "full_lr_3e-4": (f"model={{full: {{{_ENCODER}}}}}", "train.lr=3.0e-4"),
+        "full_lr_3e-4": (f"model={{full: {{{_ENCODER}}}}}",),
         "lora_all_scales": (f"model={{lora: {{rank: 16, {_ENCODER}}}}}", "method.prefixes={law: full}"),
         "full_all_scales": (f"model={{full: {{{_ENCODER}}}}}", "method.prefixes={law: full}"),
         "fixed": ("method.normalisation=fixed",),
@@ -42,7 +53,12 @@ ARMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Entries of the config `ecm/cifar10` by arm: data, order, optimiser and number of steps are the same where an arm does not name them."""
 
-USUAL = ("ecm", "lora", "full", "full_lr_3e-4", "no_context", "separate_ffn", EQUAL_TOKENS)
+LEARNING_RATES: Mapping[str, float] = MappingProxyType(
+    {"lora_lr_1e-3": 1.0e-3, "full": 1.0e-3, "full_lr_3e-4": 3.0e-4, "full_all_scales": 1.0e-3}
+)
+"""Of arms that have another than the config's: what suits adapters is too much for the whole base."""
+
+USUAL = ("ecm", "lora", "lora_lr_1e-3", "full", "full_lr_3e-4", "no_context", "separate_ffn", EQUAL_TOKENS)
 """Arms that are trained unless others are asked for."""
 
 
@@ -72,6 +88,7 @@ def entries(study: Study, arm: str, overrides: Sequence[str] = ()) -> list[str]:
         f"data.pictures={study.folders.cifar10 / 'train.parquet'}",
         f"train.seed={study.seed}",
         *ARMS[arm],
+        *([f"train.lr={LEARNING_RATES[arm]}"] if arm in LEARNING_RATES else []),
         *overrides,
         *fewer,
     ]
