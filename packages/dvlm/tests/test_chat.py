@@ -96,6 +96,7 @@ def test_images_and_their_places_must_agree():
         check_images(turns, 5, "here", limit=4)
     placed = check_images([Turn("user", "x"), Turn("assistant", "y")], 2, "here", limit=4)
     assert placed[0].text == "<image>\n<image>\nx"
+    assert check_images([Turn("user", "x")], 2, "here", limit=4, break_after=False)[0].text == "<image><image>x"
 
 
 def test_paths_of_images():

@@ -7,20 +7,25 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import pytest
+import torch
 from ar_core import registry
 from ar_core.config import from_dict
 from ar_core.errors import ArError, ConfigError, DataError, ResumeError, UnsupportedModelError
+from dvlm.chat.byte_tokenizer import byte_tokenizer
 from dvlm.chat.config import ChatConfig
 from dvlm.chat.conversation import Turn
 from dvlm.data.shapes import shape_picture
 from dvlm.decoding import VLM
-from dvlm.decoding.session import open_session
+from dvlm.decoding.options import DecodingOptions
+from dvlm.decoding.session import open_session, session_of
 from dvlm.evaluation import EVAL_VLM
 from dvlm.images.config import ImageConfig
+from dvlm.layouts.load import LoadedVL
 from dvlm.layouts.save import save_vision_language
+from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
 from PIL import Image
-from tiny_vision_language import MASK, assembled
+from tiny_vision_language import EOS, MASK, assembled, qwen2_5_vl
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,8 @@ def test_one_prompt(ask, folder, capsys):
     assert found["output"] == said
     assert len(found["tokens"]) <= 9
     assert found["statistics"]["encoder"] == {"forwards": 1, "images": 1}
+    method = found["settings"]["method"]
+    assert (method["name"], method["mask_id"], method["diffusion_block_size"]) == ("diffusionvl", MASK, 4)
     capsys.readouterr()
     assert ask(**one, stream=True) == ""
     streamed = capsys.readouterr()
@@ -87,13 +94,48 @@ def test_one_prompt(ask, folder, capsys):
     assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
 
 
+def test_answers_end_at_the_end_of_a_turn_and_never_hold_the_mask(folder):
+    session = open_session(DecodingOptions(model=str(folder / "model"), device="cpu", method="ar"))
+    assert EOS in session.stop.stop_ids
+    assert session.sampler.banned_ids == (MASK,)
+
+
+def test_a_base_of_the_hub_decodes_as_transformers_does():
+    """The AR arm: Qwen2.5-VL's own template and positions, against `generate`, and a picture of its own ratio."""
+    words = byte_tokenizer()
+    words.add_special_tokens({"additional_special_tokens": ["<|vision_start|>", "<|vision_end|>"]})
+    base = qwen2_5_vl()
+    pad = base.config.image_token_id = 290
+    options = DecodingOptions(model="tiny", max_new_tokens=10, max_pixels=6272)
+    session = session_of(LoadedVL(QwenVL(base), words, None, "tiny"), options)
+    prompt = session.prompt([Turn("user", "What?")], [np.array(Image.fromarray(shape_picture(0)).resize((90, 40)))])
+    (image,) = prompt.images
+    assert image.layout.columns > image.layout.rows
+    before, after = (
+        words.encode(text, add_special_tokens=False)
+        for text in (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>",
+            "<|vision_end|>What?<|im_end|>\n<|im_start|>assistant\n",
+        )
+    )
+    ids = torch.tensor([[*before, *[pad] * image.layout.tokens, *after]])
+    expected = base.generate(
+        input_ids=ids, pixel_values=image.pixels.double(), image_grid_thw=torch.tensor([[1, *image.layout.patches]]),
+        mm_token_type_ids=(ids == pad).long(), attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False,
+        eos_token_id=EOS, pad_token_id=0,
+    )  # fmt: skip
+    wanted = expected[0, ids.shape[1] :].tolist()
+    assert session.decode([prompt]).tokens == [wanted[: wanted.index(EOS)] if EOS in wanted else wanted]
+
+
 def test_a_file_of_questions(ask, folder, tmp_path, monkeypatch):
-    """In batches and alone the same; an interrupted run goes on, with its own settings only."""
-    source = {"input": str(folder / "questions.jsonl")}
+    """In batches and alone the same, also when sampled; an interrupted run goes on, with its own settings only."""
+    source = {"input": str(folder / "questions.jsonl"), "temperature": 1.0}
+    monkeypatch.setenv("PLACE", str(tmp_path))
     assert ask(**source, output=str(tmp_path / "a.jsonl")).startswith("4 answers written")
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["a", "b", "c", "d"]
-    ask(**source, output=str(tmp_path / "b.jsonl"), batch_size=3, statistics=str(tmp_path / "s.json"))
+    ask(**source, output=str(tmp_path / "b.jsonl"), batch_size=3, statistics="$PLACE/s.json")
     assert (tmp_path / "b.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
     statistics = json.loads((tmp_path / "s.json").read_text())
     assert statistics["encoder"]["images"] == 4
@@ -123,9 +165,12 @@ def test_a_file_of_questions(ask, folder, tmp_path, monkeypatch):
         ask(**source, output=target)
 
 
-def test_a_chat_carries_the_conversation(folder, capsys, monkeypatch):
+def test_a_chat_carries_the_conversation(folder, capsys, monkeypatch, tmp_path):
+    """Its image stands in the first question and is encoded once, whatever the model says."""
     from dvlm.decoding import vlm_command
 
+    plain = vlm_command.Session.text
+    monkeypatch.setattr(vlm_command.Session, "text", lambda self, ids: f"an <image>: {plain(self, ids)}")
     lines = iter(["What?", "And now?", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
     asked = []
@@ -137,15 +182,23 @@ def test_a_chat_carries_the_conversation(folder, capsys, monkeypatch):
             asked.append((list(turns), len(pictures))) or session_prompt(self, turns, pictures, place)
         ),
     )
-    assert (
-        run(VLM, model=str(folder / "model"), image=str(folder / "0.png"), chat=True, max_new_tokens=5, device="cpu")
-        == ""
-    )
+    chat = {"image": str(folder / "0.png"), "chat": True, "statistics": str(tmp_path / "s.json")}
+    assert run(VLM, model=str(folder / "model"), max_new_tokens=5, device="cpu", **chat) == ""
     assert [len(turns) for turns, _ in asked] == [1, 3]
     assert [count for _, count in asked] == [1, 1]
     said = asked[1][0][1]
     assert said.role == "assistant"
-    assert said.text in capsys.readouterr().out
+    assert said.text.removeprefix("an : ") in capsys.readouterr().out
+    assert [turn.text for turn in asked[1][0] if turn.role == "user"] == ["<image>\nWhat?", "And now?"]
+    assert "<image>" not in said.text
+    assert json.loads((tmp_path / "s.json").read_text())["encoder"] == {"forwards": 1, "images": 1}
+
+
+def test_a_picture_of_a_chat_stays_where_it_stood(folder, monkeypatch):
+    lines = iter(["What?", "Is <image> what you saw?", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    chat = {"image": str(folder / "0.png"), "chat": True, "max_new_tokens": 2, "device": "cpu"}
+    refused(DataError, "the text has 2 places", lambda: run(VLM, model=str(folder / "model"), **chat))
 
 
 def refused(error, says, call):
@@ -174,6 +227,8 @@ def test_mistakes_are_one_sentence(ask, folder, tmp_path):
     refused(ConfigError, "unknown key 'decoding.tau'", lambda: ask(prompt="a", decoding={"tau": 1}))
     refused(ConfigError, "temperature", lambda: ask(prompt="a", temperature=-1.0))
     refused(ConfigError, "fit 'native' needs a tower", lambda: ask(prompt="a", fit="native"))
+    refused(ConfigError, "max_pixels is given", lambda: ask(prompt="a", max_pixels=5000))
+    refused(ConfigError, "knows no threshold", lambda: ask(prompt="a", decoding={"threshold": 0.5}))
 
     def of(*records):
         (tmp_path / "q.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
@@ -195,7 +250,7 @@ def test_a_large_picture_is_scaled_to_the_limit(folder, tmp_path):
     assert PatchProcessor(config)(np.zeros((900, 700, 3), np.uint8)).layout.tokens <= 10
 
 
-def test_evaluation(ask, folder, tmp_path):
+def test_evaluation(ask, folder, tmp_path, monkeypatch):
     """Accuracy from the very answers, and what they cost; caption metrics; AR in the same engine."""
     source = {"input": str(folder / "questions.jsonl")}
     line = ask(EVAL_VLM, **source, output=str(tmp_path / "r.json"))
@@ -209,7 +264,8 @@ def test_evaluation(ask, folder, tmp_path):
         question.pop("answers", None)
         question["answer"] = found["output"].strip() or "nothing"
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
-    right = {"input": str(tmp_path / "own.jsonl"), "image_root": str(folder)}
+    monkeypatch.setenv("PICTURES", str(folder))
+    right = {"input": str(tmp_path / "own.jsonl"), "image_root": "$PICTURES"}
     ask(EVAL_VLM, **right, output=str(tmp_path / "own.json"))
     assert json.loads((tmp_path / "own.json").read_text())["metrics"]["exact_match"] == 1
     ask(EVAL_VLM, **right, metric="captions", output=str(tmp_path / "captions.json"))
@@ -260,6 +316,21 @@ def test_lmms_eval_model(folder, monkeypatch):
     assert expected.startswith(found[0])
     assert model.stats.encoder["images"] == 3
     assert max(model.stats.generated) <= 8
+    # A task's text ends an answer to the character, and its length holds, unless told.
+    letter = next(one for one in reversed(expected) if "!" <= one <= "~")
+    (cut,) = model.generate_until([request(0, {"max_new_tokens": 8, "until": [letter]})])
+    assert cut == expected[: expected.index(letter)]
+    free = DvlmModel(str(folder / "model"), device="cpu", cut="none", max_new_tokens=11, task_limits=False)
+    free.task_dict = model.task_dict
+    free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter]})])
+    assert free.stats.generated == [11]
+    # Marks that are not as many as the images go.
+    twice = types.SimpleNamespace(
+        args=("<image>Question 0<image>", short, lambda d: [d["image"]], 0, "toy", "test")
+    )  # fmt: skip
+    assert model.generate_until([twice]) == [found[0]]
+    for wrong in ({"batch_size": "auto"}, {"cut": "line"}):
+        refused(ConfigError, next(iter(wrong)), lambda wrong=wrong: DvlmModel(str(folder / "model"), **wrong))
     with pytest.raises(UnsupportedModelError):
         model.loglikelihood([])
     monkeypatch.delitem(sys.modules, "dvlm.evaluation.lmms_model")

@@ -67,7 +67,11 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
             later = torch.arange(following, following + extra).expand(*places.shape[:-1], -1)
             rope = torch.cat([places, later], dim=-1)
             index = torch.arange(len(ids))
-            mask = Mask.self_attention(block_causal(), Tokens(block=block_grid(len(ids), size).blocks, position=index))
+            blocks = block_grid(len(ids), size).blocks
+            if config.clean == "token":
+                # Each finished token is a block of its own.
+                blocks = index.clamp(max=len(ids) - size)
+            mask = Mask.self_attention(block_causal(), Tokens(block=blocks, position=index))
             embeds, more = model.embed(torch.tensor([ids]), rows[None], features)
             rope = rope[None] if rope.ndim == 1 else rope[:, None]
             hidden = model.backbone.hidden(None, embeds=embeds, positions=rope, mask=mask, more=more)
@@ -86,7 +90,9 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
 
 
 @pytest.mark.parametrize(
-    "config", [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3)], ids=["D4", "D8", "dynamic"]
+    "config",
+    [FOUR, EIGHT, replace(EIGHT, strategy="dynamic", threshold=0.3), replace(FOUR, clean="token")],
+    ids=["D4", "D8", "dynamic", "token-causal"],
 )
 def test_the_cache_changes_nothing(model, prompt, config):
     """Oracle 11: P mod D in {0, 1, D-1} and P < D; images also in the block that the prompt ends in. Oracle 13 counts passes."""
@@ -97,7 +103,7 @@ def test_the_cache_changes_nothing(model, prompt, config):
         one = prompt(model, rest, before=before, after=1)
         assert len(one) % size == rest
         expected, passes = recomputed(model, one, config, 14)
-        for commit in ("separate", "fused"):
+        for commit in ("separate", "fused") if config.clean == "block" else ("separate",):
             found = decode(model, [one], replace(config, commit=commit))
             assert found.tokens == [expected]
             blocks = math.ceil((rest + 14) / size)
@@ -344,9 +350,14 @@ def test_streams_and_exact_ends(model, prompt):
     assert stopped.finish == ["stop_id"]
 
 
-def test_passes_of_fixed_shapes(model, prompt):
-    """Passes over text take the shapes of the engine, those that hold images stay plain; the tokens are the same."""
-    prompts = [prompt(model, seed, before=b, pictures=p) for seed, (b, p) in enumerate([(3, 1), (9, 0), (1, 2)])]
+@pytest.mark.parametrize("mrope", [False, True])
+def test_passes_of_fixed_shapes(model, prompt, mrope):
+    """Passes over text take the shapes of the engine, those that hold images stay plain; the tokens are the same. Three-part
+    positions do not keep passes behind the prompt from it."""
+    mrope = mrope and model.takes_mrope
+    prompts = [
+        prompt(model, seed, before=b, pictures=p, mrope=mrope) for seed, (b, p) in enumerate([(3, 1), (9, 0), (1, 2)])
+    ]
     fixed = build_backbone(model.language, "eager")
     seen = VisionBackbone(model, prompts, fixed)
     config = replace(FOUR, commit="fused")
@@ -355,6 +366,22 @@ def test_passes_of_fixed_shapes(model, prompt):
         generate(seen, seen.ids, config, stop=rule).tokens == decode(model, prompts, config, stop=rule.stop_ids).tokens
     )
     assert fixed.static_passes > 0
+    before = fixed.static_passes
+    found = autoregressive(seen, seen.ids, stop=StopRule(frozenset(), 6), sampler=Sampler())
+    plain = VisionBackbone(model, prompts)
+    assert found.tokens == autoregressive(plain, plain.ids, stop=StopRule(frozenset(), 6), sampler=Sampler()).tokens
+    assert fixed.static_passes - before >= 5
+
+
+def test_features_that_are_kept_are_not_encoded_again(model, prompt):
+    first, again, other = prompt(model, 0), prompt(model, 0, before=7), prompt(model, 1, pictures=2)
+    known: dict = {}
+    assert VisionBackbone(model, [first], known=known).stats.encoder == {"forwards": 1, "images": 1}
+    seen = VisionBackbone(model, [other, again], known=known)
+    assert seen.stats.encoder == {"forwards": 1, "images": 2}
+    assert VisionBackbone(model, [again, other], known=known).stats.encoder == {}
+    found = generate(seen, seen.ids, FOUR, stop=StopRule(frozenset(), 10))
+    assert found.tokens == decode(model, [other, again], n=10).tokens
 
 
 def test_rows_that_end_together(prompt):

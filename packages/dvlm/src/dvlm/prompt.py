@@ -57,7 +57,8 @@ def encode_prompt(
     Raises:
         DataError: there are more or fewer pictures than places for them, more than the processor's limit, or one that cannot be used.
     """
-    placed = check_images(turns, len(pictures), place, limit=processor.config.max_images)
+    limit, break_after = processor.config.max_images, encoder.config.break_after_image
+    placed = check_images(turns, len(pictures), place, limit=limit, break_after=break_after)
     images = tuple(processor(picture, f"image {number} of {place}") for number, picture in enumerate(pictures, start=1))
     ids = encoder.prompt(placed)
     return VisionPrompt(expand(ids, None, [image.layout for image in images], mrope=mrope), images)

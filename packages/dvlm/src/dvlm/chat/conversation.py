@@ -84,16 +84,17 @@ def image_paths(image: Any, place: str) -> list[str]:
     return paths
 
 
-def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int) -> list[Turn]:
+def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int, break_after: bool = True) -> list[Turn]:
     """Hold the number of images against the places for them.
 
-    Where the text has no place at all, all images go in front of the first user turn, a line break behind each.
+    Where the text has no place at all, all images go in front of the first user turn.
 
     Args:
         turns: of the conversation.
         images: how many there are.
         place: names it in messages.
         limit: most images.
+        break_after: put a line break behind each image that goes in front.
 
     Raises:
         DataError: more or fewer images than places, more than the limit, or no user turn to put them in.
@@ -107,7 +108,8 @@ def check_images(turns: Sequence[Turn], images: int, place: str, *, limit: int) 
         first = next((number for number, turn in enumerate(turns) if turn.role == "user"), None)
         if first is None:
             raise DataError(f"{place}: it has images and no user turn that they could stand in; add one")
-        with_images = Turn("user", f"{MARKER}\n" * images + turns[first].text)
+        marker = f"{MARKER}\n" if break_after else MARKER
+        with_images = Turn("user", marker * images + turns[first].text)
         return [*turns[:first], with_images, *turns[first + 1 :]]
     if places != images:
         raise DataError(

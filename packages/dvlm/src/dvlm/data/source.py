@@ -123,7 +123,8 @@ class ConversationSource:
         """Encode a record and read its pictures; raises as :meth:`open` does."""
         paths = image_paths(record.data.get("image"), record.place)
         turns = turns_of(record.data.get("conversations"), record.place)
-        turns = check_images(turns, len(paths), record.place, limit=self.config.images.max_images)
+        limit, break_after = self.config.images.max_images, self.encoder.config.break_after_image
+        turns = check_images(turns, len(paths), record.place, limit=limit, break_after=break_after)
         images = [self.processor(self.picture(path, record), f"{path} ({record.place})") for path in paths]
         encoded = self.encoder.conversation(turns, supervise_template=self.supervise_template)
         return {"index": index, "tokens": encoded.ids, "labels": encoded.labels, "images": images}

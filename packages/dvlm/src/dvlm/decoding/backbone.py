@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 import torch
 from ar_core.cache import WindowedKVCache
@@ -28,7 +28,7 @@ class VisionBackbone:
     """Implements :class:`ar_core.decoding.Backbone` for one batch of prompts: decoders get `ids`, and drive it like any model.
 
     What stands at a position depends on the prompt as well as on the id there, and the cache says which prompt each of its rows
-    holds. The tower runs once, over all images of the batch; of equal ones once.
+    holds. The tower runs once, over all images of the batch; of equal ones once, and of those that the caller has kept not at all.
     Features are then inserted in whatever pass holds their positions: the prefill, and where an image reaches into the block that
     the prompt ends in, the passes over that block.
 
@@ -36,11 +36,16 @@ class VisionBackbone:
         model: in eval mode.
         prompts: of the batch; all with three-part positions or none.
         backbone: of its language model, if another engine than the plain one is wanted.
+        known: features of images by their content, for a caller that asks about the same pictures again; new ones are added.
     """
 
     @torch.no_grad()
     def __init__(
-        self, model: VisionLanguageModel, prompts: Sequence[VisionPrompt], backbone: HFBackbone | None = None
+        self,
+        model: VisionLanguageModel,
+        prompts: Sequence[VisionPrompt],
+        backbone: HFBackbone | None = None,
+        known: MutableMapping[str, ImageFeatures] | None = None,
     ) -> None:
         self._model = model
         self._inner = backbone or model.backbone
@@ -55,14 +60,19 @@ class VisionBackbone:
         for name, image in distinct.items():
             offsets[name] = count
             count += image.layout.tokens
-        self._features = self._encoded(list(distinct.values())) if distinct else None
+        known = {} if known is None else known
+        fresh = {name: image for name, image in distinct.items() if name not in known}
+        if fresh:
+            known.update(zip(fresh, self._encoded(list(fresh.values())), strict=True))
+        self._features = _joined([known[name] for name in distinct]) if distinct else None
         self._rows = [_global_rows(prompt, [offsets[name] for name in row]) for row, prompt in zip(names, prompts)]
         three_part = {prompt.expanded.positions.ndim == 2 for prompt in prompts}
         assert len(three_part) == 1
         self._places = [prompt.expanded.positions for prompt in prompts] if three_part == {True} else None
         self._shifts = [int(prompt.expanded.positions.max()) + 1 - len(prompt) for prompt in prompts]
 
-    def _encoded(self, images: list[ImageInput]) -> ImageFeatures:
+    def _encoded(self, images: list[ImageInput]) -> list[ImageFeatures]:
+        """Features of each image, from one run of the tower."""
         dtype = next(self._model.tower.parameters()).dtype
         with self.stats.timed("vision"):
             pixels = join_pixels(images).to(self.device, dtype)
@@ -70,7 +80,9 @@ class VisionBackbone:
             # Read, or the time on an asynchronous device would be that of launching.
             features.rows[0, 0].item()
         self.stats.encoder += Counter(forwards=1, images=len(images))
-        return features
+        counts = [image.layout.tokens for image in images]
+        layers = zip(*(layer.split(counts) for layer in (features.rows, *features.deepstack)), strict=True)
+        return [ImageFeatures(rows, tuple(deepstack)) for rows, *deepstack in layers]
 
     @property
     def vocab_size(self) -> int:
@@ -146,14 +158,16 @@ class VisionBackbone:
         return self._inner.hidden(None, embeds=embeds, positions=positions, mask=mask, cache=cache, more=more)
 
     def _three_part(self, positions: Tensor, numbers: list[int], cuts: list[slice]) -> Tensor:
-        """Positions `[3, B, n]`: the prompt's own, then counting on behind it from its largest."""
+        """Positions `[3, B, n]`: the prompt's own, then counting on behind it from its largest. A pass behind all prompts, where
+        the three parts are equal, gets `[B, n]`, which engines of fixed shapes take."""
         assert self._places is not None
         shifts = torch.tensor([[self._shifts[number]] for number in numbers], device=self.device)
+        owns = [self._places[number][:, cut] for number, cut in zip(numbers, cuts)]
+        if not any(own.shape[1] for own in owns):
+            return positions + shifts
         found = (positions + shifts).expand(3, -1, -1).contiguous()
-        for row, (number, cut) in enumerate(zip(numbers, cuts)):
-            own = self._places[number][:, cut]
-            if own.shape[1]:
-                found[:, row, : own.shape[1]] = own.to(self.device)
+        for row, own in enumerate(owns):
+            found[:, row, : own.shape[1]] = own.to(self.device)
         return found
 
 
@@ -162,6 +176,14 @@ def _name(image: ImageInput) -> str:
     pixels = image.pixels.contiguous()
     digest = hashlib.blake2b(pixels.view(torch.uint8).numpy().tobytes())
     return f"{image.layout} {pixels.dtype} {tuple(pixels.shape)} {digest.hexdigest()}"
+
+
+def _joined(features: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Features of several images as those of one batch."""
+    rows, *deepstack = (
+        torch.cat(layer) for layer in zip(*((one.rows, *one.deepstack) for one in features), strict=True)
+    )
+    return ImageFeatures(rows, tuple(deepstack))
 
 
 def _global_rows(prompt: VisionPrompt, offsets: Sequence[int]) -> Tensor:

@@ -47,13 +47,19 @@ def choose_method(name: str | None, settings: Settings, given: Mapping[str, Any]
         given: the user's settings of the method.
 
     Raises:
-        ConfigError: there is no such decoder, it does not go with the checkpoint, or a setting is unknown or out of range.
+        ConfigError: there is no such decoder, it does not go with the checkpoint, or a setting is unknown, out of range or without
+            effect.
     """
     if name is None:
         name = "ar" if settings.diffusion is None else DIFFUSIONVL
     if name == DIFFUSIONVL:
         own = DiffusionVLDecodeConfig.of_settings(settings)
-        return Method(name, from_dict(DiffusionVLDecodeConfig, {**own, **given}, "decoding"), generate)
+        options = from_dict(DiffusionVLDecodeConfig, {**own, **given}, "decoding")
+        if "threshold" in given and options.strategy != "dynamic":
+            raise ConfigError(
+                "decoding.threshold is given, and the strategy static knows no threshold: add decoding.strategy=dynamic, or drop it"
+            )
+        return Method(name, options, generate)
     # Their output is that of one token a pass, which any AR model gives; other methods need weights of their own.
     plain = {key: one for key, one in decoders().items() if one.kind == "text" and (one.lossless or key == "ar")}
     if name not in plain:

@@ -22,8 +22,8 @@ class DecodingOptions:
     """`diffusionvl`; `ar`, one token a pass, for AR checkpoints; or another decoder for AR models that is installed, such as
     `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
     decoding: dict[str, Any] = field(default_factory=dict)
-    """Settings of the method, e.g. `decoding.strategy=dynamic decoding.threshold=0.8`; see its page. Published code:
-    `decoding.commit=separate decoding.whole_last_block=true`."""
+    """Settings of the method, e.g. `decoding.strategy=dynamic decoding.threshold=0.8`; see its page. Published code: commit=separate
+    and whole_last_block=true."""
     max_new_tokens: int = 128
     """Longest answer, exact. Published: 128; 512 for captions in detail, 1024 for chains of thought."""
     temperature: float = 0.0
@@ -39,7 +39,7 @@ class DecodingOptions:
     fit: Literal["native", "square", "stretch", "anyres"] | None = None
     """How pictures are fitted; null: as in training. Published evaluation of route 1: `native`."""
     max_pixels: int | None = None
-    """Most pixels of a picture on Qwen-VL towers; larger ones are scaled down. Null: as in training."""
+    """Most pixels of a picture, on Qwen-VL towers alone; larger ones are scaled down. Null: as in training."""
     dtype: Literal["stored", "float32", "bfloat16", "float16"] = "stored"
     """Of the weights in memory."""
     device: str = "auto"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ar_core.config import expand_path
 from ar_core.data import Record
 from ar_core.errors import DataError
 from ar_core.pictures import read_picture
@@ -56,7 +57,7 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
     ``question_id``); ids are numbers of records where there is none.
 
     Args:
-        path: the file.
+        path: the file; `~` and `$NAME` are expanded, in `image_root` too.
         image_root: what image paths are relative to; None: the file's folder.
         limit: most images of a question.
 
@@ -64,10 +65,10 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
         DataError: the file or a record is malformed, images and places for them do not agree, an image is missing, or two
             records have one id. Nothing has been decoded then.
     """
+    path = expand_path(str(path))
+    root = path.parent if image_root is None else expand_path(str(image_root))
     records, _ = read_conversations(path)
-    found = [
-        _request(record, number, image_root or path.parent, limit) for number, record in enumerate(records, start=1)
-    ]
+    found = [_request(record, number, root, limit) for number, record in enumerate(records, start=1)]
     if not found:
         raise DataError(f"{path} holds no questions: give one a line")
     seen: dict[str, str] = {}
@@ -98,8 +99,8 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
             raise DataError(f"{place}: {key} holds no turn of the user's that could be answered; add one")
     folder = Path(data.get(FOLDER, root))
     images = tuple(folder / name for name in image_paths(data.get("image"), place))
-    checked = check_images(turns, len(images), place, limit=limit)
+    check_images(turns, len(images), place, limit=limit)
     for image in images:
         if not image.is_file():
             raise DataError(f"{image} ({place}) does not exist: correct the path, or give image_root")
-    return Request(str(data.get("id", data.get("question_id", number))), checked, images, place, data)
+    return Request(str(data.get("id", data.get("question_id", number))), turns, images, place, data)

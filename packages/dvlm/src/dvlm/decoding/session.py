@@ -1,23 +1,24 @@
 """A loaded vision-language model, ready to answer."""
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from ar_core.decoding import Decoded, OnToken, StopRule, check_prompts
-from ar_core.errors import DataError
+from ar_core.errors import ConfigError, DataError
 from ar_core.hf import HFBackbone, build_backbone, stop_ids
 from ar_core.sampling import Sampler, row_seed
 from ar_core.training.device import choose_device
 
 from ..chat.config import ChatConfig
-from ..chat.conversation import Turn
+from ..chat.conversation import Turn, check_images
 from ..chat.encode import ChatEncoder
 from ..images.config import ImageConfig
-from ..images.processor import ImageProcessor
+from ..images.processor import ImageProcessor, PatchProcessor
 from ..layouts.load import LoadedVL, load_vision_language
+from ..model import ImageFeatures
 from ..prompt import VisionPrompt, encode_prompt
 from ..settings import Settings
 from .backbone import VisionBackbone
@@ -65,6 +66,15 @@ class Session:
         banned = () if self.settings.diffusion is None else (self.settings.diffusion.mask_id,)
         return Sampler(self.options.temperature, self.options.top_k, self.options.top_p, None, banned)
 
+    def placed(self, turns: Sequence[Turn], images: int, place: str = "the prompt") -> list[Turn]:
+        """Turns with the places of `images` pictures in their text; see :func:`dvlm.chat.conversation.check_images`.
+
+        Raises:
+            DataError: there are more or fewer pictures than places for them, or more than the limit.
+        """
+        limit, break_after = self.processor.config.max_images, self.settings.chat.break_after_image
+        return check_images(turns, images, place, limit=limit, break_after=break_after)
+
     def prompt(self, turns: Sequence[Turn], pictures: Sequence[np.ndarray], place: str = "the prompt") -> VisionPrompt:
         """Encode turns and pictures, and see that they fit the model's context.
 
@@ -87,15 +97,23 @@ class Session:
         prompts: Sequence[VisionPrompt],
         *,
         first_index: int = 0,
+        known: MutableMapping[str, ImageFeatures] | None = None,
         on_token: OnToken | None = None,
         trace: bool = False,
     ) -> Decoded:
         """Answer a batch whose first prompt is number `first_index` of the job; statistics hold those of the tower.
 
+        Args:
+            prompts: of the batch.
+            first_index: decides the random streams.
+            known: see :class:`VisionBackbone`.
+            on_token: called with a row and its newly final tokens, in order.
+            trace: record which pass fixed which token.
+
         Raises:
             DataError, ConfigError, NumericsError: as the decoder does.
         """
-        seen = VisionBackbone(self.loaded.model, prompts, self.backbone)
+        seen = VisionBackbone(self.loaded.model, prompts, self.backbone, known)
         decoded = self.method.function(
             seen,
             seen.ids,
@@ -155,13 +173,16 @@ def session_of(loaded: LoadedVL, options: DecodingOptions) -> Session:
         images = replace(images, fit=options.fit)
     if options.max_pixels is not None:
         images = replace(images, max_pixels=options.max_pixels, min_pixels=min(images.min_pixels, options.max_pixels))
+    processor = loaded.model.processor(images)
+    if options.max_pixels is not None and not isinstance(processor, PatchProcessor):
+        raise ConfigError("max_pixels is given, and this tower reads pictures of one size: drop it")
     session = Session(
         loaded,
         settings,
         choose_method(options.method, settings, options.decoding),
         build_backbone(loaded.model.language, options.engine),
         ChatEncoder(loaded.tokenizer, settings.chat),
-        loaded.model.processor(images),
+        processor,
         options,
     )
     # What is out of range is said now.
@@ -173,4 +194,5 @@ def base_settings(loaded: LoadedVL) -> Settings:
     """How a Qwen-VL base of the hub takes prompts: its own chat template, pictures of any ratio, three-part positions."""
     kind = loaded.model.base_language.config.model_type
     system = "You are a helpful assistant." if kind == "qwen2_5_vl" else None
-    return Settings(ChatConfig(system=system, vision_markers=True), ImageConfig(fit="native"), mrope=True)
+    chat = ChatConfig(system=system, vision_markers=True, break_after_image=False)
+    return Settings(chat, ImageConfig(fit="native"), mrope=True)

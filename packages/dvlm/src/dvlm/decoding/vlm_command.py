@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ar_core.config import expand_path
 from ar_core.data.progress import track
 from ar_core.decoding import Decoded, DecodeStats, StreamedText
@@ -15,7 +16,8 @@ from ar_core.evaluation import Journal
 from ar_core.io import atomic_file
 from ar_core.pictures import read_picture
 
-from ..chat.conversation import Turn, read_turns
+from ..chat.conversation import MARKER, Turn, read_turns
+from ..model import ImageFeatures
 from .options import DecodingOptions
 from .requests import Request, read_requests
 from .session import Session, open_session
@@ -44,7 +46,8 @@ class VlmOptions(DecodingOptions):
     image_root: Path | None = None
     """With `input`: folder of relative image paths; null: the file's own."""
     chat: bool = False
-    """Talk: every line is a question, with the conversation so far; images stand in the first. An empty line ends it."""
+    """Talk: every line is a question, with the conversation so far; images stand in the first and are encoded once. An empty line
+    ends it."""
     stream: bool = False
     """Print tokens as soon as they are final."""
     json: bool = False
@@ -90,24 +93,25 @@ def answer(options: VlmOptions) -> str:
     Raises:
         ArError: whatever cannot be used.
     """
-    output = None if options.output is None else expand_path(str(options.output))
-    for target in (output, options.statistics):
+    output, statistics = (
+        None if path is None else expand_path(str(path)) for path in (options.output, options.statistics)
+    )
+    for target in (output, statistics):
         if target is not None and target.exists():
             raise ConfigError(f"the file {str(target)!r} exists already: move it away, or give another place")
     session = open_session(options)
     said: str
     if options.input is not None:
         assert output is not None
-        requests = read_requests(
-            expand_path(str(options.input)), options.image_root, limit=session.processor.config.max_images
-        )
+        requests = read_requests(options.input, options.image_root, limit=session.processor.config.max_images)
         stats = answer_file(session, requests, output)
         said = f"{len(requests)} answers written to {output}"
     elif options.chat:
         stats = chat(session, options.all_images, input)
         said = ""
     else:
-        decoded = _one(session, [Turn("user", options.prompt or "")], options.all_images, stream=options.stream)
+        pictures = _pictures(options.all_images)
+        decoded = _one(session, _question(options.prompt or ""), pictures, {}, stream=options.stream)
         stats = decoded.stats
         text = session.text(decoded.tokens[0])
         said = "" if options.stream else text
@@ -118,8 +122,8 @@ def answer(options: VlmOptions) -> str:
             )
     if not options.json:
         print(summary(stats), file=sys.stderr)
-    if options.statistics is not None:
-        with atomic_file(options.statistics) as temporary:
+    if statistics is not None:
+        with atomic_file(statistics) as temporary:
             temporary.write_text(
                 json.dumps({**session.describe(), **stats.to_dict()}, indent=2) + "\n", encoding="utf-8"
             )
@@ -137,13 +141,15 @@ def summary(stats: DecodeStats) -> str:
 
 
 def chat(session: Session, images: tuple[Path, ...], read: Callable[[str], str]) -> DecodeStats:
-    """Talk until an empty line or the end of input; images stand in the first question.
+    """Talk until an empty line or the end of input; images stand in the first question, and the tower runs over them once.
 
     Args:
         session: the model.
         images: of the whole conversation.
         read: shows a prompt string and returns a line; raises ``EOFError`` at the end.
     """
+    pictures = _pictures(images)
+    known: dict[str, ImageFeatures] = {}
     turns: list[Turn] = []
     stats = DecodeStats()
     while True:
@@ -153,19 +159,36 @@ def chat(session: Session, images: tuple[Path, ...], read: Callable[[str], str])
             return stats
         if not line:
             return stats
-        turns.append(Turn("user", line))
-        decoded = _one(session, turns, images, stream=True)
+        turns += _question(line)
+        if len(turns) == 1:
+            # They stay there, also if a later line says <image>.
+            turns = session.placed(turns, len(pictures))
+        decoded = _one(session, turns, pictures, known, stream=True)
         sys.stdout.write("\n")
-        turns.append(Turn("assistant", session.text(decoded.tokens[0])))
+        # What a model says holds no place for an image, however it is spelt.
+        turns.append(Turn("assistant", session.text(decoded.tokens[0]).replace(MARKER, "")))
         stats = stats + decoded.stats
 
 
-def _one(session: Session, turns: list[Turn], images: tuple[Path, ...], *, stream: bool) -> Decoded:
-    pictures = [read_picture(expand_path(str(path))) for path in images]
-    placed = read_turns([{"role": turn.role, "content": turn.text} for turn in turns], "the prompt")
-    prompt = session.prompt(placed, pictures)
+def _question(text: str) -> list[Turn]:
+    return read_turns([{"from": "human", "value": text}], "the prompt")
+
+
+def _pictures(paths: tuple[Path, ...]) -> list[np.ndarray]:
+    return [read_picture(expand_path(str(path))) for path in paths]
+
+
+def _one(
+    session: Session,
+    turns: list[Turn],
+    pictures: list[np.ndarray],
+    known: dict[str, ImageFeatures],
+    *,
+    stream: bool,
+) -> Decoded:
+    prompt = session.prompt(turns, pictures)
     writer = StreamedText(session.text, sys.stdout) if stream else None
-    decoded = session.decode([prompt], on_token=writer)
+    decoded = session.decode([prompt], known=known, on_token=writer)
     if writer is not None:
         writer.finish()
     return decoded

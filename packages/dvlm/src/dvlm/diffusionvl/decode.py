@@ -33,9 +33,9 @@ class DiffusionVLDecodeConfig:
     diffusion_block_size: int = 8
     """D (`bd3lm_block_size`): tokens of a block, counted from the first token of the prompt. Paper: 8."""
 
-    steps: int = 8
+    steps: int | None = None
     """S: passes that a block is spread over; pass i reveals at least D // S tokens, one more while i < D mod S, and at least one.
-    Paper: S = D."""
+    None: D (paper), a token a pass."""
 
     strategy: Literal["static", "dynamic"] = "static"
     """`static` reveals the most confident tokens that `steps` asks for (published: low_confidence_static); `dynamic` also all whose
@@ -71,7 +71,7 @@ class DiffusionVLDecodeConfig:
             allowed = get_args(type(self).__annotations__[name])
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(allowed)}")
-        if self.steps < 1:
+        if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps is {self.steps}, but a block takes at least 1 pass: give 1 or more")
         self.policy()
 
@@ -88,7 +88,7 @@ class DiffusionVLDecodeConfig:
                 "the recipe diffusionvl first"
             )
         found = settings.diffusion
-        block = {"mask_id": found.mask_id, "diffusion_block_size": found.block_size, "steps": found.block_size}
+        block = {"mask_id": found.mask_id, "diffusion_block_size": found.block_size}
         return {**block, "clean": found.clean, "commit": "fused" if found.clean == "block" else "separate"}
 
     def policy(self) -> BlockPolicy:

@@ -50,9 +50,7 @@ def evaluate(options: EvalVlmOptions) -> str:
     if output.exists():
         raise ConfigError(f"the file {str(output)!r} exists already: move it away, or give another output")
     session = open_session(options)
-    requests = read_requests(
-        expand_path(str(options.input)), options.image_root, limit=session.processor.config.max_images
-    )
+    requests = read_requests(options.input, options.image_root, limit=session.processor.config.max_images)
     references = [references_of(one.data, one.place) for one in requests]
     if options.metric == "captions":
         # What is not installed is said before anything is decoded.

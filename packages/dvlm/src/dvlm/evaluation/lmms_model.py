@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from ar_core.decoding import DecodeStats, text_before
-from ar_core.errors import DataError, UnsupportedModelError
+from ar_core.errors import ConfigError, DataError, UnsupportedModelError
+from ar_core.pictures import rgb_pixels
 from lmms_eval.api.model import lmms
 from PIL import Image
 
-from ..chat.conversation import Turn
+from ..chat.conversation import MARKER, Turn
 from ..decoding.options import DecodingOptions
 from ..decoding.session import open_session
 from .vqa_accuracy import published_cut
@@ -22,6 +23,9 @@ __all__ = ["DvlmModel"]
 class DvlmModel(lmms):
     """A checkpoint decoded by one of our methods; statistics of all answers are in :attr:`stats`.
 
+    Images stand where a task's text says `<image>`. Some tasks name one picture twice; where numbers do not agree, the marks are left
+    out and all images go in front, as lmms-eval's own models do it everywhere.
+
     Args:
         pretrained: as ``model`` of ``ar-decode vlm``.
         method: likewise.
@@ -31,6 +35,8 @@ class DvlmModel(lmms):
         dtype: of the weights.
         fit: of pictures; the published evaluation of route 1 takes ``native``.
         max_new_tokens: longest answer where a task gives none.
+        task_limits: a task's `max_new_tokens` and `until` hold. The published evaluation passes over them: false, with `max_new_tokens`
+            128, 512 or 1024.
         settings: of the method.
 
     Raises:
@@ -50,11 +56,16 @@ class DvlmModel(lmms):
         dtype: str = "stored",
         fit: str | None = None,
         max_new_tokens: int = 128,
+        task_limits: bool = True,
         **settings: Any,
     ) -> None:
         super().__init__()
+        if not str(batch_size).isdigit():
+            raise ConfigError(f"batch_size is {batch_size!r}, but must be a number: no size is found by trying")
         options: Any = {"dtype": dtype, "fit": fit}
-        self._cut = cut
+        if cut not in ("none", "first_line"):
+            raise ConfigError(f"cut is {cut!r}, but must be none or first_line")
+        self._cut, self._task_limits = cut, task_limits
         self._session = open_session(
             DecodingOptions(
                 model=pretrained, method=method, decoding=settings, batch_size=int(batch_size), device=device or "auto",
@@ -64,7 +75,8 @@ class DvlmModel(lmms):
         self.stats = DecodeStats()
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Answers in the order of the requests; a task's ``until`` and ``max_new_tokens`` hold."""
+        """Answers in the order of the requests. Of a task's settings `until`, `max_new_tokens`, and with `do_sample` the `temperature`
+        and `top_p`, are taken."""
         answers: list[str] = []
         size = self._session.options.batch_size
         for kwargs, group in groupby(requests, lambda request: request.args[1]):
@@ -74,15 +86,23 @@ class DvlmModel(lmms):
         return answers
 
     def _answer(self, batch: list[tuple[Any, ...]], kwargs: dict[str, Any], first: int) -> list[str]:
-        until = kwargs.get("until") or []
-        stops = (until,) if isinstance(until, str) else tuple(until)
-        base = self._session.options
-        length = kwargs.get("max_new_tokens") or base.max_new_tokens
-        session = replace(self._session, options=replace(base, stop=stops, max_new_tokens=length), keep_string=True)
+        options = self._session.options
+        stops: tuple[str, ...] = ()
+        if self._task_limits:
+            until = kwargs.get("until") or ()
+            stops = (until,) if isinstance(until, str) else tuple(until)
+            options = replace(
+                options, stop=stops, max_new_tokens=kwargs.get("max_new_tokens") or options.max_new_tokens
+            )
+        if kwargs.get("do_sample"):
+            options = replace(options, temperature=float(kwargs.get("temperature") or 0), top_p=kwargs.get("top_p"))
+        session = replace(self._session, options=options, keep_string=True)
         prompts = []
         for context, _, doc_to_visual, number, task, split in batch:
             visuals = doc_to_visual(self.task_dict[task][split][number])
             pictures = [_pixels(visual, f"{task}, document {number}") for visual in visuals or ()]
+            if context.count(MARKER) != len(pictures):
+                context = context.replace(MARKER, "")
             prompts.append(session.prompt([Turn("user", context)], pictures, f"{task}, document {number}"))
         decoded = session.decode(prompts, first_index=first)
         self.stats = self.stats + decoded.stats
@@ -111,4 +131,4 @@ class DvlmModel(lmms):
 def _pixels(visual: Any, place: str) -> np.ndarray:
     if not isinstance(visual, Image.Image):
         raise DataError(f"{place} has a {type(visual).__name__} to look at; only still images are taken")
-    return np.asarray(visual.convert("RGB"))
+    return rgb_pixels(visual, place)
