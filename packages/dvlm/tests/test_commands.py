@@ -17,7 +17,7 @@ from dvlm.chat.conversation import Turn
 from dvlm.data.shapes import shape_picture
 from dvlm.decoding import VLM
 from dvlm.decoding.options import DecodingOptions
-from dvlm.decoding.session import open_session, session_of
+from dvlm.decoding.session import Session, open_session, session_of
 from dvlm.evaluation import EVAL_VLM
 from dvlm.images.config import ImageConfig
 from dvlm.layouts.load import LoadedVL
@@ -90,6 +90,8 @@ def test_one_prompt(ask, folder, capsys):
         ask(images=[str(folder / "1.png"), str(folder / "2.png")], prompt="<image> <image>", json=True)
     )
     assert several["statistics"]["encoder"]["images"] == 2
+    swapped = ask(images=[str(folder / "2.png"), str(folder / "1.png")], prompt="<image> <image>", json=True)
+    assert json.loads(swapped)["tokens"] != several["tokens"]
     assert json.loads(ask(prompt="Hello", json=True))["statistics"]["encoder"] == {}
     assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
 
@@ -136,13 +138,12 @@ def test_a_file_of_questions(ask, folder, tmp_path, monkeypatch):
     assert ask(**source, output=str(tmp_path / "a.jsonl")).startswith("4 answers written")
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["a", "b", "c", "d"]
+    assert lines[2]["images"] == [str(folder / "1.png"), str(folder / "2.png")]
     ask(**source, output=str(tmp_path / "b.jsonl"), batch_size=3, statistics="$PLACE/s.json")
     assert (tmp_path / "b.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
     statistics = json.loads((tmp_path / "s.json").read_text())
     assert statistics["encoder"]["images"] == 4
     assert sum(statistics["generated"]) == sum(len(line["tokens"]) for line in lines)
-
-    from dvlm.decoding.session import Session
 
     plain, calls = Session.decode, []
 
@@ -273,6 +274,11 @@ def test_evaluation(ask, folder, tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "captions.json").read_text())["metrics"]
     assert set(metrics) == {"bleu", "chrf", "rouge_l"}
     assert metrics["chrf"] == pytest.approx(100)
+    plain = Session.text
+    monkeypatch.setattr(Session, "text", lambda self, ids: f"{plain(self, ids)}\nBecause.")
+    for cut, expected in (("none", 0), ("first_line", 1)):
+        ask(EVAL_VLM, **right, cut=cut, output=str(tmp_path / f"{cut}.json"))
+        assert json.loads((tmp_path / f"{cut}.json").read_text())["metrics"]["exact_match"] == expected
     (tmp_path / "none.jsonl").write_text('{"prompt": "a"}\n')
     refused(
         DataError, "has no reference",
