@@ -324,7 +324,7 @@ def test_lmms_eval_model(folder, monkeypatch):
     assert model.stats.encoder["images"] == 3
     assert max(model.stats.generated) <= 8
     # A task's text ends an answer to the character, and its length holds, unless told.
-    letter = next(one for one in reversed(expected) if "!" <= one <= "~")
+    letter = next(one for one in expected[1:6] if "!" <= one <= "~" and one != expected[0])
     (cut,) = model.generate_until([request(0, {"max_new_tokens": 8, "until": [letter]})])
     assert cut == expected[: expected.index(letter)]
     free = DvlmModel(str(folder / "model"), device="cpu", cut="none", max_new_tokens=11, task_limits=False)
