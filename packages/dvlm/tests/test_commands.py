@@ -96,9 +96,14 @@ def test_one_prompt(ask, folder, capsys):
     assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
 
 
-def test_answers_end_at_the_end_of_a_turn_and_never_hold_the_mask(folder, tokenizer):
-    session = open_session(DecodingOptions(model=str(folder / "model"), device="cpu", method="ar"))
-    assert tokenizer.get_vocab()["<|im_end|>"] in session.stop.stop_ids
+def test_answers_end_at_the_end_of_a_turn_and_never_hold_the_mask():
+    """Also where neither model nor tokenizer call the end of a turn an end of text."""
+    words, model = byte_tokenizer(), assembled()
+    words.eos_token = "<|endoftext|>"
+    model.language.config.eos_token_id = model.language.generation_config.eos_token_id = None
+    settings = Settings(images=ImageConfig(fit="stretch"), diffusion=Diffusion(MASK, 4))
+    session = session_of(LoadedVL(model, words, settings, "tiny"), DecodingOptions(model="tiny", method="ar"))
+    assert session.stop.stop_ids == {words.get_vocab()[token] for token in ("<|im_end|>", "<|endoftext|>")}
     assert session.sampler.banned_ids == (MASK,)
 
 
@@ -241,6 +246,8 @@ def test_mistakes_are_one_sentence(ask, folder, tmp_path):
     refused(DataError, "does not exist", of({"prompt": "a", "image": "9.png"}))
     refused(DataError, "the id 'a' of", of({"id": "a", "prompt": "b"}, {"id": "a", "prompt": "c"}))
     refused(DataError, "1 places for images", of({"prompt": "<image>", "image": ["0.png", "1.png"]}))
+    # An id of null is none.
+    refused(DataError, "the id '1' of", of({"id": None, "prompt": "b"}, {"id": "1", "prompt": "c"}))
     assert not (tmp_path / "o.jsonl").exists()
 
 

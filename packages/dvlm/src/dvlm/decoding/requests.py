@@ -103,4 +103,5 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
     for image in images:
         if not image.is_file():
             raise DataError(f"{image} ({place}) does not exist: correct the path, or give image_root")
-    return Request(str(data.get("id", data.get("question_id", number))), turns, images, place, data)
+    name = next((data[key] for key in ("id", "question_id") if data.get(key) is not None), number)
+    return Request(str(name), turns, images, place, data)
