@@ -11,6 +11,7 @@ import torch
 from ar_core import registry
 from ar_core.config import from_dict
 from ar_core.errors import ArError, ConfigError, DataError, ResumeError, UnsupportedModelError
+from ar_core.pictures import read_picture
 from dvlm.chat.byte_tokenizer import byte_tokenizer
 from dvlm.chat.config import ChatConfig
 from dvlm.chat.conversation import Turn
@@ -90,8 +91,13 @@ def test_one_prompt(ask, folder, capsys):
         ask(images=[str(folder / "1.png"), str(folder / "2.png")], prompt="<image> <image>", json=True)
     )
     assert several["statistics"]["encoder"]["images"] == 2
-    swapped = ask(images=[str(folder / "2.png"), str(folder / "1.png")], prompt="<image> <image>", json=True)
-    assert json.loads(swapped)["tokens"] != several["tokens"]
+    session = open_session(DecodingOptions(model=str(folder / "model"), max_new_tokens=9, device="cpu"))
+    pictures = [read_picture(folder / f"{number}.png") for number in (1, 2)]
+    in_order, swapped = (
+        session.decode([session.prompt([Turn("user", "<image> <image>")], shown)]).tokens[0]
+        for shown in (pictures, pictures[::-1])
+    )
+    assert several["tokens"] == in_order != swapped
     assert json.loads(ask(prompt="Hello", json=True))["statistics"]["encoder"] == {}
     assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
 
