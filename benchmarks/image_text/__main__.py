@@ -20,7 +20,9 @@ from ar_core.errors import ArError, DataError
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.image_text", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.image_text",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     prepare = parser.add_subparsers(dest="command", required=True).add_parser("prepare")
     prepare.add_argument("--easy-vqa", type=Path, required=True, help="the wheel that `pip download` left")

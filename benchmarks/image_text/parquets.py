@@ -27,9 +27,7 @@ def emoji(file: Path) -> Sides:
 def _statement(row: dict[str, Any]) -> Item:
     sentence = row["sentence"].strip().rstrip(".")
     text, answer = f"{sentence}. Is this true?", "yes" if row["label"] else "no"
-    return Item(
-        row["image"], conversations=(((text, answer),),), questions=(Question("statement", text, (answer,)),)
-    )
+    return Item(row["image"], conversations=(((text, answer),),), questions=(Question("statement", text, (answer,)),))
 
 
 def _emoji(row: dict[str, Any]) -> Item:

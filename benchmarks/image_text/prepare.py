@@ -58,7 +58,9 @@ def write_all(staged: Path, wheel: Path, output: Path) -> Iterator[str]:
             )
         (folder / PRIORS).write_text(json.dumps(_priors([sides.train for sides in found.values()]), indent=1) + "\n")
         every = [item for sides in found.values() for item in sides.train] + told
-        write_side(folder, BLIND.removesuffix("_train.jsonl"), [replace(item, picture=None) for item in every], train=True)
+        write_side(
+            folder, BLIND.removesuffix("_train.jsonl"), [replace(item, picture=None) for item in every], train=True
+        )
         mix = "".join(f"  - {{json_path: {name}_train.jsonl}}\n" for name in (*SETS, "stories"))
         (folder / TRAIN).write_text(f"datasets:\n{mix}", encoding="utf-8")
         yield f"stories: {write_side(folder, 'stories', told, train=True)} conversations without a picture"

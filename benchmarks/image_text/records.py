@@ -93,7 +93,9 @@ def write_side(folder: Path, name: str, items: Sequence[Item], *, train: bool) -
             path.write_bytes(item.picture)
         if train:
             for place, turns in enumerate(item.conversations):
-                lines.append({"id": f"{name}-{number}-{place}", **picture, "conversations": _turns(turns, bool(picture))})
+                lines.append(
+                    {"id": f"{name}-{number}-{place}", **picture, "conversations": _turns(turns, bool(picture))}
+                )
         else:
             for place, asked in enumerate(item.questions):
                 question = {"kind": asked.kind, "question": asked.text, "answers": list(asked.references)}
