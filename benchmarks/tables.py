@@ -12,9 +12,9 @@ from typing import Any
 from . import quality
 from .cca import plotting as cca
 from .decode import rendering as decode
+from .diffusionvl import plotting as diffusionvl
 from .diffuspec import plotting as diffuspec
 from .distilled_decoding import plotting as distilled_decoding
-from .dvlm import plotting as dvlm
 from .ecm import plotting as ecm
 from .glotok import plotting as glotok
 from .image_sampling import measuring as image_sampling
@@ -68,7 +68,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
     found |= sar.tables(results)
     found |= cca.tables(results)
     found |= distilled_decoding.tables(results)
-    found |= dvlm.tables(results)
+    found |= diffusionvl.tables(results)
     found |= ecm.tables(results)
     found |= glotok.tables(results)
     found |= nsarm.tables(results)

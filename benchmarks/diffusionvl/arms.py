@@ -104,7 +104,7 @@ class Study:
         found = self.of(arm) / FINAL
         if not found.is_dir():
             raise DataError(
-                f"{str(found)!r}, the arm {arm!r}, is not there: run `python -m benchmarks.dvlm train --seed {self.seed}` first"
+                f"{str(found)!r}, the arm {arm!r}, is not there: run `python -m benchmarks.diffusionvl train --seed {self.seed}` first"
             )
         return found
 

@@ -62,7 +62,7 @@ def measure_all(
     kinds = held_out_kinds(study.data, questions=questions, captions=captions)
     device = str(choose_device(study.device))
     head = {
-        "kind": "dvlm",
+        "kind": "diffusionvl",
         **study.describe(),
         "questions": {name: len(kind.requests) for name, kind in kinds.items()},
         "dtype": dtype,
@@ -91,7 +91,7 @@ def measure_all(
                 )
                 yield f"speed, {name} of {length} tokens", speed
 
-    return measure_missing(results / f"dvlm_seed{study.seed}.json", head, cases(), tell=_tell)
+    return measure_missing(results / f"diffusionvl_seed{study.seed}.json", head, cases(), tell=_tell)
 
 
 class _Loaded:

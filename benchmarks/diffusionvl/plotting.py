@@ -32,7 +32,7 @@ CURVES = {
 
 def read(folder: Path) -> list[Results]:
     """Results in the order of the seeds."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("dvlm_seed*.json")]
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("diffusionvl_seed*.json")]
     return sorted(found, key=lambda one: one["seed"])
 
 
@@ -42,12 +42,12 @@ def tables(folder: Path) -> dict[str, str]:
     if not seeds:
         return {}
     found = {
-        "dvlm_training": training_table(seeds),
-        "dvlm_answers": answers_table(seeds),
-        "dvlm_texts": texts_table(seeds),
+        "diffusionvl_training": training_table(seeds),
+        "diffusionvl_answers": answers_table(seeds),
+        "diffusionvl_texts": texts_table(seeds),
     }
     speeds = {row["question"]: row["length"] for row in _rows(seeds, "speed")}
-    return found | {f"dvlm_speed_{question}": speed_table(seeds, question) for question in speeds}
+    return found | {f"diffusionvl_speed_{question}": speed_table(seeds, question) for question in speeds}
 
 
 def training_table(seeds: Sequence[Results]) -> str:
@@ -159,7 +159,10 @@ def plot(folder: Path) -> None:
                 [row["values"][kind]["right"] / row["values"][kind]["questions"] for row in rows] for kind in kinds
             ]
             bars.append(Bars(NAMES[arm], shares))
-    _write(folder / "dvlm_answers.svg", bar_chart(kinds, bars, x_label="share of held-out questions answered rightly"))
+    _write(
+        folder / "diffusionvl_answers.svg",
+        bar_chart(kinds, bars, x_label="share of held-out questions answered rightly"),
+    )
     for kind, (label, value, share) in CURVES.items():
         curves: dict[str, list[tuple[float, float]]] = {}
         for (arm, way), rows in _by_way(seeds, "texts").items():
@@ -177,7 +180,7 @@ def plot(folder: Path) -> None:
         chart = line_chart(
             series, x_label="tokens per pass, prefill and commits included", y_label=label, percent=share
         )
-        _write(folder / f"dvlm_{kind.replace(' ', '_')}.svg", chart)
+        _write(folder / f"diffusionvl_{kind.replace(' ', '_')}.svg", chart)
 
 
 def _write(path: Path, chart: str) -> None:

