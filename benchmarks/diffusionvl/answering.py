@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.decoding import DecodeStats
+from dvlm.chat.conversation import MARKER
 from dvlm.decoding.method import choose_method
 from dvlm.decoding.options import DecodingOptions
 from dvlm.decoding.requests import Request
@@ -33,6 +34,8 @@ DIFFUSION_WAYS = (
     ),
 )
 """Static by passes a block, and dynamic by threshold."""
+OF_SHORT_ANSWERS = ("AR", "S=8", "S=1", "tau=0.9")
+"""Ways for answers of a few tokens, which fit into a block or two: there is no curve to be seen."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ def session_for(model: Path, device: str, dtype: str) -> Session:
     return open_session(DecodingOptions(model=str(model), device=device, **given))
 
 
-def ways_of(session: Session) -> tuple[Way, ...]:
-    """How a model can be decoded."""
-    return (AR,) if session.settings.diffusion is None else DIFFUSION_WAYS
+def ways_of(session: Session, *, short: bool) -> list[Way]:
+    """How a model is decoded, for short answers or for texts."""
+    ways = (AR,) if session.settings.diffusion is None else DIFFUSION_WAYS
+    return [way for way in ways if not short or way.name in OF_SHORT_ANSWERS]
 
 
 def by_way(session: Session, way: Way, max_new_tokens: int) -> Session:
@@ -66,28 +70,21 @@ def prompts_of(session: Session, requests: Sequence[Request], *, blind: bool) ->
     """The questions with their pictures, or, blind, without."""
     found = []
     for one in requests:
-        turns = (
-            [replace(turn, text=turn.text.replace("<image>", "").strip()) for turn in one.turns] if blind else one.turns
-        )
+        turns = one.turns
+        if blind:
+            turns = [replace(turn, text=turn.text.replace(MARKER, "").strip()) for turn in turns]
         found.append(session.prompt(turns, [] if blind else one.pictures(), one.place))
     return found
 
 
 def answer(
-    session: Session,
-    way: Way,
-    requests: Sequence[Request],
-    max_new_tokens: int,
-    *,
-    batch_size: int,
-    blind: bool = False,
+    session: Session, way: Way, prompts: Sequence[VisionPrompt], max_new_tokens: int, *, batch_size: int
 ) -> Answers:
     """Answer greedily, in batches; a batch gives each row what it gets alone."""
     asked = by_way(session, way, max_new_tokens)
     texts, tokens, stats = [], [], DecodeStats()
-    for begin in range(0, len(requests), batch_size):
-        prompts = prompts_of(asked, requests[begin : begin + batch_size], blind=blind)
-        decoded = asked.decode(prompts, first_index=begin)
+    for begin in range(0, len(prompts), batch_size):
+        decoded = asked.decode(prompts[begin : begin + batch_size], first_index=begin)
         texts += [asked.text(ids).strip() for ids in decoded.tokens]
         tokens += [len(ids) for ids in decoded.tokens]
         stats = stats + decoded.stats

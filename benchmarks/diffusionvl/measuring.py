@@ -11,10 +11,11 @@ from ar_core.training.device import choose_device
 from dvlm.decoding.session import Session
 from dvlm.evaluation.caption_metrics import caption_metrics
 from dvlm.evaluation.vqa_accuracy import exact_match
+from dvlm.prompt import VisionPrompt
 
-from ..recipes import training_record
+from ..recipes import FINAL, training_record
 from ..resumable import Row, measure_missing
-from .answering import Way, answer, session_for, ways_of
+from .answering import Way, answer, prompts_of, session_for, ways_of
 from .arms import ARMS, AUTOREGRESSIVE, BLIND_ARM, ROUTES, Study
 from .questions import ANSWERS, TEXTS, Kind, held_out_kinds
 from .speed import measure_speed
@@ -74,13 +75,13 @@ def measure_all(
     loaded = _Loaded(study, device, dtype)
 
     def cases() -> Iterator[tuple[str, Callable[[], Row]]]:
-        for arm in [arm for arm in ARMS if study.of(arm).is_dir()]:
+        for arm in [arm for arm in ARMS if (study.of(arm) / FINAL).is_dir()]:
             yield f"training, {arm}", partial(_training, study, arm)
         yield "guessing", partial(_guessing, kinds)
         for arm in arms:
-            for way in ways_of(loaded(arm)):
-                for what, chosen in (("answers", ANSWERS), ("texts", TEXTS)):
-                    asked = [kinds[name] for name in chosen]
+            for what, chosen in (("answers", ANSWERS), ("texts", TEXTS)):
+                asked = [kinds[name] for name in chosen]
+                for way in ways_of(loaded(arm), short=what == "answers"):
                     yield f"{what}, {arm}, {way.name}", partial(_asked, what, loaded, arm, way, asked, batch_size)
         if repeats and AUTOREGRESSIVE in arms:
             routes = [arm for arm in arms if arm in ROUTES]
@@ -95,16 +96,24 @@ def measure_all(
 
 
 class _Loaded:
-    """Sessions by arm, each loaded once; all fit into memory together."""
+    """Sessions by arm and prompts by kind of question, each made once; all fit into memory together."""
 
     def __init__(self, study: Study, device: str, dtype: str) -> None:
         self.study, self.device, self.dtype = study, device, dtype
         self.sessions: dict[str, Session] = {}
+        self.prompts: dict[tuple[str, bool], list[VisionPrompt]] = {}
 
     def __call__(self, arm: str) -> Session:
         if arm not in self.sessions:
             self.sessions[arm] = session_for(self.study.model(arm), self.device, self.dtype)
         return self.sessions[arm]
+
+    def asked(self, arm: str, kind: Kind) -> list[VisionPrompt]:
+        """The questions of a kind as an arm gets them: all but the blind one the same, since tokenizer and tower are."""
+        key = kind.name, arm == BLIND_ARM
+        if key not in self.prompts:
+            self.prompts[key] = prompts_of(self(arm), kind.requests, blind=key[1])
+        return self.prompts[key]
 
 
 def _training(study: Study, arm: str) -> Row:
@@ -131,10 +140,9 @@ def _guessing(kinds: dict[str, Kind]) -> Row:
 def _asked(what: str, loaded: _Loaded, arm: str, way: Way, kinds: Sequence[Kind], batch_size: int) -> Row:
     session, values = loaded(arm), {}
     for kind in kinds:
-        asked = partial(
-            answer, session, way, max_new_tokens=kind.max_new_tokens, batch_size=batch_size, blind=arm == BLIND_ARM
-        )
-        found = asked(kind.requests)
+        prompts = loaded.asked(arm, kind)
+        asked = partial(answer, session, way, max_new_tokens=kind.max_new_tokens, batch_size=batch_size)
+        found = asked(prompts)
         right = [exact_match(text, references) for text, references in zip(found.texts, kind.references, strict=True)]
         value: dict[str, Any] = {
             "questions": len(right),
@@ -144,7 +152,7 @@ def _asked(what: str, loaded: _Loaded, arm: str, way: Way, kinds: Sequence[Kind]
             "tokens_per_pass": found.stats.tokens_per_forward,
         }
         if kind.name in TEXTS:
-            long = [one for one, tokens in zip(kind.requests, found.tokens) if tokens >= LONG]
+            long = [one for one, tokens in zip(prompts, found.tokens) if tokens >= LONG]
             # Rows do not depend on their batch, so that these are decoded as before, and counted by themselves.
             again = asked(long).stats if long else None
             value |= {
