@@ -128,6 +128,7 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
         "tokens per pass",
         "seconds",
         "times as fast as the AR control",
+        "the text of fused commits",
     ]
     lines: list[Iterable[str]] = []
     for case in rows[0]["cases"]:
@@ -140,6 +141,7 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
                 _spread(_all(same, "tokens_per_pass"), 2),
                 _spread([min(one["seconds"]) for one in same], 3),
                 _spread(_all(same, "times_as_fast"), 2),
+                _told([one["same_text"] for one in same if "same_text" in one]),
             ]
         )
     return table(header, lines)
@@ -209,6 +211,10 @@ def _tokens_per_pass(row: Mapping[str, Any]) -> float:
 
 def _all(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     return [row[key] for row in rows]
+
+
+def _told(same: Sequence[bool]) -> str:
+    return "" if not same else "yes" if all(same) else f"in {sum(same)} of {len(same)}"
 
 
 def _share(values: Sequence[float]) -> str:

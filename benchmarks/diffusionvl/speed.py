@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from ar_core.decoding import Decoded, DecodeStats, StopRule
 from ar_core.errors import NumericsError
@@ -27,7 +26,7 @@ QUESTIONS = {"caption": DETAIL, "answer": TELL}
 SEPARATE = Way("S=8, separate commits", "diffusionvl", {"steps": 8, "commit": "separate"})
 SEPARATE_FAST = Way("S=1, separate commits", "diffusionvl", {"steps": 1, "commit": "separate"})
 FUSED = {SEPARATE.name: "S=8", SEPARATE_FAST.name: "S=1"}
-"""What each of them is to equal, token for token."""
+"""What each of them is held against."""
 
 
 def static_passes(prompt: int, length: int, block_size: int, steps: int, *, fused: bool) -> int:
@@ -76,29 +75,34 @@ def measure_speed(
 
     Returns:
         A row with a case for each arm and way: passes by phase, tokens per pass, the seconds of each round, and the ratio of its
-        smallest time to that of the AR arm.
+        smallest time to that of the AR arm; of separate commits, whether the text is that of fused ones, token for token. In float32 on
+        a CPU it is; elsewhere products of other shapes round differently, and a near tie may fall otherwise.
 
     Raises:
-        NumericsError: passes are not as many as the schedule says, or fused commits change the text.
+        NumericsError: passes are not as many as the schedule says.
     """
     runs = {(base, AR): _run_of(loaded(base), AR, photograph, question, length)}
     for arm in routes:
         for way in (*DIFFUSION_WAYS, SEPARATE, SEPARATE_FAST):
             runs[arm, way] = _run_of(loaded(arm), way, photograph, question, length)
     decoded = {key: run() for key, run in runs.items()}
+    prompts = {arm: len(_prompt(loaded(arm), photograph, question)) for arm in (base, *routes)}
+    for (arm, way), found in decoded.items():
+        _check(arm, way, loaded(arm), found, prompts[arm], length)
     seconds = interleaved({_name(*key): run for key, run in runs.items()}, repeats, device, launches=True)
     fastest = min(seconds[_name(base, AR)])
     cases = []
     for (arm, way), found in decoded.items():
         session = loaded(arm)
-        prompt = len(_prompt(session, photograph, question))
-        _check(arm, way, session, found, decoded, prompt, length)
+        fused = next(
+            (other for (one, by), other in decoded.items() if (one, by.name) == (arm, FUSED.get(way.name))), None
+        )
         times = seconds[_name(arm, way)]
         cases.append(
             {
                 "arm": arm,
                 "way": way.name,
-                "prompt": prompt,
+                "prompt": prompts[arm],
                 "tokens": len(found.tokens[0]),
                 "passes": dict(found.stats.forwards),
                 "nfe": found.stats.nfe,
@@ -106,6 +110,7 @@ def measure_speed(
                 "seconds": times,
                 "times_as_fast": fastest / min(times),
                 "text": session.text(found.tokens[0]),
+                **({} if fused is None else {"same_text": fused.tokens == found.tokens}),
             }
         )
     name = f"speed, {question} of {length} tokens"
@@ -135,10 +140,8 @@ def _decode(session: Session, prompt: VisionPrompt, sampler: Sampler, stop: Stop
     return found
 
 
-def _check(
-    arm: str, way: Way, session: Session, found: Decoded, decoded: dict[tuple[str, Way], Any], prompt: int, length: int
-) -> None:
-    """Hold the counters against the schedule, and fused commits against separate ones."""
+def _check(arm: str, way: Way, session: Session, found: Decoded, prompt: int, length: int) -> None:
+    """Hold the counters against the schedule."""
     stats: DecodeStats = found.stats
     if way == AR:
         expected: int | None = length
@@ -152,7 +155,3 @@ def _check(
             f"{_name(arm, way)}: {stats.nfe} passes gave {len(found.tokens[0])} tokens, and the schedule says {expected} passes for {length}: "
             "the decoder does not do what it says"
         )
-    if way.name in FUSED:
-        plain = next(other for (one, by), other in decoded.items() if one == arm and by.name == FUSED[way.name])
-        if plain.tokens != found.tokens:
-            raise NumericsError(f"{_name(arm, way)}: the text is another one than with fused commits")
