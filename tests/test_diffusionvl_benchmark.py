@@ -106,9 +106,9 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     arms, measuring, plotting, speed = (module(name) for name in ("arms", "measuring", "plotting", "speed"))
     answering, questions = module("answering"), module("questions")
     # Untrained models do not end their answers.
-    for lengths, tokens in ((questions.ANSWERS, 2), (questions.TEXTS, 26)):
+    for lengths in (questions.ANSWERS, questions.TEXTS):
         for kind in lengths:
-            monkeypatch.setitem(lengths, kind, tokens)
+            monkeypatch.setitem(lengths, kind, 26 if kind == "long caption" else 2)
     monkeypatch.setattr(arms, "TOWER_SIDE", 64)
     chosen = tuple(way for way in answering.DIFFUSION_WAYS if way.name in ("S=8", "S=1", "tau=0.9"))
     monkeypatch.setattr(answering, "DIFFUSION_WAYS", chosen)
@@ -129,7 +129,7 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert Counter(row["what"] for row in rows) == {"training": 6, "guessing": 1, "answers": 8, "texts": 8, "speed": 2}
     assert by_name["guessing"]["values"]["shape"] == {"chance": 0.5, "majority": 1.0}
     assert by_name["training, from_vlm"]["steps"] == 1
-    control_texts = by_name["texts, autoregressive, AR"]["values"]["caption"]
+    control_texts = by_name["texts, autoregressive, AR"]["values"]["long caption"]
     assert control_texts["tokens"] <= control_texts["row_passes"] <= control_texts["tokens"] + 1
     cases = {(one["arm"], one["way"]): one for one in by_name["speed, answer of 17 tokens"]["cases"]}
     control = cases["autoregressive", "AR"]
