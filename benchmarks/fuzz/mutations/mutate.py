@@ -53,7 +53,11 @@ def _changed(name: str, data: bytes, random: Random, other: bytes) -> bytes:
     change = _of_format(name)
     if change is None or random.random() < 0.25:
         return damaged(data, random, other)
-    made = change(data, random)
+    try:
+        made = change(data, random)
+    except Exception:
+        # What was changed before may be of no form that this way can change.
+        made = None
     return damaged(data, random, other) if made is None else made
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 from ar_core.errors import CheckpointError, ConfigError
+from ar_core.json_text import read_json
 
 __all__ = ["GrowingFile", "check_targets", "write_text"]
 
@@ -108,7 +109,7 @@ class GrowingFile:
         from ar_core.training.identity import require_same_run
 
         try:
-            job = json.loads(self._note.read_text(encoding="utf-8"))
+            job = read_json(self._note)
         except (FileNotFoundError, ValueError):
             job = {}
         require_same_run(job, self._job, self._partial)

@@ -8,6 +8,7 @@ from typing import Any
 from ar_core.config import expand_path, from_dict, to_dict
 from ar_core.environment import describe_device
 from ar_core.errors import ArError, ConfigError
+from ar_core.json_text import read_json
 
 from .output import write_text
 from .session import Session
@@ -68,7 +69,8 @@ class Profile:
         Raises:
             ConfigError: the profile was made for another model, dtype, engine, weights, device or number of threads.
         """
-        device = self.environment.get("device", {})
+        noted = self.environment.get("device")
+        device = noted if isinstance(noted, dict) else {}
         here = describe_device(session.device)
         facts = {
             "model": (self.model, model_identity(session.source)),
@@ -103,7 +105,7 @@ def read_profile(path: Path) -> Profile:
         ConfigError: the file is missing or no profile.
     """
     try:
-        return from_dict(Profile, json.loads(path.read_text(encoding="utf-8")))
+        return from_dict(Profile, read_json(path))
     except (OSError, ValueError) as error:
         if isinstance(error, ArError):
             raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.errors import DataError
+from ar_core.json_text import parse_json
 
 __all__ = ["Prompt", "encode", "first_that_fit", "read_jsonl"]
 
@@ -135,16 +136,19 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(
             f"the prompt file {str(path)!r} is no UTF-8 text ({error.reason}); save it as UTF-8."
         ) from error
+    except OSError as error:
+        raise DataError(
+            f"the prompt file {str(path)!r} cannot be read ({error.strerror}); correct the path."
+        ) from error
 
 
 def _prompt(line: str, number: int, path: Path) -> Prompt:
     where = f"line {number} of {str(path)!r}"
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where} is no JSON ({error.msg} at column {error.colno}); write one object a line."
-        ) from error
+        data = parse_json(line)
+    except ValueError as error:
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise DataError(f"{where} is no JSON ({reason}); write one object a line.") from error
     given = [key for key in ("prompt", "messages", "turns") if isinstance(data, dict) and key in data]
     if len(given) != 1:
         found = f"has {_keys(data)}" if isinstance(data, dict) else f"is a JSON {type(data).__name__}"

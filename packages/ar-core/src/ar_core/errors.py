@@ -19,8 +19,22 @@ __all__ = [
 ]
 
 
+LONGEST = 2000
+"""Characters of a message; a file of many faulty keys must not fill a terminal."""
+
+
 class ArError(Exception):
-    """Base of all errors caused by input rather than by a defect of the software."""
+    """Base of all errors caused by input rather than by a defect of the software.
+
+    Its text is one line that can be printed: control characters, which names in hostile files may have, are escaped, and what is
+    longer than 2,000 characters is shortened in its middle.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 + 5 :]}"
+        return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 class ConfigError(ArError, ValueError):

@@ -1,6 +1,8 @@
 """A picture as a file holds it, to RGB: one way for every mode, and one sentence for every file that cannot be read."""
 
 import io
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,10 @@ __all__ = ["MAX_PIXELS", "WHITE", "read_picture", "rgb_pixels"]
 
 MAX_PIXELS = 89_478_485
 """Most pixels of a picture: 256 MiB of RGB, where Pillow begins to warn of decompression bombs."""
+MOST_OF_FORMAT = {"WEBP": MAX_PIXELS // 2}
+"""Of formats whose decoders hold a picture several times."""
+AT_ONCE = 1 << 22
+"""Pixels that are converted at a time: what conversions need beside a picture is then little, however large it is."""
 WHITE = (255, 255, 255)
 
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
@@ -47,9 +53,18 @@ def read_picture(
     place = str(data) if place is None and isinstance(data, Path) else place or "the picture"
     if isinstance(data, Path):
         try:
+            # A device has no end, and a pipe may never begin: records of strangers may name them.
+            mode = data.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise DataError(f"{place} is a device or a pipe: give a file")
             data = data.read_bytes()
         except OSError as error:
             raise DataError(f"{place} cannot be read ({error.strerror}): correct the path") from error
+        except DataError:
+            raise
+        except ValueError as error:
+            # A null character, or half a character.
+            raise DataError(f"{place} cannot be read ({error}): correct the path") from error
     if not data:
         raise DataError(f"{place} is empty (0 bytes): fetch it again, or remove it from the data")
     try:
@@ -75,7 +90,7 @@ def _decoded(data: bytes, place: str, background: tuple[int, int, int]) -> np.nd
         width, height = image.size
         if width < 1 or height < 1:
             raise DataError(f"{place} is {width} pixels wide and {height} high: remove it from the data")
-        if width * height > MAX_PIXELS:
+        if width * height > MOST_OF_FORMAT.get(str(image.format), MAX_PIXELS):
             raise DataError(_too_large(place, f"{width} x {height}"))
         if image.format == "PNG":
             # Loading checks no checksum, and verifying uses the file up.
@@ -98,19 +113,35 @@ def rgb_pixels(image: Image.Image, place: str, background: tuple[int, int, int] 
         DataError: its mode has no one meaning in RGB.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
-        return np.array(image)
+        return _in_bands(image, np.array)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS):
-        return _sixteen_bits(image, background)
+        return _in_bands(image, lambda band: _sixteen_bits(band, background))
     if image.mode not in _TRANSPARENT + _OPAQUE:
         raise DataError(
             f"{place} has the mode {image.mode!r}, whose values do not say what is black and what white: save it with 8 or 16 "
             "bits a channel, in greyscale or RGB"
         )
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (*background, 255))
-        return np.array(Image.alpha_composite(ground, layer).convert("RGB"))
-    return np.array(image.convert("RGB"))
+        return _in_bands(image, lambda band: _composited(band, background))
+    return _in_bands(image, lambda band: np.array(band.convert("RGB")))
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Convert a picture some rows at a time."""
+    width, height = image.size
+    rows = max(1, AT_ONCE // max(1, width))
+    if rows >= height:
+        return convert(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = convert(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _composited(image: Image.Image, background: tuple[int, int, int]) -> np.ndarray:
+    ground = Image.new("RGBA", image.size, (*background, 255))
+    return np.array(Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB"))
 
 
 def _sixteen_bits(image: Image.Image, background: tuple[int, int, int]) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import torch
 from ar_core.config import from_dict, to_dict
 from ar_core.errors import ArError, CheckpointError
-from ar_core.io import load_strict, read_tensors, save_tensors
+from ar_core.io import built_on_meta, load_strict, read_tensors, require_fit, save_tensors
+from ar_core.json_text import read_json
 from ar_core.registry import resolve
 from torch import Tensor, nn
 
@@ -144,8 +145,9 @@ def filled(
         CheckpointError: keys are missing, unexpected or misshapen.
     """
     stored = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
-    with torch.device("meta"):
-        model = build()
+    model = built_on_meta(build, len(tensors), source)
+    # Before memory is taken for what the config asks for.
+    require_fit(model, tensors, layout=layout, source=source)
     stored_as = reduce(torch.promote_types, stored) if stored else torch.float32
     model = model.to(stored_as if dtype is None else dtype).to_empty(device="cpu")
     load_strict(model, tensors, layout=layout, source=source)
@@ -263,7 +265,7 @@ def read_record(path: Path, more: Mapping[str, Any] | None = None) -> dict[str, 
         CheckpointError: it cannot be read, is no JSON, or lacks an entry.
     """
     try:
-        record = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        record = read_json(path / CONFIG)
     except OSError as error:
         raise CheckpointError(
             f"{path} is no checkpoint folder ({CONFIG} cannot be read: {error.strerror}): give a folder that a recipe or "

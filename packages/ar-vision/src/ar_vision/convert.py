@@ -68,6 +68,13 @@ def convert(
         model = build(tensors, **{name: getattr(typed, name) for name in settings})
     except CheckpointError as error:
         raise CheckpointError(f"{source} is no {kind} as published: {error}") from error
+    except ConfigError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Settings are inferred from shapes, and may be anything where shapes are.
+        raise CheckpointError(
+            f"{source} is no {kind} as published: its shapes fit no config ({str(error) or type(error).__name__})"
+        ) from error
     # Buffers that no model takes, such as masks of -inf, may hold anything.
     require_finite(model.state_dict(), str(source))
     paired = None

@@ -15,6 +15,12 @@ from ..errors import ConfigError, MissingPackageError
 __all__ = ["load_yaml", "parse_yaml"]
 
 
+DEEPEST = 100
+"""Levels of nesting."""
+LARGEST = 1_000_000
+"""Values of a document, those behind an alias counted wherever it stands."""
+
+
 @cache
 def _loader() -> Any:
     try:
@@ -25,6 +31,14 @@ def _loader() -> Any:
         ) from error
 
     class Loader(yaml.SafeLoader):
+        def flatten_mapping(self, node: Any) -> None:
+            super().flatten_mapping(node)
+            # Merges of merges multiply before anything is constructed.
+            if len(node.value) > LARGEST:
+                raise ConfigError(
+                    f"{_place(node.start_mark)}: merged mappings have more than {LARGEST} keys; write fewer"
+                )
+
         def construct_mapping(self, node: Any, deep: bool = False) -> dict:
             seen: set = set()
             for key_node, _ in node.value:
@@ -64,6 +78,24 @@ def _place(mark: Any) -> str:
     return f"{mark.name}, line {mark.line + 1}"
 
 
+def _check_size(data: Any, name: str) -> None:
+    """Refuse what is nested too deep, holds itself, or is far larger than its text by aliases of aliases."""
+    level, total = [data], 0
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for one in level
+            if isinstance(one, (dict, list, tuple, set))
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        total += len(level)
+        if total > LARGEST:
+            raise ConfigError(f"{name}: with its aliases written out this has more than {LARGEST} values; write fewer")
+        if not level:
+            return
+    raise ConfigError(f"{name}: this is nested more than {DEEPEST} levels deep, or holds itself; write it flatter")
+
+
 def parse_yaml(text: str, name: str = "<text>") -> Any:
     """Parse one YAML document; ``name`` stands for its file in error messages.
 
@@ -75,7 +107,16 @@ def parse_yaml(text: str, name: str = "<text>") -> Any:
     loader = loader_class(text)
     loader.name = name
     try:
-        return loader.get_single_data()
+        data = loader.get_single_data()
+        _check_size(data, name)
+        return data
+    except ConfigError:
+        raise
+    except RecursionError as error:
+        raise ConfigError(f"{name}: this is nested more than {DEEPEST} levels deep; write it flatter") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Values whose tag, or whose form, says that they are dates or numbers and that are none.
+        raise ConfigError(f"{name}: a value is not what its form or tag says ({error}); put it in quotes") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = _place(mark) if mark is not None else name

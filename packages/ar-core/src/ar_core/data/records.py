@@ -13,12 +13,18 @@ from typing import Any, Literal, Protocol
 
 from ..config import expand_path
 from ..errors import DataError, MissingPackageError
+from ..json_text import parse_json
 from .config import TextDataConfig
 from .tasks import Task, find_task
 
 __all__ = ["FileRecords", "HubRecords", "Record", "Records", "TaskRecords", "held_out", "open_records", "read_records"]
 
 Split = Literal["train", "held_out"]
+
+LONGEST = 32 << 20
+"""Bytes of a line; compressed files may hold lines that no memory holds."""
+FREELY, RATIO = 64 << 20, 100
+"""Bytes that any compressed file may expand to, and how many times its size beyond them: text shrinks to a third or a tenth."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Records(Protocol):
 class FileRecords:
     """A JSON Lines file, compressed with gzip or not. Blank lines are passed over.
 
-    Iterating raises :class:`~ar_core.errors.DataError`, with file and line number, where a line is not one JSON object.
+    Iterating raises :class:`~ar_core.errors.DataError`, with file and line number, where a line is not one JSON object or longer than
+    32 MiB, and where a compressed file expands to more than 64 MiB and a hundred times its size.
     """
 
     total = None
@@ -71,17 +78,30 @@ class FileRecords:
         unpack = gzip.open if self.path.suffix == ".gz" else open
         try:
             with unpack(self.path, "rb") as lines:
-                for number, line in enumerate(lines, start=1):
+                total, most = 0, max(FREELY, RATIO * self.path.stat().st_size)
+                while line := lines.readline(LONGEST + 1):
+                    number += 1
+                    total += len(line)
+                    if len(line) > LONGEST:
+                        raise DataError(
+                            f"{self.path}, line {number}: this line has more than {LONGEST} bytes; write one JSON object a line"
+                        )
+                    if total > most:
+                        raise DataError(
+                            f"{self.path} expands to more than {RATIO} times its size, as no text does; fetch it again, or unpack it"
+                        )
                     if line.strip():
                         yield Record(f"{self.path}, line {number}", self._parse(line, number))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
                 f"{self.path}: the gzip stream is damaged after line {number} ({error}); fetch the file again"
             ) from error
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read ({error.strerror}); correct the path") from error
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            data = json.loads(line)
+            data = parse_json(line)
         except ValueError as error:
             raise DataError(
                 f"{self.path}, line {number}: this is not valid JSON ({error}); write one JSON object a line, in UTF-8"

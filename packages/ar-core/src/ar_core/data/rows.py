@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..json_text import read_json
 from .packing import Row
 
 __all__ = ["RowStore", "stored_rows"]
@@ -31,12 +32,17 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            self.meta: dict[str, Any] = read_json(folder / _META)
+            shape = (self.meta["rows"], self.meta["seq_len"])
+            sizes = {name: (folder / f"{name}.bin").stat().st_size for name in _DTYPES}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the token rows in {str(folder)!r} cannot be read ({error}); delete it") from error
-        shape = (self.meta["rows"], self.meta["seq_len"])
+        if not all(type(length) is int and length > 0 for length in shape):
+            raise DataError(
+                f"the token rows in {str(folder)!r} are damaged ({_META} says {shape[0]!r:.40} rows of {shape[1]!r:.40}); delete the folder"
+            )
         for name, dtype in _DTYPES.items():
-            size = (folder / f"{name}.bin").stat().st_size
+            size = sizes[name]
             if size != shape[0] * shape[1] * np.dtype(dtype).itemsize:
                 raise DataError(
                     f"the token rows in {str(folder)!r} are damaged ({name}.bin has {size} bytes); delete the folder"

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import CheckpointError, ResumeError
 from ..io import lock_file
+from ..json_text import parse_json
 
 __all__ = ["Journal"]
 
@@ -88,8 +89,9 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 piece = None if number == 1 else tuple(record[name] for name in self._key)
+                hash(piece)
             except (ValueError, KeyError, TypeError) as error:
                 raise ResumeError(
                     f"line {number} of {str(self.path)!r} is no line of this job's journal; move the file away to begin anew."

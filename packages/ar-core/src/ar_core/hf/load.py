@@ -1,6 +1,5 @@
 """Loading causal language models strictly, from a folder, the hub, a GGUF file or an installed wheel."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,9 @@ from ar_core.hf.published import published_keys, register_published
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import WHEELS, locate
 from ar_core.hf.supported import check_supported
-from ar_core.io import read_checkpoint, read_header
+from ar_core.io import read_checkpoint, read_header, require_modest
 from ar_core.io.strict import key_ranges
+from ar_core.json_text import read_json
 
 __all__ = ["WHEELS", "LoadedModel", "check_source", "load_causal_lm", "load_tokenizer"]
 
@@ -94,7 +94,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # A panic of the extension that parses tokenizer.json is no Exception.
         raise CheckpointError(
             f"The tokenizer of {str(source)!r} cannot be read ({first_line(error)}); the folder needs tokenizer.json."
         ) from error
@@ -105,11 +108,13 @@ def _load(
 ) -> LoadedModel:
     register()
     config = _supported_config(where, source)
-    if isinstance(where, Path):
-        for file in sorted(where.glob("*.safetensors")):
-            read_header(file)
     # It names code files that lie beside this checkpoint and would not lie beside one saved from it.
     config.__dict__.pop("auto_map", None)
+    if isinstance(where, Path):
+        held: dict[str, Any] = {}
+        for file in sorted(where.glob("*.safetensors")):
+            held |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
+        require_modest(lambda: AutoModelForCausalLM.from_config(config), held, source)
     renamed = published_keys(config)
     loader: Any = AutoModelForCausalLM
     folder = tensors = None
@@ -177,7 +182,7 @@ def _config(where: Path | str, source: str) -> Any:
         kind = ""
         if isinstance(where, Path) and (where / "config.json").is_file():
             with suppress(ValueError, AttributeError):
-                kind = f", model_type {json.loads((where / 'config.json').read_text()).get('model_type')!r}"
+                kind = f", model_type {read_json(where / 'config.json').get('model_type')!r}"
         raise CheckpointError(
             f"The config of {source!r}{kind} cannot be used ({first_line(error)}); give a causal language model that "
             "transformers knows."
@@ -216,6 +221,6 @@ def _has_tokenizer(where: Path | str) -> bool:
     return not isinstance(where, Path) or (where / "tokenizer.json").is_file() or (where / "tokenizer.model").is_file()
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, without a full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

@@ -19,6 +19,9 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 REPLICA = "module."
 """What DDP puts before every name. Inside a name it may be the model's own."""
 
+DEEPEST = 6
+"""Levels of entries in which a state dict is looked for."""
+
 CONTAINERS = ("model", "module", "state_dict", "trainer", "ema", "vae")
 """Entries that hold a state dict, in the order in which they are looked for."""
 
@@ -88,7 +91,8 @@ def unwrap(
 
 def _states(content: Any, names: tuple[str, ...], path: str = "") -> dict[str, Mapping[str, Tensor]]:
     """Every state dict inside, by its dotted path; the content itself has the path ''."""
-    if not isinstance(content, Mapping):
+    # A pickle's mapping may hold itself.
+    if not isinstance(content, Mapping) or path.count(".") > DEEPEST:
         return {}
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return {path: content}

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
     """
     path = Path(path)
     try:
+        _check_sizes(path)
         with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
             # Of pickle protocols, in the words of torch's developers; what cannot be read is said below.
             warnings.simplefilter("ignore", UserWarning)
@@ -40,10 +42,28 @@ def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
             f"{path} holds {forbidden.group(1) if forbidden else 'something'} beside tensors and is not read, since that could run "
             "code: use the safetensors release, or a file of tensors alone"
         ) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # The unpickler raises errors of any kind where commands or their arguments are damaged.
         raise CheckpointError(
             f"{path} is damaged or no torch file ({_first_line(error)}): download it again"
         ) from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse an archive whose members, or whose tensors, would be larger than the file.
+
+    ``torch.save`` compresses nothing, so that nothing can be; without the check a small file may ask for any amount of memory.
+    """
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            promised = sum(member.file_size for member in archive.infolist())
+    else:
+        promised = 0
+    if promised > size:
+        raise CheckpointError(f"{path} has {size} bytes and promises {promised}: download it again")
 
 
 def _looks_like_pickle(path: Path) -> bool:

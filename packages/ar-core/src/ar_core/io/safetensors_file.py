@@ -1,6 +1,5 @@
 """Reading and writing one safetensors file."""
 
-import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..json_text import parse_json
 from .atomic import atomic_file
 
 __all__ = ["read_header", "read_tensors", "save_tensors", "write_tensors"]
@@ -40,10 +40,13 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     try:
-        header = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        header = parse_json(text)
+        fault = _fault(header)
+    except ValueError as error:
         raise CheckpointError(f"{path} is no safetensors file (its header is damaged): download it again") from error
+    if fault is not None:
+        raise CheckpointError(f"{path} is no safetensors file ({fault} of its header is damaged): download it again")
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         state = "truncated" if size < expected else "too long"
@@ -62,7 +65,8 @@ def read_tensors(path: str | Path, device: str | torch.device = "cpu") -> dict[s
     read_header(path)
     try:
         return safetensors.torch.load_file(path, device=str(device))
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # The others: types of numbers that torch does not have, and shapes that it cannot hold.
         raise CheckpointError(f"{path} is no valid safetensors file ({error}): download it again") from error
 
 
@@ -92,6 +96,30 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     """
     with atomic_file(path) as temporary:
         save_tensors(temporary, tensors, metadata)
+
+
+def _fault(header: Any) -> str | None:
+    """Name the entry that is not of the format's form; None if all are."""
+    if not isinstance(header, dict):
+        return "the whole"
+    for name, entry in header.items():
+        if name == "__metadata__":
+            fine = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
+        else:
+            fine = (
+                isinstance(entry, dict)
+                and isinstance(entry.get("dtype"), str)
+                and _counts(entry.get("shape"))
+                and _counts(entry.get("data_offsets"))
+                and len(entry["data_offsets"]) == 2
+            )
+        if not fine:
+            return f"the entry {name!r:.80}"
+    return None
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
 
 
 def _no_header(path: Path, start: bytes, length: int, size: int) -> str:

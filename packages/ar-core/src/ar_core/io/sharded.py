@@ -1,12 +1,12 @@
 """Checkpoints of one or many safetensors files."""
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..json_text import read_json
 from .safetensors_file import read_tensors
 
 __all__ = ["read_checkpoint"]
@@ -33,8 +33,10 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     if path.suffix != ".json":
         return read_tensors(path, device)
     try:
-        shard_of = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        shard_of = read_json(path)["weight_map"]
         shards = sorted(set(shard_of.values()))
+        if not all(isinstance(name, str) for name in shards):
+            raise TypeError("names of files are text")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

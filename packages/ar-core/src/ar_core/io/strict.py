@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 
-__all__ = ["key_ranges", "load_strict"]
+__all__ = ["key_ranges", "load_strict", "require_fit"]
 
 
 def load_strict(
@@ -35,6 +35,27 @@ def load_strict(
     Raises:
         CheckpointError: Names every missing, unexpected and misshapen key, keys that hold integers for floating-point weights,
             and tied keys with different values.
+    """
+    targets = require_fit(module, tensors, source=source, layout=layout)
+    with torch.no_grad():
+        for name, value in tensors.items():
+            targets[name].copy_(value)
+
+
+def require_fit(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str = "the checkpoint",
+    layout: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] | None = None,
+) -> dict[str, Tensor]:
+    """Check what :func:`load_strict` checks, also of a module on the device ``meta``, for which no memory is taken yet.
+
+    Returns:
+        The module's tensors by the names of the layout.
+
+    Raises:
+        CheckpointError: as :func:`load_strict`.
     """
     targets = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     if layout is not None:
@@ -68,9 +89,7 @@ def load_strict(
             f"{source} does not fit the {type(module).__name__}: {'; '.join(filter(None, faults))}; "
             "load it with the configuration it was saved with"
         )
-    with torch.no_grad():
-        for name, value in tensors.items():
-            targets[name].copy_(value)
+    return targets
 
 
 def key_ranges(keys: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from .loop import train
 from .mean_loss import mean_loss
 from .objective import Objective, Player, Prepared, Settling
 from .ranks import Ranks
+from .read_chunks import Column, read_chunks
 from .recipe import build_job, read_run_config, recipe_main, run_recipe
 from .run_stage import run_stage
 from .soft_cross_entropy import summed_soft_cross_entropy
@@ -16,6 +17,7 @@ from .step import TrainStep
 
 __all__ = [
     "Chunk",
+    "Column",
     "EvaluationConfig",
     "Job",
     "Objective",
@@ -33,6 +35,7 @@ __all__ = [
     "build_job",
     "finished_chunks",
     "mean_loss",
+    "read_chunks",
     "read_run_config",
     "recipe_main",
     "run_recipe",

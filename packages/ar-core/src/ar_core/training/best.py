@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ResumeError
+from ..json_text import read_json
 from .ema import Ema
 from .job import Job
 from .outcome import replace_model
@@ -28,6 +29,9 @@ class Best:
         name: of the evaluation.
         directory: of the run.
         resumed: False for a fresh start, which removes what an abandoned run left.
+
+    Raises:
+        ResumeError: what lies there of a resumed run is damaged.
     """
 
     def __init__(self, job: Job, name: str, directory: Path, *, resumed: bool) -> None:
@@ -36,9 +40,13 @@ class Best:
         if not resumed:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif (self.folder / _RECORD).is_file():
-            record = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
-            # Chosen by another evaluation before, it tells nothing of this one.
-            self.value = record["evaluation"].get(name, math.inf)
+            try:
+                # Chosen by another evaluation before, it tells nothing of this one.
+                self.value = float(read_json(self.folder / _RECORD)["evaluation"].get(name, math.inf))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+                raise ResumeError(
+                    f"{str(self.folder / _RECORD)!r} is no record of an evaluation ({error}): restore it, or remove the folder"
+                ) from error
 
     def offer(self, step: int, evaluation: Mapping[str, float], ema: Ema | None) -> None:
         """Keep the models of this step if their evaluation is below all before it.

@@ -29,11 +29,13 @@ from torch import Tensor
 from ..errors import CheckpointError, ResumeError
 from ..io import atomic_directory, read_tensors, save_tensors, sync
 from ..io.atomic import TEMPORARY
+from ..json_text import read_json
 
 __all__ = ["Snapshot", "latest", "load", "prune", "save", "steps_present"]
 
 MARKER = "complete.json"
 RUN = "run.json"
+GROUPS = {"weights", "optimizer", "ema"}
 NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -124,9 +126,14 @@ def load(path: Path) -> Snapshot:
         ResumeError: A file is damaged.
     """
     try:
-        record = json.loads((path / RUN).read_text(encoding="utf-8"))
-        tensors = {group: read_tensors(path / f"{group}.safetensors") for group in record["groups"]}
-        return Snapshot(record["step"], tensors, record["run"])
+        record = read_json(path / RUN)
+        step, groups, run = record["step"], record["groups"], record["run"]
+        if not (type(step) is int and isinstance(run, dict) and isinstance(run.get("train", {}), dict)):
+            raise ValueError(f"{RUN} says nothing of a step or a run")
+        # Names of files come from the file: none may lead out of the folder.
+        if not (isinstance(groups, list) and {"weights", "optimizer"} <= set(groups) <= GROUPS):
+            raise ValueError(f"{RUN} names the groups {groups!r:.80}")
+        return Snapshot(step, {group: read_tensors(path / f"{group}.safetensors") for group in groups}, run)
     except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
         raise ResumeError(
             f"the checkpoint {path} cannot be read ({error}): restore it, or remove it to continue from an older one"
@@ -136,7 +143,7 @@ def load(path: Path) -> Snapshot:
 def _fault(path: Path) -> str | None:
     """Say what is missing in a checkpoint; None if it is complete."""
     try:
-        sizes = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        sizes = read_json(path / MARKER)
         for name, size in sizes.items():
             actual = (path / name).stat().st_size
             if actual != size:

@@ -1,12 +1,13 @@
 """The folder of a stage: one file a chunk, and the record of what made them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError, ResumeError
 from ..io import atomic_file, write_tensors
+from ..json_text import read_json
 from .identity import require_same_run
 from .stage import Chunk
 
@@ -73,22 +74,32 @@ def finished_chunks(directory: Path) -> tuple[dict[str, Any], list[Path]]:
         raise DataError(
             f"the data in {str(directory)!r} are not finished: run the same command again, once for each shard"
         )
-    paths = [chunk_path(directory, number) for number in range(count)]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
+    # The count is a stranger's: it is believed as far as there are files.
+    numbers = set(_numbers(directory))
+    if lacking := count - sum(number < count for number in numbers):
+        first = next(number for number in range(len(numbers) + 1) if number not in numbers)
         raise DataError(
-            f"{str(directory)!r} lacks {len(missing)} of {count} chunks, the first being {missing[0]}: run the remaining "
+            f"{str(directory)!r} lacks {lacking} of {count} chunks, the first being {chunk_path(directory, first).name}: run the remaining "
             "shards, or copy their files here"
         )
-    return record["identity"], paths
+    return record["identity"], [chunk_path(directory, number) for number in range(count)]
+
+
+def _numbers(directory: Path) -> Iterator[int]:
+    """Numbers of the chunks that are there."""
+    for path in directory.glob("chunk-*.safetensors"):
+        digits = path.stem.removeprefix("chunk-")
+        if digits.isdecimal() and path == chunk_path(directory, int(digits)) and path.is_file():
+            yield int(digits)
 
 
 def _read(directory: Path) -> dict[str, Any]:
     try:
-        record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
+        record = read_json(directory / _RECORD)
     except (OSError, ValueError) as error:
         raise DataError(f"{str(directory / _RECORD)!r} cannot be read ({error}): delete the folder") from error
-    if not isinstance(record, dict) or not {"identity", "chunks"} <= record.keys():
+    count = record.get("chunks", -1) if isinstance(record, dict) else -1
+    if not (count is None or (type(count) is int and count >= 0)) or not isinstance(record.get("identity"), dict):
         raise DataError(f"{str(directory / _RECORD)!r} is no record of a data-making recipe: delete the folder")
     return record
 

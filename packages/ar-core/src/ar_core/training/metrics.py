@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..json_text import parse_json
 
 __all__ = ["FILE", "MetricsFile"]
 
@@ -73,7 +74,7 @@ def _length_up_to(path: Path, step: int) -> int:
     with path.open("rb") as file:
         for line in file:
             try:
-                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                if not line.endswith(b"\n") or parse_json(line)["step"] > step:
                     break
             except (ValueError, KeyError, TypeError):
                 break

@@ -59,12 +59,15 @@ class RunState:
             moments.setdefault(name, {})[kind] = value
         for turn in self.turns:
             for name, parameter in zip(turn.names, turn.parameters):
+                _require_moments(name, parameter, moments.get(name), source)
+        for turn in self.turns:
+            for name, parameter in zip(turn.names, turn.parameters):
                 turn.optimizer.state[parameter] = {
                     kind: value.to(parameter.device if value.ndim or parameter.is_cuda else "cpu")
                     for kind, value in moments[name].items()
                 }
         if self.ema is not None:
-            _require_same_form(self.ema.average, groups["ema"], source)
+            _require_same_form(self.ema.average, groups.get("ema", {}), source)
             for name, tensor in self.ema.average.items():
                 tensor.copy_(groups["ema"][name])
 
@@ -79,6 +82,20 @@ def _form(tensors: Mapping[str, Tensor], name: str) -> str:
     if name not in tensors:
         return "absent"
     return f"{list(tensors[name].shape)} {str(tensors[name].dtype).removeprefix('torch.')}"
+
+
+def _require_moments(name: str, parameter: Tensor, moments: Mapping[str, Tensor] | None, source: Any) -> None:
+    """Refuse moments that AdamW could not go on with: absent, of another shape, or no numbers with a fraction."""
+    if moments is None:
+        raise ResumeError(
+            f"the checkpoint {source} has no moments of {name}: restore it, or remove it to continue from an older one"
+        )
+    for kind, value in moments.items():
+        if value.shape not in (parameter.shape, ()) or not value.is_floating_point():
+            raise ResumeError(
+                f"the checkpoint {source} is damaged (the moment {kind} of {name} is {list(value.shape)} {value.dtype}): restore it, or "
+                "remove it to continue from an older one"
+            )
 
 
 def _require_same_form(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], source: Any) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 from ar_core.errors import DataError
-from ar_core.io import read_tensors
-from ar_core.training import finished_chunks
+from ar_core.training import Column, finished_chunks, read_chunks
 from torch import Tensor
 
 __all__ = ["RECORD", "StoredLogProbs"]
@@ -36,7 +35,7 @@ class StoredLogProbs:
                 "folder that cca_log_probs filled"
             )
         self.directory, self.facts = directory, identity[RECORD]
-        chunks = [read_tensors(path) for path in paths]
+        chunks = read_chunks(paths, {"labels": Column(("rows", 2)), "log_probs": Column(("rows", 2), "fractions")})
         self._labels = torch.cat([chunk["labels"] for chunk in chunks])
         self._log_probs = torch.cat([chunk["log_probs"] for chunk in chunks])
 

@@ -11,8 +11,9 @@ import numpy as np
 from ar_core.config import expand_path
 from ar_core.data.progress import track
 from ar_core.errors import CheckpointError, DataError
-from ar_core.io import atomic_directory
+from ar_core.io import atomic_directory, read_array_file
 from ar_core.io.lock import lock_file
+from ar_core.json_text import read_json
 
 from .. import __version__
 from .collections import Picture, Pictures
@@ -50,14 +51,22 @@ class DecodedPictures:
         self.folder, self.name, self.fingerprint = folder, name, pictures.fingerprint
         self.classes, self.captioned = pictures.classes, pictures.captioned
         try:
-            self._sizes = np.load(folder / "sizes.npy", allow_pickle=False)
-            self.keys = np.load(folder / "keys.npy", allow_pickle=False)
-            self._captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
+            self._sizes = read_array_file(folder / "sizes.npy")
+            self.keys = read_array_file(folder / "keys.npy")
+            self._captions = read_json(folder / "captions.json")
             size = (folder / "pixels.bin").stat().st_size
         except (OSError, ValueError) as error:
             raise DataError(
                 f"the decoded pictures in {str(folder)!r} cannot be read ({error}): delete the folder"
             ) from error
+        count = len(self.keys) if self.keys.ndim == 1 else 0
+        fits = self._sizes.shape == (count, 2) and count > 0 and self._sizes.dtype == self.keys.dtype == np.int64
+        # Sides of one picture at a time: their products must not wrap around.
+        fits = fits and bool(((self._sizes > 0) & (self._sizes < 2**20)).all())
+        if not fits or not _are_captions(self._captions, count):
+            raise DataError(
+                f"the decoded pictures in {str(folder)!r} are damaged (sizes, keys and captions do not agree): delete the folder"
+            )
         self._ends = np.cumsum(self._sizes.prod(1) * 3, dtype=np.int64)
         if size != self._ends[-1]:
             raise DataError(
@@ -83,6 +92,13 @@ class DecodedPictures:
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map is the whole array: worker processes open their own.
         return {**self.__dict__, "_map": None}
+
+
+def _are_captions(value: Any, count: int) -> bool:
+    """Whether these are the captions of so many pictures, or none at all."""
+    if not isinstance(value, list) or len(value) not in (0, count):
+        return False
+    return all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in value)
 
 
 def worth_keeping(pictures: Pictures, count: int, background: tuple[int, int, int]) -> bool:
@@ -132,7 +148,12 @@ def picture_keys(config: ImageDataConfig, pictures: Pictures, count: int) -> np.
             np.save(target / "keys.npy", np.array([picture_key(pixels) for _, pixels in found], dtype=np.int64))
 
         _publish(folder, write)
-    return np.load(folder / "keys.npy", allow_pickle=False)
+    try:
+        return read_array_file(folder / "keys.npy")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the hashes of pictures in {str(folder)!r} cannot be read ({error}): delete the folder"
+        ) from error
 
 
 def _all_pixels(

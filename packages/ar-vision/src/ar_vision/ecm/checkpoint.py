@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from ar_core.config import from_dict, to_dict
 from ar_core.errors import ArError, CheckpointError
-from ar_core.io import read_tensors, save_tensors
+from ar_core.io import built_on_meta, read_tensors, save_tensors
 from ar_core.registry import resolve
 
 from ..backbones.var.config import VarConfig
@@ -104,7 +104,7 @@ def load_controller(path: str | Path, *, dtype: torch.dtype | None = None) -> Lo
     def read(build: Callable[[], T]) -> T:
         try:
             return build()
-        except (ArError, KeyError) as error:
+        except (ArError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path / CONFIG} does not describe a {kind.kind} ({error}): write it anew"
             ) from error
@@ -116,13 +116,13 @@ def load_controller(path: str | Path, *, dtype: torch.dtype | None = None) -> Lo
     tensors = read_tensors(path / WEIGHTS)
     require_finite(tensors, str(path / WEIGHTS))
     build = resolve(kind.model)
-    with torch.device("meta"):
-        layout = layout_of(read(lambda: build(config, base, size, len(controls))))
+    source = str(path / WEIGHTS)
+    layout = layout_of(built_on_meta(lambda: build(config, base, size, len(controls)), len(tensors), source))
     model = filled(
         lambda: build(config, base, size, len(controls)),
         tensors,
         layout=layout.to_published,
-        source=str(path / WEIGHTS),
+        source=source,
         dtype=dtype,
     )
     return LoadedController(

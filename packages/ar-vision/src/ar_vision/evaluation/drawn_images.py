@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ar_core.errors import DataError
 from ar_core.io import read_header, read_tensors
 from ar_core.training import finished_chunks
 from torch import Tensor
@@ -52,7 +53,18 @@ def open_drawn(directory: Path) -> DrawnImages:
         DataError: nothing is there, or chunks are missing.
     """
     identity, paths = finished_chunks(directory)
-    shape = read_header(paths[0])["images"]["shape"]
-    labels = cycled(identity["labels"], identity["count"])
-    classes = None if "prompts" in identity["generator"] else torch.tensor(labels)
-    return DrawnImages(paths, len(labels), (shape[2], shape[3]), classes, identity)
+    shapes = [read_header(path).get("images", {}) for path in paths]
+    first = shapes[0].get("shape", []) if shapes else []
+    if len(first) != 4 or any(one.get("dtype") != "U8" or one["shape"][1:] != [3, *first[2:]] for one in shapes):
+        raise DataError(f"{str(directory)!r} holds chunks without images of one size: draw them anew")
+    count, generator, round_of = (identity.get(name) for name in ("count", "generator", "labels"))
+    fits = isinstance(generator, dict) and isinstance(round_of, list) and bool(round_of)
+    if not fits or not all(type(label) is int and 0 <= label < 2**63 for label in round_of):
+        raise DataError(f"the record of {str(directory)!r} names no labels and generator of images: draw them anew")
+    if type(count) is not int or count != sum(one["shape"][0] for one in shapes):
+        raise DataError(
+            f"the record of {str(directory)!r} tells of {count!r:.40} images and there are others: draw them anew"
+        )
+    labels = cycled(round_of, count)
+    classes = None if "prompts" in generator else torch.tensor(labels)
+    return DrawnImages(paths, len(labels), (first[2], first[3]), classes, identity)

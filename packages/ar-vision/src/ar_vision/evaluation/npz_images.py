@@ -1,6 +1,7 @@
 """Archives of images as evaluators of generators read them, streamed in both directions."""
 
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from ar_core.errors import DataError
-from ar_core.io import atomic_file
+from ar_core.io import array_header, atomic_file, read_array
 from numpy.lib import format as npy
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from ..data.collections.fingerprint import files_fingerprint
 __all__ = ["NpzImages", "open_npz", "write_npz"]
 
 IMAGES, LABELS = ("arr_0", "images"), ("labels", "arr_1")
+LARGEST = 256 << 20
+"""Bytes of labels or published statistics; 2,048 features take 32 MiB."""
 STATISTICS = ("mu", "sigma", "mu_s", "sigma_s")
 
 
@@ -134,16 +137,19 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         EOFError,
         NotImplementedError,
         RuntimeError,
+        KeyError,
+        struct.error,
+        UnicodeDecodeError,
+        OverflowError,
     ) as error:
-        # The last two: a way of compressing that zipfile does not know, and an archive with a password.
+        # Some of the last: a way of compressing that zipfile does not know, and an archive with a password.
         raise DataError(f"{path} is no readable archive of NumPy arrays ({error}): write it again") from error
 
 
 def _header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether in Fortran order, dtype) of an array; the file stands at its first number afterwards."""
     try:
-        version = npy.read_magic(file)
-        return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+        return array_header(file)
     except ValueError as error:
         raise DataError(f"{path}: {name!r} is no plain NumPy array ({error}): write it again") from error
 
@@ -157,7 +163,10 @@ def _numbers(archive: zipfile.ZipFile, name: str, path: Path) -> Tensor:
 
 def _array(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
     try:
+        size = archive.getinfo(name).file_size
+        if size > LARGEST:
+            raise ValueError(f"it would take {size} bytes")
         with archive.open(name) as file:
-            return npy.read_array(file, allow_pickle=False)
+            return read_array(file, size)
     except ValueError as error:
         raise DataError(f"{path}: {name!r} is no plain NumPy array ({error}): write it again") from error

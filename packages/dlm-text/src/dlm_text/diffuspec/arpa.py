@@ -3,6 +3,7 @@
 import gzip
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from .backoff_model import BackoffModel, NgramTable
 
 __all__ = ["read_arpa"]
 
+MOST_DIGITS = 18
 NEPER = math.log(10.0)
 """ARPA files hold decadic logarithms."""
+LONGEST = 1 << 16
+"""Characters of a line; compressed files may hold lines that no memory holds."""
 NOTHING = -100.0
 """Decadic logarithm of the probability of an unknown id where the file gives none."""
 
@@ -85,7 +89,7 @@ def _sections(
         if line.startswith("\\"):
             if order:
                 yield order, entries
-            head = re.fullmatch(r"\\(\d+)-grams:", line)
+            head = re.fullmatch(r"\\(\d{1,9})-grams:", line)
             if head is None and line not in ("\\data\\", "\\end\\"):
                 raise _malformed(path, number)
             if head is not None and int(head[1]) != order + 1:
@@ -101,6 +105,8 @@ def _sections(
                 values = float(parts[0]), float(parts[order + 1]) if len(parts) == order + 2 else 0.0
             except ValueError as error:
                 raise _malformed(path, number) from error
+            if not all(value < math.inf for value in values):
+                raise _malformed(path, number)
             ids = tuple(_id(word, words, vocab_size, path, number) for word in parts[1 : order + 1])
             if -1 not in ids:
                 entries[ids] = values
@@ -115,9 +121,9 @@ def _id(word: str, words: dict[str, int], vocab_size: int, path: Path, number: i
         return words[word]
     if word == "</s>":
         return -1
-    if not word.isascii() or not word.isdigit() or int(word) >= vocab_size:
+    if not word.isascii() or not word.isdigit() or len(word) > MOST_DIGITS or int(word) >= vocab_size:
         raise DataError(
-            f"Line {number} of {str(path)!r} has the word {word!r}, which is no token id from 0 to {vocab_size - 1}; build the file "
+            f"Line {number} of {str(path)!r} has the word {word!r:.60}, which is no token id from 0 to {vocab_size - 1}; build the file "
             "from a corpus of ids of this tokenizer, written as decimal numbers."
         )
     return int(word)
@@ -129,10 +135,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     unpack = gzip.open if path.suffix == ".gz" else open
     try:
         with unpack(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+            number = 0
+            while line := file.readline(LONGEST + 1):
+                number += 1
+                if len(line) > LONGEST:
+                    raise _malformed(path, number)
                 if stripped := line.strip():
                     yield number, stripped
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise DataError(
             f"The ARPA file {str(path)!r} cannot be read ({error}); give a text file, .gz or not."
         ) from error

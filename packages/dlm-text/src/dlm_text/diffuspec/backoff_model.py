@@ -12,6 +12,8 @@ from torch import Tensor
 __all__ = ["BackoffModel", "NgramTable"]
 
 FORMAT = "ar-ngram-1"
+NOT_WORDS = 2
+"""Rows of the unigrams that are no ids."""
 NO_KEY = torch.iinfo(torch.int64).max
 
 
@@ -120,11 +122,20 @@ class BackoffModel:
                 f"{path} is no n-gram model of this package; fit one with `ar-decode fit-proxy`, or give an ARPA file."
             )
         tensors = read_tensors(path)
-        tables = [
-            NgramTable(tensors[f"{n}.keys"], tensors[f"{n}.log_probs"], tensors[f"{n}.backoffs"])
-            for n in range(2, int(note["order"]) + 1)
-        ]
-        return BackoffModel(tensors["unigrams"], tensors["unigram_backoffs"], tables)
+        try:
+            tables = [
+                NgramTable(tensors[f"{n}.keys"], tensors[f"{n}.log_probs"], tensors[f"{n}.backoffs"])
+                for n in range(2, int(note["order"]) + 1)
+            ]
+            unigrams, backoffs = tensors["unigrams"], tensors["unigram_backoffs"]
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} lacks a table of its n-grams ({error}); copy it again.") from error
+        alike = [(unigrams, backoffs)] + [(table.log_probs, table.backoffs) for table in tables]
+        fits = all(one.ndim == 1 and one.shape == other.shape for one, other in alike) and len(unigrams) > NOT_WORDS
+        fits = fits and all(one.is_floating_point() and not one.isnan().any() for pair in alike for one in pair)
+        if not fits or not all(_are_keys(table.keys, len(table.log_probs)) for table in tables):
+            raise CheckpointError(f"{path} has tables of n-grams that do not fit each other; copy it again.")
+        return BackoffModel(unigrams, backoffs, tables)
 
     def _plain(self) -> list[NgramTable]:
         return [NgramTable(t.keys[:-1], t.log_probs[:-1], t.backoffs[:-1]) for t in self._tables]
@@ -140,6 +151,11 @@ class BackoffModel:
         place = torch.searchsorted(table.keys, key)
         found = (context >= 0) & (table.keys[place] == key)
         return torch.where(found, place, -1), table.log_probs[place]
+
+
+def _are_keys(keys: Tensor, count: int) -> bool:
+    fits = keys.dtype == torch.int64 and keys.shape == (count,)
+    return fits and (not count or bool(keys[0] >= 0)) and bool((keys[1:] > keys[:-1]).all())
 
 
 def _guarded(table: NgramTable) -> NgramTable:

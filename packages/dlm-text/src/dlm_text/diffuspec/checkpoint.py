@@ -1,6 +1,5 @@
 """Drafter checkpoints of every layout, loaded strictly and without remote code."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -10,6 +9,7 @@ from ar_core.config import expand_path
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.hf import HFBackbone, build_backbone, load_causal_lm, load_tokenizer
 from ar_core.hf.published import published_keys
+from ar_core.json_text import read_json
 from transformers import PreTrainedTokenizerBase
 
 from dlm_text.efficient_dlm.checkpoint import Conversion
@@ -120,7 +120,7 @@ def _unblocked(mask_id: int, shift: bool, layout: str, block_size: int | None) -
 
 def _model_type(folder: Path) -> str | None:
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        return read_json(folder / "config.json").get("model_type")
     except (OSError, ValueError, AttributeError):
         # Whatever is wrong with it, the loader says it better.
         return None

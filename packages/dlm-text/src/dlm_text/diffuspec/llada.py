@@ -1,13 +1,14 @@
 """LLaDA checkpoints (`model_type` "llada"): a Llama under other names, loaded as a Llama of transformers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from ar_core.errors import CheckpointError, UnsupportedModelError
 from ar_core.hf import IMPLEMENTATION, register
-from ar_core.io import KeyMap, load_strict, read_checkpoint
+from ar_core.hf.load import first_line
+from ar_core.io import KeyMap, built_on_meta, load_strict, read_checkpoint, require_fit
+from ar_core.json_text import read_json
 from transformers import LlamaConfig, LlamaForCausalLM
 
 __all__ = ["LLADA_KEYS", "load_llada"]
@@ -62,7 +63,9 @@ def load_llada(
         CheckpointError: config or weights are absent, damaged, or do not fit each other.
     """
     try:
-        given = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        given = read_json(folder / "config.json")
+        if not isinstance(given, dict):
+            raise ValueError("it is no mapping")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} has no config.json that can be read; give a complete LLaDA folder.") from error
     for name, allowed in _REQUIRED.items():
@@ -75,11 +78,17 @@ def load_llada(
         config = _llama(given)
     except KeyError as error:
         raise CheckpointError(f"The config of {str(folder)!r} lacks {error}; give a complete LLaDA folder.") from error
+    except Exception as error:
+        # What transformers makes of values that no config has.
+        raise CheckpointError(
+            f"The config of {str(folder)!r} cannot be used ({first_line(error)}); give a complete LLaDA folder."
+        ) from error
     tensors = LLADA_KEYS.to_ours(read_checkpoint(folder))
-    stored = next(iter(tensors.values())).dtype
+    stored = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     register()
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config)
+    model = built_on_meta(lambda: LlamaForCausalLM(config), len(tensors), str(folder))
+    # Before memory is taken for what the config asks for.
+    require_fit(model, tensors, source=str(folder))
     torch.nn.Module.to(model.to_empty(device="cpu"), dtype or stored)
     # Rotary frequencies are no part of checkpoints, and empty after the line above.
     model.model.rotary_emb = type(model.model.rotary_emb)(config=config)

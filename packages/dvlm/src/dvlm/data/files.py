@@ -12,15 +12,16 @@ from ar_core.corruption import SampleRng
 from ar_core.data import Record
 from ar_core.data.records import FileRecords
 from ar_core.errors import ConfigError, DataError
+from ar_core.json_text import parse_json
 
-__all__ = ["read_conversations"]
+__all__ = ["picture_root", "read_conversations"]
 
 ENTRY = ("json_path", "sampling_strategy", "image_root")
 FOLDER = "image_root"
 """Field that a record of a mix gets for the folder of its pictures."""
 
 
-def read_conversations(path: Path, *, seed: int = 0) -> tuple[list[Record], str]:
+def read_conversations(path: Path, *, seed: int = 0, within: tuple[Path, ...] = ()) -> tuple[list[Record], str]:
     """Read the records of a file, and what identifies them.
 
     - JSON Lines, gzip or not: an object a line.
@@ -29,18 +30,23 @@ def read_conversations(path: Path, *, seed: int = 0) -> tuple[list[Record], str]
       ``first:``, ``end:`` or ``random:`` with a number of records or a share such as ``10%``, rounded up. Random ones are drawn from
       the seed; paths are relative to the mix.
 
+    Args:
+        path: the file.
+        seed: of random records.
+        within: mixes that it is read for.
+
     Raises:
         DataError: a file is missing or holds something else.
         ConfigError: a mix has other keys or strategies.
     """
     if path.suffix in (".yaml", ".yml"):
-        return _mix(path, seed)
+        return _mix(path, seed, within)
     if path.suffix != ".json":
         records = FileRecords(path)
         return list(records), records.fingerprint
     try:
         data = path.read_bytes()
-        found = json.loads(data)
+        found = parse_json(data)
     except OSError as error:
         raise DataError(f"the data file {str(path)!r} cannot be read ({error.strerror}): correct the path") from error
     except ValueError as error:
@@ -51,7 +57,21 @@ def read_conversations(path: Path, *, seed: int = 0) -> tuple[list[Record], str]
     return places, hashlib.sha256(data).hexdigest()
 
 
-def _mix(path: Path, seed: int) -> tuple[list[Record], str]:
+def picture_root(record: Record, root: Path) -> Path:
+    """What image paths of a record are relative to: the folder that its mix names, or ``root``.
+
+    Raises:
+        DataError: the record has an entry of that name that is no text.
+    """
+    folder = record.data.get(FOLDER, root)
+    if not isinstance(folder, (str, Path)):
+        raise DataError(f"{record.place}: {FOLDER} is {folder!r:.60}; give the path of a folder, or leave it out")
+    return Path(folder)
+
+
+def _mix(path: Path, seed: int, within: tuple[Path, ...]) -> tuple[list[Record], str]:
+    if path.resolve() in within:
+        raise ConfigError(f"{path} is a mix that holds itself: take it out")
     entries = load_yaml(path).get("datasets")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "json_path" in entry for entry in entries):
         raise ConfigError(f"{path} has no list 'datasets' of mappings with json_path: give one")
@@ -63,7 +83,7 @@ def _mix(path: Path, seed: int) -> tuple[list[Record], str]:
                 f"{path}: the data set {number + 1} has {unknown[0]!r}, but takes {', '.join(ENTRY)}: drop it"
             )
         file = path.parent / expand_path(str(entry["json_path"]))
-        found, fingerprint = read_conversations(file, seed=seed)
+        found, fingerprint = read_conversations(file, seed=seed, within=(*within, path.resolve()))
         strategy = str(entry.get("sampling_strategy", "all"))
         root = path.parent / expand_path(str(entry[FOLDER])) if FOLDER in entry else file.parent
         chosen = [found[place] for place in _chosen(strategy, len(found), seed, number, path)]
@@ -79,7 +99,7 @@ def _chosen(strategy: str, count: int, seed: int, number: int, path: Path) -> li
         return list(range(count))
     try:
         wanted = math.ceil(count * float(amount[:-1]) / 100) if amount.endswith("%") else int(amount)
-    except ValueError:
+    except (ValueError, OverflowError):
         wanted = -1
     if kind not in ("first", "end", "random") or not wanted >= 0:
         raise ConfigError(

@@ -20,7 +20,7 @@ from ..chat.conversation import check_images, image_paths, turns_of
 from ..chat.encode import ChatEncoder
 from ..images.processor import ImageProcessor
 from .config import VisionTextDataConfig
-from .files import FOLDER, read_conversations
+from .files import picture_root, read_conversations
 from .sample import VisionTextSample
 from .shapes import shape_picture, shape_record
 
@@ -43,7 +43,7 @@ class PictureFiles:
 
     def __call__(self, name: str, record: Record) -> np.ndarray:
         """The picture, uint8 [H, W, 3]."""
-        path = Path(record.data.get(FOLDER, self.root)) / name
+        path = picture_root(record, self.root) / name
         return read_picture(path, f"{path} ({record.place})")
 
 

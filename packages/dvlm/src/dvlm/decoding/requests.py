@@ -12,7 +12,7 @@ from ar_core.errors import DataError
 from ar_core.pictures import read_picture
 
 from ..chat.conversation import Turn, check_images, image_paths, read_turns
-from ..data.files import FOLDER, read_conversations
+from ..data.files import picture_root, read_conversations
 
 __all__ = ["Request", "read_requests"]
 
@@ -97,7 +97,7 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
             del turns[-1]
         if not turns:
             raise DataError(f"{place}: {key} holds no turn of the user's that could be answered; add one")
-    folder = Path(data.get(FOLDER, root))
+    folder = picture_root(record, root)
     images = tuple(folder / name for name in image_paths(data.get("image"), place))
     check_images(turns, len(images), place, limit=limit)
     for image in images:

@@ -1,18 +1,18 @@
 """Loading a vision-language model in whatever layout it comes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from ar_core.config import from_dict
-from ar_core.errors import CheckpointError
+from ar_core.errors import ArError, CheckpointError
 from ar_core.hf import IMPLEMENTATION, cast_weights, load_causal_lm, load_tokenizer, register
 from ar_core.hf.load import check_keys, downloaded, first_line
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import locate
-from ar_core.io import load_strict, read_checkpoint, read_header, read_tensors
+from ar_core.io import load_strict, read_checkpoint, read_header, read_tensors, require_modest
+from ar_core.json_text import read_json
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -70,6 +70,18 @@ def load_vision_language(
     register()
     where = locate(source)
     folder = where if isinstance(where, Path) else downloaded(where)
+    try:
+        return _loaded(folder, str(source), dtype, device)
+    except ArError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # What transformers and torch make of settings that no config has.
+        raise CheckpointError(
+            f"The checkpoint {str(source)!r} cannot be read ({first_line(error)}); give a complete model in one of the known layouts."
+        ) from error
+
+
+def _loaded(folder: Path, source: str, dtype: torch.dtype | None, device: torch.device | str) -> LoadedVL:
     model: VisionLanguageModel
     settings: Settings | None
     if (folder / OURS).is_file():
@@ -85,17 +97,17 @@ def load_vision_language(
         elif kind == qwen_keys.MODEL_TYPE or released or converter:
             model, settings = _route1(folder, published, dtype)
         elif kind in FAMILIES:
-            model = QwenVL(_from_pretrained(folder, str(source), dtype))
+            model = QwenVL(_from_pretrained(folder, source, dtype))
             own = published.get("dvlm")
             settings = None if own is None else from_dict(Settings, own)
         else:
             raise CheckpointError(
-                f"the checkpoint {str(source)!r} has model_type {kind!r}: give Qwen2.5-VL, Qwen3-VL or a DiffusionVL checkpoint, or put a "
+                f"the checkpoint {source!r} has model_type {kind!r}: give Qwen2.5-VL, Qwen3-VL or a DiffusionVL checkpoint, or put a "
                 "language model and a tower together"
             )
     nn.Module.to(model, device).eval()
     has_tokenizer = any((words / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
-    return LoadedVL(model, load_tokenizer(words) if has_tokenizer else None, settings, str(source))
+    return LoadedVL(model, load_tokenizer(words) if has_tokenizer else None, settings, source)
 
 
 def _has_connector(folder: Path) -> bool:
@@ -109,10 +121,12 @@ def _from_pretrained(
 ) -> Any:
     """A model of transformers from a folder, or from tensors under the names of its hub layout."""
     kind: Any = AutoModelForImageTextToText
-    for file in sorted(folder.glob("*.safetensors")):
-        read_header(file)
+    held = {} if tensors is None else {name: tensor.shape for name, tensor in tensors.items()}
+    for file in [] if held else sorted(folder.glob("*.safetensors")):
+        held |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
     try:
         config = config or AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        require_modest(lambda: AutoModelForImageTextToText.from_config(config), held, source)
         if tensors is not None:
             kind = kind._model_mapping[type(config)]
         with quiet(), torch.random.fork_rng(devices=[]):
@@ -163,6 +177,9 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]
     vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
     encoder: Any
+    held = {name: tensor.shape for name, tensor in tensors.items()}
+    for build in (lambda: Qwen2ForCausalLM(config), lambda: SiglipVisionModel(vision)):
+        require_modest(build, held, str(folder))
     with torch.random.fork_rng(devices=[]):
         language, encoder = Qwen2ForCausalLM(config), SiglipVisionModel(vision)
     if not any(".post_layernorm." in key for key in tensors):
@@ -222,7 +239,7 @@ def _check_mask(model: VisionLanguageModel, settings: Settings, source: str) -> 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of a checkpoint") from error
     except ValueError as error:

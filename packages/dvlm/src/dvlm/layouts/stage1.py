@@ -38,12 +38,18 @@ def load_connector(model: AssembledVL, source: str | Path) -> None:
             )
         path = held[0]
     found: Any = read_tensors(path) if path.suffix == ".safetensors" else read_pickle(path)
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    names = isinstance(found, dict) and all(isinstance(key, str) for key in found)
+    if not names or not all(isinstance(value, Tensor) for value in found.values()):
         raise CheckpointError(f"{path} holds no tensors by name: give the mm_projector.bin of a stage 1")
     tensors = {key.rpartition(PREFIX)[2]: value for key, value in found.items() if not key.endswith(NEWLINE)}
     load_strict(model.connector, tensors, source=str(path))
     newline = next((value for key, value in found.items() if key.endswith(NEWLINE)), None)
     if newline is not None and model.image_newline is not None:
+        if newline.shape != model.image_newline.shape or not newline.is_floating_point():
+            raise CheckpointError(
+                f"{path} holds a newline vector {list(newline.shape)} and the model's is {list(model.image_newline.shape)}: give the stage 1 "
+                "of this language model"
+            )
         with torch.no_grad():
             model.image_newline.copy_(newline)
 

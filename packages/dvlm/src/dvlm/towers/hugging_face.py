@@ -10,6 +10,8 @@ from ar_core.errors import CheckpointError, ConfigError, UnsupportedModelError
 from ar_core.hf.load import check_keys, downloaded, first_line
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import locate
+from ar_core.io import read_header, require_modest
+from ar_core.json_text import read_json
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -119,6 +121,10 @@ def load_encoder(source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         vision = getattr(config, "vision_config", None)
         kind: Any = AutoModel if vision is None else MODEL_MAPPING[type(vision)]
+        held: dict[str, Any] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            held |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
+        require_modest(lambda: AutoModel.from_config(config) if vision is None else kind(vision), held, source)
         with quiet():
             model, report = kind.from_pretrained(
                 folder, output_loading_info=True, ignore_mismatched_sizes=True, **({"config": vision} if vision else {})
@@ -137,7 +143,15 @@ def load_encoder(source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
         )
     check_keys(report, source, config.model_type)
     processing = folder / "preprocessor_config.json"
-    return model, json.loads(processing.read_text(encoding="utf-8")) if processing.is_file() else {}
+    if not processing.is_file():
+        return model, {}
+    try:
+        found = read_json(processing)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{processing} cannot be read ({error}); copy the tower again.") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{processing} holds no mapping; copy the tower again.")
+    return model, found
 
 
 def _layers(encoder: nn.Module, count: int) -> nn.ModuleList:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from ar_core.errors import DataError
-from ar_core.io import read_tensors
-from ar_core.training import finished_chunks
+from ar_core.io import read_array_file, read_tensors
+from ar_core.training import Column, finished_chunks, read_chunks
 from torch import Tensor
 
 from .layout import unpack_captions, unpack_codes
@@ -73,14 +73,13 @@ class CodeStore:
                 f"{str(directory)!r} holds the data of the recipe {self.identity.get('recipe')!r} and codes of images are needed: "
                 "give a folder that image_codes filled"
             )
-        self._length = sum(height * width for height, width in self.identity["schedule"])
-        self._bits: int | None = self.identity["bits"]
-        chunks = [read_tensors(path) for path in self._paths]
+        self._length, self._bits = _form(self.identity, directory)
+        chunks = read_chunks(self._paths, _columns(self._length, self._bits))
         self._codes: list[Tensor] | None = [chunk["codes"] for chunk in chunks]
         self.keys = torch.cat([chunk["key"] for chunk in chunks])
         self.labels = torch.cat([chunk["label"] for chunk in chunks]) if "label" in chunks[0] else None
         self.captioned = "caption_counts" in chunks[0]
-        self._captions = [one for chunk in chunks for one in unpack_captions(chunk)] if self.captioned else []
+        self._captions = [one for chunk, path in zip(chunks, self._paths) for one in _captions(chunk, path)]
         self._ends = np.cumsum([len(chunk["key"]) for chunk in chunks])
 
     def __len__(self) -> int:
@@ -195,14 +194,59 @@ def open_codes(path: Path) -> StoredCodes:
     return CodeStore(path)
 
 
+def _form(identity: Mapping[str, Any], directory: Path) -> tuple[int, int | None]:
+    """L and d that the record of the codes names."""
+    schedule, bits = identity.get("schedule"), identity.get("bits")
+    fits = isinstance(schedule, list) and all(isinstance(size, list) and len(size) == 2 for size in schedule)
+    numbers = [*(side for size in schedule for side in size), *([] if bits is None else [bits])] if fits else [0]
+    if not all(type(number) is int and 0 < number < 2**20 for number in numbers) or not schedule:
+        raise DataError(
+            f"the record of the codes in {str(directory)!r} names the schedule {schedule!r:.80} and bits {bits!r:.20}: make them anew"
+        )
+    return sum(height * width for height, width in schedule), bits
+
+
+def _columns(length: int, bits: int | None) -> dict[str, Column]:
+    return {
+        "codes": Column(("rows", "views", length if bits is None else -(-length * bits // 8))),
+        "key": Column(("rows",)),
+        "label": Column(("rows",), optional=True),
+        "caption_bytes": Column(("*",), optional=True),
+        "caption_lengths": Column(("*",), optional=True),
+        "caption_counts": Column(("rows",), optional=True),
+    }
+
+
+def _captions(chunk: Mapping[str, Tensor], path: Path) -> list[tuple[str, ...]]:
+    """Captions of the pictures of a chunk; none where it has none."""
+    parts = [chunk.get(name) for name in ("caption_bytes", "caption_lengths", "caption_counts")]
+    if all(part is None for part in parts):
+        return []
+    if any(part is None for part in parts):
+        raise DataError(f"{path} holds only some of the tensors of captions: make it again")
+    text, lengths, counts = (part.long() for part in parts if part is not None)
+    whole = bool((lengths >= 0).all()) and bool((counts >= 0).all())
+    if (
+        not whole
+        or int(lengths.sum()) != len(text)
+        or int(counts.sum()) != len(lengths)
+        or parts[0].dtype != torch.uint8
+    ):  # type: ignore[union-attr]
+        raise DataError(f"{path} holds captions whose lengths do not add up: make it again")
+    try:
+        return unpack_captions(dict(chunk))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} holds a caption that is no UTF-8: make it again") from error
+
+
 def _array(path: Path) -> np.ndarray:
     """Integers of a .npy file, int64."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_array_file(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as a plain array ({error}): files are numbered from 0, put it there"
         ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu":
         raise DataError(f"{path} holds no integers: write them with numpy.save")
     return array.astype(np.int64)

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 from ar_core.config import did_you_mean
 from ar_core.errors import DataError
+from ar_core.io import read_array
 
 from .fingerprint import files_fingerprint
 from .pictures import Picture
 
 __all__ = ["NpzPictures"]
+
+FREELY, RATIO = 256 << 20, 16
+"""Bytes that any array may take, and how many times the archive's size beyond them: pictures shrink to a half or a tenth."""
 
 
 class NpzPictures:
@@ -32,24 +36,25 @@ class NpzPictures:
     def __init__(self, path: Path, image: str | None, label: str | None) -> None:
         self.path = path
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise DataError(f"{path} is a single array: save pictures and labels with numpy.savez")
+            with zipfile.ZipFile(path) as archive:
+                found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
                 image = image or "images"
-                label = label or ("labels" if "labels" in archive.files else None)
+                label = label or ("labels" if "labels" in found else None)
                 for name in filter(None, (image, label)):
-                    if name not in archive.files:
+                    if name not in found:
                         raise DataError(
-                            f"{path} has no array {name!r}; {did_you_mean(name, archive.files)}: set data.image_field and "
-                            "data.label_field"
+                            f"{path} has no array {name!r}; {did_you_mean(name, found)}: set data.image_field and data.label_field"
                         )
-                images, labels = archive[image], None if label is None else archive[label]
+                images, labels = (
+                    None if name is None else _array(archive, found[name], path) for name in (image, label)
+                )
+                assert images is not None
         except DataError:
             raise
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror or error}): correct the path") from error
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            # NumPy's own message may advise to unpickle the file.
+        except Exception as error:
+            # Ways of compressing raise errors of their own.
             raise DataError(
                 f"{path} is no readable archive of plain NumPy arrays: write it with numpy.savez"
             ) from error
@@ -78,3 +83,14 @@ class NpzPictures:
     def fingerprint(self) -> str:
         """Of the file."""
         return files_fingerprint([(self.path.name, self.path)])
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    """An array of the archive, unless it is far larger than the archive can honestly be."""
+    size = path.stat().st_size
+    if member.file_size > max(FREELY, RATIO * size):
+        raise DataError(
+            f"{path} has {size} bytes and would expand to {member.file_size}, as no pictures do: write it with numpy.savez"
+        )
+    with archive.open(member) as file:
+        return read_array(file, member.file_size)

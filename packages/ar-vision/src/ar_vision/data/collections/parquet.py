@@ -19,6 +19,12 @@ __all__ = ["ParquetPictures"]
 IMAGES = ("image", "img")
 GROUPS_KEPT = 4
 """Row groups in memory at a time."""
+BATCH = 64
+"""Rows that are decoded at a time."""
+FREELY, RATIO = 64 << 20, 16
+"""Bytes that a row group may expand to, and how many times its file's size beyond them."""
+MOST_ROWS = 1 << 20
+"""Rows that a file of any size may have."""
 
 
 class ParquetPictures:
@@ -44,7 +50,7 @@ class ParquetPictures:
         self._opened: dict[int, Any] = {}
         self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._captions = tuple(captions)
-        columns = self._file(0).schema_arrow.names
+        columns = self._names(self.paths[0])
         self._image = image or next((name for name in IMAGES if name in columns), IMAGES[0])
         label = label or ("label" if "label" in columns else None)
         texts = list(captions) or [name for name in CAPTIONS if name in columns][:1]
@@ -69,25 +75,30 @@ class ParquetPictures:
         self.labels, self.classes = number_labels(values, f"{self.paths[0]}, column {label!r}")
 
     def _labels(self, file: int, column: str) -> list[Any]:
-        return self._read(self._file(file).read, [column])[column].to_pylist()
+        if (rows := self._file(file).metadata.num_rows) > max(MOST_ROWS, self.paths[file].stat().st_size):
+            raise DataError(f"{self.paths[file]} promises {rows} rows, more than it has bytes: fetch it again")
+        return self._read(lambda: self._file(file).read([column])[column].to_pylist())
 
     def _require(self, path: Path, names: Sequence[str]) -> None:
         import pyarrow
 
-        schema = self._file(self.paths.index(path)).schema_arrow
+        columns = self._names(path)
         for name in names:
-            if name not in schema.names:
+            if columns.count(name) != 1:
                 raise DataError(
-                    f"{path} has no column {name!r}; {did_you_mean(name, schema.names)}: set data.image_field, label_field or "
+                    f"{path} has {columns.count(name)} columns {name!r}; {did_you_mean(name, columns)}: set data.image_field, label_field or "
                     "caption_fields"
                 )
-        kind = schema.field(self._image).type
+        kind = self._file(self.paths.index(path)).schema_arrow.field(self._image).type
         struct = pyarrow.types.is_struct(kind) and any(field.name == "bytes" for field in kind)
         if not (struct or pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
             raise DataError(
                 f"{path}: the column {self._image!r} has the type {kind} and must hold the bytes of picture files: choose "
                 "another with data.image_field"
             )
+
+    def _names(self, path: Path) -> list[str]:
+        return self._read(lambda: list(self._file(self.paths.index(path)).schema_arrow.names))  # type: ignore[no-any-return]
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -97,7 +108,7 @@ class ParquetPictures:
         group = bisect_right(self._ends, number)
         row = number - (self._ends[group - 1] if group else 0)
         table = self._group(*self._places[group])
-        record = {name: table[name][row].as_py() for name in self._columns}
+        record = self._read(lambda: {name: table[name][row].as_py() for name in self._columns})
         file = self._places[group][0]
         place = f"{self.paths[file]}, row {number - self._starts[file]}"
         image = record.pop(self._image)
@@ -111,16 +122,42 @@ class ParquetPictures:
         if key not in self._groups:
             if len(self._groups) == GROUPS_KEPT:
                 self._groups.popitem(last=False)
-            self._groups[key] = self._read(self._file(file).read_row_group, group, self._columns)
+            self._groups[key] = self._read(self._table, file, group)
         self._groups.move_to_end(key)
         return self._groups[key]
+
+    def _table(self, file: int, group: int) -> Any:
+        """A row group, read in pieces, of which each is small: runs of one value expand to far more than they take in the file."""
+        import pyarrow
+
+        most = max(FREELY, RATIO * self.paths[file].stat().st_size)
+        batches, total = [], 0
+        for batch in self._file(file).iter_batches(BATCH, row_groups=[group], columns=self._columns):
+            total += batch.nbytes
+            if total > most:
+                raise DataError(
+                    f"{self.paths[file]} expands to more than {RATIO} times its size, as no pictures do: write it with fewer rows a group"
+                )
+            batches.append(batch)
+        return pyarrow.Table.from_batches(batches)
 
     def _read(self, reader: Any, *arguments: Any) -> Any:
         import pyarrow
 
         try:
             return reader(*arguments)
-        except (OSError, pyarrow.ArrowException) as error:
+        except DataError:
+            raise
+        except (
+            OSError,
+            pyarrow.ArrowException,
+            ArithmeticError,
+            LookupError,
+            NotImplementedError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # Beside Arrow's own: text that is no UTF-8, dates that no calendar has.
             raise DataError(f"{self.paths[0].parent}: a parquet file is damaged ({error}): fetch it again") from error
 
     def _file(self, number: int) -> Any:
@@ -134,7 +171,7 @@ class ParquetPictures:
                 ) from error
             try:
                 self._opened[number] = ParquetFile(self.paths[number])
-            except (OSError, pyarrow.ArrowException) as error:
+            except (OSError, pyarrow.ArrowException, ValueError) as error:
                 raise DataError(
                     f"{self.paths[number]} is no readable parquet file ({error}): fetch it again"
                 ) from error

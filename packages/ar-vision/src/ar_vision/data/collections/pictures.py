@@ -99,6 +99,8 @@ def number_labels(values: Sequence[Any], place: str) -> tuple[np.ndarray | None,
         return None, None
     kinds = {type(value) for value in values}
     if kinds <= {bool} or kinds <= {int}:
+        if large := next((value for value in values if not -(2**63) <= value < 2**63), None):
+            raise DataError(f"{place}: the label {large:.10g} does not fit into 64 bits: number the classes from 0")
         return np.array(values, dtype=np.int64), None
     if kinds <= {str}:
         names = tuple(sorted(set(values)))

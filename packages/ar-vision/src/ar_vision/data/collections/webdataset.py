@@ -1,6 +1,5 @@
 """Pictures in tar shards, as the webdataset library lays them out."""
 
-import json
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.errors import DataError
+from ar_core.json_text import parse_json
 
 from .fingerprint import files_fingerprint
 from .pictures import Picture, captions_of, number_labels
@@ -19,6 +19,7 @@ __all__ = ["WebdatasetPictures"]
 IMAGES = ("jpg", "jpeg", "png", "webp")
 KEPT_OPEN = 64
 BLOCK = 512
+LONGEST_NUMBER = 100
 
 
 @dataclass
@@ -84,23 +85,30 @@ class WebdatasetPictures:
         found: dict[str, _Group] = {}
         path = self.paths[shard]
         try:
+            length = path.stat().st_size
             with tarfile.open(path, "r:") as archive:
                 for member in archive:
                     folder, _, name = member.name.rpartition("/")
                     stem, dot, extension = name.partition(".")
-                    if not member.isfile() or not stem or not dot:
+                    # A sparse member's numbers lie elsewhere than its size says.
+                    if not member.isfile() or member.issparse() or not stem or not dot:
                         continue
                     group = found.setdefault(f"{folder}/{stem}", _Group(shard, f"{folder}/{stem}".lstrip("/")))
                     if extension.lower() in group.members:
                         raise DataError(f"{path}: the member {member.name!r} is there twice: remove one")
                     group.members[extension.lower()] = (member.offset_data, member.size)
+                    if member.offset_data + member.size > length:
+                        raise DataError(f"{path} is truncated within {member.name!r}: fetch it again")
                 last = archive.getmembers()[-1:]
             # The tarfile module takes a damaged header for the end, which is an empty block behind the last member.
             end = last[0].offset_data + -(-last[0].size // BLOCK) * BLOCK if last else 0
             with path.open("rb") as file:
                 file.seek(end)
                 ended = file.read(BLOCK) == bytes(BLOCK)
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except DataError:
+            raise
+        except Exception as error:
+            # Damaged headers raise errors of any kind.
             raise DataError(
                 f"{path} is no uncompressed tar file, or is damaged ({error}): unpack .tar.gz shards, fetch damaged ones again"
             ) from error
@@ -115,7 +123,7 @@ class WebdatasetPictures:
         if "json" not in group.members:
             return {}
         try:
-            record = json.loads(self._bytes(group.shard, *group.members["json"]))
+            record = parse_json(self._bytes(group.shard, *group.members["json"]))
         except ValueError as error:
             raise DataError(f"{place}.json is no valid JSON ({error}): correct it") from error
         if not isinstance(record, dict):
@@ -131,7 +139,7 @@ class WebdatasetPictures:
     def _label(self, group: _Group, record: dict[str, Any], label: str, place: str) -> Any:
         if label == "cls" and "cls" in group.members:
             text = self._text(group, "cls", place)
-            return int(text) if text.removeprefix("-").isdecimal() else text
+            return int(text) if len(text) < LONGEST_NUMBER and text.removeprefix("-").isdecimal() else text
         if label not in record:
             raise DataError(
                 f"{place}: there is no {label!r}, which other samples have: add it, or set data.label_field"

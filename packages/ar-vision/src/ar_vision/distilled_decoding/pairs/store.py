@@ -9,7 +9,7 @@ import torch
 from ar_core.config import expand_path
 from ar_core.errors import DataError
 from ar_core.io import read_tensors
-from ar_core.training import finished_chunks
+from ar_core.training import Column, finished_chunks, read_chunks
 from torch import Tensor
 
 from ar_vision.data.source import Split, choose, ordered
@@ -49,13 +49,14 @@ class PairStore:
                 f"{str(directory)!r} holds the data of the recipe {self.header.get('recipe')!r} and pairs of noise and codes are "
                 "needed: give a folder that noise_code_pairs filled"
             )
-        if self.header["rng"] != RNG:
+        if self.header.get("rng") != RNG:
             raise DataError(
-                f"the noise of {str(directory)!r} was made by {self.header['rng']!r} and this version has {RNG!r}: its seeds give "
+                f"the noise of {str(directory)!r} was made by {self.header.get('rng')!r} and this version has {RNG!r}: its seeds give "
                 "other noise here, make the pairs anew"
             )
         self.texts = texts_in(self.header, str(directory))
-        chunks = [read_tensors(path) for path in self._paths]
+        columns = {"codes": Column(("rows", "codes")), "label": Column(("rows",)), "seed": Column(("rows",))}
+        chunks = read_chunks(self._paths, columns)
         self._codes: list[Tensor] | None = [chunk["codes"] for chunk in chunks]
         self.labels = torch.cat([chunk["label"] for chunk in chunks]).long()
         self.seeds = torch.cat([chunk["seed"] for chunk in chunks])
@@ -135,9 +136,9 @@ def build_pair_source(
     """
     store = PairStore(expand_path(config.path))
     for name, ours in (("teacher", teacher), ("tokenizer", tokenizer)):
-        if store.header[name] != ours:
+        if store.header.get(name) != ours:
             raise DataError(
-                f"the pairs in {config.path!r} were made with the {name} {store.header[name]} and this run has the {name} {ours}: "
+                f"the pairs in {config.path!r} were made with the {name} {store.header.get(name)} and this run has the {name} {ours}: "
                 "make pairs with it (recipe noise_code_pairs), or give the one that made them"
             )
     count = min(config.count or len(store), len(store))

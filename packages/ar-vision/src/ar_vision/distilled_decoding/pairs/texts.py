@@ -78,10 +78,11 @@ def texts_in(header: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
     """
     if header.get("texts") is None:
         return None
-    texts = tuple(header["texts"])
-    if _fingerprint(texts) != header["text_fingerprint"]:
+    listed, known = header["texts"], header.get("text_fingerprint")
+    texts = tuple(listed) if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else ()
+    if _fingerprint(texts) != known:
         raise DataError(
-            f"the texts of {place!r} are not those of its fingerprint {header['text_fingerprint']}: the header was changed, make the "
+            f"the texts of {place!r} are not those of its fingerprint {known}: the header was changed, make the "
             "pairs anew"
         )
     return texts

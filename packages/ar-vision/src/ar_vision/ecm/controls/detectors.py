@@ -1,6 +1,5 @@
 """Models of depth and segments in Hugging Face layout, as extractors; the only place of the method that needs transformers."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from ar_core.config import expand_path
 from ar_core.errors import ConfigError, MissingPackageError
+from ar_core.json_text import read_json
 from torch import Tensor
 
 __all__ = ["colours", "depth_detector", "seen_at", "segment_detector"]
@@ -131,7 +131,7 @@ def _opened(folder: str, name: str, device: torch.device | str) -> tuple[Callabl
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "preprocessor_config.json")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from ar_core.config import expand_path, from_dict, to_dict
 from ar_core.errors import ArError, ConfigError, DataError
-from ar_core.io import atomic_file, read_tensors
-from ar_core.training import finished_chunks
+from ar_core.io import atomic_file
+from ar_core.json_text import read_json
+from ar_core.training import Column, finished_chunks, read_chunks
 from torch import Tensor
 
-from ...checkpoint import fingerprint, load_checkpoint, require_pairs
+from ...checkpoint import fingerprint, load_checkpoint, require_finite, require_pairs
 from ...digest import digest_of
 from ..histogram import log_histogram, log_profile
 from ..histogram_config import HistogramConfig
@@ -95,18 +96,20 @@ def _vectors(path: Path) -> tuple[Tensor, dict[str, Any]]:
             f"{str(path)!r} holds the data of the recipe {identity.get('recipe')!r}: give a folder that glotok_teacher filled, a "
             "profile (.json) or a dual_vq"
         )
-    centres = torch.cat([read_tensors(chunk)["centres"] for chunk in paths])
-    facts = {name: identity[name] for name in ("features", "method", "data")}
+    chunks = read_chunks(paths, {"centres": Column(("rows", "features"), "fractions")})
+    centres = torch.cat([chunk["centres"] for chunk in chunks])
+    require_finite({"centres": centres}, str(path))
+    facts = {name: identity.get(name) for name in ("features", "method", "data")}
     return centres, {**facts, "vectors": len(centres), "digest": digest_of({"centres": centres})}
 
 
 def _read(path: Path, config: HistogramConfig) -> Profile:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         numbers = tuple(float(value) for value in record["log_profile"])
         bins = from_dict(HistogramConfig, record["histogram"])
         source = dict(record["source"])
-    except (OSError, ValueError, KeyError, TypeError, ArError) as error:
+    except (OSError, ValueError, LookupError, OverflowError, TypeError, ArError) as error:
         raise DataError(
             f"{str(path)!r} is no profile of a teacher ({error}): write it with `ar-decode teacher-profile`"
         ) from error

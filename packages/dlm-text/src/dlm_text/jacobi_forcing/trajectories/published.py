@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from ar_core.data.records import FileRecords
 from ar_core.errors import DataError
+from torch import Tensor
 
 from .store import prompt_key
 from .trajectory import Trajectory
@@ -37,6 +38,13 @@ class PublishedTrajectories:
             raise DataError(
                 f"{str(path)!r}: a record lacks {error}; give packed sequences or trajectories in the published layout"
             ) from error
+        except DataError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{str(path)!r}: a record holds no ids where they should be ({error}); give packed sequences or trajectories in the "
+                "published layout"
+            ) from error
         if not self._trajectories:
             raise DataError(f"{str(path)!r} holds no trajectory; give a file with one JSON object a line")
         self.block_size = self._trajectories[0].block_size
@@ -61,7 +69,7 @@ def read_packed(record: Mapping[str, Any]) -> Trajectory:
     Raises:
         DataError: its length is not that of a prompt and pairs of blocks.
     """
-    ids = torch.tensor(record["complete_training_sequence_ids"])
+    ids = _ids(record["complete_training_sequence_ids"], 1)
     start, blocks = int(record["prompt_ids_len"]), len(record["traj_position_indices"])
     if not blocks or (len(ids) - start) % (2 * blocks) or start < 1:
         raise DataError(
@@ -89,10 +97,10 @@ def read_states(records: Iterable[Mapping[str, Any]]) -> list[Trajectory]:
 
 
 def _joined(name: str, blocks: Mapping[int, Mapping[str, Any]]) -> Trajectory:
-    missing = sorted(set(range(max(blocks) + 1)) - blocks.keys())
-    if missing:
-        raise DataError(f"the sample {name!r} lacks block {missing[0]}: add its record, or remove the sample")
-    states = tuple(torch.tensor(blocks[block]["answer_trajectory_ids"]) for block in sorted(blocks))
+    missing = next((block for block in range(len(blocks)) if block not in blocks), None)
+    if missing is not None:
+        raise DataError(f"the sample {name!r} lacks block {missing}: add its record, or remove the sample")
+    states = tuple(_ids(blocks[block]["answer_trajectory_ids"], 2) for block in sorted(blocks))
     prompt = _prompt(blocks[0])
     known = list(prompt)
     for block, found in enumerate(states):
@@ -101,7 +109,15 @@ def _joined(name: str, blocks: Mapping[int, Mapping[str, Any]]) -> Trajectory:
                 f"block {block} of the sample {name!r} does not follow the blocks before it: its prompt_ids are not theirs"
             )
         known += found[-1].tolist()
-    return Trajectory(torch.tensor(prompt), torch.stack([found[-1] for found in states]), states)
+    return Trajectory(_ids(prompt, 1), torch.stack([found[-1] for found in states]), states)
+
+
+def _ids(values: Any, dimensions: int) -> Tensor:
+    """Ids of a record, int64; of what is nothing else, not of numbers with a fraction or of none at all."""
+    ids = torch.tensor(values)
+    if ids.dtype != torch.int64 or ids.ndim != dimensions or not ids.numel() or bool((ids < 0).any()):
+        raise TypeError(f"{str(values)[:60]!r}")
+    return ids
 
 
 def _prompt(record: Mapping[str, Any]) -> list[int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from ar_core.config import expand_path
-from ar_core.io import read_header, read_tensors
-from ar_core.training import finished_chunks
+from ar_core.errors import DataError
+from ar_core.training import Column, finished_chunks, read_chunks
 from safetensors import safe_open
 from torch import Tensor
 
@@ -92,6 +92,31 @@ class _Chunk:
         return self._file.get_slice(name)[int(start) : int(stop)].long()
 
 
+def _checked(path: Path) -> dict[str, Tensor]:
+    """The tensors of a chunk, whose lengths add up; they stay in the file until they are read."""
+    columns = {
+        "key": Column(("rows",)),
+        "prompt_lengths": Column(("rows",)),
+        "blocks": Column(("rows",)),
+        "prompts": Column(("*",)),
+        "clean": Column(("all", "*")),
+        "states": Column(("all",)),
+        "accepted": Column(("*",)),
+        "tails": Column(("*",)),
+    }
+    chunk = read_chunks([path], columns)[0]
+    size = chunk["clean"].shape[1]
+    counts = {name: chunk[name].long() for name in ("prompt_lengths", "blocks", "states", "accepted")}
+    tails = size - counts["accepted"]
+    # Of numbers below zero, or near the end of their type, sums mean nothing.
+    fits = all(bool(((part >= 0) & (part < 2**31)).all()) for part in (*counts.values(), tails))
+    sums = {"prompt_lengths": "prompts", "blocks": "clean", "states": "accepted"}
+    fits = fits and all(int(counts[name].sum()) == len(chunk[held]) for name, held in sums.items())
+    if not fits or int(tails.sum()) != len(chunk["tails"]):
+        raise DataError(f"{path} holds trajectories whose lengths do not add up: collect them again")
+    return chunk
+
+
 class TrajectoryStore:
     """The trajectories of a finished collection, in the order of their prompts, whatever shards made them.
 
@@ -111,10 +136,12 @@ class TrajectoryStore:
     def __init__(self, directory: str) -> None:
         self.identity: Mapping[str, Any]
         self.identity, self._paths = finished_chunks(expand_path(directory))
-        headers = [read_header(path) for path in self._paths]
-        self.block_size = headers[0]["clean"]["shape"][1] if headers else 0
-        self.keys = torch.cat([torch.zeros(0, dtype=torch.int64), *(read_tensors(path)["key"] for path in self._paths)])
-        self._ends = torch.tensor([header["key"]["shape"][0] for header in headers]).cumsum(0)
+        chunks = [_checked(path) for path in self._paths]
+        self.block_size = chunks[0]["clean"].shape[1] if chunks else 0
+        if any(chunk["clean"].shape[1] != self.block_size for chunk in chunks):
+            raise DataError(f"the chunks in {directory!r} have blocks of several sizes: collect the trajectories anew")
+        self.keys = torch.cat([torch.zeros(0, dtype=torch.int64), *(chunk["key"] for chunk in chunks)])
+        self._ends = torch.tensor([len(chunk["key"]) for chunk in chunks]).cumsum(0)
         self._open: dict[int, _Chunk] = {}
 
     def __len__(self) -> int:
