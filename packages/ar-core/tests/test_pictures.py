@@ -1,8 +1,10 @@
 """Every mode becomes RGB by the stated rule, and every file that cannot be read is refused by name."""
 
 import io
+import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,3 +200,28 @@ def test_a_missing_file_is_refused_by_its_path(tmp_path):
         with pytest.raises(DataError, match=r"cannot be read \((No such file|Is a directory)") as caught:
             read_picture(path)
         assert str(path) in str(caught.value)
+
+
+def test_records_that_name_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, reason in (
+        ("/dev/zero", "a device or a pipe"),
+        (tmp_path / "pipe", "a device or a pipe"),
+        ("a\0b", "cannot be read"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            read_picture(Path(path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "I;16", "CMYK"])
+def test_bands_are_the_whole(mode, monkeypatch):
+    """A picture that is converted some rows at a time is the one that is converted at once."""
+    ramp = np.arange(13 * 9 * 3, dtype=np.uint8).reshape(13, 9, 3)
+    image = (
+        Image.fromarray(ramp).convert(mode) if mode != "I;16" else Image.fromarray(ramp[..., 0].astype(np.uint16) * 257)
+    )
+    data = encoded(image, "tiff" if mode == "CMYK" else "png")
+    whole = read_picture(data, background=(1, 2, 3))
+    for at_once in (1, 30, 9 * 12):
+        monkeypatch.setattr("ar_core.pictures.AT_ONCE", at_once)
+        same(read_picture(data, background=(1, 2, 3)), whole)
