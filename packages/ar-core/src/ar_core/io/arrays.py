@@ -56,7 +56,7 @@ def read_array(file: IO[bytes], size: int) -> np.ndarray:
     if not dtype.itemsize:
         raise ValueError("its numbers have no bytes")
     array = np.empty(count, dtype)
-    into = memoryview(array.view(np.uint8)) if count else memoryview(b"")
+    into = array.view(np.uint8).data if count else memoryview(b"")
     filled = 0
     while filled < len(into):
         part = file.read(min(AT_ONCE, len(into) - filled))

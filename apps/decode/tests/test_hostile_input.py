@@ -1,0 +1,27 @@
+"""Prompts, profiles and notes that are damaged or malicious."""
+
+import pytest
+from ar_core.errors import ConfigError, DataError, ResumeError
+from ar_decode.output import GrowingFile
+from ar_decode.profile import read_profile
+from ar_decode.prompts import read_jsonl
+
+
+@pytest.mark.parametrize("line", ["[" * 9999, '{"prompt": "\\ud800"}', '{"id": ' + "9" * 5000 + ', "prompt": "a"}'])
+def test_prompts_are_refused_by_their_line(tmp_path, line):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\n' + line + "\n")
+    with pytest.raises(DataError, match="line 2 of .* is no JSON"):
+        read_jsonl(tmp_path / "a.jsonl")
+
+
+def test_a_profile_that_is_too_deep(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 9999)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_profile(tmp_path / "a.json")
+
+
+def test_a_note_that_is_none_is_of_another_job(tmp_path):
+    (tmp_path / "a.partial").write_text("1\n")
+    (tmp_path / "a.partial.job").write_text("[" * 9999)
+    with pytest.raises(ResumeError, match="was absent"), GrowingFile(tmp_path / "a", {"seed": 1}, resume=True):
+        pass
