@@ -10,7 +10,7 @@ from ar_decode.prompts import read_jsonl
 @pytest.mark.parametrize("line", ["[" * 9999, '{"prompt": "\\ud800"}', '{"id": ' + "9" * 5000 + ', "prompt": "a"}'])
 def test_prompts_are_refused_by_their_line(tmp_path, line):
     (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\n' + line + "\n")
-    with pytest.raises(DataError, match="line 2 of .* is no JSON"):
+    with pytest.raises(DataError, match=r"line 2 of .* is no JSON"):
         read_jsonl(tmp_path / "a.jsonl")
 
 

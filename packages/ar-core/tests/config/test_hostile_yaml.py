@@ -30,6 +30,7 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         (f"a: {'9' * 5000}", "not what its form or tag says"),
         ("a: !!python/object/apply:os.getpid []", "not valid YAML"),
         ("a: !!python/name:os.system", "not valid YAML"),
+        ("a: \x08", "special characters are not allowed"),
     ],
 )
 def test_it_is_refused(text, reason):

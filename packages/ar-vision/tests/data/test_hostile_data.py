@@ -165,7 +165,7 @@ def test_archives_do_not_expand_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr("ar_vision.evaluation.npz_images.LARGEST", 10_000)
     with zipfile.ZipFile(bomb(tmp_path / "b.npz", "arr_0.npy", 2), "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.npy", bytes(20_000))
-    with pytest.raises(DataError, match="'labels.npy' is no plain NumPy array"):
+    with pytest.raises(DataError, match=r"'labels\.npy' is no plain NumPy array"):
         open_npz(tmp_path / "b.npz")
 
 

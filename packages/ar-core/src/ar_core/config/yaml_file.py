@@ -104,9 +104,11 @@ def parse_yaml(text: str, name: str = "<text>") -> Any:
         MissingPackageError: pyyaml is not installed.
     """
     yaml, loader_class = _loader()
-    loader = loader_class(text)
-    loader.name = name
+    loader = None
     try:
+        # Already here characters are refused that YAML does not have.
+        loader = loader_class(text)
+        loader.name = name
         data = loader.get_single_data()
         _check_size(data, name)
         return data
@@ -120,10 +122,11 @@ def parse_yaml(text: str, name: str = "<text>") -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = _place(mark) if mark is not None else name
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         raise ConfigError(f"{place}: this is not valid YAML ({problem}); correct the line") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
