@@ -16,6 +16,7 @@ from .diffusionvl import plotting as diffusionvl
 from .diffuspec import plotting as diffuspec
 from .distilled_decoding import plotting as distilled_decoding
 from .ecm import plotting as ecm
+from .fuzz import rendering as fuzz
 from .glotok import plotting as glotok
 from .image_sampling import measuring as image_sampling
 from .images import plotting as images
@@ -38,6 +39,7 @@ MARKED = re.compile(r"<!-- results: ([\w.]+) -->\n(.*?)\n?<!-- end -->", re.DOTA
 """Name of a table, and what stands between its markers."""
 OF_ONE_FILE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "decode_speed_*": decode.markdown_table,
+    "fuzz_*": fuzz.markdown_table,
     "image_sampling_*": image_sampling.markdown_table,
     "kernels_*": kernels.markdown_table,
     "lossless_*": lossless.markdown_table,
