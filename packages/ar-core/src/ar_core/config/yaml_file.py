@@ -17,7 +17,7 @@ __all__ = ["load_yaml", "parse_yaml"]
 
 DEEPEST = 100
 """Levels of nesting."""
-LARGEST = 1_000_000
+LARGEST = 100_000
 """Values of a document, those behind an alias counted wherever it stands."""
 
 

@@ -114,7 +114,8 @@ def _load(
         held: dict[str, Any] = {}
         for file in sorted(where.glob("*.safetensors")):
             held |= {name: entry["shape"] for name, entry in read_header(file).items() if name != "__metadata__"}
-        require_modest(lambda: AutoModelForCausalLM.from_config(config), held, source)
+        with quiet():
+            require_modest(lambda: AutoModelForCausalLM.from_config(config), held, source)
     renamed = published_keys(config)
     loader: Any = AutoModelForCausalLM
     folder = tensors = None

@@ -86,8 +86,8 @@ class ParquetPictures:
         for name in names:
             if columns.count(name) != 1:
                 raise DataError(
-                    f"{path} has {columns.count(name)} columns {name!r}; {did_you_mean(name, columns)}: set data.image_field, label_field or "
-                    "caption_fields"
+                    f"{path} has {columns.count(name) or 'no'} column{'s' * (columns.count(name) > 1)} {name!r}; "
+                    f"{did_you_mean(name, columns)}: set data.image_field, label_field or caption_fields"
                 )
         kind = self._file(self.paths.index(path)).schema_arrow.field(self._image).type
         struct = pyarrow.types.is_struct(kind) and any(field.name == "bytes" for field in kind)
