@@ -8,6 +8,7 @@ python -m benchmarks.fuzz read ar_core/yaml FOLDER               read one input 
 
 import argparse
 import math
+import os
 import sys
 import time
 from functools import partial
@@ -69,6 +70,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Before torch and transformers are imported.
+    os.environ.update({"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"})
     import torch
 
     # Children are forked, and threads do not survive that.

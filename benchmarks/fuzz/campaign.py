@@ -87,6 +87,12 @@ def fuzzed(loader: Loader, seed: int, inputs: int, room: Path, tell: Callable[[d
     room.mkdir(parents=True)
     # A valid file beside the input, which no contained loader may open.
     save_tensors(room / "outside.safetensors", small_tensors())
+    # What is imported at the first use is imported here, once for all children.
+    for write in loader.seeds():
+        shutil.rmtree(room / "input", ignore_errors=True)
+        (room / "input").mkdir()
+        write(room / "input")
+        loader.read(room / "input")
     campaign = Campaign()
 
     def add(told: dict[str, Any]) -> None:
