@@ -57,7 +57,9 @@ def open_drawn(directory: Path) -> DrawnImages:
     first = shapes[0].get("shape", []) if shapes else []
     if len(first) != 4 or any(one.get("dtype") != "U8" or one["shape"][1:] != [3, *first[2:]] for one in shapes):
         raise DataError(f"{str(directory)!r} holds chunks without images of one size: draw them anew")
-    count, generator, round_of = (identity.get(name) for name in ("count", "generator", "labels"))
+    count: Any = identity.get("count")
+    generator: Any = identity.get("generator")
+    round_of: Any = identity.get("labels")
     fits = isinstance(generator, dict) and isinstance(round_of, list) and bool(round_of)
     if not fits or not all(type(label) is int and 0 <= label < 2**63 for label in round_of):
         raise DataError(f"the record of {str(directory)!r} names no labels and generator of images: draw them anew")

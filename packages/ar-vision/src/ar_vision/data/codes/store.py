@@ -196,7 +196,8 @@ def open_codes(path: Path) -> StoredCodes:
 
 def _form(identity: Mapping[str, Any], directory: Path) -> tuple[int, int | None]:
     """L and d that the record of the codes names."""
-    schedule, bits = identity.get("schedule"), identity.get("bits")
+    schedule: Any = identity.get("schedule")
+    bits: Any = identity.get("bits")
     fits = isinstance(schedule, list) and all(isinstance(size, list) and len(size) == 2 for size in schedule)
     numbers = [*(side for size in schedule for side in size), *([] if bits is None else [bits])] if fits else [0]
     if not all(type(number) is int and 0 < number < 2**20 for number in numbers) or not schedule:
@@ -219,19 +220,15 @@ def _columns(length: int, bits: int | None) -> dict[str, Column]:
 
 def _captions(chunk: Mapping[str, Tensor], path: Path) -> list[tuple[str, ...]]:
     """Captions of the pictures of a chunk; none where it has none."""
-    parts = [chunk.get(name) for name in ("caption_bytes", "caption_lengths", "caption_counts")]
-    if all(part is None for part in parts):
+    names = ("caption_bytes", "caption_lengths", "caption_counts")
+    parts = [chunk[name] for name in names if name in chunk]
+    if not parts:
         return []
-    if any(part is None for part in parts):
+    if len(parts) < len(names):
         raise DataError(f"{path} holds only some of the tensors of captions: make it again")
-    text, lengths, counts = (part.long() for part in parts if part is not None)
-    whole = bool((lengths >= 0).all()) and bool((counts >= 0).all())
-    if (
-        not whole
-        or int(lengths.sum()) != len(text)
-        or int(counts.sum()) != len(lengths)
-        or parts[0].dtype != torch.uint8
-    ):  # type: ignore[union-attr]
+    text, lengths, counts = parts
+    fits = text.dtype == torch.uint8 and bool((lengths >= 0).all()) and bool((counts >= 0).all())
+    if not fits or int(lengths.sum()) != len(text) or int(counts.sum()) != len(lengths):
         raise DataError(f"{path} holds captions whose lengths do not add up: make it again")
     try:
         return unpack_captions(dict(chunk))

@@ -98,7 +98,7 @@ class ParquetPictures:
             )
 
     def _names(self, path: Path) -> list[str]:
-        return self._read(lambda: list(self._file(self.paths.index(path)).schema_arrow.names))  # type: ignore[no-any-return]
+        return self._read(lambda: list(self._file(self.paths.index(path)).schema_arrow.names))
 
     def __len__(self) -> int:
         return self._ends[-1]
