@@ -83,6 +83,17 @@ def test_a_torch_archive_promises_no_more_than_it_has(tmp_path):
         read_weights(tmp_path / "a.pth")
 
 
+def test_an_older_torch_file_promises_no_more_than_it_has(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.arange(3.0)}, path, _use_new_zipfile_serialization=False)
+    assert read_weights(path)["a"].tolist() == [0, 1, 2]
+    data = path.read_bytes()
+    assert data.count(b"K\x03N") == 1
+    path.write_bytes(data.replace(b"K\x03N", b"J\xff\xff\xff\x7fN"))
+    with pytest.raises(CheckpointError, match=r"has \d+ bytes and promises 2147483647"):
+        read_weights(path)
+
+
 def test_a_mapping_that_holds_itself_holds_no_weights(tmp_path):
     loop: dict = {"epoch": 1}
     loop["model"] = loop

@@ -1,9 +1,11 @@
 """Published checkpoints that only exist as pickles."""
 
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ import torch
 from ..errors import CheckpointError
 
 __all__ = ["read_pickle"]
+
+
+PICKLES = 5
+"""Of a file in the older layout: two that tell it apart, one of the machine, the content, the order of the numbers."""
 
 
 def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
@@ -61,9 +67,29 @@ def _check_sizes(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             promised = sum(member.file_size for member in archive.infolist())
     else:
-        promised = 0
+        promised = _largest_storage(path)
     if promised > size:
         raise CheckpointError(f"{path} has {size} bytes and promises {promised}: download it again")
+
+
+def _largest_storage(path: Path) -> int:
+    """Most numbers of a tensor that a file of the older layout says that it holds.
+
+    Its pickles lie end to end in front of the numbers, and memory is taken as soon as one names a tensor's storage.
+    """
+    largest = 0
+    with path.open("rb") as file, suppress(Exception):
+        # What is damaged is the unpickler's to say.
+        for _ in range(PICKLES):
+            numbers: list[int] = []
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "MARK":
+                    numbers = []
+                elif type(argument) is int and ("INT" in opcode.name or "LONG" in opcode.name):
+                    numbers.append(argument)
+                elif opcode.name == "BINPERSID":
+                    largest = max(largest, *numbers)
+    return largest
 
 
 def _looks_like_pickle(path: Path) -> bool:
