@@ -68,6 +68,10 @@ class Guard:
             source = arguments[0]
             if isinstance(source, (str, bytes)) and MARK in (source if isinstance(source, str) else repr(source)):
                 self.found.append("compiled a payload")
+        elif event == "exec":
+            # Text that is evaluated is compiled without an event of its own.
+            if MARK in repr(getattr(arguments[0], "co_consts", ())):
+                self.found.append("ran a payload")
         elif event == "open":
             self._opened(*arguments)
 
