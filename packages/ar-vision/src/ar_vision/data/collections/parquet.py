@@ -98,7 +98,8 @@ class ParquetPictures:
             )
 
     def _names(self, path: Path) -> list[str]:
-        return self._read(lambda: list(self._file(self.paths.index(path)).schema_arrow.names))
+        file = self._file(self.paths.index(path))
+        return self._read(lambda: list(file.schema_arrow.names))
 
     def __len__(self) -> int:
         return self._ends[-1]
