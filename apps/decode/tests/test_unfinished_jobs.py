@@ -113,3 +113,28 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
         fill()
     assert "(1) are kept" in caught.value.__notes__[0]
     assert (tmp_path / "out.partial").read_text() == "first\n"
+
+
+def test_lines_and_the_job_they_are_of_are_never_parted(tmp_path, monkeypatch):
+    """Whoever dies while a job is noted down leaves no lines of another one, and lines that are gone on with keep their note."""
+    from ar_decode import output
+
+    def growing(seed, *lines, resume=False):
+        with output.GrowingFile(tmp_path / "out.jsonl", {"seed": seed}, resume=resume) as file:
+            for line in lines:
+                file.append(line)
+            raise KeyboardInterrupt(len(file))
+
+    def dies(path, text):
+        raise KeyboardInterrupt("while the job is noted down")
+
+    with pytest.raises(KeyboardInterrupt, match="1"):
+        growing(0, "kept")
+    monkeypatch.setattr(output, "write_text", dies)
+    with pytest.raises(KeyboardInterrupt, match="2"):
+        growing(0, "and more", resume=True)
+    with pytest.raises(KeyboardInterrupt, match="noted down"):
+        growing(1)
+    monkeypatch.undo()
+    with pytest.raises(KeyboardInterrupt, match="0"):
+        growing(1, resume=True)

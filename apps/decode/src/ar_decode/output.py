@@ -95,10 +95,12 @@ class GrowingFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             kept = self._kept() if self._resume and self._partial.is_file() else b""
-            self._note.write_text(json.dumps(self._job) + "\n", encoding="utf-8")
             self._file = FileIO(self._partial, "r+" if kept else "w")
             self._file.truncate(len(kept))
             self._file.seek(len(kept))
+            if not kept:
+                # Behind the lines of another job being gone, and before the first of this one.
+                write_text(self._note, json.dumps(self._job) + "\n")
         except OSError as error:
             raise self._refused(error) from error
         self._lines, self._bytes = kept.count(b"\n"), len(kept)
@@ -108,13 +110,16 @@ class GrowingFile:
         """The whole lines of an interrupted run, after a check that it was this job."""
         from ar_core.training.identity import require_same_run
 
+        data = self._partial.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return whole
         try:
             job = read_json(self._note)
         except (FileNotFoundError, ValueError):
             job = {}
         require_same_run(job, self._job, self._partial)
-        data = self._partial.read_bytes()
-        return data[: data.rfind(b"\n") + 1]
+        return whole
 
     def append(self, line: str) -> None:
         """Add one line; it is in the file when this returns."""
