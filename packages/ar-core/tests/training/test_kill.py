@@ -46,3 +46,13 @@ def test_killed_at_every_write_boundary_and_again_on_the_way_back(kills, runs, w
         assert kills.state(tmp_path / str(boundary)) == expected, f"boundary {boundary}"
         boundary += 1
     assert boundary > 100
+
+
+def test_killed_at_write_boundaries_of_checkpoints_that_a_thread_writes(kills, toy, whole, tmp_path):
+    with kills.Runs(toy.__file__, "run", steps=9, checkpoint_every_steps=4, checkpoint_async=True) as runs:
+        crossed = runs.boundaries(tmp_path / "counted")
+        assert kills.state(tmp_path / "counted") == whole[0]
+        for boundary in range(0, crossed, 7):
+            assert runs.killed_at(tmp_path / str(boundary), boundary)
+            runs.uninterrupted(tmp_path / str(boundary))
+            assert kills.state(tmp_path / str(boundary)) == whole[0], f"boundary {boundary}"

@@ -67,12 +67,24 @@ def save(directory: Path, snapshot: Snapshot, keep: int) -> Path:
         _write_json(temporary / RUN, {"step": snapshot.step, "groups": sorted(snapshot.tensors), "run": snapshot.run})
         sizes = {file.name: file.stat().st_size for file in sorted(temporary.iterdir())}
         _write_json(temporary / MARKER, sizes)
-    prune(directory, keep)
+    _remove_old(directory, keep)
     return path
 
 
 def prune(directory: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` complete checkpoints, and what killed processes left unfinished."""
+    """Remove all but the newest ``keep`` complete checkpoints, and what killed processes left unfinished.
+
+    For the beginning of a run: later, unfinished things are those of the run itself.
+    """
+    _remove_old(directory, keep)
+    for leftover in directory.glob(f"{TEMPORARY}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _remove_old(directory: Path, keep: int) -> None:
     complete = [step for step in steps_present(directory) if _fault(directory / f"step-{step:08d}") is None]
     for step in complete[:-keep]:
         path = directory / f"step-{step:08d}"
@@ -80,11 +92,6 @@ def prune(directory: Path, keep: int) -> None:
         doomed = directory / f"{TEMPORARY}{path.name}-{os.getpid()}"
         path.rename(doomed)
         shutil.rmtree(doomed)
-    for leftover in directory.glob(f"{TEMPORARY}*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
 
 
 def steps_present(directory: Path) -> list[int]:

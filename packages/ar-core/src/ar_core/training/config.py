@@ -63,6 +63,9 @@ class TrainConfig:
     checkpoint_every_seconds: float | None = 300.0
     """Checkpoint at the first step that ends so many seconds after the last checkpoint; None leaves it to the
     steps."""
+    checkpoint_async: bool = False
+    """Write checkpoints beside the steps: the state is copied to host memory, which must hold it once more, and a thread writes
+    the copy. Steps wait where the one before is not written yet, and at the end of the run. Same files."""
     keep: int = 2
     """How many of the newest checkpoints stay."""
     log_every: int = 10

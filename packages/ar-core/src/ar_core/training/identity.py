@@ -19,6 +19,7 @@ FREE = {
     "checkpoint_dir",
     "checkpoint_every_steps",
     "checkpoint_every_seconds",
+    "checkpoint_async",
     "keep",
     "log_every",
     "eval_every",

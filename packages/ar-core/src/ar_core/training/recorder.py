@@ -3,10 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from . import checkpoint
+from .background import Background
 from .best import Best
 from .config import TrainConfig
 from .job import Job
@@ -52,6 +56,7 @@ class Recorder:
         self.device = next(module.parameters()).device
         self.saved_step, self.saved_at = resumed_from, time.monotonic()
         self.metrics = MetricsFile(directory, resumed_from or 0) if directory is not None else None
+        self.background = Background() if config.checkpoint_async else None
         self.best: Best | None = None
         if config.best_by is not None and directory is not None:
             self.best = Best(job, config.best_by, directory, resumed=resumed_from is not None)
@@ -69,13 +74,15 @@ class Recorder:
             self._evaluate(step)
         if self.directory is not None and self._checkpoint_due(step, last or stopping):
             with self.throughput.paused():
-                self._checkpoint(self.directory, step)
+                self._checkpoint(self.directory, step, ending=last or stopping)
 
     def close(self) -> None:
-        """Close the metrics and leave the terminal as it was."""
+        """Wait for a checkpoint that is being written, close the metrics and leave the terminal as it was."""
         self.progress.close()
         if self.metrics is not None:
             self.metrics.close()
+        if self.background is not None:
+            self.background.close()
 
     def _numbers(self, result: StepReport) -> dict[str, Any]:
         return {
@@ -110,8 +117,26 @@ class Recorder:
         by_clock = seconds is not None and time.monotonic() - self.saved_at >= seconds
         return ending or by_steps or by_clock
 
-    def _checkpoint(self, directory: Path, step: int) -> None:
+    def _checkpoint(self, directory: Path, step: int, *, ending: bool) -> None:
+        if self.background is not None:
+            # Before memory is taken for another copy.
+            self.background.wait()
         if self.metrics is not None:
             self.metrics.sync()
-        checkpoint.save(directory, checkpoint.Snapshot(step, self.state.tensors(), self.identity), self.config.keep)
+        tensors = self.state.tensors()
+        if self.background is None:
+            checkpoint.save(directory, checkpoint.Snapshot(step, tensors, self.identity), self.config.keep)
+        else:
+            copy = checkpoint.Snapshot(step, _copied(tensors), self.identity)
+            self.background.start(partial(checkpoint.save, directory, copy, self.config.keep))
+            if ending:
+                # The final model must not be there before the checkpoint that a killed process would write it from.
+                self.background.wait()
         self.saved_step, self.saved_at = step, time.monotonic()
+
+
+def _copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    return {
+        group: {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        for group, tensors in groups.items()
+    }
