@@ -54,7 +54,14 @@ def test_resumed_equals_uninterrupted_bit_for_bit(toy, settings, tmp_path, worke
 
 def test_only_the_newest_are_kept(toy, settings, tmp_path):
     train(toy.job(), toy.config(**settings | {"checkpoint_every_steps": 2, "keep": 3}))
-    assert names(tmp_path) == ["final", "metrics.jsonl", "step-00000008", "step-00000010", "step-00000012"]
+    assert names(tmp_path) == [
+        "final",
+        "final.json",
+        "metrics.jsonl",
+        "step-00000008",
+        "step-00000010",
+        "step-00000012",
+    ]
 
 
 def test_a_checkpoint_holds_what_is_trained_and_nothing_frozen(toy, tmp_path):
@@ -98,6 +105,20 @@ def test_a_constant_schedule_can_be_made_longer(toy, tmp_path):
     assert rest.losses == train(toy.job(), toy.config(steps=9)).losses[5:]
     with pytest.raises(ResumeError, match="has done 9 steps and the run has only 5: raise steps"):
         train(toy.job(), toy.config(tmp_path, steps=5))
+
+
+def test_a_longer_run_that_died_before_its_final_model_does_not_keep_that_of_the_shorter(toy, tmp_path):
+    train(toy.job(), toy.config(tmp_path / "killed", steps=5))
+
+    def dies(path):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(toy.job(save=dies), toy.config(tmp_path / "killed", steps=9))
+    assert train(toy.job(), toy.config(tmp_path / "killed", steps=9)).losses == []
+    train(toy.job(), toy.config(tmp_path / "whole", steps=9))
+    final = "final/model.safetensors"
+    assert (tmp_path / "killed" / final).read_bytes() == (tmp_path / "whole" / final).read_bytes()
 
 
 def test_a_run_from_before_settings_of_players_and_training_existed_is_continued_where_they_are_at_their_defaults(

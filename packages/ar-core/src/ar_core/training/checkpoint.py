@@ -9,6 +9,7 @@
         complete.json         size of each file above; written last
       metrics.jsonl
       final/                  what ``Job.save`` wrote, when the run is over
+      final.json              the step it is of
 
 The learning rate, the data position and every random number are functions of the step and the settings, so the step
 number stands for them all.

@@ -1,5 +1,6 @@
 """Evaluations during a run, and the model it leaves."""
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..io import sync, sync_tree
+from ..io import atomic_file, sync, sync_tree
 from ..io.atomic import TEMPORARY
 from .ema import Ema
 from .job import Job
@@ -27,25 +28,39 @@ def evaluate(job: Job, module: TrainStep, ema: Ema | None) -> dict[str, float]:
         module.train()
 
 
-def leave_final_model(job: Job, module: TrainStep, ema: Ema | None, directory: Path | None, *, trained: bool) -> None:
-    """Leave averaged weights in the models, and the model in ``directory/final``.
+def leave_final_model(
+    job: Job, module: TrainStep, ema: Ema | None, directory: Path | None, *, step: int, trained: bool
+) -> None:
+    """Leave averaged weights in the models, and the model in ``directory/final``; ``final.json`` says of which step it is.
 
     Args:
         job: Whose model it is.
         module: Its models.
         ema: The average, if the run keeps one.
         directory: The run's directory; None writes nothing.
-        trained: False if the run was over before it was started: a model that is there then stays.
+        step: The run's last.
+        trained: False if the run was over before it was started: a model of its last step that is there then stays.
     """
     module.eval()
     if ema is not None:
         ema.keep()
     if job.save is None or directory is None:
         return
-    final = directory / "final"
-    if final.exists() and not trained:
+    final, record = directory / "final", directory / "final.json"
+    # A run that was made longer may have died before it replaced the model of its former end.
+    if final.exists() and not trained and _step(record) in (None, step):
         return
     replace_model(final, job.save)
+    with atomic_file(record) as temporary:
+        temporary.write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+
+
+def _step(record: Path) -> int | None:
+    """The step a final model is of; None for those from before it was noted down."""
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def replace_model(folder: Path, save: Callable[[Path], None]) -> None:

@@ -142,6 +142,6 @@ class Run:
         self.module.eval()
         if over:
             directory = self.directory if self.recorder is not None else None
-            leave_final_model(self.job, self.module, self.ema, directory, trained=bool(self.losses))
+            leave_final_model(self.job, self.module, self.ema, directory, step=self.step, trained=bool(self.losses))
         evaluation = self.recorder.evaluation if self.recorder is not None else {}
         return TrainResult(self.losses, self.step, self.resumed_from, not over, evaluation)
