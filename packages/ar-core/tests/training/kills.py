@@ -22,9 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-import safetensors.torch
-import torch
-
 NEVER = -1
 # What only tells of speed, and so differs between equal runs.
 CLOCK = {"steps_per_s", "samples_per_s", "tokens_per_s", "peak_memory_mib"}
@@ -111,6 +108,8 @@ def state(directory: Path) -> dict[str, Any]:
 
 def _die_at(boundary: int) -> Callable[[], int]:
     """Number the write boundaries from here on and die at one; the function returned says how many were crossed."""
+    import safetensors.torch
+
     crossed = 0
 
     def cross() -> None:
@@ -192,6 +191,9 @@ def main(file: str, function: str, settings: str) -> None:
     # What a run prints is not to be read as an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # Not imported by whoever only asks for runs.
+    import torch
+
     torch.set_num_threads(1)
     spec = importlib.util.spec_from_file_location("ar_core_tests_training_run", file)
     assert spec is not None

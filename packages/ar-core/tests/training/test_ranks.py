@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -45,6 +46,10 @@ def test_two_processes_agree_with_one_and_resume_each_others_checkpoints(toy, se
     result, errors = torchrun(toy, settings | {"steps": 5}, tmp_path / "first.json")
     assert result is not None, errors
     assert result["losses"] == pytest.approx(whole[:5], abs=1e-5)
+    alone = shutil.copytree(settings["checkpoint_dir"], tmp_path / "alone")
+    rest = train(toy.job(), toy.config(**settings | {"checkpoint_dir": str(alone)}))
+    assert rest.resumed_from == 5
+    assert rest.losses == pytest.approx(whole[5:], abs=1e-5)
     result, errors = torchrun(toy, settings, tmp_path / "second.json")
     assert result is not None, errors
     assert result["losses"] == pytest.approx(whole[5:], abs=1e-5)
