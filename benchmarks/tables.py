@@ -11,6 +11,7 @@ from typing import Any
 
 from . import quality
 from .cca import plotting as cca
+from .crashes import rendering as crashes
 from .decode import rendering as decode
 from .diffusionvl import plotting as diffusionvl
 from .diffuspec import plotting as diffuspec
@@ -38,6 +39,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"<!-- results: ([\w.]+) -->\n(.*?)\n?<!-- end -->", re.DOTALL)
 """Name of a table, and what stands between its markers."""
 OF_ONE_FILE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "crashes": crashes.markdown_table,
     "decode_speed_*": decode.markdown_table,
     "fuzz_*": fuzz.markdown_table,
     "image_sampling_*": image_sampling.markdown_table,
