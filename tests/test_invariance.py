@@ -22,7 +22,7 @@ STEPS = 4
 SAME = [f"train.steps={STEPS}", "train.batch_size=4", "train.eval_every=null"]
 OBJECTIVES = sorted([*(name for name, one in recipes().items() if one.makes == "model"), "nsarm_joint", "vq_tokenizer"])
 
-LOSS, NORM = 2e-5, 2e-4
+LOSS, NORM = 2e-5, 5e-4
 """Largest relative difference of a loss, and of a gradient norm, in float32 after up to three optimiser steps."""
 
 SPLITS = {"micro-batches of 1": 1, "micro-batches of 3 and 1": 3}
@@ -37,6 +37,7 @@ BACKENDS = ("segments",)
 CONVOLUTIONS = "its tokenizer is convolutions and a codebook: nothing attends"
 EXCLUDED: dict[tuple[str, str], str] = {
     **{(backend, name): CONVOLUTIONS for backend in BACKENDS for name in ("image_tokenizer", "vq_tokenizer")},
+    **{(backend, "nsarm"): "its first stage trains layers of torch alone" for backend in BACKENDS},
 }
 """By variant and objective. FSDP2 is refused by name for all (`ar_core.training.lightning_task`); packed and unpacked rows differ by
 design where noise belongs to the sample, which is the row, and are held together for next-token training in
@@ -175,6 +176,8 @@ def test_lightning_changes_nothing(reference, trajectory, name):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_attention_backends_change_nothing(reference, trajectory, monkeypatch, name):
     choose = importlib.import_module("ar_core.attention.choose")
+    # Chunks so short that even these rows have several.
+    monkeypatch.setattr(importlib.import_module("ar_core.attention.segments"), "ROWS", 4)
     losses, automatic = [], choose._automatic
     for backend in BACKENDS:
         included(backend, name)

@@ -125,11 +125,11 @@ def _evaluated(directory: Path) -> Any:
 
 
 def _generate(home: Path, directory: Path) -> None:
+    from ar_decode.output import write_text
+
     source, target = directory.parent / f"{directory.name}.prompts.jsonl", directory / "texts.jsonl"
     if not source.exists():
-        source.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("w") as file:
-            file.writelines(json.dumps({"prompt": text}) + "\n" for text in PROMPTS)
+        write_text(source, "".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS))
     if not target.exists():
         sampled = ("-n", 5, "--temperature", 1, "-b", 2, "--dtype", "float32", "--no-chat")
         _ar_decode("text", result_of(home, "autoregressive"), "-i", source, "-o", target, *sampled, "--resume")
