@@ -119,6 +119,11 @@ def test_a_longer_run_that_died_before_its_final_model_does_not_keep_that_of_the
     train(toy.job(), toy.config(tmp_path / "whole", steps=9))
     final = "final/model.safetensors"
     assert (tmp_path / "killed" / final).read_bytes() == (tmp_path / "whole" / final).read_bytes()
+    record = tmp_path / "killed" / "final.json"
+    noted = record.read_text()
+    record.unlink()
+    train(toy.job(), toy.config(tmp_path / "killed", steps=9))
+    assert record.read_text() == noted
 
 
 def test_a_run_from_before_settings_of_players_and_training_existed_is_continued_where_they_are_at_their_defaults(

@@ -47,8 +47,8 @@ def leave_final_model(
     if job.save is None or directory is None:
         return
     final, record = directory / "final", directory / "final.json"
-    # A run that was made longer may have died before it replaced the model of its former end.
-    if final.exists() and not trained and _step(record) in (None, step):
+    # A run that was made longer may have died before it replaced the model of its former end, or before it noted that it had.
+    if final.exists() and not trained and _step(record) == step:
         return
     replace_model(final, job.save)
     with atomic_file(record) as temporary:
@@ -56,7 +56,7 @@ def leave_final_model(
 
 
 def _step(record: Path) -> int | None:
-    """The step a final model is of; None for those from before it was noted down."""
+    """The step a final model is of; None where it was not noted down."""
     try:
         return json.loads(record.read_text(encoding="utf-8"))["step"]
     except (OSError, ValueError, KeyError, TypeError):
