@@ -6,7 +6,7 @@ python -m benchmarks.crashes run --kills 2000 --minutes 30         a share; the 
 python -m benchmarks.crashes jobs                                  names and kinds
 python -m benchmarks.tables                                        the table of the docs
 
-Results gather in results/crashes.json. A job counts as lost where it could not be continued, or ended with other weights, optimiser
+Results gather in results/crashes.json, one sitting at a time. A job counts as lost where it could not be continued, or ended with other weights, optimiser
 state, averages, data, files or metrics than without kills.
 """
 

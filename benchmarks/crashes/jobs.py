@@ -127,7 +127,8 @@ def _evaluated(directory: Path) -> Any:
 def _generate(home: Path, directory: Path) -> None:
     from ar_decode.output import write_text
 
-    source, target = directory.parent / f"{directory.name}.prompts.jsonl", directory / "texts.jsonl"
+    # Made by the first run of all, before boundaries are counted.
+    source, target = home / "prompts.jsonl", directory / "texts.jsonl"
     if not source.exists():
         write_text(source, "".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS))
     if not target.exists():
