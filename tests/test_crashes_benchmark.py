@@ -45,8 +45,8 @@ def test_every_recipe_is_killed(benchmark_module):
 
 
 def test_boundaries_are_spread_from_the_first_shot_on(killing):
-    assert list(killing.spread(6)) == [0, 4, 2, 1, 5, 3]
-    assert [list(killing.spread(count)) for count in (0, 1, 2)] == [[], [0], [0, 1]]
+    assert list(killing.spread(6)) == [4, 2, 1, 5, 3, 0]
+    assert [list(killing.spread(count)) for count in (0, 1, 2)] == [[], [0], [1, 0]]
     assert sorted(killing.spread(100)) == list(range(100))
 
 
@@ -66,7 +66,7 @@ def test_what_differs_in_the_end_is_lost(killing, tmp_path, spoil, says):
 def test_a_job_that_does_not_repeat_itself_is_said_to(killing, tmp_path):
     field = killing.Range(Runs(""), tmp_path / "shots", {})
     field.target("var").expected = {"files": {"model": "of a run that comes out in another way"}, "metrics": []}
-    assert field.shoot("var")["lost"] == ["boundary 0: files differ: model; two runs that nobody kills differ too"]
+    assert field.shoot("var")["lost"] == ["boundary 8: files differ: model; two runs that nobody kills differ too"]
 
 
 def test_a_sitting_goes_on_where_the_last_one_stopped(benchmark_module, monkeypatch, tmp_path, capsys):

@@ -34,9 +34,9 @@ def harness() -> ModuleType:
 
 
 def spread(count: int) -> Iterator[int]:
-    """Yield 0 ... count - 1 so that the first few lie far apart: numbers in the order of their bits reversed."""
+    """Yield 0 ... count - 1 so that the first few lie far apart: numbers in the order of their bits reversed, the start last."""
     bits = max(count - 1, 0).bit_length()
-    for number in range(2**bits):
+    for number in (*range(1, 2**bits), 0):
         place = int(f"{number:0{bits}b}"[::-1], 2) if bits else 0
         if place < count:
             yield place
