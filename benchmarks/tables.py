@@ -27,6 +27,7 @@ from .language import plotting as language
 from .language.results import read_results
 from .lossless import plotting as lossless
 from .nsarm import plotting as nsarm
+from .plan import measuring as plan
 from .sar import plotting as sar
 from .tasks import plotting as tasks
 from .tasks.comparison import comparison_table, read_comparison
@@ -45,6 +46,7 @@ OF_ONE_FILE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "image_sampling_*": image_sampling.markdown_table,
     "kernels_*": kernels.markdown_table,
     "lossless_*": lossless.markdown_table,
+    "plan_*": plan.markdown_table,
     "training_step_*": training_step.markdown_table,
 }
 

@@ -137,6 +137,46 @@ def validate(recipe: RecipeArgument, config: ConfigOption, overrides: Overrides 
     typer.echo("valid", err=True)
 
 
+@app.command(
+    epilog="Examples: `ar-train plan fast_dllm_v2 --config tiny` and `ar-train plan fast_dllm_v2 --config shapes_7b_qlora --hardware h100`.",
+)
+def plan(
+    recipe: RecipeArgument,
+    config: ConfigOption,
+    overrides: Overrides = None,
+    nproc: Annotated[int, typer.Option("--nproc", metavar="N", help="Devices, each with all weights.")] = 1,
+    hardware: Annotated[
+        str | None,
+        typer.Option("--hardware", metavar="a100|h100|h200|cpu", help="Each device; this machine's if not given."),
+    ] = None,
+    utilisation: Annotated[
+        float, typer.Option("--utilisation", metavar="SHARE", help="Of the device's operations a second, in (0, 1].")
+    ] = 0.4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what `run` would take: memory of a device, operations, time, size of checkpoints. Nothing is trained."""
+    from ar_core.planning import named_hardware, plan_run, present_hardware, timetable
+    from ar_core.training import read_run_config
+
+    from .planning import as_data, table
+
+    target = named_recipe(recipe)
+    device = present_hardware() if hardware is None else named_hardware(hardware)
+    planned = plan_run(target, read_run_config(target, config, overrides or []), processes=nproc)
+    times = timetable(planned, device, utilisation=utilisation)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(as_data(planned, device, times), indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(table(planned, device, times))
+    for note in planned.notes:
+        console.print(f"- {note}", soft_wrap=not console.is_terminal)
+
+
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, or your own recipe file by its path.")],

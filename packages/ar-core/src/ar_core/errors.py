@@ -14,6 +14,7 @@ __all__ = [
     "MaskError",
     "MissingPackageError",
     "NumericsError",
+    "PlanError",
     "ResumeError",
     "UnsupportedModelError",
 ]
@@ -71,6 +72,10 @@ class CacheError(ArError):
 
 class NumericsError(ArError, ArithmeticError):
     """A loss or gradient is not finite."""
+
+
+class PlanError(ArError):
+    """What a run will take cannot be computed before it runs."""
 
 
 class MissingPackageError(ArError, ImportError):

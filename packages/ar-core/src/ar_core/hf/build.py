@@ -14,6 +14,7 @@ from ar_core.hf.cast import cast_weights
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
+from ar_core.shapes_only import allocating, only_shapes
 
 __all__ = ["add_lora", "build_model", "enable_checkpointing", "seeded"]
 
@@ -50,7 +51,8 @@ def build_model(
         assert config.scratch is not None
         model = _from_scratch(config.scratch, seed, tokenizer)
         cast_weights(model, dtype)
-        nn.Module.to(model, device)
+        if not only_shapes():
+            nn.Module.to(model, device)
         source, revision = "scratch", None
     use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:
@@ -88,7 +90,7 @@ def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokeniz
         eos_token_id=getattr(tokenizer, "eos_token_id", None),
         attn_implementation=IMPLEMENTATION,  # type: ignore[call-arg]
     )
-    with seeded(seed):
+    with seeded(seed), allocating():
         return LlamaForCausalLM(config)
 
 
@@ -115,7 +117,7 @@ def add_lora(
     settings = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
     )
-    with seeded(seed):
+    with seeded(seed), allocating():
         return cast(PreTrainedModel, peft.get_peft_model(model, settings))
 
 

@@ -29,6 +29,7 @@ from ar_core.hf.supported import check_supported
 from ar_core.io import read_checkpoint, read_header, require_modest
 from ar_core.io.strict import key_ranges
 from ar_core.json_text import read_json
+from ar_core.shapes_only import allocating, only_shapes
 
 __all__ = ["WHEELS", "LoadedModel", "check_source", "load_causal_lm", "load_tokenizer"]
 
@@ -70,6 +71,14 @@ def load_causal_lm(
     return _load(where, str(source), dtype, device, None)
 
 
+def _shaped(config: Any, dtype: torch.dtype | None) -> PreTrainedModel:
+    """The model that a config describes, without weights; none are read."""
+    loader: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with quiet(), allocating():
+        model = loader._from_config(config, dtype=dtype or config.dtype, attn_implementation=IMPLEMENTATION)
+    return model.eval()  # type: ignore[no-any-return]
+
+
 def check_source(source: str | Path) -> None:
     """Refuse a model by its name and its config alone, before anything large is read or downloaded.
 
@@ -108,6 +117,8 @@ def _load(
 ) -> LoadedModel:
     register()
     config = _supported_config(where, source)
+    if only_shapes():
+        return LoadedModel(_shaped(config, dtype), load_tokenizer(where) if _has_tokenizer(where) else None, source)
     # It names code files that lie beside this checkpoint and would not lie beside one saved from it.
     config.__dict__.pop("auto_map", None)
     if isinstance(where, Path):

@@ -76,9 +76,10 @@ class StepDataset(IterableDataset):
                 continue
             _check(taken, step * batch, batch)
             mine = taken[self.ranks.rank * share :][:share]
-            yield [self._prepare(mine[a : a + micro], rng) for a in range(0, share, micro)]
+            yield [self.prepare(mine[a : a + micro], rng) for a in range(0, share, micro)]
 
-    def _prepare(self, samples: list[Any], rng: SampleRng) -> Prepared:
+    def prepare(self, samples: list[Any], rng: SampleRng) -> Prepared:
+        """Return the micro-batch of some samples, with its tokens counted."""
         prepared = self.objective.prepare(samples, rng)
         if "tokens" not in prepared.meta:
             prepared.meta["tokens"] = sum(sample["ids"].numel() for sample in samples if "ids" in sample)

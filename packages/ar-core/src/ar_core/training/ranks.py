@@ -60,7 +60,7 @@ class Ranks:
         if not bucket:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-        dist.all_reduce(flat)
+        self.sum(flat)
         for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket])):
             tensor.copy_(part.view_as(tensor))
 

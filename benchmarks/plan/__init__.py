@@ -1,0 +1,1 @@
+"""`ar-train plan` beside what runs take."""

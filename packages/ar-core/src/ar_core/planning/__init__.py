@@ -1,0 +1,15 @@
+"""What a run will take, before it takes it: memory, operations, time."""
+
+from .hardware import Hardware, named_hardware, present_hardware
+from .plan import RunPlan, plan_run
+from .timetable import Timetable, timetable
+
+__all__ = [
+    "Hardware",
+    "RunPlan",
+    "Timetable",
+    "named_hardware",
+    "plan_run",
+    "present_hardware",
+    "timetable",
+]
