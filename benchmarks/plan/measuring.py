@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ar_core.planning import plan_run
+from ar_core.planning import plan_run, step_samples
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config
-from ar_core.training.batches import StepDataset
 from ar_core.training.ema import Ema
 from ar_core.training.job import Job
 from ar_core.training.objective import Settling
@@ -86,7 +85,7 @@ def measured(case: Case, *, repeats: int, device: str, ceiling: Mapping[str, flo
 
 
 def measured_peak(found: Any, config: Any, device: str) -> int:
-    """Most bytes that the allocator has given out during two of the last optimiser steps of a run.
+    """Most bytes that the allocator has given out during two optimiser steps on the micro-batches that the plan looked at.
 
     The profiler's memory events are counted from an idle process with the models built; weights, buffers and batch, which are
     there by then, are added.
@@ -94,8 +93,7 @@ def measured_peak(found: Any, config: Any, device: str) -> int:
     train = dataclasses.replace(config.train, eval_every=None, best_by=None, device=device)
     job = build_job(found, dataclasses.replace(config, train=train))
     module = TrainStep(job.objective, job.models, train.precision).to(device)
-    start = train.steps - 1
-    batch = [one.to(torch.device(device)) for one in next(iter(StepDataset(job, train, Ranks(), start)))]
+    batch = [one.to(torch.device(device)) for one in step_samples(job, train, Ranks()).chosen]
     there = [*module.parameters(), *module.buffers(), *(tensor for one in batch for tensor in one.tensors.values())]
     storages = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in there)}
     return sum(storages.values()) + peak_bytes(lambda: _steps(job, module, train, batch), device)

@@ -14,6 +14,7 @@ from ar_core.hf.cast import cast_weights
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.load import LoadedModel, load_causal_lm
 from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
+from ar_core.hf.nf4 import quantize_nf4
 from ar_core.shapes_only import allocating, only_shapes
 
 __all__ = ["add_lora", "build_model", "enable_checkpointing", "seeded"]
@@ -38,7 +39,8 @@ def build_model(
         ConfigError: a scratch model has no vocabulary size, or a checkpoint fewer layers than are to be kept.
         CheckpointError, UnsupportedModelError: as `load_causal_lm`.
         BackendError: there is no attention backend of that name.
-        MissingPackageError: LoRA is asked for and peft is not installed.
+        MissingPackageError: LoRA is asked for and peft is not installed, or 4 bits and torchao is not.
+        UnsupportedModelError: also if no layer can be stored in 4 bits.
     """
     dtype = getattr(torch, config.dtype)
     if config.path is not None:
@@ -57,6 +59,8 @@ def build_model(
     use_backend(model, config.attn_backend)
     if config.gradient_checkpointing:
         enable_checkpointing(model)
+    if config.quantization is not None:
+        quantize_nf4(model)
     if config.lora is not None:
         model = add_lora(model, config.lora, seed)
     return LoadedModel(model.train(), tokenizer, source, revision)

@@ -71,6 +71,9 @@ class ModelConfig:
     """Dtype of the weights in memory."""
     lora: LoraConfig | None = None
     """Train adapters instead of all weights."""
+    quantization: Literal["nf4"] | None = None
+    """How the frozen weights under adapters are stored: ``nf4`` takes 4 bits for those of linear layers but the head (QLoRA); None
+    leaves them in `dtype`. A saved model is in `dtype` again."""
     gradient_checkpointing: bool = field(default=False, metadata=FREE)
     """Recompute activations in the backward pass: less memory, about a third more time."""
     attn_backend: str = field(default="auto", metadata=FREE)
@@ -82,5 +85,10 @@ class ModelConfig:
             raise ConfigError(f"model.path and model.scratch: {given} was given; give exactly one of the two.")
         if self.layers is not None and self.scratch is not None:
             raise ConfigError(f"layers is {self.layers} for a model made anew; give scratch.layers in its place.")
+        if self.quantization is not None and self.lora is None:
+            raise ConfigError(
+                f"quantization is {self.quantization!r} and lora is null: weights of 4 bits cannot be trained, give lora or set "
+                "quantization to null."
+            )
         if self.layers is not None and self.layers < 1:
             raise ConfigError(f"layers is {self.layers}; it must be at least 1, or null for all layers.")

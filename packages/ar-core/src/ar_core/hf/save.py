@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ar_core.errors import CheckpointError
+from ar_core.hf.nf4 import dequantize_nf4
 from ar_core.hf.published import base_fields
 from ar_core.io import KeyMap, atomic_directory
 
@@ -46,7 +47,9 @@ def save_pretrained(
         )
     plain: Any = model
     if hasattr(model, "merge_and_unload"):
-        plain = copy.deepcopy(plain).merge_and_unload()
+        plain = copy.deepcopy(plain)
+        dequantize_nf4(plain)
+        plain = plain.merge_and_unload()
     with atomic_directory(directory, replace=True) as folder:
         plain.save_pretrained(folder, **({} if key_map is None else {"state_dict": _renamed(plain, key_map)}))
         if tokenizer is not None:

@@ -1,9 +1,8 @@
 """What a run will take: one of its optimiser steps, run without values."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
@@ -15,27 +14,23 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from ..corruption import SampleRng
 from ..errors import ConfigError, PlanError
 from ..registry import Recipe
 from ..shapes_only import shapes_only
-from ..training.batches import StepDataset
 from ..training.config import TrainConfig
 from ..training.ema import Ema
 from ..training.job import Job
-from ..training.objective import Prepared, Settling
+from ..training.objective import Settling
 from ..training.optimizers import Turn, build_turns
 from ..training.ranks import Ranks
 from ..training.recipe import build_job
 from ..training.state import RunState
 from ..training.step import OptimizerStep, TrainStep
 from .live_bytes import LiveBytes
+from .samples import StepSamples, step_samples
 from .traced import ReadOnHost, Traced, without_values
 
 __all__ = ["RunPlan", "plan_job", "plan_run"]
-
-SAMPLED = 8
-"""Micro-batches that are prepared, of which one ordinary and the largest are traced."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class RunPlan:
     samples_per_step: int
     """Of all devices."""
     tokens_per_step: int
-    """Of all devices; 0 where samples have no tokens."""
+    """Of all devices, as the throughput meter counts them; 0 where samples have none."""
     micro_batches: int
     """Forward passes of a device and step."""
     flops_per_step: int
@@ -116,14 +111,13 @@ def plan_job(job: Job, config: TrainConfig, *, processes: int = 1) -> RunPlan:
     if processes < 1:
         raise ConfigError(f"the number of processes is {processes}, but a run has at least 1")
     ranks = _Apart(0, processes)
-    sampled, count = _micro_batches(job, config, ranks)
-    tokens = sum(prepared.meta["tokens"] for prepared in sampled) * count * processes // len(sampled)
+    samples = step_samples(job, config, ranks)
+    chosen = samples.chosen
     module = TrainStep(job.objective, job.models, config.precision)
     total = sum(parameter.numel() for parameter in module.parameters())
     fake, live = FakeTensorMode(allow_non_fake_inputs=True), LiveBytes()
     without_values(module, fake)
     traced = Traced(fake, live, _head_widths(job.models.values()))
-    chosen = sampled[:1] if count == 1 else [sampled[0], max(sampled, key=_size)]
     try:
         with ReadOnHost(), traced:
             turns, ema = _prepared_to_step(job, config, module, live)
@@ -143,8 +137,6 @@ def plan_job(job: Job, config: TrainConfig, *, processes: int = 1) -> RunPlan:
     parameters = [parameter for turn in turns for parameter in turn.parameters]
     moments = [x for turn in turns for held in turn.optimizer.state.values() for x in held.values()]
     averages = ema.average.values() if ema is not None else ()
-    work = sum(map(_work, chosen))
-    flops = sum(traced.flops.values()) * sum(map(_work, sampled)) * count // (len(sampled) * work)
     return RunPlan(
         trained=sum(parameter.numel() for parameter in parameters),
         frozen=total - sum(parameter.numel() for parameter in parameters),
@@ -152,16 +144,16 @@ def plan_job(job: Job, config: TrainConfig, *, processes: int = 1) -> RunPlan:
         peak_bytes=live.peak,
         processes=processes,
         samples_per_step=config.batch_size,
-        tokens_per_step=tokens,
-        micro_batches=count,
-        flops_per_step=flops,
+        tokens_per_step=samples.tokens * processes,
+        micro_batches=samples.count,
+        flops_per_step=samples.of_a_step(sum(traced.flops.values())),
         dtype=str(traced.flops.most_common(1)[0][0]).removeprefix("torch.") if traced.flops else "float32",
         update_bytes=3 * _bytes(parameters) + 2 * _bytes(moments) + 3 * _bytes(averages),
         gradient_bytes=_bytes(parameters) if processes > 1 else 0,
         checkpoint_bytes=sum(_bytes(group.values()) for group in groups.values()),
         kept_checkpoints=config.keep,
         steps=config.steps,
-        notes=_notes(traced, sampled, count),
+        notes=_notes(traced, samples),
     )
 
 
@@ -171,27 +163,6 @@ class _Apart(Ranks):
 
     def sum(self, values: Tensor) -> Tensor:
         return values
-
-
-def _micro_batches(job: Job, config: TrainConfig, ranks: Ranks) -> tuple[list[Prepared], int]:
-    """Some of this rank's micro-batches of the last step, and how many there are.
-
-    The samples are the first of the data, numbered as the last step's: opening some sources at their end reads all of them.
-    """
-    dataset = StepDataset(job, config, ranks)
-    share = config.batch_size // ranks.size
-    micro = min(config.micro_batch_size or share, share)
-    first = (config.steps - 1) * config.batch_size
-    samples = _renumbered(job.source.open(0), first)
-    rng = SampleRng(config.seed)
-    count = -(-share // micro)
-    sizes = [min(micro, share - start) for start in range(0, share, micro)][:SAMPLED]
-    return [dataset.prepare(list(islice(samples, size)), rng) for size in sizes], count
-
-
-def _renumbered(samples: Iterable[Mapping[str, Any]], first: int) -> Iterator[dict[str, Any]]:
-    for number, sample in enumerate(samples, first):
-        yield {**sample, "index": number}
 
 
 def _prepared_to_step(
@@ -226,26 +197,18 @@ def _head_widths(models: Iterable[nn.Module]) -> set[int]:
     }
 
 
-def _notes(traced: Traced, sampled: Sequence[Prepared], count: int) -> tuple[str, ...]:
+def _notes(traced: Traced, samples: StepSamples) -> tuple[str, ...]:
     notes = [
         "memory is that of tensors: what a kernel holds while it runs, the allocator's fragments, the device's context, data "
         "workers and evaluations are not in it",
         "attention and arithmetic are those of a CPU: kernels of a GPU may keep other activations",
     ]
-    if len({_size(one) for one in sampled}) > 1 or len({one.meta["tokens"] for one in sampled}) > 1:
+    if samples.uneven:
         notes.append(
-            f"micro-batches differ in size: the largest of {len(sampled)} of {count} was traced, a larger one takes more"
+            f"micro-batches differ in size: memory is that of the largest of {len(samples.prepared)}, and a larger one takes more; "
+            "operations are those of their mean"
         )
     return (*notes, *sorted(traced.guessed))
-
-
-def _size(prepared: Prepared) -> int:
-    return sum(tensor.nbytes for tensor in prepared.tensors.values())
-
-
-def _work(prepared: Prepared) -> int:
-    """What operations are taken to grow with: tokens, or bytes where samples have none."""
-    return prepared.meta["tokens"] or _size(prepared)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

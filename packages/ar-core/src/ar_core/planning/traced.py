@@ -1,7 +1,9 @@
 """Running code for the shapes of what it makes: weights without values, inputs as they are."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +20,30 @@ __all__ = ["ReadOnHost", "Traced", "without_values"]
 
 SMALL = 4096
 """Elements up to which a new tensor of floating-point numbers has values: constants, tables of positions."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is made in the place of a result whose size depends on values."""
+
+    made: Callable[..., Tensor]
+    said: str
+
+
+BOUNDS: Mapping[Any, Bound] = MappingProxyType(
+    {
+        torch.ops.aten.bincount.default: Bound(
+            lambda values, weights=None, minlength=0: torch.zeros(
+                max(minlength, 1), dtype=torch.int64 if weights is None else weights.dtype
+            ),
+            "it was taken for as long as it is at least",
+        ),
+        torch.ops.aten.nonzero.default: Bound(
+            lambda values: torch.zeros(values.numel(), values.ndim, dtype=torch.int64),
+            "all elements were taken for true",
+        ),
+    }
+)
 
 
 class Traced(TorchDispatchMode):
@@ -66,9 +92,12 @@ class Traced(TorchDispatchMode):
                 "a count or a condition that the models compute was taken for 1: what depends on it may differ"
             )
             return args[0].dtype is torch.bool or 1
+        bounded = BOUNDS.get(func)
+        if bounded is not None:
+            self.guessed.add(f"{func} depends on what the models compute: {bounded.said}")
         with self.fake:
             shadowed, named = tree_map_only(Tensor, self._shadow, (args, kwargs))
-            out = func(*shadowed, **named)
+            out = func(*shadowed, **named) if bounded is None else bounded.made(*shadowed, **named)
         if func._overloadpacket in flop_registry:
             dtype = next(leaf.dtype for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
             self.flops[dtype] += flop_registry[func._overloadpacket](*shadowed, **named, out_val=out)
