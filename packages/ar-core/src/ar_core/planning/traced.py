@@ -18,7 +18,7 @@ from .live_bytes import LiveBytes
 
 __all__ = ["ReadOnHost", "Traced", "without_values"]
 
-SMALL = 4096
+SMALL = 2**20
 """Elements up to which a new tensor of floating-point numbers has values: constants, tables of positions."""
 
 
