@@ -49,6 +49,8 @@ OWN = {
         "stage.chunk_size=10",
     ],
 }
+# Weights of 4 bits share scales in blocks that narrower layers do not have.
+WIDE = "model.scratch={hidden: 128, layers: 1, heads: 2, kv_heads: 2, intermediate: 128, context: 128}"
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +97,9 @@ def test_fresh_models_build_on_the_meta_device(recipe, name) -> None:
 def test_two_steps(recipe, name) -> None:
     from ar_core.training import run_recipe
 
-    result = run_recipe(recipes()[recipe], _load(recipe, name, [*SHRUNK, *OWN.get(recipe, [])]))
+    quantized = _load(recipe, name).model.quantization is not None
+    wide = [WIDE] if quantized else []
+    result = run_recipe(recipes()[recipe], _load(recipe, name, [*SHRUNK, *wide, *OWN.get(recipe, [])]))
     assert result.step == 2
     assert len(result.losses) == 2
     # Untrained: about the entropy of a uniform choice among fewer than 100 tokens.
