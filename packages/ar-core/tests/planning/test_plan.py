@@ -94,6 +94,11 @@ def test_what_depends_on_inputs_alone_is_computed_and_what_depends_on_weights_is
         assert out.shape == (2, 3)
         assert out.sum().item() == 1.0
         assert out.tolist() == [[1.0] * 3] * 2
+        # A mask with values picks as many as it has; one without, all.
+        assert out[torch.tensor([True, False])].shape == (1, 3)
+        assert not traced.guessed
+        assert out[out > 0].shape == (6,)
+        assert traced.guessed
     assert traced.flops == {torch.float32: 2 * 2 * 4 * 3}
 
 

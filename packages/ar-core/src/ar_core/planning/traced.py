@@ -46,6 +46,10 @@ BOUNDS: Mapping[Any, Bound] = MappingProxyType(
 )
 
 
+INDEXED = (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_, torch.ops.aten._index_put_impl_)
+"""Operations that may be given masks as indices, whose values decide the shape of the result."""
+
+
 class Traced(TorchDispatchMode):
     """Every operation that touches a tensor without values gives tensors without values; all others are computed.
 
@@ -92,6 +96,8 @@ class Traced(TorchDispatchMode):
                 "a count or a condition that the models compute was taken for 1: what depends on it may differ"
             )
             return args[0].dtype is torch.bool or 1
+        if func._overloadpacket in INDEXED:
+            args = (args[0], self._positions(args[1]), *args[2:])
         bounded = BOUNDS.get(func)
         if bounded is not None:
             self.guessed.add(f"{func} depends on what the models compute: {bounded.said}")
@@ -110,6 +116,19 @@ class Traced(TorchDispatchMode):
             ]
             return written[0] if len(written) == 1 else out
         return out
+
+    def _positions(self, indices: Iterable[Tensor | None]) -> list[Tensor | None]:
+        """Indices without masks: of a mask with values the positions that it has, of any other all."""
+        positions: list[Tensor | None] = []
+        for index in indices:
+            if index is None or index.dtype not in (torch.bool, torch.uint8):
+                positions.append(index)
+                continue
+            if _valueless(index):
+                self.guessed.add("an index is a mask that the models compute: all of it was taken for true")
+                index = torch.ones(index.shape, dtype=torch.bool)
+            positions.extend(index.nonzero().unbind(1))
+        return positions
 
     def _made(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What no tensor was given to: made with values unless it is large and of floating-point numbers."""
