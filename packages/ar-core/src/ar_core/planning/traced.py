@@ -174,7 +174,7 @@ def _empty(tensor: Tensor, fake: FakeTensorMode) -> None:
         return
     empty = _fake_like(fake, tensor)
     # An attribute that makes a Parameter of a tensor whose class is not that.
-    empty._is_param = isinstance(tensor, nn.Parameter)  # type: ignore[attr-defined]
+    empty._is_param = isinstance(tensor, nn.Parameter)
     torch.utils.swap_tensors(tensor, empty)
 
 
