@@ -24,8 +24,11 @@ KINDS = {
 
 def as_data(plan: "RunPlan", hardware: "Hardware", times: "Timetable") -> dict[str, Any]:
     """All that is known, JSON-able; bytes and seconds."""
-    named = {"plan": plan, "hardware": hardware, "times": times}
-    return {name: dataclasses.asdict(part) for name, part in named.items()}
+    return {
+        "plan": dataclasses.asdict(plan),
+        "hardware": dataclasses.asdict(hardware),
+        "times": dataclasses.asdict(times),
+    }
 
 
 def table(plan: "RunPlan", hardware: "Hardware", times: "Timetable") -> Table:

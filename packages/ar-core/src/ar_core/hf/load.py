@@ -76,7 +76,7 @@ def _shaped(config: Any, dtype: torch.dtype | None) -> PreTrainedModel:
     loader: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with quiet(), allocating():
         model = loader._from_config(config, dtype=dtype or config.dtype, attn_implementation=IMPLEMENTATION)
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 def check_source(source: str | Path) -> None:
