@@ -103,7 +103,8 @@ def reference(trajectory):
 @pytest.fixture(scope="module")
 def shared(tiny, home, tmp_path_factory, request):
     """Folder of the trajectories on two ranks, of all objectives that this session asks for."""
-    asked = [item.callspec.params for item in request.session.items if "variant" in getattr(item, "fixturenames", ())]
+    ours = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    asked = [item.callspec.params for item in ours if "variant" in getattr(item, "fixturenames", ())]
     names = sorted({params["name"] for params in asked})
     out = tmp_path_factory.mktemp("ranks")
     tiny.prepare(home, names)

@@ -26,14 +26,16 @@ def _words(text: str, verbose: bool = False) -> dict[str, list[int]]:
 
 def _prompts() -> Iterator[Any]:
     text = "".join(json.dumps(prompt) + "\n" for prompt in PROMPTS)
-    yield lambda folder: (folder / "prompts.jsonl").write_text(text[: text.rfind("{")].rstrip("\n") + "\n")
+    yield lambda folder: (folder / "prompts.jsonl").write_text(text)
     yield lambda folder: (folder / "prompts.jsonl").write_text(json.dumps(PROMPTS[0]) + "\n")
 
 
 def _read_prompts(folder: Path) -> None:
     for prompt in read_jsonl(folder / "prompts.jsonl"):
         _ = prompt.label
-        encode(_words, prompt, chat=False)
+        # Conversations are rendered by a chat template, which is no loader of ours.
+        if isinstance(prompt.messages, str):
+            encode(_words, prompt, chat=False)
 
 
 def _profile() -> Iterator[Any]:

@@ -44,7 +44,7 @@ def _var() -> Var:
 
 
 def _image_models() -> Iterator[Any]:
-    llamagen = LlamaGen(LlamaGenConfig(vocab_size=16, depth=1, width=16, heads=2, grid=(2, 2), num_classes=4))
+    llamagen = LlamaGen(LlamaGenConfig(vocab_size=16, layers=1, dim=16, heads=2, grid=2, num_classes=4))
     llamagen.initialize(torch.Generator().manual_seed(0))
     for model in (_vq(), _var(), llamagen):
         yield lambda folder, model=model: save_checkpoint(folder, model, provenance={"data": "none"})

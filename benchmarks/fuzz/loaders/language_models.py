@@ -86,13 +86,14 @@ def _gguf() -> Iterator[Any]:
         writer.add_head_count_kv(1)
         writer.add_layer_norm_rms_eps(1e-5)
         writer.add_rope_freq_base(10000.0)
-        letters = sorted(byte_tokenizer().get_vocab().items(), key=lambda item: item[1])
+        vocabulary = byte_tokenizer().get_vocab()
+        tokens = [*sorted(vocabulary, key=vocabulary.__getitem__), "ab"]
         writer.add_tokenizer_model("gpt2")
-        writer.add_token_list([token for token, _ in letters])
-        writer.add_token_types([1] * len(letters))
+        writer.add_token_list(tokens)
+        writer.add_token_types([1] * len(tokens))
         writer.add_token_merges(["a b"])
         writer.add_eos_token_id(258)
-        count = len(letters)
+        count = len(tokens)
         shapes = {"token_embd.weight": (count, 16), "output.weight": (count, 16), "output_norm.weight": (16,)}
         block = {"attn_q": (16, 16), "attn_k": (8, 16), "attn_v": (8, 16), "attn_output": (16, 16)}
         block |= {"ffn_gate": (16, 16), "ffn_up": (16, 16), "ffn_down": (16, 16), "attn_norm": (16,), "ffn_norm": (16,)}

@@ -77,7 +77,8 @@ def _read_codes(folder: Path) -> None:
     store = open_codes(folder)
     _ = store.labels, store.keys, dict(store.identity)
     for number in range(len(store)):
-        store.captions(number)
+        if store.captioned:
+            store.captions(number)
         for view in range(store.views(number)):
             store.codes(number, view)
 

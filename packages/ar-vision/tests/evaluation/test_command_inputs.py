@@ -183,7 +183,7 @@ def test_damaged_archives(archive, tmp_path):
         target.writestr("arr_0.npy", source.read("arr_0.npy"))
     packed = (tmp_path / "bad.npz").read_bytes()
     (tmp_path / "bad.npz").write_bytes(packed[:200] + bytes(byte ^ 255 for byte in packed[200:220]) + packed[220:])
-    damaged("is no readable archive")
+    damaged("its header is damaged")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "bad.npz", "w") as target:
         target.writestr("arr_0.npy", source.read("arr_0.npy")[:5000])
     damaged("ends within image 1 of 80")
