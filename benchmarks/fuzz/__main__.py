@@ -78,10 +78,10 @@ def _run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     wanted = tuple(filter(None, arguments.loaders.split(",")))
     names = [name for held in MODULES.values() for name in held if not wanted or name.startswith(wanted)]
-    if not names or arguments.inputs < 1:
-        raise DataError(
-            f"--loaders is {arguments.loaders!r} and --inputs {arguments.inputs}: give names that `list` shows, and 1 or more"
-        )
+    if not names:
+        raise DataError(f"--loaders is {arguments.loaders!r} and no loader begins so: give names that `list` shows")
+    if arguments.inputs < 1:
+        raise DataError(f"--inputs is {arguments.inputs}: give 1 or more")
     counts = dict.fromkeys(names, arguments.each) if arguments.each else counts_of(arguments.inputs)
 
     def measured(name: str) -> Row:

@@ -138,7 +138,7 @@ def validate(recipe: RecipeArgument, config: ConfigOption, overrides: Overrides 
 
 
 @app.command(
-    epilog="Examples: `ar-train plan fast_dllm_v2 --config tiny` and `ar-train plan fast_dllm_v2 --config shapes_7b_qlora --hardware h100`.",
+    epilog="Examples: `ar-train plan fast_dllm_v2 --config tiny` and `ar-train plan fast_dllm_v2 --config qwen2_5_7b_qlora --hardware h100`.",
 )
 def plan(
     recipe: RecipeArgument,
