@@ -299,6 +299,40 @@ def test_evaluation(ask, folder, tmp_path, monkeypatch):
     )  # fmt: skip
 
 
+def test_an_evaluation_goes_on_wherever_it_ended(ask, folder, tmp_path, monkeypatch):
+    """Between batches, before the answers are written, and between answers and report: the report is that of a run to the end."""
+    from dvlm.evaluation import eval_vlm_command
+
+    source = {"input": str(folder / "questions.jsonl"), "batch_size": 2}
+    whole, own = tmp_path / "whole.json", tmp_path / "own.json"
+    ask(EVAL_VLM, **source, output=str(whole))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    decode, calls = Session.decode, []
+    once = lambda *a, **k: killed() if calls else calls.append(1) or decode(*a, **k)  # noqa: E731
+    for where, name, end in (
+        (Session, "decode", once), (eval_vlm_command, "write_answers", killed), (eval_vlm_command, "environment", killed),
+    ):  # fmt: skip
+        with monkeypatch.context() as patched:
+            patched.setattr(where, name, end)
+            with pytest.raises(KeyboardInterrupt):
+                ask(EVAL_VLM, **source, output=str(own))
+        assert not own.exists()
+    assert (tmp_path / "own.json.answers.jsonl").exists()
+    monkeypatch.setattr(Session, "decode", killed)
+    ask(EVAL_VLM, **source, output=str(own))
+    reports = [json.loads(path.read_text()) for path in (whole, own)]
+    for report in reports:
+        report["decoding"] = {k: v for k, v in report["decoding"].items() if "second" not in k}
+        report.pop("environment")
+    assert reports[0] == reports[1]
+    assert [path.name for path in tmp_path.glob("own*")] == ["own.json", "own.json.answers.jsonl"]
+    own.unlink()
+    refused(ConfigError, "answers.jsonl' exists already", lambda: ask(EVAL_VLM, **source, output=str(own)))
+
+
 def test_lmms_eval_model(folder, monkeypatch):
     """Against a stand-in of the interface of lmms-eval 0.7.3, which is not in the lock file."""
 

@@ -203,54 +203,67 @@ def answer_file(session: Session, requests: list[Request], output: Path) -> Deco
         Statistics of all answers, those of earlier runs among them.
     """
     partial = output.with_name(f"{output.name}.partial")
-    questions = [
-        [one.id, [[turn.role, turn.text] for turn in one.turns], [str(path) for path in one.images]] for one in requests
-    ]
-    with Journal(partial, {**session.describe(), "questions": questions}, ("id",)) as journal:
-        answer_requests(session, requests, journal)
-        records = [journal.done[(one.id,)] for one in requests]
-    with atomic_file(output) as temporary:
-        lines = [
-            json.dumps({k: v for k, v in record.items() if k not in UNSAID}, ensure_ascii=False) for record in records
-        ]
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    records = answer_requests(session, requests, partial)
+    stats = write_answers(records, output)
     partial.unlink()
-    return sum((DecodeStats.from_dict(record["stats"]) for record in records), DecodeStats())
+    return stats
 
 
 UNSAID = ("stats", "seconds")
 """Fields of the journal that are summed up and not said line by line."""
 
 
-def answer_requests(session: Session, requests: list[Request], journal: Journal) -> None:
-    """Answer those questions that a journal lacks.
+def write_answers(records: list[dict[str, Any]], output: Path) -> DecodeStats:
+    """Write the answers, JSON Lines.
+
+    Returns:
+        Statistics of all of them.
+    """
+    with atomic_file(output) as temporary:
+        lines = [
+            json.dumps({k: v for k, v in record.items() if k not in UNSAID}, ensure_ascii=False) for record in records
+        ]
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return sum((DecodeStats.from_dict(record["stats"]) for record in records), DecodeStats())
+
+
+def answer_requests(session: Session, requests: list[Request], partial: Path) -> list[dict[str, Any]]:
+    """Answer those questions that a journal of this very job lacks; the journal stays.
 
     Batches are those of the whole file, so that an interrupted run decodes as an uninterrupted one.
 
     Args:
         session: the model.
         requests: the questions.
-        journal: gets ``id``, ``prompt``, ``images``, ``output``, ``tokens``, ``finish`` and ``stats`` of each; statistics of a batch are
-            those of its first record.
+        partial: the journal's file.
+
+    Returns:
+        ``id``, ``prompt``, ``images``, ``output``, ``tokens``, ``finish`` and ``stats`` of each question, in their order; statistics of
+        a batch are those of its first record.
     """
     size = session.options.batch_size
     starts = range(0, len(requests), size)
-    for start in track(starts, session.method.name, len(starts)):
-        batch = requests[start : start + size]
-        if all((one.id,) in journal for one in batch):
-            continue
-        prompts = [session.prompt(one.turns, one.pictures(), one.place) for one in batch]
-        decoded = session.decode(prompts, first_index=start)
-        shared: dict[str, Any] = decoded.stats.to_dict()
-        for one, tokens, finish in zip(batch, decoded.tokens, decoded.finish, strict=True):
-            record = {
-                "id": one.id,
-                "prompt": one.text,
-                "images": [str(path) for path in one.images],
-                "output": session.text(tokens),
-                "tokens": tokens,
-                "finish": finish,
-            }
-            if (one.id,) not in journal:
-                journal.add({**record, "stats": shared})
-            shared = DecodeStats().to_dict()
+    questions = [
+        [one.id, [[turn.role, turn.text] for turn in one.turns], [str(path) for path in one.images]] for one in requests
+    ]
+    with Journal(partial, {**session.describe(), "questions": questions}, ("id",)) as journal:
+        for start in track(starts, session.method.name, len(starts)):
+            batch = requests[start : start + size]
+            if all((one.id,) in journal for one in batch):
+                continue
+            prompts = [session.prompt(one.turns, one.pictures(), one.place) for one in batch]
+            decoded = session.decode(prompts, first_index=start)
+            shared: dict[str, Any] = decoded.stats.to_dict()
+            for one, tokens, finish in zip(batch, decoded.tokens, decoded.finish, strict=True):
+                record = {
+                    "id": one.id,
+                    "prompt": one.text,
+                    "images": [str(path) for path in one.images],
+                    "output": session.text(tokens),
+                    "tokens": tokens,
+                    "finish": finish,
+                }
+                if (one.id,) not in journal:
+                    journal.add({**record, "stats": shared})
+                shared = DecodeStats().to_dict()
+        return [journal.done[(one.id,)] for one in requests]

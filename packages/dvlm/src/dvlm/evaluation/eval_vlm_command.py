@@ -14,7 +14,7 @@ from ar_core.io import atomic_file
 from ..decoding.options import DecodingOptions
 from ..decoding.requests import read_requests
 from ..decoding.session import open_session
-from ..decoding.vlm_command import answer_file, summary
+from ..decoding.vlm_command import answer_requests, summary, write_answers
 from .caption_metrics import caption_metrics
 from .references import references_of
 from .vqa_accuracy import exact_match, published_cut, soft_accuracy
@@ -30,7 +30,7 @@ class EvalVlmOptions(DecodingOptions):
     """A file of questions, as of `ar-decode vlm`, each with its references: `answer`, `answers`, `caption`, `captions`, `reference`,
     or the assistant's last turn."""
     output: Path
-    """The report, JSON. An interrupted run leaves its answers beside it; the same command goes on."""
+    """The report, JSON, with OUTPUT.answers.jsonl beside it. An interrupted run leaves OUTPUT.partial; the same command goes on."""
     image_root: Path | None = None
     """Folder of relative image paths; null: the input's own."""
     metric: Literal["vqa", "captions"] = "vqa"
@@ -55,11 +55,12 @@ def evaluate(options: EvalVlmOptions) -> str:
     if options.metric == "captions":
         # What is not installed is said before anything is decoded.
         caption_metrics(["one"], [["one"]])
-    answers = output.with_name(f"{output.name}.answers.jsonl")
-    if answers.exists():
+    answers, partial = (output.with_name(f"{output.name}.{rest}") for rest in ("answers.jsonl", "partial"))
+    # Answers beside a journal are those of a run that ended before its report was written.
+    if answers.exists() and not partial.exists():
         raise ConfigError(f"the file {str(answers)!r} exists already: move it away, or give another output")
-    stats = answer_file(session, requests, answers)
-    records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    records = answer_requests(session, requests, partial)
+    stats = write_answers(records, answers)
     texts = [published_cut(one["output"]) if options.cut == "first_line" else one["output"].strip() for one in records]
     if options.metric == "captions":
         figures = caption_metrics(texts, references)
@@ -77,5 +78,6 @@ def evaluate(options: EvalVlmOptions) -> str:
     }
     with atomic_file(output) as temporary:
         temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.unlink()
     found = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     return f"{len(requests)} questions: {found}; {summary(stats)}; written to {output}"
