@@ -47,3 +47,10 @@ def test_merges_of_merges_do_not_multiply():
         assert parse_yaml(MERGES)["i"] == {"x": 1, **{f"y{name}": 1 for name in "bcdefghi"}}
     except ConfigError as error:
         assert "merged mappings have more than 100000 keys" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: "])
+def test_deep_brackets_are_refused_where_they_are_read(bracket):
+    """Each token looks at all that are open: seconds went by on 3,000 of them before the end of the text was reached."""
+    with pytest.raises(ConfigError, match=r"a\.yaml, line 3: this is nested more than 100 levels deep"):
+        parse_yaml(f"a: {bracket * 99}\n{bracket}\n{bracket}\n{bracket * 3000}", "a.yaml")

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -74,6 +75,10 @@ def test_an_index_names_files_beside_it(tmp_path):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
         with pytest.raises(CheckpointError, match=r"not beside it|is no index"):
             read_checkpoint(folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "x" * 100_000}}))
+    with pytest.raises(CheckpointError, match=r"names 1 files and 'x+ is not beside it") as caught:
+        read_checkpoint(folder)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_torch_archive_promises_no_more_than_it_has(tmp_path):
@@ -92,6 +97,31 @@ def test_an_older_torch_file_promises_no_more_than_it_has(tmp_path):
     path.write_bytes(data.replace(b"K\x03N", b"J\xff\xff\xff\x7fN"))
     with pytest.raises(CheckpointError, match=r"has \d+ bytes and promises 2147483647"):
         read_weights(path)
+
+
+@pytest.mark.parametrize("command", [b"X", b"B", b"T", b"\x8b"])
+def test_a_text_of_a_pickle_is_no_longer_than_the_file(tmp_path, command):
+    """Python's readers take memory for as many bytes as they are asked for."""
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for start in (b"\x80\x02", whole[: whole.index(b".", 2) + 1] + b"\x80\x02"):
+        path.write_bytes(start + command + b"\xff\xff\xff\x7f" + b"a.")
+        tracemalloc.start()
+        with pytest.raises(CheckpointError, match="promises 2147483647: download it again"):
+            read_weights(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+
+
+def test_commands_behind_damaged_ones_are_not_read(tmp_path):
+    """What the check does not understand, torch is not given."""
+    path = tmp_path / "a.pth"
+    for start in (b"\x80\x02", b""):
+        path.write_bytes(start + b"X\x01\x00\x00\x00\xffX\xff\xff\xff\x7fa.")
+        with pytest.raises(CheckpointError, match=r"(damaged or|is) no torch file"):
+            read_weights(path)
 
 
 def test_a_mapping_that_holds_itself_holds_no_weights(tmp_path):

@@ -30,7 +30,9 @@ def test_one_file_by_directory_whatever_its_name(tmp_path):
 
 def test_faults_are_named(shards, tmp_path):
     (shards / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"names 2 files and model-00002-of-00002\.safetensors is not beside it"):
+    with pytest.raises(
+        CheckpointError, match=r"names 2 files and 'model-00002-of-00002\.safetensors' is not beside it"
+    ):
         read_checkpoint(shards)
     write_tensors(shards / "model-00002-of-00002.safetensors", {"b": torch.ones(2)})
     with pytest.raises(CheckpointError, match="promises 'c' and 0 more"):

@@ -31,6 +31,12 @@ def _loader() -> Any:
         ) from error
 
     class Loader(yaml.SafeLoader):
+        def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+            # Each token looks at all open brackets, so that deep ones cost the square of their depth.
+            if self.flow_level >= DEEPEST:
+                raise ConfigError(_too_deep(_place(self.get_mark())))
+            super().fetch_flow_collection_start(TokenClass)
+
         def flatten_mapping(self, node: Any) -> None:
             super().flatten_mapping(node)
             # Merges of merges multiply before anything is constructed.
@@ -78,6 +84,10 @@ def _place(mark: Any) -> str:
     return f"{mark.name}, line {mark.line + 1}"
 
 
+def _too_deep(place: str) -> str:
+    return f"{place}: this is nested more than {DEEPEST} levels deep; write it flatter"
+
+
 def _check_size(data: Any, name: str) -> None:
     """Refuse what is nested too deep, holds itself, or is far larger than its text by aliases of aliases."""
     level, total = [data], 0
@@ -115,7 +125,7 @@ def parse_yaml(text: str, name: str = "<text>") -> Any:
     except ConfigError:
         raise
     except RecursionError as error:
-        raise ConfigError(f"{name}: this is nested more than {DEEPEST} levels deep; write it flatter") from error
+        raise ConfigError(_too_deep(name)) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Values whose tag, or whose form, says that they are dates or numbers and that are none.
         raise ConfigError(f"{name}: a value is not what its form or tag says ({error}); put it in quotes") from error

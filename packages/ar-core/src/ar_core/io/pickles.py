@@ -5,9 +5,8 @@ import pickletools
 import re
 import warnings
 import zipfile
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -18,6 +17,10 @@ __all__ = ["read_pickle"]
 
 PICKLES = 5
 """Of a file in the older layout: two that tell it apart, one of the machine, the content, the order of the numbers."""
+MAGIC = 0x1950A86A20F9469CFC6C
+"""What the first pickle of that layout holds; torch reads no further where it does not."""
+SPARE = 64
+"""Bytes that may be asked for beyond what a file has: those of one command."""
 
 
 def read_pickle(path: str | Path, allow: tuple[type, ...] = ()) -> Any:
@@ -75,21 +78,48 @@ def _check_sizes(path: Path) -> None:
 def _largest_storage(path: Path) -> int:
     """Most numbers of a tensor that a file of the older layout says that it holds.
 
-    Its pickles lie end to end in front of the numbers, and memory is taken as soon as one names a tensor's storage.
+    Its pickles lie end to end in front of the numbers, and memory is taken as soon as one names a tensor's storage, or a text of
+    some length.
+
+    Raises:
+        CheckpointError: a command asks for more than the file has.
+        ValueError: commands that torch would come to are damaged.
     """
     largest = 0
-    with path.open("rb") as file, suppress(Exception):
-        # What is damaged is the unpickler's to say.
-        for _ in range(PICKLES):
+    magic = False
+    with path.open("rb") as file:
+        for position in range(PICKLES):
             numbers: list[int] = []
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name == "MARK":
-                    numbers = []
-                elif type(argument) is int and ("INT" in opcode.name or "LONG" in opcode.name):
-                    numbers.append(argument)
-                elif opcode.name == "BINPERSID":
-                    largest = max(largest, *numbers)
+            try:
+                for opcode, argument, _ in pickletools.genops(_Bounded(file, path)):
+                    if opcode.name == "MARK":
+                        numbers = []
+                    elif type(argument) is int and ("INT" in opcode.name or "LONG" in opcode.name):
+                        numbers.append(argument)
+                        magic = magic or (position == 0 and argument == MAGIC)
+                    elif opcode.name == "BINPERSID":
+                        largest = max([largest, *numbers])
+            except ValueError as error:
+                if position == 0 and not _looks_like_pickle(path):
+                    raise CheckpointError(f"{path} is no torch file: download it again") from error
+                # Without the number torch reads the first pickle alone, and says best what it holds.
+                if position == 0 or magic:
+                    raise
+                return largest
     return largest
+
+
+class _Bounded:
+    """A file that is not asked for much more than it has: memory is taken for what is asked."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path, self._size = file, path, path.stat().st_size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        if count > self._size + SPARE:
+            raise CheckpointError(f"{self._path} has {self._size} bytes and promises {count}: download it again")
+        return self._file.read(count)
 
 
 def _looks_like_pickle(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Checkpoints of one or many safetensors files."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -41,10 +42,12 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is no index (it has no mapping 'weight_map'): download it again") from error
-    absent = [name for name in shards if Path(name).name != name or not (path.parent / name).is_file()]
+    # Unlike Path.is_file, os.path.isfile says of any text whether it names a file.
+    absent = [name for name in shards if Path(name).name != name or not os.path.isfile(path.parent / name)]
     if absent:
+        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise CheckpointError(
-            f"{path} names {len(shards)} files and {', '.join(absent)} is not beside it: download the missing ones"
+            f"{path} names {len(shards)} files and {absent[0]!r:.200}{more} is not beside it: download the missing ones"
         )
     tensors: dict[str, Tensor] = {}
     for name in shards:
