@@ -160,6 +160,7 @@ def npy(header, body=b"", version=b"\x01\x00"):
         (npy("__import__('os').getpid()"), "Cannot parse header|malformed|damaged"),
         (npy("(" * 300 + ")" * 300), "Cannot parse header|malformed|damaged"),
         (npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}", bytes(8), b"\x09\x00"), "version"),
+        (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{}", "header promises 2147483648 bytes of text"),
         (b"PK\x03\x04", "magic"),
     ],
 )

@@ -6,9 +6,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from .bounded import Bounded
+
 __all__ = ["array_header", "read_array", "read_array_file"]
 
 AT_ONCE = 1 << 20
+HEADER = 1 << 16
+"""Bytes; what NumPy accepts is shorter."""
 
 
 def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -17,13 +21,14 @@ def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     Raises:
         ValueError: it is no array, or one of Python objects.
     """
+    bounded: Any = Bounded(file, HEADER, lambda asked: ValueError(f"its header promises {asked} bytes of text"))
     try:
-        version = npy.read_magic(file)
+        version = npy.read_magic(bounded)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError(f"its version is {version}")
         # NumPy reads the third version, which differs in how names of fields are encoded, with the same function.
         shape, fortran, dtype = (
-            npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+            npy.read_array_header_1_0(bounded) if version == (1, 0) else npy.read_array_header_2_0(bounded)
         )
     except ValueError:
         raise

@@ -6,11 +6,12 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from ..errors import CheckpointError
+from .bounded import Bounded
 
 __all__ = ["read_pickle"]
 
@@ -72,7 +73,11 @@ def _check_sizes(path: Path) -> None:
     else:
         promised = _largest_storage(path)
     if promised > size:
-        raise CheckpointError(f"{path} has {size} bytes and promises {promised}: download it again")
+        raise _promises(path, size, promised)
+
+
+def _promises(path: Path, size: int, promised: int) -> CheckpointError:
+    return CheckpointError(f"{path} has {size} bytes and promises {promised}: download it again")
 
 
 def _largest_storage(path: Path) -> int:
@@ -85,13 +90,15 @@ def _largest_storage(path: Path) -> int:
         CheckpointError: a command asks for more than the file has.
         ValueError: commands that torch would come to are damaged.
     """
+    size = path.stat().st_size
     largest = 0
     magic = False
     with path.open("rb") as file:
+        bounded: Any = Bounded(file, size + SPARE, lambda asked: _promises(path, size, asked))
         for position in range(PICKLES):
             numbers: list[int] = []
             try:
-                for opcode, argument, _ in pickletools.genops(_Bounded(file, path)):
+                for opcode, argument, _ in pickletools.genops(bounded):
                     if opcode.name == "MARK":
                         numbers = []
                     elif type(argument) is int and ("INT" in opcode.name or "LONG" in opcode.name):
@@ -107,19 +114,6 @@ def _largest_storage(path: Path) -> int:
                     raise
                 return largest
     return largest
-
-
-class _Bounded:
-    """A file that is not asked for much more than it has: memory is taken for what is asked."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path, self._size = file, path, path.stat().st_size
-        self.readline, self.tell = file.readline, file.tell
-
-    def read(self, count: int) -> bytes:
-        if count > self._size + SPARE:
-            raise CheckpointError(f"{self._path} has {self._size} bytes and promises {count}: download it again")
-        return self._file.read(count)
 
 
 def _looks_like_pickle(path: Path) -> bool:
