@@ -204,6 +204,10 @@ def test_a_kenlm_binary_needs_kenlm(tmp_path, monkeypatch):
         (ARPA.replace("1 2 1", "2 2 1"), "begins with 2 2"),
         (ARPA.replace("-0.4\t", "x\t"), "Line 15"),
         (ARPA.replace("\\2-grams:", "\\3-grams:"), "Line 13"),
+        (
+            ARPA.replace("\\2-grams:\n", "\\2-grams:\n-0.1\t1 2\n-0.1\t1 2\n"),
+            "Line 15 of .* has the n-gram '1 2' a second time",
+        ),
     ],
 )
 def test_damaged_arpa_files(tmp_path, text, message):

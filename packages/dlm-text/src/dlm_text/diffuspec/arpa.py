@@ -108,6 +108,10 @@ def _sections(
             if not all(value < math.inf for value in values):
                 raise _malformed(path, number)
             ids = tuple(_id(word, words, vocab_size, path, number) for word in parts[1 : order + 1])
+            if ids in entries:
+                raise DataError(
+                    f"Line {number} of {str(path)!r} has the n-gram {' '.join(parts[1 : order + 1])!r:.60} a second time; keep one of the two."
+                )
             if -1 not in ids:
                 entries[ids] = values
     raise DataError(
