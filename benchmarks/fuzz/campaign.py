@@ -103,6 +103,9 @@ def fuzzed(loader: Loader, seed: int, inputs: int, room: Path, tell: Callable[[d
     first = 0
     while first < inputs:
         number, ended = _one_process(loader, seed, first, inputs, room, add)
+        if ended is not None and ended["kind"] == "hung":
+            # Tracing takes a multiple of the time.
+            _, ended = _one_process(loader, seed, number, number + 1, room, add, traced=False)
         if ended is not None:
             faulty = room / "faults" / f"{number:07d}"
             shutil.rmtree(faulty, ignore_errors=True)
@@ -113,14 +116,20 @@ def fuzzed(loader: Loader, seed: int, inputs: int, room: Path, tell: Callable[[d
 
 
 def _one_process(
-    loader: Loader, seed: int, first: int, last: int, room: Path, add: Callable[[dict[str, Any]], None]
+    loader: Loader,
+    seed: int,
+    first: int,
+    last: int,
+    room: Path,
+    add: Callable[[dict[str, Any]], None],
+    traced: bool = True,
 ) -> tuple[int, dict[str, Any] | None]:
     """Read inputs from ``first`` on in a child; the last number it came to, and the fault if it ended or was ended there."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.close(reading)
-        _in_child(loader, seed, first, last, room, writing)
+        _in_child(loader, seed, first, last, room, writing, traced)
     os.close(writing)
     number, begun = first, False
     used, since, pending = 0.0, time.monotonic(), b""
@@ -133,7 +142,8 @@ def _one_process(
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
                     told = json.loads(line)
-                    add(told)
+                    if "kind" in told:
+                        add(told)
                     number, begun = told["number"] + 1, True
                 used, since = _cpu_seconds(child), time.monotonic()
                 continue
@@ -159,7 +169,7 @@ def _one_process(
     return number, {"kind": "crashed", "detail": f"the process ended with {code}"}
 
 
-def _in_child(loader: Loader, seed: int, first: int, last: int, room: Path, told: int) -> None:
+def _in_child(loader: Loader, seed: int, first: int, last: int, room: Path, told: int, traced: bool) -> None:
     """Work, and end the process."""
     code = FAILED
     try:
@@ -169,7 +179,7 @@ def _in_child(loader: Loader, seed: int, first: int, last: int, room: Path, told
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.enable()
-        work(loader, seed, first, last, room, told)
+        work(loader, seed, first, last, room, told, traced=traced)
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -30,7 +30,7 @@ def hostile_input(loader: Loader, inputs: list[Files], seed: int, number: int) -
     return mutated(inputs, Random(f"{seed}/{loader.name}/{number}"))
 
 
-def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int) -> None:
+def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int, *, traced: bool = True) -> None:
     """Read the inputs numbered ``first`` to ``last - 1``.
 
     Args:
@@ -39,7 +39,8 @@ def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int
         first: number of an input.
         last: number behind the last one.
         room: folder of this loader's inputs; what was kept, and what was a fault, stays in it.
-        told: descriptor that gets a line of JSON an input.
+        told: descriptor that gets a line of JSON when inputs begin, and one an input.
+        traced: look for new lines, which takes a multiple of the time; an input that is slow with it is read again without.
 
     Raises:
         RuntimeError: a valid input is not accepted.
@@ -49,11 +50,11 @@ def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int
     kept.mkdir(exist_ok=True)
     guard, lines = Guard(room, folder, loader.contained), NewLines()
 
-    def attempt(files: Files) -> tuple[dict[str, Any], bool]:
+    def attempt(files: Files, traced: bool = traced) -> tuple[dict[str, Any], bool]:
         _empty(folder)
         write_files(folder, files)
         before = lines.total
-        with lines.counting():
+        with lines.counting() if traced else contextlib.nullcontext():
             outcome = judged(loader, folder, sum(map(len, files.values())), guard)
         faulty = {"detail": outcome.detail} if outcome.kind in FAULTS else {}
         return {"kind": outcome.kind, "seconds": round(outcome.seconds, 3), **faulty}, lines.total > before
@@ -69,10 +70,14 @@ def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int
             raise RuntimeError(f"{loader.name}: a valid input was not accepted: {found}")
     for place in sorted(kept.iterdir()):
         inputs.append(files_in(place))
-        attempt(inputs[-1])
+        if traced:
+            attempt(inputs[-1])
+    _tell(told, {"number": first - 1})
     for number in range(first, last):
         files = hostile_input(loader, inputs, seed, number)
         found, new = attempt(files)
+        if traced and found["kind"] == "hung":
+            found, _ = attempt(files, traced=False)
         if found["kind"] in FAULTS:
             _empty(room / "faults" / f"{number:07d}")
             write_files(room / "faults" / f"{number:07d}", files)
@@ -80,9 +85,13 @@ def work(loader: Loader, seed: int, first: int, last: int, room: Path, told: int
             inputs.append(files)
             _empty(kept / f"{number:07d}")
             write_files(kept / f"{number:07d}", files)
-        os.write(told, (json.dumps({"number": number, "lines": lines.total, **found}) + "\n").encode())
+        _tell(told, {"number": number, "lines": lines.total, **found})
         if number % 200 == 0:
             gc.collect()
+
+
+def _tell(told: int, data: dict[str, Any]) -> None:
+    os.write(told, (json.dumps(data) + "\n").encode())
 
 
 def _valid(loader: Loader, folder: Path) -> list[Files]:
