@@ -18,11 +18,22 @@ from ar_core.hf import (
     build_model,
     check_supported,
     load_causal_lm,
+    load_tokenizer,
     save_pretrained,
 )
 from ar_core.hf.gguf import cache_folder, converted_gguf
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, MambaConfig
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MambaConfig,
+    PreTrainedTokenizerFast,
+)
 
 SCRATCH = LlamaScratch(hidden=24, layers=2, heads=4, kv_heads=2, intermediate=40, vocab=50, context=64)
 
@@ -291,3 +302,14 @@ def test_a_cache_folder_that_cannot_be_written_is_named_and_not_needed(tmp_path,
     ):
         assert (folder / "config.json").is_file()
     assert not folder.exists()
+
+
+def test_a_tokenizer_that_cannot_read_a_text_is_refused(tmp_path):
+    """Settings of the wrong type pass the loading and end the first encoding."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "?": 1}, unk_token="?")))
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path)("a").input_ids == [0]
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": "many"}))
+    with pytest.raises(CheckpointError, match=r"The tokenizer of .* cannot be read \('>' not supported"):
+        load_tokenizer(tmp_path)

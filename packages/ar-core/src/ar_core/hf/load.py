@@ -102,7 +102,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            # Settings of other types than those that are meant, such as a text for a length, tell at the first text.
+            found("a", verbose=False)
+            return found
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
