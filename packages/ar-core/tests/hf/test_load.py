@@ -119,6 +119,9 @@ def test_what_is_no_checkpoint(folder, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "warp9"}))
     assert "model_type 'warp9' cannot be used" in sentence(lambda: load_causal_lm(folder))
+    for names in ([10**40], 5):
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": names, "dlm_paradigm": "x"}))
+        assert "no list of names" in sentence(lambda: load_causal_lm(folder))
 
 
 def test_a_folder_without_weights(folder):

@@ -192,7 +192,11 @@ def _supported_config(where: Path | str, source: str) -> Any:
 
 def _config(where: Path | str, source: str) -> Any:
     try:
-        return AutoConfig.from_pretrained(where, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
+        names = getattr(config, "architectures", None) or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"its architectures are {names!r:.100}, no list of names")
+        return config
     except Exception as error:
         kind = ""
         if isinstance(where, Path) and (where / "config.json").is_file():
