@@ -250,6 +250,7 @@ def test_mistakes_are_one_sentence(ask, folder, tmp_path):
     refused(DataError, "has no question", of({"image": "0.png"}))
     refused(DataError, "prompt is ''", of({"prompt": ""}))
     refused(DataError, "does not exist", of({"prompt": "a", "image": "9.png"}))
+    refused(DataError, "does not exist", of({"prompt": "a", "image": "9" * 300 + ".png"}))
     refused(DataError, "the id 'a' of", of({"id": "a", "prompt": "b"}, {"id": "a", "prompt": "c"}))
     refused(DataError, "1 places for images", of({"prompt": "<image>", "image": ["0.png", "1.png"]}))
     # An id of null is none.

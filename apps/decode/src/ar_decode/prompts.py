@@ -1,6 +1,7 @@
 """Prompts: from the command line, from JSONL, from Spec-Bench; and their ids through the tokenizer."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def read_jsonl(path: Path) -> list[Prompt]:
     Raises:
         DataError: the file is missing or has no prompts; a line is malformed (with its number).
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(
             f"the prompt file {str(path)!r} does not exist; give the path of a JSONL file with one prompt a line."
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ar_core.data import records
 from ar_core.data.packing import Row
-from ar_core.data.records import FileRecords
+from ar_core.data.records import FileRecords, open_records
 from ar_core.data.rows import RowStore, stored_rows
 from ar_core.errors import DataError, ResumeError
 from ar_core.evaluation.journal import Journal
@@ -73,3 +73,10 @@ def test_journals_with_lines_of_others(tmp_path, line):
     path.write_bytes(json.dumps({"job": {"a": 1}}).encode() + b"\n" + line + b"\n")
     with pytest.raises(ResumeError, match="line 2 of"):
         Journal(path, {"a": 1}, ("id",))
+
+
+def test_a_name_longer_than_any_file_has():
+    """`Path.is_file` raises for those, where it says no of others."""
+    for name in ("x" * 300 + ".jsonl", "./" + "x" * 5000):
+        with pytest.raises(DataError, match="does not exist"):
+            open_records(name, None, "train")

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class FileRecords:
     total = None
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(
                 f"the data file {str(path)!r} does not exist; give a JSON Lines file, .gz or not, or a hub id"
             )
@@ -193,7 +194,7 @@ def open_records(path: str, name: str | None, split: str, streaming: bool = Fals
     """
     local = expand_path(path)
     looks_local = local.suffix in (".jsonl", ".json", ".gz", ".txt") or local.is_absolute() or path.startswith(".")
-    if local.is_file() or (looks_local and not local.is_dir()):
+    if os.path.isfile(local) or (looks_local and not os.path.isdir(local)):
         return FileRecords(local)
     return HubRecords(str(local), name, split, streaming)
 

@@ -84,7 +84,7 @@ def stored_rows(
         DataError: nothing was made, or the folder cannot be written.
     """
     folder = cache_dir / fingerprint
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache_dir))
@@ -128,5 +128,5 @@ def _publish(unfinished: Path, folder: Path) -> None:
         os.rename(unfinished, folder)
     except OSError:
         # Another process was faster; its rows are the same.
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise

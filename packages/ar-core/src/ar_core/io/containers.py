@@ -1,5 +1,6 @@
 """The wrappings in which published weights come: a state dict inside a training checkpoint, under a compiler's prefix."""
 
+import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ def read_weights(path: str | Path, *, entry: str | None = None, inside: Iterable
         CheckpointError: as :func:`unwrap`, ``read_checkpoint`` and ``read_pickle`` do.
     """
     path = Path(path)
-    tensors_only = path.is_dir() or path.suffix in (".safetensors", ".json")
+    tensors_only = os.path.isdir(path) or path.suffix in (".safetensors", ".json")
     content = read_checkpoint(path) if tensors_only else read_pickle(path, allow=(Namespace,))
     return unwrap(content, entry=entry, inside=inside, source=str(path))
 

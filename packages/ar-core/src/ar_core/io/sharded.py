@@ -29,7 +29,7 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             damaged file. Names what is wrong.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = _main_file(path)
     if path.suffix != ".json":
         return read_tensors(path, device)
@@ -63,7 +63,7 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
 
 def _main_file(directory: Path) -> Path:
     for name in (INDEX, SINGLE):
-        if (directory / name).is_file():
+        if os.path.isfile(directory / name):
             return directory / name
     files = sorted(directory.glob("*.safetensors"))
     if len(files) != 1:

@@ -114,7 +114,7 @@ def decoded_pictures(config: ImageDataConfig, pictures: Pictures, count: int) ->
         DataError: a picture cannot be read, or the cache folder cannot be written.
     """
     folder = _folder(config, pictures, count, "pixels")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
 
         def write(target: Path) -> None:
             sizes, keys, captions = [], [], []
@@ -141,7 +141,7 @@ def picture_keys(config: ImageDataConfig, pictures: Pictures, count: int) -> np.
     if isinstance(pictures, DecodedPictures):
         return pictures.keys
     folder = _folder(config, pictures, count, "keys")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
 
         def write(target: Path) -> None:
             found = _all_pixels(config, pictures, count, "hashing pictures")
@@ -180,7 +180,7 @@ def _publish(folder: Path, write: Callable[[Path], None]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (folder.parent / ".lock").open("w") as lock:
             lock_file(lock, wait=True)
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 with atomic_directory(folder) as temporary:
                     write(temporary)
     except (OSError, CheckpointError) as error:

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ def _id(word: str, words: dict[str, int], vocab_size: int, path: Path, number: i
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"The ARPA file {str(path)!r} does not exist; give the path of one.")
     unpack = gzip.open if path.suffix == ".gz" else open
     try:

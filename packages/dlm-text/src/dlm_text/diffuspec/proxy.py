@@ -1,5 +1,6 @@
 """The causal proxy of the path search: how likely a token is behind the path so far, without a pass of a model."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -73,7 +74,7 @@ def load_proxy(
     if name == "prompt":
         return PromptProxy(vocab_size, device)
     path = expand_path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(
             f"the proxy {name!r} is no file here; give uniform, prompt, or the path of an n-gram model (.safetensors, .arpa, or a "
             "KenLM binary)."

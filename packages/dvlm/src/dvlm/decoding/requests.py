@@ -1,5 +1,6 @@
 """Files of questions about images."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
     images = tuple(folder / name for name in image_paths(data.get("image"), place))
     check_images(turns, len(images), place, limit=limit)
     for image in images:
-        if not image.is_file():
+        if not os.path.isfile(image):
             raise DataError(f"{image} ({place}) does not exist: correct the path, or give image_root")
     name = next((data[key] for key in ("id", "question_id") if data.get(key) is not None), number)
     return Request(str(name), turns, images, place, data)

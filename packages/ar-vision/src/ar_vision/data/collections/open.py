@@ -1,6 +1,7 @@
 """From a path to the pictures in it."""
 
 import glob
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +47,7 @@ def open_pictures(config: ImageDataConfig) -> Pictures:
     kind = detect_kind(path) if config.kind == "auto" else config.kind
     if kind == "folder":
         _unused(config, "image_field", "label_field", "caption_fields")
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise DataError(f"{str(path)!r} is no folder: give a folder of pictures, or another data.kind")
         return FolderPictures(path)
     files = _files(path, kind)
@@ -68,8 +69,8 @@ def detect_kind(path: Path) -> Kind:
     Raises:
         DataError: nothing is there, or it is of no known kind.
     """
-    if path.is_dir():
-        if (path / METADATA).is_file():
+    if os.path.isdir(path):
+        if os.path.isfile(path / METADATA):
             return "jsonl"
         found = {SUFFIX[entry.suffix] for entry in path.iterdir() if entry.suffix in (".parquet", ".tar")}
         if len(found) > 1:
@@ -82,7 +83,7 @@ def detect_kind(path: Path) -> Kind:
             f"the shard {str(path)!r} is compressed, so that its samples cannot be read in any order: unpack it to .tar"
         )
     if path.suffix not in SUFFIX:
-        what = "is of no known kind" if path.exists() else "does not exist"
+        what = "is of no known kind" if os.path.exists(path) else "does not exist"
         raise DataError(
             f"the image data {str(path)!r} {what}: give a folder of pictures, .parquet, .tar, .npz or .jsonl, or set data.kind"
         )
@@ -91,13 +92,13 @@ def detect_kind(path: Path) -> Kind:
 
 def _files(path: Path, kind: Kind) -> list[Path]:
     suffix = next(suffix for suffix, known in SUFFIX.items() if known == kind)
-    if path.is_dir():
+    if os.path.isdir(path):
         files = [path / METADATA] if kind == "jsonl" else sorted(path.glob(f"*{suffix}"))
     elif "*" in str(path):
         files = sorted(Path(name) for name in glob.glob(str(path)))
     else:
         files = [path]
-    missing = [file for file in files if not file.is_file()]
+    missing = [file for file in files if not os.path.isfile(file)]
     if missing or not files:
         raise DataError(f"{str(missing[0] if missing else path)!r} is no file of the kind {kind}: correct data.path")
     return files
