@@ -125,6 +125,42 @@ def convert(
     typer.echo(run_conversion(kind, source, destination, entry=entry, tokenizer=tokenizer, settings=told))
 
 
+EngineArgument = Annotated[str, typer.Argument(metavar="vllm|sglang", help="The serving engine.")]
+
+
+@app.command(
+    epilog="Examples: `ar-train export vllm out/final ./served` and `ar-train export sglang ./efficient_dlm_4b ./served threshold=0.9`.",
+)
+def export(
+    engine: EngineArgument,
+    source: Annotated[Path, typer.Argument(help="A checkpoint: final/ of a run, or a published folder.")],
+    destination: Annotated[Path, typer.Argument(help="A folder to write.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="What `ar-train ls` names behind the kind of checkpoint."),
+    ] = None,
+) -> None:
+    """Write a checkpoint in the layout that a serving engine loads; what it does not serve is refused."""
+    from ar_core.config import apply_overrides
+    from ar_core.serving import export_checkpoint
+
+    typer.echo(export_checkpoint(engine, source, destination, apply_overrides({}, settings or [])))
+
+
+@app.command("verify-export")
+def verify_export(
+    engine: EngineArgument, folder: Annotated[Path, typer.Argument(help="A folder that the engine is to load.")]
+) -> None:
+    """Hold a folder's config, files, and tensors by name and shape against what the engine's loader reads."""
+    from ar_core.config import expand_path
+    from ar_core.serving import engine as named_engine
+    from ar_core.serving import verify_export as verify
+
+    loader, count = verify(expand_path(str(folder)), engine)
+    target = named_engine(engine)
+    typer.echo(f"{count} tensors as {loader.name} of {target.name} {target.version} reads them ({loader.file})")
+
+
 @app.command()
 def validate(recipe: RecipeArgument, config: ConfigOption, overrides: Overrides = None) -> None:
     """Check a config and print it in full, every default included."""

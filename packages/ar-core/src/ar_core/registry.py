@@ -17,17 +17,20 @@ A package announces its methods by entry points, so that the command lines find 
     [project.entry-points."ar_core.converters"]
     my_model = "my_package.my_model:CONVERTER"
 
-The records hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
+    [project.entry-points."ar_core.exporters"]
+    my_method = "my_package.my_method:EXPORTER"
+
+The records (:mod:`ar_core.announcements`) hold names ("module:attribute") of what needs torch; :func:`resolve` imports it when it is wanted.
 """
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from .announcements import Command, Converter, Decoder, Evaluation, Exporter, HubSet, Recipe
 from .config import did_you_mean, expand_path
 from .errors import ConfigError, MissingPackageError
 
@@ -36,6 +39,7 @@ __all__ = [
     "Converter",
     "Decoder",
     "Evaluation",
+    "Exporter",
     "HubSet",
     "Recipe",
     "commands",
@@ -47,6 +51,7 @@ __all__ = [
     "decoders",
     "evaluation",
     "evaluations",
+    "exporters",
     "packaged_file",
     "recipe",
     "recipe_file",
@@ -83,124 +88,6 @@ HOMES = {
 ALLOWED = ("ar_core", "ar_kernels", "dlm_text", "ar_vision", "dvlm")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A way to train, or to make data for training, as a package announces it.
-
-    Attributes:
-        name: what users type; also the file name of the recipe in ``package``.
-        summary: one line for listings.
-        package: dotted name of the importable folder that holds ``<name>.py`` and the ``*.yaml`` configs.
-        run_config: ``"module:Class"``, the dataclass of a whole run (fields ``model``, ``data``, ``method`` and
-            ``train``, or ``stage`` where data are made).
-        build: ``"module:function"``, from such a config to an ``ar_core.training.Job`` (or ``StageJob``).
-        makes: what a run leaves: a trained model, or chunks of data.
-    """
-
-    name: str
-    summary: str
-    package: str
-    run_config: str
-    build: str
-    makes: Literal["model", "data"] = "model"
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """A way to generate, as a package announces it.
-
-    Attributes:
-        name: what users type.
-        summary: one line for listings.
-        decode: ``"module:function"`` with the signature
-            ``(backbone, prompts, options, *, stop, sampler, seed, on_token, trace) -> ar_core.decoding.Decoded``.
-        options: ``"module:Class"``, the frozen dataclass of the method's own settings, buildable by ``from_dict``. If it
-            has a static method ``of_checkpoint(config, tokenizer) -> dict``, that gives the settings which a checkpoint
-            decides itself; a user's settings go before them.
-        kind: what comes out.
-        lossless: the output is that of one token per pass with the same model, seed and sampling.
-    """
-
-    name: str
-    summary: str
-    decode: str
-    options: str
-    kind: Literal["text", "image"] = "text"
-    lossless: bool = False
-
-
-@dataclass(frozen=True)
-class HubSet:
-    """A split of a data set on the Hugging Face hub."""
-
-    path: str
-    config: str | None
-    split: str
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A way to measure quality, as a package announces it.
-
-    Attributes:
-        name: what users type.
-        summary: one line for listings.
-        build: ``"module:function"`` with the signature ``(records, *, protocol, examples) -> Benchmark`` (or
-            ``LikelihoodBenchmark``), see ``ar_core.evaluation``; ``records`` and ``examples`` (few-shot; empty if none were
-            given) are lists of ``ar_core.data.records.Record``.
-        protocols: how prompts can be put, the default first.
-        needs_examples: those protocols that take few-shot examples from a file or split of their own.
-        data: its set on the hub; None where only local files are read.
-        examples: the hub set of its few-shot examples.
-        generated: the problems come from a seed; there are no records to read.
-    """
-
-    name: str
-    summary: str
-    build: str
-    protocols: tuple[str, ...]
-    needs_examples: tuple[str, ...] = ()
-    data: HubSet | None = None
-    examples: HubSet | None = None
-    generated: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """A step of decoding that is neither a run of training nor a decoder, as a subcommand of `ar-decode`.
-
-    Attributes:
-        name: what users type.
-        summary: one line for listings.
-        run: ``"module:function"``, from an instance of the options to the line that is printed at the end.
-        options: ``"module:Class"``, a frozen dataclass buildable by ``from_dict`` from ``key=value`` arguments.
-        examples: command lines for its help.
-    """
-
-    name: str
-    summary: str
-    run: str
-    options: str
-    examples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Converter:
-    """A way from published weights to a checkpoint of ours, as a package announces it.
-
-    Attributes:
-        name: the kind of model, which users type.
-        summary: one line for listings.
-        convert: ``"module:function"`` with the signature ``(kind, source, destination, *, entry, tokenizer, settings) -> str``,
-            the line that is printed at the end; ``entry`` names the weights inside a training checkpoint and ``tokenizer`` the
-            checkpoint that they go with, None where not given; ``settings`` says by name what weights do not tell.
-    """
-
-    name: str
-    summary: str
-    convert: str
-
-
 def recipes() -> dict[str, Recipe]:
     """All recipes of all installed packages, by name, sorted."""
     return _announced("ar_core.recipes", Recipe)
@@ -219,6 +106,11 @@ def commands() -> dict[str, Command]:
 def converters() -> dict[str, Converter]:
     """All converters of all installed packages, by name, sorted."""
     return _announced("ar_core.converters", Converter)
+
+
+def exporters() -> dict[str, Exporter]:
+    """All exporters of all installed packages, by name, sorted."""
+    return _announced("ar_core.exporters", Exporter)
 
 
 def evaluations() -> dict[str, Evaluation]:
@@ -386,7 +278,7 @@ def _named(what: str, name: str, found: dict[str, Any]) -> Any:
 
 @cache
 def _allowed() -> tuple[str, ...]:
-    kinds = ("recipes", "decoders", "evaluations", "commands", "converters", "tasks")
+    kinds = ("recipes", "decoders", "evaluations", "commands", "converters", "exporters", "tasks")
     groups = [f"ar_core.{kind}" for kind in kinds]
     announced = [point.module.split(".")[0] for group in groups for point in metadata.entry_points(group=group)]
     return tuple(dict.fromkeys([*ALLOWED, *sorted(announced)]))

@@ -16,6 +16,7 @@ from ar_core.hf.build import add_lora, build_model
 from ar_core.hf.cast import cast_weights
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.engine import EngineName, build_backbone
+from ar_core.hf.export import export_pretrained
 from ar_core.hf.first_layers import first_layers
 from ar_core.hf.flops import FlopMeter, PassFlops
 from ar_core.hf.generate_cache import WindowedCacheForGenerate
@@ -54,6 +55,7 @@ __all__ = [
     "check_source",
     "check_supported",
     "custom_generate",
+    "export_pretrained",
     "find_mask_token",
     "first_layers",
     "load_causal_lm",

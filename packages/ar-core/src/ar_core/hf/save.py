@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def save_pretrained(
     tokenizer: PreTrainedTokenizerBase | None = None,
     extra_config: dict[str, Any] | None = None,
     key_map: KeyMap | None = None,
+    without: Collection[str] = (),
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Write weights, config and tokenizer as one folder that appears only when complete.
 
@@ -35,6 +38,8 @@ def save_pretrained(
         tokenizer: written beside the weights.
         extra_config: fields added to `config.json`.
         key_map: names of the tensors in a published layout; tied tensors are written one by one. None: as they are.
+        without: fields left out of `config.json`, if they are there.
+        files: texts written beside the weights, by file name.
 
     Raises:
         CheckpointError: a folder that holds something else is there, or the operating system refuses (disk full, no
@@ -54,10 +59,14 @@ def save_pretrained(
         plain.save_pretrained(folder, **({} if key_map is None else {"state_dict": _renamed(plain, key_map)}))
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        if changed := {**base_fields(plain), **(extra_config or {})}:
+        changed = {**base_fields(plain), **(extra_config or {})}
+        if changed or without:
             path = folder / "config.json"
             fields = {**json.loads(path.read_text(encoding="utf-8")), **changed}
+            fields = {name: value for name, value in fields.items() if name not in without}
             path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def _renamed(model: nn.Module, key_map: KeyMap) -> dict[str, Tensor]:
