@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ar_core.registry import configs, converters, recipes
+from ar_core.registry import configs, converters, exporters, recipes
 from ar_train import cli
 from ar_train.listing import summary
 
@@ -53,7 +53,7 @@ except SystemExit as ending:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["ls"], ["run", "--help"], ["fit", "--help"], ["cat", "autoregressive/tiny"]],
+    [["--help"], ["ls"], ["run", "--help"], ["fit", "--help"], ["export", "--help"], ["cat", "autoregressive/tiny"]],
     ids=" ".join,
 )
 def test_starts_without_torch(arguments) -> None:
@@ -64,7 +64,7 @@ def test_the_import_probe_can_fail() -> None:
     assert _heavy_modules("import sys, numpy") == "numpy"
 
 
-def test_ls_names_every_recipe_and_config_and_what_can_be_converted(command) -> None:
+def test_ls_names_every_recipe_and_config_and_what_can_be_converted_and_exported(command) -> None:
     code, out, _ = command("ls")
     assert code == 0
     listed = [line.split("  ")[0] for line in out.splitlines()]
@@ -72,9 +72,57 @@ def test_ls_names_every_recipe_and_config_and_what_can_be_converted(command) -> 
     for recipe in recipes().values():
         expected += [recipe.name, *(f"{recipe.name}/{name}" for name in configs(recipe))]
     expected += [f"convert {name}" for name in converters()]
+    expected += [f"export {name}" for name in exporters()]
     assert listed == expected
     assert {"autoregressive", "autoregressive/tiny", "fast_dllm_v2", "fast_dllm_v2/tiny"} <= set(listed)
     assert all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines()), "every line has a summary"
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """A tiny Llama as a run saves it."""
+    from ar_core.data import find_task
+    from ar_core.hf import save_pretrained
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = find_task("mixed").tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, max_position_embeddings=64))
+    save_pretrained(model, tmp_path / "final", tokenizer=tokenizer)
+    return tmp_path / "final"
+
+
+def test_export_writes_checks_and_prints_the_engines_command(command, checkpoint, tmp_path) -> None:
+    code, out, _ = command("export", "sglang", str(checkpoint), str(tmp_path / "served"))
+    assert code == 0
+    wrote, launch = out.splitlines()
+    assert "12 tensors as LlamaForCausalLM of sglang" in wrote
+    assert launch == f"python -m sglang.launch_server --model-path {tmp_path / 'served'}"
+    for folder in (tmp_path / "served", checkpoint):
+        code, out, _ = command("verify-export", "vllm", str(folder))
+        assert code == 0
+        assert out.startswith("12 tensors as LlamaForCausalLM of vllm")
+
+
+def test_what_cannot_be_exported_is_one_sentence(command, checkpoint, tmp_path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "config.json").write_text('{"kind": "var", "config": {}}')
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        (
+            ["export", "vllm", str(images), "out"],
+            "holds a model of the kind 'var', and vllm 0.33.0 serves LlamaForCausalLM",
+        ),
+        (["export", "vllm", str(tmp_path / "empty"), "out"], "holds no config.json, and vllm 0.33.0 serves"),
+        (["export", "vlm", str(checkpoint), "out"], "there is no layout for the engine 'vlm'; did you mean 'vllm'?"),
+        (["export", "vllm", str(checkpoint), "out", "layout=own"], "no setting 'layout', it has none: drop it"),
+        (["verify-export", "sglang", str(images)], "the architectures None are none whose loader in sglang"),
+    ):
+        code, out, error = command(*arguments)
+        assert (code, out) == (2, "")
+        assert message in error
+        assert len([line for line in error.splitlines() if line.startswith("error: ")]) == 1
 
 
 def test_summary_is_the_first_sentence(tmp_path) -> None:

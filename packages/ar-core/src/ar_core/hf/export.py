@@ -45,7 +45,7 @@ def export_pretrained(
     """
     base: Any = getattr(model, "get_base_model", lambda: model)()
     name = name or base_fields(base).get("architectures", [type(base).__name__])[0]
-    architecture(engine, name)
+    architecture(engine, [name])
     if tokenizer is None:
         raise CheckpointError(
             f"the checkpoint has no tokenizer, which {engine.name} reads: put its files into the folder"

@@ -166,17 +166,18 @@ def engine(name: str) -> Engine:
     return ENGINES[name]
 
 
-def architecture(target: Engine, name: Any) -> Architecture:
-    """The loader of an engine by its name.
+def architecture(target: Engine, names: Any) -> Architecture:
+    """The loader of an engine by what `architectures` of a config says.
 
     Raises:
-        UnsupportedModelError: the engine has none of that name, or none that was read; names those that were.
+        UnsupportedModelError: that is no list of one name, or the engine has no such loader, or none that was read; names those
+            that were.
     """
     for known in target.architectures:
-        if known.name == name:
+        if names == [known.name]:
             return known
     raise UnsupportedModelError(
-        f"the architecture {name!r} is none whose loader in {target.name} {target.version} is known here: give a checkpoint of "
+        f"the architectures {names!r} are none whose loader in {target.name} {target.version} is known here: give a checkpoint of "
         f"{', '.join(known.name for known in target.architectures)}"
     )
 

@@ -56,8 +56,7 @@ def verify_export(folder: str | Path, name: str) -> tuple[Architecture, int]:
     folder = Path(folder)
     target = engine(name)
     config = read_config(folder)
-    names = config.get("architectures")
-    loader = architecture(target, names[0] if isinstance(names, list) and len(names) == 1 else names)
+    loader = architecture(target, config.get("architectures"))
     faults = [*_config_faults(loader, config), *_file_faults(loader, folder)]
     held = _shapes(folder)
     if not any("config.json" in fault for fault in faults):
