@@ -209,6 +209,21 @@ def test_adapters_are_merged(tmp_path: Path) -> None:
     assert not torch.equal(held["model.layers.0.mlp.up_proj.weight"], base["model.layers.0.mlp.up_proj.weight"])
 
 
+def test_what_the_loader_would_not_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    model = LlamaForCausalLM(LlamaConfig(**{**build("llama").config.to_dict(), "attention_bias": True}))
+    save_pretrained(model, tmp_path / "final", tokenizer=TOKENIZER)
+    with pytest.raises(
+        CheckpointError, match=r"served is not what .*has attention_bias=True, where only False"
+    ) as caught:
+        export_checkpoint("vllm", tmp_path / "final", tmp_path / "served")
+    assert "it has model.layers.{0-1}.self_attn.k_proj.bias" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"mine is a folder that holds no checkpoint, and would be replaced"):
+        export_checkpoint("vllm", tmp_path / "final", tmp_path / "mine")
+
+
 def test_every_token_that_ends_a_text_is_where_engines_look(tmp_path: Path) -> None:
     model = build("llama")
     model.generation_config.eos_token_id = [11, 4]

@@ -134,7 +134,7 @@ class Exporter:
         claims: ``"module:function"`` with the signature ``(folder, fields) -> bool``, whether a folder whose ``config.json`` has
             these fields is such a checkpoint; at most one exporter of all packages says so.
         export: ``"module:function"`` with the signature ``(engine, source, destination, settings) -> str``: writes the folder, and
-            gives what the engine's command line needs behind the folder; see ``ar_core.serving``.
+            gives what the engine's command line needs beside it, where ``{folder}`` stands for the folder; see ``ar_core.serving``.
     """
 
     name: str

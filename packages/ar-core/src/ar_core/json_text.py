@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["parse_json", "read_json"]
+from .errors import CheckpointError
+
+__all__ = ["parse_json", "read_fields", "read_json"]
 
 DEEPEST = 100
 """Levels of nesting. Whoever walks through data calls itself once a level, and Python allows a thousand."""
@@ -42,6 +44,23 @@ def read_json(path: Path) -> Any:
         ValueError: as :func:`parse_json`, or it is no UTF-8.
     """
     return parse_json(path.read_text(encoding="utf-8"))
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read a file of a checkpoint that holds one JSON mapping.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no mapping; names the file.
+    """
+    try:
+        found = read_json(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of a checkpoint") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no valid JSON ({error}): copy it again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no mapping: copy it again")
+    return found
 
 
 def _check_depth(value: Any) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ar_core.errors import CheckpointError
 from ar_core.hf.nf4 import dequantize_nf4
 from ar_core.hf.published import base_fields
-from ar_core.io import KeyMap, atomic_directory
+from ar_core.io import KeyMap, atomic_directory, require_replaceable
 
 __all__ = ["save_pretrained"]
 
@@ -46,10 +45,7 @@ def save_pretrained(
             permission ...); what lay there before is unchanged.
     """
     directory = Path(directory)
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").is_file():
-        raise CheckpointError(
-            f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
-        )
+    require_replaceable(directory)
     plain: Any = model
     if hasattr(model, "merge_and_unload"):
         plain = copy.deepcopy(plain)

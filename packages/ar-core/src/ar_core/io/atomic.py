@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from ..errors import CheckpointError
 
-__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "sync", "sync_tree"]
+__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "require_replaceable", "sync", "sync_tree"]
 
 TEMPORARY = ".tmp-"
 """How the names of things not yet complete begin."""
@@ -83,6 +83,22 @@ def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Pat
         else:
             os.rename(temporary, path)
         sync(path.parent)
+
+
+def require_replaceable(directory: str | Path) -> None:
+    """Refuse to write a checkpoint where something else is.
+
+    Args:
+        directory: may be absent, empty, or hold a checkpoint.
+
+    Raises:
+        CheckpointError: it is a folder that holds something else.
+    """
+    directory = Path(directory)
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").is_file():
+        raise CheckpointError(
+            f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
+        )
 
 
 @contextmanager

@@ -53,7 +53,7 @@ class Engine:
     registry: str
     """File of the engine that maps names of architectures to loaders."""
     launch: str
-    """How it is started on a folder, `{folder}`."""
+    """How it is started; `{folder}` stands for the folder."""
     architectures: tuple[Architecture, ...]
     """Those loaders that checkpoints of this workspace can have; the engine has many more."""
 

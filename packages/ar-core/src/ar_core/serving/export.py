@@ -6,10 +6,11 @@ from typing import Any
 
 from ar_core.config import expand_path
 from ar_core.errors import CheckpointError, ConfigError, UnsupportedModelError
+from ar_core.json_text import read_fields
 from ar_core.registry import exporters, resolve
 
 from .engines import engine, served
-from .verify import read_config, verify_export
+from .verify import verify_export
 
 __all__ = ["export_checkpoint"]
 
@@ -33,22 +34,27 @@ def export_checkpoint(
         UnsupportedModelError: the engine does not serve it; says what it serves.
         CheckpointError: the source cannot be read, or the result would not be what the loader reads.
     """
+    # Here, so that listing what there is needs no torch.
+    from ar_core.io import atomic_directory, require_replaceable
+
     target = engine(name)
     source, destination = expand_path(str(source)), expand_path(str(destination))
     if source.resolve() == destination.resolve():
         raise ConfigError(
             f"source and destination are both {str(source)!r}, and the checkpoint would be replaced; give another"
         )
+    require_replaceable(destination)
     if not source.is_dir():
         raise CheckpointError(
             f"there is no folder {str(source)!r}: give that of a checkpoint, such as the final/ of a run"
         )
-    fields = read_config(source) if (source / "config.json").is_file() else {}
+    fields = read_fields(source / "config.json") if (source / "config.json").is_file() else {}
     for exporter in exporters().values():
         if resolve(exporter.claims)(source, fields):
-            flags = resolve(exporter.export)(target, source, destination, dict(settings or {}))
-            loader, count = verify_export(destination, name)
-            launch = target.launch.format(folder=destination) + flags
+            with atomic_directory(destination, replace=True) as room:
+                flags = resolve(exporter.export)(target, source, room, dict(settings or {}))
+                loader, count = verify_export(room, name, called=destination)
+            launch = f"{target.launch}{flags}".replace("{folder}", str(destination))
             return (
                 f"{destination}: {count} tensors as {loader.name} of {target.name} {target.version} reads them ({loader.file}); not "
                 f"loaded by the engine here\n{launch}"

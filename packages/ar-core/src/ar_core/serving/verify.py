@@ -7,36 +7,18 @@ from typing import Any
 import yaml
 
 from ar_core.errors import CheckpointError
-from ar_core.json_text import read_json
+from ar_core.json_text import read_fields
 
 from .engines import Architecture, architecture, engine
 from .tensors import expected_tensors
 
-__all__ = ["read_config", "verify_export"]
+__all__ = ["verify_export"]
 
 _ABSENT = object()
 _COUNTS = frozenset({"hidden_size", "intermediate_size", "vocab_size", "head_dim", "depth", "patch_size"})
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The fields of a folder's `config.json`.
-
-    Raises:
-        CheckpointError: there is none, or it is no mapping.
-    """
-    path = folder / "config.json"
-    try:
-        fields = read_json(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of a checkpoint") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no valid JSON ({error}): copy it again") from error
-    if not isinstance(fields, dict):
-        raise CheckpointError(f"{path} holds no mapping: copy it again")
-    return fields
-
-
-def verify_export(folder: str | Path, name: str) -> tuple[Architecture, int]:
+def verify_export(folder: str | Path, name: str, *, called: str | Path | None = None) -> tuple[Architecture, int]:
     """Compare config, files, and names and shapes of tensors with what the engine's loader reads.
 
     SGLang's loaders leave out keys they do not know and keep random numbers where one is missing, without a word.
@@ -44,6 +26,7 @@ def verify_export(folder: str | Path, name: str) -> tuple[Architecture, int]:
     Args:
         folder: a checkpoint in Hugging Face layout.
         name: of the engine.
+        called: what messages call the folder; None: by its path.
 
     Returns:
         The loader, and how many tensors it reads.
@@ -55,15 +38,16 @@ def verify_export(folder: str | Path, name: str) -> tuple[Architecture, int]:
     """
     folder = Path(folder)
     target = engine(name)
-    config = read_config(folder)
+    config = read_fields(folder / "config.json")
     loader = architecture(target, config.get("architectures"))
-    faults = [*_config_faults(loader, config), *_file_faults(loader, folder)]
     held = _shapes(folder)
-    if not any("config.json" in fault for fault in faults):
+    unreadable = _unreadable(loader, config)
+    faults = [*unreadable, *_unfit(loader, config), *_file_faults(loader, folder)]
+    if not unreadable:
         faults += _tensor_faults(loader, config, held)
     if faults:
         raise CheckpointError(
-            f"{folder} is not what the loader of {loader.name} in {target.name} {target.version} reads: {'; '.join(faults)}; export "
+            f"{called or folder} is not what the loader of {loader.name} in {target.name} {target.version} reads: {'; '.join(faults)}; export "
             "the checkpoint again, and for this engine"
         )
     return loader, len(held)
@@ -78,22 +62,29 @@ def _value(config: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _config_faults(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
+def _unreadable(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
+    """Without these no shape is known."""
     faults = []
-    if config.get("model_type") != loader.model_type:
-        faults.append(f"config.json has model_type {config.get('model_type')!r} in place of {loader.model_type!r}")
     absent = [path for path in loader.fields if _value(config, path) in (_ABSENT, None)]
     if absent:
         faults.append(f"config.json lacks {', '.join(absent)}")
-    for path, allowed in loader.fixed.items():
-        found = _value(config, path)
-        if found is not _ABSENT and found != allowed:
-            faults.append(f"config.json has {path}={found!r}, where only {allowed!r} is computed")
     for path in loader.fields:
         found, last = _value(config, path), path.rsplit(".", 1)[-1]
         counted = last.startswith(("num_", "spatial_", "temporal_", "out_")) or last in _COUNTS
         if counted and found not in (_ABSENT, None) and (type(found) is not int or not 0 < found < 2**31):
             faults.append(f"config.json has {path}={found!r}, which is no number of things")
+    return faults
+
+
+def _unfit(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
+    """What the loader would take for something else."""
+    faults = []
+    if config.get("model_type") != loader.model_type:
+        faults.append(f"config.json has model_type {config.get('model_type')!r} in place of {loader.model_type!r}")
+    for path, allowed in loader.fixed.items():
+        found = _value(config, path)
+        if found is not _ABSENT and found != allowed:
+            faults.append(f"config.json has {path}={found!r}, where only {allowed!r} is computed")
     rows = config.get("vocab_size")
     if isinstance(rows, int) and rows < loader.least_vocabulary:
         faults.append(f"config.json has vocab_size={rows}, and token {loader.least_vocabulary - 1} needs a row")

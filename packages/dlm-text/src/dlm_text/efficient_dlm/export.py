@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ar_core.errors import ConfigError, UnsupportedModelError
+from ar_core.json_text import read_fields
 from ar_core.registry import Exporter
 from ar_core.serving import SDAR_MASK_ID, Engine, served, taken
 
@@ -59,11 +60,9 @@ def export(engine: Engine, source: Path, destination: Path, settings: Mapping[st
     Raises:
         UnsupportedModelError: it is no hybrid, and the engine has no loader for how it was trained.
     """
-    from ar_core.serving.verify import read_config
-
     from .checkpoint import Conversion
 
-    fields = read_config(source)
+    fields = read_fields(source / "config.json")
     conversion = Conversion.of_checkpoint(SimpleNamespace(**fields), source)
     if conversion.clean == "token" or conversion.attention_pattern == "autoregressive":
         taken(settings)
@@ -131,6 +130,6 @@ def _export_blocks(engine: Engine, source: Path, destination: Path, conversion: 
     # The loader looks for a field that configs of transformers 5 do not have, and takes 10,000 where it finds none.
     override = json.dumps({"rope_theta": model.config.rope_parameters["rope_theta"]})
     return (
-        f" --dllm-algorithm LowConfidence --dllm-algorithm-config {destination}/low_confidence.yaml "
+        f" --dllm-algorithm LowConfidence --dllm-algorithm-config {{folder}}/low_confidence.yaml "
         f"--json-model-override-args '{override}'"
     )

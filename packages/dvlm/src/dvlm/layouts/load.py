@@ -12,7 +12,7 @@ from ar_core.hf.load import check_keys, downloaded, first_line
 from ar_core.hf.quiet import quiet
 from ar_core.hf.source import locate
 from ar_core.io import load_strict, read_checkpoint, read_header, read_tensors, require_modest
-from ar_core.json_text import read_json
+from ar_core.json_text import read_fields
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -87,7 +87,7 @@ def _loaded(folder: Path, source: str, dtype: torch.dtype | None, device: torch.
     if (folder / OURS).is_file():
         model, settings, words = _ours(folder, dtype)
     else:
-        published = _read_json(folder / "config.json")
+        published = read_fields(folder / "config.json")
         kind, architectures = str(published.get("model_type")), published.get("architectures") or ()
         words = folder
         converter = (folder / "vision_tower.safetensors").is_file()
@@ -155,7 +155,7 @@ def _route1(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
         for name, prefix in qwen_keys.CONVERTER_FILES.items():
             tensors |= {prefix + key: value for key, value in read_tensors(folder / name).items()}
         if (folder / "vision_config.json").is_file():
-            published = {**published, "vision_config": _read_json(folder / "vision_config.json")}
+            published = {**published, "vision_config": read_fields(folder / "vision_config.json")}
     else:
         tensors = qwen_keys.PUBLISHED_KEYS.to_ours(read_checkpoint(folder))
     if not published.get("vision_config"):
@@ -197,7 +197,7 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
 
 def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Settings, Path]:
     """Our own layout of models put together."""
-    facts = _read_json(folder / OURS)
+    facts = read_fields(folder / OURS)
     if absent := {"tower", "connector", "settings"} - facts.keys():
         raise CheckpointError(f"{folder / OURS} lacks {', '.join(sorted(absent))}: copy it again")
     loaded = load_causal_lm(folder / "language", dtype=dtype)
@@ -235,15 +235,3 @@ def _check_mask(model: VisionLanguageModel, settings: Settings, source: str) -> 
             f"the checkpoint {source!r} masks with id {settings.diffusion.mask_id} and embeds only {rows} tokens: correct mask_token_id in "
             "its config.json"
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of a checkpoint") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no valid JSON ({error}): copy it again") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no mapping: copy it again")
-    return found
