@@ -78,6 +78,16 @@ def test_published_configs_without_our_field(tmp_path):
         load_vision_language(tmp_path / "there")
 
 
+def test_fields_of_other_types_are_refused(tmp_path):
+    """Transformers' validation raises an error that is none of Python's."""
+    save_vision_language(QwenVL(qwen2_5_vl()), tmp_path / "there", SETTINGS, layout="published")
+    path = tmp_path / "there" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "vision_config": {**config["vision_config"], "depth": [0]}}))
+    with pytest.raises(CheckpointError, match=r"cannot be read \(.*depth"):
+        load_vision_language(tmp_path / "there")
+
+
 def test_keys_that_are_missing_or_unknown_are_named(tmp_path):
     save_vision_language(QwenVL(qwen2_5_vl()), tmp_path / "there", SETTINGS, layout="published")
     tensors = read_checkpoint(tmp_path / "there")

@@ -115,6 +115,17 @@ def test_a_text_of_a_pickle_is_no_longer_than_the_file(tmp_path, command):
         assert peak < 10_000_000
 
 
+def test_an_archive_behind_a_pickle_does_not_hide_it(tmp_path):
+    """Zip files are told by their end, and torch's by their beginning."""
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"\x80\x02X\xff\xff\xff\x7fa." + path.read_bytes())
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(CheckpointError, match="promises 2147483647"):
+        read_weights(path)
+
+
 def test_commands_behind_damaged_ones_are_not_read(tmp_path):
     """What the check does not understand, torch is not given."""
     path = tmp_path / "a.pth"

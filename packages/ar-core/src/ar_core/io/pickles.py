@@ -20,6 +20,8 @@ PICKLES = 5
 """Of a file in the older layout: two that tell it apart, one of the machine, the content, the order of the numbers."""
 MAGIC = 0x1950A86A20F9469CFC6C
 """What the first pickle of that layout holds; torch reads no further where it does not."""
+ARCHIVE = b"PK\x03\x04"
+"""Beginning of a file in the newer layout."""
 SPARE = 64
 """Bytes that may be asked for beyond what a file has: those of one command."""
 
@@ -67,7 +69,10 @@ def _check_sizes(path: Path) -> None:
     ``torch.save`` compresses nothing, so that nothing can be; without the check a small file may ask for any amount of memory.
     """
     size = path.stat().st_size
-    if zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        # Torch tells by these alone; an archive's directory may also stand behind a pickle.
+        archived = file.read(len(ARCHIVE)) == ARCHIVE
+    if archived:
         with zipfile.ZipFile(path) as archive:
             promised = sum(member.file_size for member in archive.infolist())
     else:

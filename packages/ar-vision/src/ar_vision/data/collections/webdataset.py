@@ -97,7 +97,7 @@ class WebdatasetPictures:
                     if extension.lower() in group.members:
                         raise DataError(f"{path}: the member {member.name!r} is there twice: remove one")
                     group.members[extension.lower()] = (member.offset_data, member.size)
-                    if member.offset_data + member.size > length:
+                    if not 0 <= member.size <= length - member.offset_data:
                         raise DataError(f"{path} is truncated within {member.name!r}: fetch it again")
                 last = archive.getmembers()[-1:]
             # The tarfile module takes a damaged header for the end, which is an empty block behind the last member.
