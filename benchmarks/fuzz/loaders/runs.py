@@ -78,7 +78,7 @@ def _read_metrics(folder: Path) -> None:
 def _best() -> Iterator[Any]:
     def write(folder: Path) -> None:
         best = Best(_savable(), "loss", folder, resumed=False)
-        best.offer(1, {"loss": 0.5, "accuracy": 0.25}, None)
+        best.offer(1, {"loss": 0.5, "accuracy": 0.25})
 
     yield write
 
@@ -89,7 +89,7 @@ def _savable() -> Any:
 
 def _read_best(folder: Path) -> None:
     best = Best(_savable(), "loss", folder, resumed=True)
-    best.offer(2, {"loss": 0.25}, None)
+    best.offer(2, {"loss": 0.25})
 
 
 LOADERS = (

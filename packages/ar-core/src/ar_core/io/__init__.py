@@ -1,7 +1,7 @@
 """Checkpoint files: atomic writing, checked reading, key maps between published layouts and ours, strict loading."""
 
 from .arrays import array_header, read_array, read_array_file
-from .atomic import atomic_directory, atomic_file, require_replaceable, sync, sync_tree
+from .atomic import atomic_directory, atomic_file, joined_directory, require_replaceable, sync, sync_tree
 from .built import built_on_meta, require_modest
 from .containers import read_weights, unwrap
 from .key_map import KeyMap
@@ -17,6 +17,7 @@ __all__ = [
     "atomic_directory",
     "atomic_file",
     "built_on_meta",
+    "joined_directory",
     "load_strict",
     "lock_file",
     "read_array",

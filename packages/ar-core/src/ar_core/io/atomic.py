@@ -10,7 +10,15 @@ from safetensors import SafetensorError
 
 from ..errors import CheckpointError
 
-__all__ = ["TEMPORARY", "atomic_directory", "atomic_file", "require_replaceable", "sync", "sync_tree"]
+__all__ = [
+    "TEMPORARY",
+    "atomic_directory",
+    "atomic_file",
+    "joined_directory",
+    "require_replaceable",
+    "sync",
+    "sync_tree",
+]
 
 TEMPORARY = ".tmp-"
 """How the names of things not yet complete begin."""
@@ -53,7 +61,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_directory(path: str | Path, *, replace: bool = False, shared: bool = False) -> Iterator[Path]:
     """Yield an empty temporary directory beside ``path`` that takes its place at the end, every file in it on the disk.
 
     If the block raises, the process dies or the disk is full, ``path`` is as it was. Replacing an existing directory is
@@ -62,6 +70,7 @@ def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Pat
     Args:
         path: The directory that appears.
         replace: Put it in the place of an existing directory of that name.
+        shared: Other processes write into it, too: by :func:`joined_directory`, once it is yielded here.
 
     Raises:
         CheckpointError: It exists already, or the operating system refuses (disk full, no permission ...).
@@ -69,7 +78,7 @@ def atomic_directory(path: str | Path, *, replace: bool = False) -> Iterator[Pat
     path = Path(path)
     if path.exists() and not replace:
         raise CheckpointError(f"{path} exists already: choose another directory, or remove it first")
-    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
+    temporary = _shared(path) if shared else path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
     with _refusals_named(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -102,11 +111,29 @@ def require_replaceable(directory: str | Path) -> None:
 
 
 @contextmanager
-def _refusals_named(path: Path, temporary: Path) -> Iterator[None]:
+def joined_directory(path: str | Path) -> Iterator[Path]:
+    """Yield the temporary directory of an :func:`atomic_directory` that another process shares; write files of one's own names.
+
+    Raises:
+        CheckpointError: The operating system refuses (disk full, no permission ...).
+    """
+    path = Path(path)
+    with _refusals_named(path, None):
+        yield _shared(path)
+
+
+def _shared(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY}{path.name}-shared"
+
+
+@contextmanager
+def _refusals_named(path: Path, temporary: Path | None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if temporary.is_dir():
+        if temporary is None:
+            pass
+        elif temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             # Where the folder itself cannot be there, removing complains a second time.

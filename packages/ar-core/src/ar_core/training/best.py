@@ -4,12 +4,10 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 from ..errors import ConfigError, ResumeError
 from ..json_text import read_json
-from .ema import Ema
 from .job import Job
 from .outcome import replace_model
 
@@ -48,8 +46,8 @@ class Best:
                     f"{str(self.folder / _RECORD)!r} is no record of an evaluation ({error}): restore it, or remove the folder"
                 ) from error
 
-    def offer(self, step: int, evaluation: Mapping[str, float], ema: Ema | None) -> None:
-        """Keep the models of this step if their evaluation is below all before it.
+    def offer(self, step: int, evaluation: Mapping[str, float]) -> None:
+        """Keep the models as they are, averaged and whole, if their evaluation is below all before it.
 
         Raises:
             ConfigError: the evaluation has no number of that name.
@@ -64,8 +62,7 @@ class Best:
 
         def save(folder: Path) -> None:
             assert self.job.save is not None
-            with ema.applied() if ema is not None else nullcontext():
-                self.job.save(folder)
+            self.job.save(folder)
             record = {"step": step, "evaluation": dict(evaluation)}
             (folder / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

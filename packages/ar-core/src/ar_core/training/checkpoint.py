@@ -11,6 +11,9 @@
       final/                  what ``Job.save`` wrote, when the run is over
       final.json              the step it is of
 
+Of a sharded run each tensor file is one a process, such as ``weights-00001-of-00002.safetensors``: rows of what is sharded, one part
+after the other, and in the first file all else. Any number of processes reads either form.
+
 The learning rate, the data position and every random number are functions of the step and the settings, so the step
 number stands for them all.
 """
@@ -20,7 +23,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +31,13 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError, ResumeError
-from ..io import atomic_directory, read_tensors, save_tensors, sync
+from ..io import atomic_directory, joined_directory, save_tensors, sync
 from ..io.atomic import TEMPORARY
 from ..json_text import read_json
+from .meeting import Meeting
+from .parts import Rows, read_parts
 
-__all__ = ["Snapshot", "latest", "load", "prune", "save", "steps_present"]
+__all__ = ["Snapshot", "latest", "load", "prune", "save", "save_part", "steps_present"]
 
 MARKER = "complete.json"
 RUN = "run.json"
@@ -61,15 +66,57 @@ def save(directory: Path, snapshot: Snapshot, keep: int) -> Path:
     Raises:
         CheckpointError: The operating system refuses (disk full ...); earlier checkpoints are intact.
     """
-    path = directory / f"step-{snapshot.step:08d}"
+    path = _path(directory, snapshot.step)
     with atomic_directory(path, replace=True) as temporary:
-        for group, tensors in snapshot.tensors.items():
-            save_tensors(temporary / f"{group}.safetensors", tensors)
-        _write_json(temporary / RUN, {"step": snapshot.step, "groups": sorted(snapshot.tensors), "run": snapshot.run})
-        sizes = {file.name: file.stat().st_size for file in sorted(temporary.iterdir())}
-        _write_json(temporary / MARKER, sizes)
+        _write_tensors(temporary, snapshot, 0, 1)
+        _complete(temporary, snapshot, 1)
     _remove_old(directory, keep)
     return path
+
+
+def save_part(directory: Path, snapshot: Snapshot, keep: int, meeting: Meeting) -> None:
+    """Write this process's part of a checkpoint, all processes together; the first one completes it when every part is written.
+
+    Raises:
+        CheckpointError: The operating system refuses here or in another process; earlier checkpoints are intact.
+    """
+    path, rank, size = _path(directory, snapshot.step), meeting.ranks.rank, meeting.ranks.size
+    with meeting.of(2):
+        if rank:
+            with joined_directory(path) as temporary:
+                meeting.wait()
+                _write_tensors(temporary, snapshot, rank, size)
+                for group in snapshot.tensors:
+                    sync(temporary / _file(group, rank, size))
+            meeting.wait()
+            return
+        with atomic_directory(path, replace=True, shared=True) as temporary:
+            meeting.wait()
+            _write_tensors(temporary, snapshot, rank, size)
+            meeting.wait()
+            _complete(temporary, snapshot, size)
+    _remove_old(directory, keep)
+
+
+def _path(directory: Path, step: int) -> Path:
+    return directory / f"step-{step:08d}"
+
+
+def _file(group: str, rank: int, size: int) -> str:
+    return f"{group}.safetensors" if size == 1 else f"{group}-{rank + 1:05d}-of-{size:05d}.safetensors"
+
+
+def _write_tensors(folder: Path, snapshot: Snapshot, rank: int, size: int) -> None:
+    for group, tensors in snapshot.tensors.items():
+        save_tensors(folder / _file(group, rank, size), tensors)
+
+
+def _complete(folder: Path, snapshot: Snapshot, size: int) -> None:
+    """Add what says that all is there, and of which run."""
+    record = {"step": snapshot.step, "groups": sorted(snapshot.tensors), "run": snapshot.run}
+    _write_json(folder / RUN, record if size == 1 else record | {"parts": size})
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    _write_json(folder / MARKER, sizes)
 
 
 def prune(directory: Path, keep: int) -> None:
@@ -86,9 +133,9 @@ def prune(directory: Path, keep: int) -> None:
 
 
 def _remove_old(directory: Path, keep: int) -> None:
-    complete = [step for step in steps_present(directory) if _fault(directory / f"step-{step:08d}") is None]
+    complete = [step for step in steps_present(directory) if _fault(_path(directory, step)) is None]
     for step in complete[:-keep]:
-        path = directory / f"step-{step:08d}"
+        path = _path(directory, step)
         # Renamed first: a process killed while removing must not leave half a checkpoint under its name.
         doomed = directory / f"{TEMPORARY}{path.name}-{os.getpid()}"
         path.rename(doomed)
@@ -113,7 +160,7 @@ def latest(directory: Path) -> Path | None:
     """
     faults: list[str] = []
     for step in reversed(steps_present(directory)):
-        path = directory / f"step-{step:08d}"
+        path = _path(directory, step)
         fault = _fault(path)
         if fault is None:
             for broken in faults:
@@ -127,25 +174,40 @@ def latest(directory: Path) -> Path | None:
     return None
 
 
-def load(path: Path) -> Snapshot:
+def load(path: Path, rows: Mapping[str, Rows] | None = None) -> Snapshot:
     """Read a complete checkpoint.
+
+    Args:
+        path: Its folder.
+        rows: What to read of a weight, of its moments and its average, by the weight's name; all of those not named.
 
     Raises:
         ResumeError: A file is damaged.
     """
     try:
         record = read_json(path / RUN)
-        step, groups, run = record["step"], record["groups"], record["run"]
+        step, groups, run, size = record["step"], record["groups"], record["run"], record.get("parts", 1)
         if not (type(step) is int and isinstance(run, dict) and isinstance(run.get("train", {}), dict)):
             raise ValueError(f"{RUN} says nothing of a step or a run")
         # Names of files come from the file: none may lead out of the folder.
         if not (isinstance(groups, list) and {"weights", "optimizer"} <= set(groups) <= GROUPS):
             raise ValueError(f"{RUN} names the groups {groups!r:.80}")
-        return Snapshot(step, {group: read_tensors(path / f"{group}.safetensors") for group in groups}, run)
+        if not (type(size) is int and 1 <= size <= len(list(path.iterdir()))):
+            raise ValueError(f"{RUN} says nothing of the number of parts")
+        tensors = {
+            group: read_parts([path / _file(group, rank, size) for rank in range(size)], _wanted(group, rows or {}))
+            for group in groups
+        }
+        return Snapshot(step, tensors, run)
     except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
         raise ResumeError(
             f"the checkpoint {path} cannot be read ({error}): restore it, or remove it to continue from an older one"
         ) from error
+
+
+def _wanted(group: str, rows: Mapping[str, Rows]) -> Callable[[str], Rows | None]:
+    # A moment is called by its weight and its kind.
+    return (lambda name: rows.get(name.rpartition("/")[0])) if group == "optimizer" else rows.get
 
 
 def _fault(path: Path) -> str | None:

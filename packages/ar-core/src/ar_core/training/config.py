@@ -54,6 +54,12 @@ class TrainConfig:
     Evaluation and the final model use the average."""
     device: str = "auto"
     """Where the models run: ``cpu``, ``cuda``, ``cuda:1`` ...; auto takes CUDA if there is one, one device a rank."""
+    sharding: Literal["none", "fsdp2"] = "none"
+    """none keeps all weights in every process; fsdp2 shares weights, gradients, moments and average of what is trained among the
+    processes of the run. Last bits may differ, as with another number of processes."""
+    sharding_unit: Literal["layer", "model"] = "layer"
+    """What fsdp2 makes whole at a time: a layer of each model's longest stack, or all that is trained. An objective that does not pass
+    its layers in order, once a forward pass, needs model."""
     num_workers: int = 0
     """Processes per rank that read and prepare whole optimiser steps ahead; 0 prepares in the loop. Same result."""
     checkpoint_dir: str | None = None
@@ -89,6 +95,8 @@ class TrainConfig:
         self._require("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
         self._require("schedule", self.schedule in ("constant", "cosine", "linear"), "constant, cosine or linear")
         self._require("precision", self.precision in ("fp32", "bf16"), "fp32 or bf16")
+        self._require("sharding", self.sharding in ("none", "fsdp2"), "none or fsdp2")
+        self._require("sharding_unit", self.sharding_unit in ("layer", "model"), "layer or model")
         self._require("final_lr_fraction", 0 <= self.final_lr_fraction <= 1, "in [0, 1]")
         self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive, or null")
         self._require("ema", self.ema is None or 0 < self.ema < 1, "in (0, 1), or null")

@@ -15,6 +15,8 @@ __all__ = ["require_same_run", "run_identity", "with_defaults"]
 FREE = {
     "micro_batch_size",
     "device",
+    "sharding",
+    "sharding_unit",
     "num_workers",
     "checkpoint_dir",
     "checkpoint_every_steps",

@@ -47,6 +47,11 @@ class LightningTask(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Refuse what the step's arithmetic does not cover; resume where the models now live."""
+        if self.config.sharding != "none":
+            raise ConfigError(
+                f"sharding is {self.config.sharding!r} and Lightning drives the run: start it with `ar-train run`, or set train.sharding "
+                "to none"
+            )
         strategy, precision = self.trainer.strategy, self.trainer.precision
         if not isinstance(strategy, (DDPStrategy, SingleDeviceStrategy)):
             raise ConfigError(

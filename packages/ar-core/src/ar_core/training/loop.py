@@ -1,16 +1,19 @@
 """The one training loop."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import TrainConfig
 from .device import choose_device
 from .job import Job, TrainResult
 from .optimizers import build_turns
-from .ranks import process_group
+from .ranks import Ranks, process_group
 from .resume import Resume
 from .run import Run
 from .step import TrainStep
+
+if TYPE_CHECKING:
+    from .shards import Shards
 
 __all__ = ["train"]
 
@@ -47,10 +50,24 @@ def train(
     with process_group() as ranks:
         device = choose_device(config.device)
         module = TrainStep(job.objective, job.models, config.precision).to(device)
-        turns = build_turns(job.objective, job.models, config)
-        with Run(job, config, module=module, turns=turns, ranks=ranks, resume=resume, report=report) as run:
+        shards = _sharded(module, config, ranks)
+        turns = build_turns(job.objective, job.models, config, shards.local if shards is not None else None)
+        with Run(
+            job, config, module=module, turns=turns, ranks=ranks, resume=resume, report=report, shards=shards
+        ) as run:
             for micro_batches in run.batches():
                 run.advance([prepared.to(device) for prepared in micro_batches])
                 if run.stopping:
                     break
             return run.finish()
+
+
+def _sharded(module: TrainStep, config: TrainConfig, ranks: Ranks) -> "Shards | None":
+    """Share what is trained among the ranks, if the run is to; all of them must hold the same before."""
+    if config.sharding == "none":
+        return None
+    # FSDP2 takes seconds to import.
+    from .shards import Shards
+
+    ranks.require_equal([(name, one) for name, one in module.models.named_parameters() if one.requires_grad])
+    return Shards(module, ranks, layers=config.sharding_unit == "layer")

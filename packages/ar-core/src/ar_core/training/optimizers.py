@@ -1,6 +1,6 @@
 """The optimiser of each player."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class Turn:
     Args:
         player: Whose turn.
         names: Name of each parameter, ``<model>.<parameter>``; a tied parameter has its first name.
-        parameters: The trainable parameters of the player's models, each once.
+        parameters: The trainable parameters of the player's models, each once; of sharded ones the local parts.
         optimizer: AdamW over them.
         peak_lr: Of the player.
         group_lrs: Peak of each parameter group: the player's, or that of its model.
@@ -44,8 +44,19 @@ class Turn:
             group["lr"] = peak * fraction
 
 
-def build_turns(objective: Objective, models: Any, config: TrainConfig) -> list[Turn]:
+def build_turns(
+    objective: Objective,
+    models: Any,
+    config: TrainConfig,
+    local: Mapping[nn.Parameter, nn.Parameter] | None = None,
+) -> list[Turn]:
     """Build the players' optimisers over the trainable parameters of their models.
+
+    Args:
+        objective: Whose players.
+        models: By name.
+        config: The run.
+        local: What is optimised in the place of a parameter that is sharded.
 
     Raises:
         ConfigError: A player has no trainable parameter or term, a learning rate of a model that is not its own, or two
@@ -78,6 +89,7 @@ def build_turns(objective: Objective, models: Any, config: TrainConfig) -> list[
             raise ConfigError(
                 f"player {player.name!r} has a learning rate of {foreign[0]!r} and moves {', '.join(player.models)}: give it of these"
             )
+        named = {(local or {}).get(parameter, parameter): name for parameter, name in named.items()}
         parameters, names = list(named), list(named.values())
         lr = config.lr if player.lr is None else player.lr
         optimizer, group_lrs = _adamw(named, player, lr, config)

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,22 +15,38 @@ from .ema import Ema
 from .job import Job
 from .step import TrainStep
 
-__all__ = ["evaluate", "leave_final_model", "replace_model"]
+if TYPE_CHECKING:
+    from .shards import Shards
+
+__all__ = ["leave_final_model", "replace_model", "shown"]
 
 
-def evaluate(job: Job, module: TrainStep, ema: Ema | None) -> dict[str, float]:
-    """Return the job's evaluation of the models in eval mode, with averaged weights where there are any."""
-    assert job.evaluate is not None
+@contextmanager
+def shown(module: TrainStep, ema: Ema | None, shards: "Shards | None") -> Iterator[bool]:
+    """Models as they are evaluated and saved: in eval mode, averaged where there is an average, whole where they are sharded.
+
+    Yields:
+        Whether they can run in this process: in the first one alone where they are sharded, and all must come here.
+    """
     module.eval()
     try:
-        with ema.applied() if ema is not None else nullcontext(), torch.no_grad():
-            return dict(job.evaluate())
+        averaged = ema.applied() if ema is not None else nullcontext()
+        whole = shards.whole() if shards is not None else nullcontext(True)
+        with averaged, whole as here, torch.no_grad():
+            yield here
     finally:
         module.train()
 
 
 def leave_final_model(
-    job: Job, module: TrainStep, ema: Ema | None, directory: Path | None, *, step: int, trained: bool
+    job: Job,
+    module: TrainStep,
+    ema: Ema | None,
+    directory: Path | None,
+    *,
+    step: int,
+    trained: bool,
+    shards: "Shards | None" = None,
 ) -> None:
     """Leave averaged weights in the models, and the model in ``directory/final``; ``final.json`` says of which step it is.
 
@@ -40,6 +57,7 @@ def leave_final_model(
         directory: The run's directory; None writes nothing.
         step: The run's last.
         trained: False if the run was over before it was started: a model of its last step that is there then stays.
+        shards: What is trained, if it is sharded; all processes must come here.
     """
     module.eval()
     if ema is not None:
@@ -48,11 +66,18 @@ def leave_final_model(
         return
     final, record = directory / "final", directory / "final.json"
     # A run that was made longer may have died before it replaced the model of its former end, or before it noted that it had.
-    if final.exists() and not trained and _step(record) == step:
+    needed = trained or not final.exists() or _step(record) != step
+    if shards is not None:
+        needed = shards.ranks.any(needed and shards.ranks.rank == 0)
+    if not needed:
         return
-    replace_model(final, job.save)
-    with atomic_file(record) as temporary:
-        temporary.write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+    whole = shards.whole() if shards is not None else nullcontext(True)
+    with whole as here:
+        if not here:
+            return
+        replace_model(final, job.save)
+        with atomic_file(record) as temporary:
+            temporary.write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
 
 
 def _step(record: Path) -> int | None:

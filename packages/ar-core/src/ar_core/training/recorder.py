@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,18 +14,22 @@ from .background import Background
 from .best import Best
 from .config import TrainConfig
 from .job import Job
+from .meeting import Meeting
 from .meters import Throughput, peak_memory_mib
 from .metrics import MetricsFile
-from .outcome import evaluate
+from .outcome import shown
 from .progress import Progress
 from .state import RunState
 from .step import StepReport, TrainStep
+
+if TYPE_CHECKING:
+    from .shards import Shards
 
 __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Everything around the steps, on the first rank.
+    """Everything around the steps, on the first rank; of a sharded run on all ranks, which evaluate and write checkpoints together.
 
     Args:
         job: What is trained.
@@ -36,6 +40,7 @@ class Recorder:
         directory: Where things are written; None writes nothing.
         report: Called with every record of metrics.
         resumed_from: Step of the checkpoint the run continues from.
+        shards: What is trained, if it is sharded.
     """
 
     def __init__(
@@ -49,24 +54,29 @@ class Recorder:
         directory: Path | None,
         report: Callable[[Mapping[str, Any]], None] | None,
         resumed_from: int | None,
+        shards: "Shards | None" = None,
     ) -> None:
         self.job, self.config, self.module, self.state = job, config, module, state
         self.identity, self.directory, self.report = identity, directory, report
+        self.shards = shards
+        self.first = shards is None or shards.ranks.rank == 0
+        self.meeting = Meeting(shards.ranks) if shards is not None and directory is not None else None
         self.evaluation: dict[str, float] = {}
         self.device = next(module.parameters()).device
         self.saved_step, self.saved_at = resumed_from, time.monotonic()
-        self.metrics = MetricsFile(directory, resumed_from or 0) if directory is not None else None
+        self.metrics = MetricsFile(directory, resumed_from or 0) if directory is not None and self.first else None
         self.background = Background() if config.checkpoint_async else None
         self.best: Best | None = None
-        if config.best_by is not None and directory is not None:
+        if config.best_by is not None and directory is not None and self.first:
             self.best = Best(job, config.best_by, directory, resumed=resumed_from is not None)
-        self.progress = Progress(config.steps, resumed_from or 0)
+        self.progress = Progress(config.steps, resumed_from or 0) if self.first else None
         self.throughput = Throughput()
 
     def after_step(self, step: int, result: StepReport, tokens: int, *, stopping: bool) -> None:
         """Take note of a step; ``step`` counts those done, this one included."""
         config, last = self.config, step == self.config.steps
-        self.progress.show(step, result.loss)
+        if self.progress is not None:
+            self.progress.show(step, result.loss)
         self.throughput.add(config.batch_size, tokens)
         if step % config.log_every == 0 or last:
             self._log({"step": step, **self._numbers(result)})
@@ -78,7 +88,8 @@ class Recorder:
 
     def close(self) -> None:
         """Wait for a checkpoint that is being written, close the metrics and leave the terminal as it was."""
-        self.progress.close()
+        if self.progress is not None:
+            self.progress.close()
         if self.metrics is not None:
             self.metrics.close()
         if self.background is not None:
@@ -96,17 +107,21 @@ class Recorder:
         }
 
     def _log(self, record: dict[str, Any]) -> None:
-        self.progress.record(record)
+        if self.progress is not None:
+            self.progress.record(record)
         if self.metrics is not None:
             self.metrics.write(record)
-        if self.report is not None:
+        if self.report is not None and self.first:
             self.report(record)
 
     def _evaluate(self, step: int) -> None:
-        with self.throughput.paused():
-            self.evaluation = evaluate(self.job, self.module, self.state.ema)
+        assert self.job.evaluate is not None
+        with self.throughput.paused(), shown(self.module, self.state.ema, self.shards) as here:
+            if not here:
+                return
+            self.evaluation = dict(self.job.evaluate())
             if self.best is not None:
-                self.best.offer(step, self.evaluation, self.state.ema)
+                self.best.offer(step, self.evaluation)
         self._log({"step": step, "evaluation": self.evaluation})
 
     def _checkpoint_due(self, step: int, ending: bool) -> bool:
@@ -115,6 +130,8 @@ class Recorder:
             return False
         by_steps = steps is not None and step % steps == 0
         by_clock = seconds is not None and time.monotonic() - self.saved_at >= seconds
+        if self.shards is not None and seconds is not None:
+            by_clock = self.shards.ranks.any(by_clock and self.first)
         return ending or by_steps or by_clock
 
     def _checkpoint(self, directory: Path, step: int, *, ending: bool) -> None:
@@ -123,16 +140,23 @@ class Recorder:
             self.background.wait()
         if self.metrics is not None:
             self.metrics.sync()
-        tensors = self.state.tensors()
+        tensors = self.state.tensors() if self.first else self.state.sharded()
+        tensors = tensors if self.background is None else _copied(tensors)
+        write = partial(self._write, directory, checkpoint.Snapshot(step, tensors, self.identity))
         if self.background is None:
-            checkpoint.save(directory, checkpoint.Snapshot(step, tensors, self.identity), self.config.keep)
+            write()
         else:
-            copy = checkpoint.Snapshot(step, _copied(tensors), self.identity)
-            self.background.start(partial(checkpoint.save, directory, copy, self.config.keep))
+            self.background.start(write)
             if ending:
                 # The final model must not be there before the checkpoint that a killed process would write it from.
                 self.background.wait()
         self.saved_step, self.saved_at = step, time.monotonic()
+
+    def _write(self, directory: Path, snapshot: checkpoint.Snapshot) -> None:
+        if self.meeting is None:
+            checkpoint.save(directory, snapshot, self.config.keep)
+        else:
+            checkpoint.save_part(directory, snapshot, self.config.keep, self.meeting)
 
 
 def _copied(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:

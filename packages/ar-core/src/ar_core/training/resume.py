@@ -49,7 +49,7 @@ def resume_run(
             where = f"{directory} holds no checkpoint" if directory is not None else "checkpoint_dir is not set"
             raise ResumeError(f"{where} and resume is 'must': name the directory of the run to continue")
         return None
-    snapshot = checkpoint.load(path)
+    snapshot = checkpoint.load(path, state.rows)
     require_same_run(with_defaults(snapshot.run), identity, f"the checkpoint {path}")
     if snapshot.step > steps:
         raise ResumeError(

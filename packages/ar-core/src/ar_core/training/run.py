@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
@@ -27,6 +27,9 @@ from .resume import Resume, resume_run
 from .state import RunState
 from .step import OptimizerStep, StepReport, TrainStep
 
+if TYPE_CHECKING:
+    from .shards import Shards
+
 __all__ = ["Run"]
 
 
@@ -41,6 +44,7 @@ class Run:
         ranks: The processes of the run.
         resume: As in ``train``.
         report: As in ``train``.
+        shards: What is trained, if it is sharded.
 
     ``stopping`` is true once a step found that a signal had asked any rank to stop; its checkpoint is then written.
 
@@ -58,17 +62,18 @@ class Run:
         ranks: Ranks,
         resume: Resume = "auto",
         report: Callable[[Mapping[str, Any]], None] | None = None,
+        shards: "Shards | None" = None,
     ) -> None:
         if config.eval_every is not None and job.evaluate is None:
             raise ConfigError(f"eval_every is {config.eval_every} and the job has nothing to evaluate: set it to null")
         if config.best_by is not None and job.save is None:
             raise ConfigError(f"best_by is {config.best_by!r} and the job has no way to save its model: set it to null")
         self.job, self.config, self.module, self.ranks = job, config, module, ranks
-        self.resume, self.report = resume, report
+        self.resume, self.report, self.shards = resume, report, shards
         self.directory = Path(config.checkpoint_dir) if config.checkpoint_dir is not None else None
         self.ema = Ema(turns, config.ema) if config.ema is not None else None
-        self.state = RunState(job.models, turns, self.ema)
-        self.optimizer_step = OptimizerStep(module, job.objective, turns, config, ranks)
+        self.state = RunState(job.models, turns, self.ema, shards.rows(turns) if shards is not None else None)
+        self.optimizer_step = OptimizerStep(module, job.objective, turns, config, ranks, shards)
         self.losses: list[float] = []
         self.step = 0
         self.resumed_from: int | None = None
@@ -87,10 +92,11 @@ class Run:
             identity = run_identity(self.job, self.config)
             self.resumed_from = resume_run(self.state, identity, self.config.steps, self.directory, self.resume)
             self.step = self.resumed_from or 0
-            self.ranks.require_equal(list(self.state.weights.items()))
+            whole = self.state.weights.keys() - self.state.rows.keys()
+            self.ranks.require_equal([(name, self.state.weights[name]) for name in sorted(whole)])
             if first and self.directory is not None:
                 checkpoint.prune(self.directory, self.config.keep)
-            if first:
+            if first or self.shards is not None:
                 self.recorder = Recorder(
                     self.job,
                     self.config,
@@ -100,6 +106,7 @@ class Run:
                     directory=self.directory,
                     report=self.report,
                     resumed_from=self.resumed_from,
+                    shards=self.shards,
                 )
                 stack.enter_context(closing(self.recorder))
             self._stack = stack.pop_all()
@@ -142,6 +149,14 @@ class Run:
         self.module.eval()
         if over:
             directory = self.directory if self.recorder is not None else None
-            leave_final_model(self.job, self.module, self.ema, directory, step=self.step, trained=bool(self.losses))
+            leave_final_model(
+                self.job,
+                self.module,
+                self.ema,
+                directory,
+                step=self.step,
+                trained=bool(self.losses),
+                shards=self.shards,
+            )
         evaluation = self.recorder.evaluation if self.recorder is not None else {}
         return TrainResult(self.losses, self.step, self.resumed_from, not over, evaluation)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import ResumeError
 from .ema import Ema
 from .optimizers import Turn
+from .parts import Rows
 
 __all__ = ["RunState"]
 
@@ -20,11 +21,19 @@ class RunState:
         models: All models of the job, by name.
         turns: The players; their parameters are what is trained.
         ema: The averaged weights, if the run keeps them.
+        rows: Which rows this process holds of each weight that is sharded, by name.
     """
 
-    def __init__(self, models: Mapping[str, nn.Module], turns: Sequence[Turn], ema: Ema | None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, nn.Module],
+        turns: Sequence[Turn],
+        ema: Ema | None,
+        rows: Mapping[str, Rows] | None = None,
+    ) -> None:
         self.turns = turns
         self.ema = ema
+        self.rows = rows or {}
         self.weights: dict[str, Tensor] = {}
         for turn in turns:
             self.weights |= dict(zip(turn.names, turn.parameters))
@@ -42,6 +51,17 @@ class RunState:
         if self.ema is not None:
             groups["ema"] = self.ema.average
         return groups
+
+    def sharded(self) -> dict[str, dict[str, Tensor]]:
+        """Return the same groups without what every process holds whole."""
+        return {
+            group: {
+                name: tensor
+                for name, tensor in tensors.items()
+                if tensor.ndim and (name.rpartition("/")[0] if group == "optimizer" else name) in self.rows
+            }
+            for group, tensors in self.tensors().items()
+        }
 
     def restore(self, groups: Mapping[str, Mapping[str, Tensor]], source: Any) -> None:
         """Put the tensors of a checkpoint back.

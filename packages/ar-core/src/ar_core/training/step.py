@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from .objective import Objective, Prepared
 from .optimizers import Turn
 from .ranks import Ranks
 from .schedule import lr_fraction
+
+if TYPE_CHECKING:
+    from .shards import Shards
 
 __all__ = ["OptimizerStep", "StepReport", "TrainStep"]
 
@@ -108,6 +112,7 @@ class OptimizerStep:
         turns: The players with their parameters and optimisers, in order.
         config: The run.
         ranks: The processes that share the step.
+        shards: What is trained as it lies on them; None if each has all.
     """
 
     module: nn.Module
@@ -115,6 +120,7 @@ class OptimizerStep:
     turns: Sequence[Turn]
     config: TrainConfig
     ranks: Ranks
+    shards: "Shards | None" = None
 
     def __call__(self, micro_batches: Sequence[Prepared], step: int) -> StepReport:
         """Run step number ``step`` (from 0) on this rank's micro-batches, which lie on the device of the models.
@@ -134,16 +140,15 @@ class OptimizerStep:
                     nn.utils.clip_grads_with_norm_(turn.parameters, self.config.clip_norm, gradient_norm)
                 turn.set_lr(fraction)
                 turn.optimizer.step()
-        for parameter in parameters if len(self.turns) > 1 else ():
-            parameter.requires_grad_(True)
+        if len(self.turns) > 1:
+            self._set_trainable(parameters, True)
         return report
 
     def _differentiate(self, turn: Turn, micro_batches: Sequence[Prepared], report: StepReport, step: int) -> Tensor:
         """Leave the global gradient in ``turn.parameters``, record what was measured, return the gradient's norm."""
         alone = len(self.turns) == 1
         for other in () if alone else self.turns:
-            for parameter in other.parameters:
-                parameter.requires_grad_(other is turn)
+            self._set_trainable(other.parameters, other is turn)
         turn.optimizer.zero_grad()
         factors = _factors(turn.terms(self.objective), self.objective.coefficients, report.weights)
         totals: dict[str, Tensor] = {}
@@ -152,22 +157,37 @@ class OptimizerStep:
             loss = _loss(sums, factors)
             if loss.requires_grad:
                 loss.backward()
+            if self.shards is not None:
+                self.shards.require_returned()
             for name, value in sums.items():
                 value = value.detach().double()
                 totals[name] = totals[name] + value if name in totals else value
-        # A parameter that the batch did not reach gets gradient zero, not none: it then moves alike under any split.
-        for parameter in turn.parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in turn.parameters if parameter.grad is not None]
-        self.ranks.sum_all(gradients)
-        norm = nn.utils.get_total_norm(gradients)
+        norm = self._sum_gradients(turn.parameters)
         names = sorted(totals)
         measured = self.ranks.sum(torch.stack([totals[name] for name in names]))
         # The one transfer to the host of a step.
         *values, norm_value = torch.cat([measured, norm.double().view(1)]).tolist()
         _record(report, dict(zip(names, values)), factors, turn, norm_value, step)
         return norm
+
+    def _sum_gradients(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Add gradients up over ranks; return the norm of all of them."""
+        if self.shards is not None:
+            return self.shards.take_gradients(parameters)
+        # A parameter that the batch did not reach gets gradient zero, not none: it then moves alike under any split.
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.ranks.sum_all(gradients)
+        return nn.utils.get_total_norm(gradients)
+
+    def _set_trainable(self, parameters: Sequence[nn.Parameter], trainable: bool) -> None:
+        if self.shards is not None:
+            self.shards.set_trainable(parameters, trainable)
+            return
+        for parameter in parameters:
+            parameter.requires_grad_(trainable)
 
 
 def _factors(terms: Sequence[str], coefficients: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
