@@ -30,7 +30,10 @@ RANKS = {
     "2 ranks": (["train.micro_batch_size=null"], False),
     "2 ranks, micro-batches of 1": (["train.micro_batch_size=1"], False),
     "FSDP2 by layers, 2 ranks, micro-batches of 1": (["train.micro_batch_size=1", "train.sharding=fsdp2"], False),
-    "FSDP2 by models, 2 ranks": (["train.micro_batch_size=null", "train.sharding=fsdp2", "train.sharding_unit=model"], False),
+    "FSDP2 by models, 2 ranks": (
+        ["train.micro_batch_size=null", "train.sharding=fsdp2", "train.sharding_unit=model"],
+        False,
+    ),
     "Lightning, DDP, 2 ranks": (["train.micro_batch_size=1"], True),
 }
 BACKENDS = ("segments",)

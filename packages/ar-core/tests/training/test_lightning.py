@@ -74,3 +74,10 @@ def test_task_is_a_lightning_module_over_the_jobs_models(toy):
     task = LightningTask(toy.job(model=net), toy.config())
     assert task.module.models["model"] is net
     assert not task.automatic_optimization
+
+
+def test_sharding_is_the_loops_alone(toy):
+    with pytest.raises(
+        ConfigError, match="Lightning drives the run: start it with `ar-train run`, or set train.sharding to none"
+    ):
+        fit(toy.job(), toy.config(sharding="fsdp2"))

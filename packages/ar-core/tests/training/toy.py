@@ -1,16 +1,24 @@
 """Tiny jobs for the tests of the training loop, and a command line that runs one in a process of its own."""
 
+import ctypes
+import errno
+import importlib
 import json
 import os
+import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from ar_core.corruption import SampleRng
+from ar_core.errors import ArError
 from ar_core.io import write_tensors
-from ar_core.training import Job, Player, Prepared, TrainConfig, train
+from ar_core.training import Job, Player, Prepared, TrainConfig, checkpoint, train
 from torch import Tensor, nn
 
 WIDTH = 5
@@ -89,6 +97,122 @@ def weights(net: nn.Module) -> dict[str, Tensor]:
 def run(directory: Path, **settings: Any) -> None:
     """Train with dropout and a mean of the weights: all state that a checkpoint has to keep."""
     train(job(model=model(dropout=0.2)), config(directory, ema=0.9, warmup_steps=3, keep=1, **settings))
+
+
+class Deep(nn.Module):
+    """A stack of layers with all that sharding has to tell apart: a scalar, a parameter that nothing reaches, uneven rows, a buffer."""
+
+    def __init__(self, dropout: float = 0.0, order: str = "once") -> None:
+        super().__init__()
+        self.order = order
+        self.read = nn.Linear(WIDTH, 7)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(7, 7), nn.Dropout(dropout)) for _ in range(3))
+        self.write = nn.Linear(7, WIDTH)
+        self.gain = nn.Parameter(torch.ones(()))
+        self.unused = nn.Parameter(torch.ones(3))
+        self.register_buffer("codes", torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.read(x)
+        blocks = list(self.blocks)
+        orders = {"by hand": [], "once": blocks, "twice": blocks * 2, "backwards": blocks[::-1], "not all": blocks[:2]}
+        for block in orders[self.order]:
+            hidden = hidden + block(hidden).tanh()
+        if self.order == "by hand":
+            hidden = nn.functional.linear(hidden, self.blocks[0][0].weight)
+        return self.write(hidden) * self.gain
+
+
+def deep_job(dropout: float = 0.0, order: str = "once", **parts: Any) -> Job:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Deep(dropout, order)
+    held_out = torch.linspace(-1, 1, WIDTH).expand(2, WIDTH)
+    return job(model=net, evaluate=lambda: {"held_out": float(net(held_out).square().sum())}, **parts)
+
+
+def run_deep(directory: Path, *, dropout: float = 0.0, order: str = "once", **settings: Any) -> None:
+    """Train :class:`Deep` with a mean of its weights and the best of its evaluations."""
+    usual = {"ema": 0.9, "warmup_steps": 3, "eval_every": 2, "best_by": "held_out"}
+    train(deep_job(dropout, order), config(directory, **usual | settings))
+
+
+def together(
+    directory: Path, *, processes: int = 2, dying: int | None = None, full_disk: int | None = None, **settings: Any
+) -> None:
+    """:func:`run_deep` in several processes of one group; when one of them dies, all do.
+
+    An error of the input ends a process well: it is left in a file beside the folder.
+
+    Args:
+        directory: Of the run.
+        processes: How many.
+        dying: The one that dies at a write boundary; see ``kills``.
+        full_disk: The one that cannot write its part of a checkpoint.
+        settings: Of the run.
+    """
+    # Once, for all processes that are forked; FSDP2 imports the second at its first use.
+    for name in ("ar_core.training.shards", "torch._dynamo"):
+        importlib.import_module(name)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = {}
+        for rank in range(processes):
+            child = os.fork()
+            if not child:
+                _one_of(processes, rank, Path(folder), directory, dying, full_disk, settings)
+            ranks[child] = rank
+        while ranks:
+            child, status = os.wait()
+            del ranks[child]
+            if status:
+                for other in ranks:
+                    os.kill(other, signal.SIGKILL)
+                for _ in ranks:
+                    os.wait()
+                code = os.waitstatus_to_exitcode(status)
+                if code < 0:
+                    os.kill(os.getpid(), -code)
+                raise SystemExit(code)
+
+
+def _one_of(
+    processes: int,
+    rank: int,
+    folder: Path,
+    directory: Path,
+    dying: int | None,
+    full_disk: int | None,
+    settings: dict[str, Any],
+) -> None:
+    code = 1
+    try:
+        # Nobody else would end it where its parent was killed.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if rank != dying:
+            os.kill = lambda *_: None
+        if rank == full_disk:
+            save_tensors = checkpoint.save_tensors
+
+            def full(path: Path, tensors: Mapping[str, Tensor]) -> None:
+                if "step-00000004" in str(path):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                save_tensors(path, tensors)
+
+            checkpoint.save_tensors = full
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=processes)
+        run_deep(directory, **settings)
+        dist.destroy_process_group()
+        code = 0
+    except ArError as error:
+        directory.with_name(f"{directory.name}-error-{rank}.txt").write_text(str(error))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def main(settings: dict[str, Any], out: Path) -> None:

@@ -90,7 +90,7 @@ def save_part(directory: Path, snapshot: Snapshot, keep: int, meeting: Meeting) 
                     sync(temporary / _file(group, rank, size))
             meeting.wait()
             return
-        with atomic_directory(path, replace=True, shared=True) as temporary:
+        with atomic_directory(path, replace=True, shared=True) as temporary, meeting.telling():
             meeting.wait()
             _write_tensors(temporary, snapshot, rank, size)
             meeting.wait()

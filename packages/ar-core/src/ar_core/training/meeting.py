@@ -35,10 +35,17 @@ class Meeting:
     def of(self, times: int) -> Iterator[None]:
         """A piece of work during which all processes wait for each other so many times; an error reaches all at the next."""
         self._left = times
+        with self.telling():
+            yield
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """A part of it whose error the others hear before anything outside of it is undone."""
         try:
             yield
         except BaseException:
             if self._left:
+                self._left = 0
                 self._all(False)
             raise
 

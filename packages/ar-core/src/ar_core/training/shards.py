@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from ..errors import ConfigError
 from .layer_stack import LayerStack, longest_stack
-from .objective import Settling
+from .objective import Prepared, Settling
 from .optimizers import Turn
 from .parts import Rows
 from .ranks import Ranks
@@ -124,6 +124,21 @@ class Shards:
         device = parameters[0].device
         squares = self.ranks.sum(_norm(parts, device).double().square())
         return (squares + _norm(whole, device).double().square()).sqrt()
+
+    def sums(self, step: nn.Module, prepared: Prepared) -> dict[str, Tensor]:
+        """The sums of a micro-batch.
+
+        Raises:
+            ConfigError: Layers are not passed as sharding by layers needs it.
+        """
+        try:
+            return step(prepared)
+        except RuntimeError as error:
+            if not self._stacks or "DTensor" not in str(error):
+                raise
+            raise ConfigError(
+                "sharding is fsdp2 by layers, and the models use weights of a layer outside of its pass: set train.sharding_unit to model"
+            ) from error
 
     def require_returned(self) -> None:
         """Hold a backward pass to the order of layers, before its gradients are used.

@@ -153,7 +153,8 @@ class OptimizerStep:
         factors = _factors(turn.terms(self.objective), self.objective.coefficients, report.weights)
         totals: dict[str, Tensor] = {}
         for prepared in micro_batches:
-            sums = self.module(prepared if alone else replace(prepared, player=turn.player.name))
+            one = prepared if alone else replace(prepared, player=turn.player.name)
+            sums = self.module(one) if self.shards is None else self.shards.sums(self.module, one)
             loss = _loss(sums, factors)
             if loss.requires_grad:
                 loss.backward()
