@@ -61,6 +61,11 @@ def _plan(processes=1, **settings):
     return plan_job(_job(), TrainConfig(**{"steps": 3, "batch_size": BATCH} | settings), processes=processes)
 
 
+def test_sharding_is_not_planned():
+    with pytest.raises(ConfigError, match=r"sharding is 'fsdp2', .* plan with train\.sharding=none"):
+        _plan(processes=2, sharding="fsdp2")
+
+
 def test_storages_count_once_and_until_they_end():
     live = LiveBytes()
     whole = torch.zeros(10)

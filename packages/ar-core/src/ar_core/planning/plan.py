@@ -110,6 +110,11 @@ def plan_job(job: Job, config: TrainConfig, *, processes: int = 1) -> RunPlan:
     """
     if processes < 1:
         raise ConfigError(f"the number of processes is {processes}, but a run has at least 1")
+    if config.sharding != "none":
+        raise ConfigError(
+            f"sharding is {config.sharding!r}, and plans are of devices that each hold all weights: plan with train.sharding=none, of "
+            "whose weights, gradients, optimiser state and average each of the devices then holds its share between passes"
+        )
     ranks = _Apart(0, processes)
     samples = step_samples(job, config, ranks)
     chosen = samples.chosen

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -28,7 +29,7 @@ class Meeting:
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
-        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self._group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
         self._left = 0
 
     @contextmanager

@@ -74,7 +74,7 @@ class Shards:
                 if hasattr(part, "set_reduce_scatter_unused_params"):
                     # Experts of a layer that only the samples of other processes chose.
                     part.set_reduce_scatter_unused_params(True)
-        self._places = [
+        self._places: list[tuple[nn.Module, str, Any]] = [
             (part, name, parameter)
             for part in module.modules()
             for name, parameter in part._parameters.items()
@@ -160,7 +160,7 @@ class Shards:
         gathered: dict[nn.Parameter, nn.Parameter] = {}
         for part, name, parameter in self._places:
             if parameter not in gathered:
-                full = parameter.detach().full_tensor()  # type: ignore[attr-defined]
+                full = parameter.detach().full_tensor()
                 gathered[parameter] = nn.Parameter(full, requires_grad=parameter.requires_grad) if first else parameter
             part.register_parameter(name, gathered[parameter])
         _set_hooks(self._plain_hooks)
