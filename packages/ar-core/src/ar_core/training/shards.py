@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ class Shards:
         trained = {one for name in module.trained for one in module.models[name].parameters() if one.requires_grad}
         kept = {one for one in module.parameters() if one not in trained or one.ndim == 0}
         found = {name: longest_stack(module.models[name]) for name in sorted(module.trained)} if layers else {}
-        # A process that evaluates or saves whole models meets no other one in their layers.
-        self._plain_hooks = {layer: _hooks(layer) for stack in found.values() for layer in stack}
+        self._plain = {layer: _Form.of(layer) for stack in found.values() for layer in stack}
         self._stacks = [LayerStack(name, stack) for name, stack in found.items() if stack]
         module.register_forward_pre_hook(self._begin)
         module.register_forward_hook(self._end)
@@ -62,10 +62,10 @@ class Shards:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         mesh = init_device_mesh(device.type, (ranks.size,))
-        for layer in self._plain_hooks:
+        for layer in self._plain:
             fully_shard(layer, mesh=mesh, ignored_params=kept)
         fully_shard(module, mesh=mesh, ignored_params=kept)
-        self._sharding_hooks = {layer: _hooks(layer) for layer in self._plain_hooks}
+        self._sharding = {layer: _Form.of(layer) for layer in self._plain}
         for part in module.modules():
             if isinstance(part, FSDPModule):
                 part.set_gradient_divide_factor(1.0)
@@ -80,7 +80,7 @@ class Shards:
             for name, parameter in part._parameters.items()
             if isinstance(parameter, DTensor)
         ]
-        in_layers = {part for layer in self._plain_hooks for part in layer.modules()}
+        in_layers = {part for layer in self._plain for part in layer.modules()}
         self._root_places = [(part, name) for part, name, _ in self._places if part not in in_layers]
         self.local: dict[nn.Parameter, nn.Parameter] = {}
         for _, _, parameter in self._places:
@@ -163,11 +163,14 @@ class Shards:
                 full = parameter.detach().full_tensor()
                 gathered[parameter] = nn.Parameter(full, requires_grad=parameter.requires_grad) if first else parameter
             part.register_parameter(name, gathered[parameter])
-        _set_hooks(self._plain_hooks)
+        # A process that evaluates or saves whole models meets no other one in their layers.
+        for layer, plain in self._plain.items():
+            plain.give(layer, instead_of=self._sharding[layer])
         try:
             yield first
         finally:
-            _set_hooks(self._sharding_hooks)
+            for layer, sharding in self._sharding.items():
+                sharding.give(layer, instead_of=self._plain[layer])
             for part, name, parameter in self._places:
                 part.register_parameter(name, parameter)
 
@@ -208,11 +211,26 @@ HOOKS = (
 )
 
 
-def _hooks(layer: nn.Module) -> dict[str, Any]:
-    return {name: getattr(layer, name).copy() for name in HOOKS}
+@dataclass(frozen=True)
+class _Form:
+    """What ``fully_shard`` changes of a module beside its parameters: its class, its hooks, its further attributes."""
 
+    kind: type
+    hooks: Mapping[str, Any]
+    attributes: Mapping[str, Any]
 
-def _set_hooks(layers: Mapping[nn.Module, Mapping[str, Any]]) -> None:
-    for layer, hooks in layers.items():
-        for name, held in hooks.items():
-            setattr(layer, name, held)
+    @staticmethod
+    def of(module: nn.Module) -> "_Form":
+        """The present form of a module."""
+        hooks = {name: getattr(module, name).copy() for name in HOOKS}
+        return _Form(type(module), hooks, {name: value for name, value in vars(module).items() if name not in hooks})
+
+    def give(self, module: nn.Module, *, instead_of: "_Form") -> None:
+        """Change a module from another form to this one; attributes that both have stay as they are."""
+        module.__class__ = self.kind
+        vars(module).update(self.hooks)
+        for name in instead_of.attributes.keys() - self.attributes.keys():
+            del vars(module)[name]
+        vars(module).update(
+            {name: self.attributes[name] for name in self.attributes.keys() - instead_of.attributes.keys()}
+        )
