@@ -5,11 +5,11 @@ import random
 
 import pytest
 import torch
-from ar_core.errors import ConfigError, ResumeError
-from ar_core.io import read_tensors
+from ar_core.errors import CheckpointError, ConfigError, ResumeError
+from ar_core.io import read_tensors, write_tensors
 from ar_core.training import checkpoint, train
 from ar_core.training.layer_stack import longest_stack
-from ar_core.training.parts import Rows
+from ar_core.training.parts import Rows, read_parts
 from ar_core.training.ranks import Ranks
 from ar_core.training.reached import with_all_reached
 from ar_core.training.shards import Shards
@@ -54,7 +54,15 @@ def models_close(found, expected):
             torch.testing.assert_close(mine[name], tensor, rtol=1e-5, atol=1e-6, msg=f"{folder}: {name}")
 
 
-@pytest.mark.parametrize("settings", [{}, {"sharding_unit": "model", "weight_decay": 0.1}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sharding_unit": "model", "weight_decay": 0.1},
+        {"sharding_unit": "model", "rivals": True},
+        {"precision": "bf16"},
+    ],
+)
 def test_two_processes_follow_the_run_of_one_and_leave_its_models(toy, runs, tmp_path, settings):
     expected = alone(toy, tmp_path / "alone", **settings)
     runs.uninterrupted(tmp_path / "shared", **settings)
@@ -83,6 +91,22 @@ def test_each_process_holds_and_writes_its_rows(runs, tmp_path):
         assert torch.equal(part.tensors[group][name], saved.tensors[group][name][3:6])
     with pytest.raises(ResumeError, match=r"model\.read\.weight has 7 rows and should have 8"):
         checkpoint.load(folder, {"model.read.weight": Rows(4, 8, 8)})
+
+
+@pytest.mark.parametrize("parts", [0, 3, "2", None])
+def test_parts_that_cannot_be_are_no_checkpoint(toy, tmp_path, parts):
+    toy.run_deep(tmp_path, steps=4)
+    record = tmp_path / "step-00000004" / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"parts": parts}))
+    with pytest.raises(ResumeError, match="cannot be read"):
+        checkpoint.load(record.parent)
+
+
+def test_parts_of_other_widths_are_refused(tmp_path):
+    for part, shape in enumerate([(2, 3), (2, 4)]):
+        write_tensors(tmp_path / f"{part}.safetensors", {"weight": torch.zeros(shape)})
+    with pytest.raises(CheckpointError, match="holds parts that cannot be read together"):
+        read_parts([tmp_path / "0.safetensors", tmp_path / "1.safetensors"], lambda name: None)
 
 
 def test_any_number_of_processes_continues_sharded_or_not(toy, runs, tmp_path):

@@ -123,18 +123,34 @@ class Deep(nn.Module):
         return self.write(hidden) * self.gain
 
 
-def deep_job(dropout: float = 0.0, order: str = "once", **parts: Any) -> Job:
+class Rivals(TwoTerms):
+    """Each of two models has a term and a player; the second one's turn sees what the first one's left."""
+
+    def players(self) -> Sequence[Player]:
+        return (Player("main", terms=("hidden",)), Player("second", models=("second",), terms=("mean",)))
+
+    def sums(self, models: Mapping[str, nn.Module], prepared: Prepared) -> dict[str, Tensor]:
+        found = super().sums(models, prepared)
+        other = super().sums({"model": nn.Sequential(models["model"], models["second"])}, prepared)
+        return found | {"mean": other["mean"]}
+
+
+def deep_job(dropout: float = 0.0, order: str = "once", *, rivals: bool = False, **parts: Any) -> Job:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Deep(dropout, order)
+        if rivals:
+            parts |= {"objective": Rivals(), "models": {"model": net, "second": Deep()}}
     held_out = torch.linspace(-1, 1, WIDTH).expand(2, WIDTH)
     return job(model=net, evaluate=lambda: {"held_out": float(net(held_out).square().sum())}, **parts)
 
 
-def run_deep(directory: Path, *, dropout: float = 0.0, order: str = "once", **settings: Any) -> None:
+def run_deep(
+    directory: Path, *, dropout: float = 0.0, order: str = "once", rivals: bool = False, **settings: Any
+) -> None:
     """Train :class:`Deep` with a mean of its weights and the best of its evaluations."""
     usual = {"ema": 0.9, "warmup_steps": 3, "eval_every": 2, "best_by": "held_out"}
-    train(deep_job(dropout, order), config(directory, **usual | settings))
+    train(deep_job(dropout, order, rivals=rivals), config(directory, **usual | settings))
 
 
 def together(
