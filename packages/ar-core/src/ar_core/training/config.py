@@ -58,8 +58,8 @@ class TrainConfig:
     """none keeps all weights in every process; fsdp2 shares weights, gradients, moments and average of what is trained among the
     processes of the run. Last bits may differ, as with another number of processes."""
     sharding_unit: Literal["layer", "model"] = "layer"
-    """What fsdp2 makes whole at a time: a layer of each model's longest stack, or all that is trained. An objective that does not pass
-    its layers in order, once a forward pass, needs model."""
+    """What fsdp2 makes whole at a time: a layer of the longest stack of equal layers, or all that is trained. An objective that does not
+    pass these layers in order, once a forward pass, needs model."""
     num_workers: int = 0
     """Processes per rank that read and prepare whole optimiser steps ahead; 0 prepares in the loop. Same result."""
     checkpoint_dir: str | None = None

@@ -1,4 +1,4 @@
-"""The layers of a model that sharding makes whole one at a time, and the order in which a step must pass them."""
+"""The layers that sharding makes whole one at a time, and the order in which a step must pass them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from ..errors import ConfigError
 __all__ = ["LayerStack", "longest_stack"]
 
 
-def longest_stack(model: nn.Module) -> Sequence[nn.Module]:
+def longest_stack(models: nn.Module) -> Sequence[nn.Module]:
     """Return the layers of the list that holds most trained parameters: of one class, sharing none with the rest; may be empty."""
     best: Sequence[nn.Module] = ()
     most = 0
-    everywhere = _uses(model)
-    for module in model.modules():
+    everywhere = _uses(models)
+    for module in models.modules():
         if not isinstance(module, nn.ModuleList) or len(module) < 2 or len({type(layer) for layer in module}) > 1:
             continue
         inside = _uses(module)
@@ -39,12 +39,11 @@ class LayerStack:
     take their weights for its own, so the order is held here, in each process, before anything is made of the gradients.
 
     Args:
-        name: of the model.
-        layers: in the order of passes.
+        layers: in the order of passes; may be empty.
     """
 
-    def __init__(self, name: str, layers: Sequence[nn.Module]) -> None:
-        self.name, self.layers = name, layers
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        self.layers = layers
         self._forward: list[int] = []
         self._backward: list[int] = []
         self._counting = False
@@ -100,6 +99,6 @@ class LayerStack:
 
     def _refused(self, passed: str) -> ConfigError:
         return ConfigError(
-            f"sharding is fsdp2 by layers, and a forward pass of the model {self.name!r} passed {passed} where every process must pass "
-            "each once and in order: set train.sharding_unit to model"
+            f"sharding is fsdp2 by layers, and a step passed {passed} where every process must pass each once and in order: set "
+            "train.sharding_unit to model"
         )

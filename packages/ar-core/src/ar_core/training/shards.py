@@ -33,7 +33,7 @@ class Shards:
     Args:
         module: The step's models on their device, equal in every process; changed in place.
         ranks: The processes, at least two.
-        layers: Gather the longest stack of each model layer by layer, instead of everything at once.
+        layers: Gather the longest stack of layers one after the other, instead of everything at once.
 
     Raises:
         ConfigError: One process; an objective that changes its models without a gradient.
@@ -53,9 +53,9 @@ class Shards:
         self.ranks, self.module = ranks, module
         trained = {one for name in module.trained for one in module.models[name].parameters() if one.requires_grad}
         kept = {one for one in module.parameters() if one not in trained or one.ndim == 0}
-        found = {name: longest_stack(module.models[name]) for name in sorted(module.trained)} if layers else {}
-        self._plain = {layer: _Form.of(layer) for stack in found.values() for layer in stack}
-        self._stacks = [LayerStack(name, stack) for name, stack in found.items() if stack]
+        stack = longest_stack(module) if layers else ()
+        self._plain = {layer: _Form.of(layer) for layer in stack}
+        self._stack = LayerStack(stack)
         module.register_forward_pre_hook(self._begin)
         module.register_forward_hook(self._end)
         device = next(module.parameters()).device
@@ -134,7 +134,7 @@ class Shards:
         try:
             return step(prepared)
         except RuntimeError as error:
-            if not self._stacks or "DTensor" not in str(error):
+            if not self._plain or "DTensor" not in str(error):
                 raise
             raise ConfigError(
                 "sharding is fsdp2 by layers, and the models use weights of a layer outside of its pass: set train.sharding_unit to model"
@@ -146,8 +146,7 @@ class Shards:
         Raises:
             ConfigError: It left layers out.
         """
-        for stack in self._stacks:
-            stack.require_returned()
+        self._stack.require_returned()
 
     @contextmanager
     def whole(self) -> Iterator[bool]:
@@ -175,12 +174,10 @@ class Shards:
                 part.register_parameter(name, parameter)
 
     def _begin(self, module: nn.Module, inputs: Any) -> None:
-        for stack in self._stacks:
-            stack.begin()
+        self._stack.begin()
 
     def _end(self, module: nn.Module, inputs: Any, sums: dict[str, Tensor]) -> dict[str, Tensor]:
-        for stack in self._stacks:
-            stack.end()
+        self._stack.end()
         present = [part.get_parameter(name) for part, name in self._root_places]
         parameters = [parameter for parameter in dict.fromkeys(present) if parameter.requires_grad]
         # Metrics are never differentiated; of the terms, any will do.
