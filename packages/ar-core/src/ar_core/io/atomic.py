@@ -61,7 +61,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: str | Path, *, replace: bool = False, shared: bool = False) -> Iterator[Path]:
+def atomic_directory(path: str | Path, *, replace: bool = False, shared: str | None = None) -> Iterator[Path]:
     """Yield an empty temporary directory beside ``path`` that takes its place at the end, every file in it on the disk.
 
     If the block raises, the process dies or the disk is full, ``path`` is as it was. Replacing an existing directory is
@@ -70,7 +70,7 @@ def atomic_directory(path: str | Path, *, replace: bool = False, shared: bool = 
     Args:
         path: The directory that appears.
         replace: Put it in the place of an existing directory of that name.
-        shared: Other processes write into it, too: by :func:`joined_directory`, once it is yielded here.
+        shared: What these processes are called together, if others write into it by :func:`joined_directory`, once it is yielded here.
 
     Raises:
         CheckpointError: It exists already, or the operating system refuses (disk full, no permission ...).
@@ -78,7 +78,7 @@ def atomic_directory(path: str | Path, *, replace: bool = False, shared: bool = 
     path = Path(path)
     if path.exists() and not replace:
         raise CheckpointError(f"{path} exists already: choose another directory, or remove it first")
-    temporary = _shared(path) if shared else path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
+    temporary = path.parent / f"{TEMPORARY}{path.name}-{shared or os.getpid()}"
     with _refusals_named(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -111,19 +111,19 @@ def require_replaceable(directory: str | Path) -> None:
 
 
 @contextmanager
-def joined_directory(path: str | Path) -> Iterator[Path]:
+def joined_directory(path: str | Path, shared: str) -> Iterator[Path]:
     """Yield the temporary directory of an :func:`atomic_directory` that another process shares; write files of one's own names.
+
+    Args:
+        path: The directory that appears.
+        shared: What these processes are called together.
 
     Raises:
         CheckpointError: The operating system refuses (disk full, no permission ...).
     """
     path = Path(path)
     with _refusals_named(path, None):
-        yield _shared(path)
-
-
-def _shared(path: Path) -> Path:
-    return path.parent / f"{TEMPORARY}{path.name}-shared"
+        yield path.parent / f"{TEMPORARY}{path.name}-{shared}"
 
 
 @contextmanager

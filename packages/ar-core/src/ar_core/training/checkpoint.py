@@ -83,14 +83,14 @@ def save_part(directory: Path, snapshot: Snapshot, keep: int, meeting: Meeting) 
     path, rank, size = _path(directory, snapshot.step), meeting.ranks.rank, meeting.ranks.size
     with meeting.of(2):
         if rank:
-            with joined_directory(path) as temporary:
+            with joined_directory(path, meeting.name) as temporary:
                 meeting.wait()
                 _write_tensors(temporary, snapshot, rank, size)
                 for group in snapshot.tensors:
                     sync(temporary / _file(group, rank, size))
             meeting.wait()
             return
-        with atomic_directory(path, replace=True, shared=True) as temporary, meeting.telling():
+        with atomic_directory(path, replace=True, shared=meeting.name) as temporary, meeting.telling():
             meeting.wait()
             _write_tensors(temporary, snapshot, rank, size)
             meeting.wait()

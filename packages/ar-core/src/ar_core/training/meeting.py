@@ -1,6 +1,7 @@
 """Processes that write one checkpoint together."""
 
 import datetime
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +26,17 @@ class Meeting:
 
     Args:
         ranks: The processes.
+
+    ``name`` is one that no other run has, so that a process which outlives its run writes into no folder of the next one.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
-        self._group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
+        group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self._group = group
+        begun = torch.tensor([time.time_ns()])
+        dist.broadcast(begun, src=0, group=group)
+        self.name = f"ranks-{begun.item()}"
         self._left = 0
 
     @contextmanager
