@@ -219,13 +219,31 @@ def run(
     config: ConfigOption,
     overrides: Overrides = None,
     nproc: Annotated[int, typer.Option("--nproc", metavar="N", help="Processes on this machine (torchrun).")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|HOST:PORT",
+            help="Make data on a Ray cluster: one of this machine, or a running one.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Processes on the Ray cluster, a GPU each where it has any."),
+    ] = None,
     resume: ResumeOption = "auto",
 ) -> None:
     """Train. Ctrl-C writes a checkpoint; the same command continues from it."""
-    from .launch import run_here, run_processes
+    from .launch import run_here, run_on_ray, run_processes
 
     target = recipe_of_run(recipe)
     arguments = ["--config", config, "--resume", resume, *(overrides or [])]
+    if (ray is None) != (workers is None) or (ray is not None and nproc != 1):
+        raise ConfigError(
+            "work on a Ray cluster takes --ray ADDRESS and --workers N, and no --nproc: give both or neither"
+        )
+    if ray is not None and workers is not None:
+        raise typer.Exit(run_on_ray(target, arguments, ray, workers))
     if nproc == 1:
         raise typer.Exit(run_here(target, arguments))
     if isinstance(target, Recipe):

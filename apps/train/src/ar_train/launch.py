@@ -1,14 +1,15 @@
-"""One process, or several through torchrun."""
+"""One process, several through torchrun, or workers of a Ray cluster."""
 
 import runpy
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ar_core.errors import ConfigError
 from ar_core.registry import Recipe, recipe_file
 
-__all__ = ["run_here", "run_processes"]
+__all__ = ["run_here", "run_on_ray", "run_processes"]
 
 
 def run_here(target: Recipe | Path, arguments: Sequence[str]) -> int:
@@ -50,3 +51,19 @@ def run_processes(target: Recipe | Path, arguments: Sequence[str], count: int) -
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0
+
+
+def run_on_ray(target: Recipe | Path, arguments: Sequence[str], address: str, workers: int) -> int:
+    """Run a recipe that makes data by workers of a Ray cluster; returns the exit code.
+
+    Raises:
+        ConfigError: a file of the user's own, which workers could not import.
+    """
+    if not isinstance(target, Recipe):
+        raise ConfigError(
+            f"{str(target)!r} is a file of your own, and workers of a Ray cluster import recipes from installed packages: give one "
+            "that `ar-train ls` lists"
+        )
+    from ar_core.training import recipe_main, run_stage_on_ray
+
+    return recipe_main(target, arguments, maker=partial(run_stage_on_ray, address=address, workers=workers))

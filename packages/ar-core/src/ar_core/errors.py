@@ -9,6 +9,7 @@ __all__ = [
     "BackendError",
     "CacheError",
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "MaskError",
@@ -80,3 +81,7 @@ class PlanError(ArError):
 
 class MissingPackageError(ArError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class ClusterError(ArError):
+    """A cluster cannot be reached, lacks what the work needs, or loses worker after worker."""

@@ -1,10 +1,11 @@
-"""A progress bar on the terminal, where there is one."""
+"""A progress bar on the terminal, where there is one; and lines where there is none."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["track"]
+__all__ = ["SpacedLines", "track"]
 
 T = TypeVar("T")
 
@@ -33,3 +34,18 @@ def track(items: Iterable[T], description: str, total: int | None) -> Iterator[T
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+class SpacedLines:
+    """Lines on standard error where that is no terminal, at most one in ten seconds."""
+
+    SECONDS_BETWEEN = 10.0
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Print a line if it is time for one."""
+        if not sys.stderr.isatty() and time.monotonic() - self._said >= self.SECONDS_BETWEEN:
+            self._said = time.monotonic()
+            print(line, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from .ranks import Ranks
 from .read_chunks import Column, read_chunks
 from .recipe import build_job, read_run_config, recipe_main, run_recipe
 from .run_stage import run_stage
+from .run_stage_on_ray import run_stage_on_ray
 from .soft_cross_entropy import summed_soft_cross_entropy
 from .stage import Chunk, StageConfig, StageJob, StageResult
 from .step import TrainStep
@@ -40,6 +41,7 @@ __all__ = [
     "recipe_main",
     "run_recipe",
     "run_stage",
+    "run_stage_on_ray",
     "summed_soft_cross_entropy",
     "train",
 ]

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DataError, ResumeError
-from ..io import atomic_file, write_tensors
-from ..json_text import read_json
+from ..errors import CheckpointError, DataError, ResumeError
+from ..io import atomic_file, read_header, write_tensors
+from ..json_text import parse_json, read_json
 from .identity import require_same_run
 from .stage import Chunk
 
-__all__ = ["chunk_path", "close_chunks", "finished_chunks", "open_chunks", "write_chunk"]
+__all__ = ["chunk_counts", "chunk_path", "close_chunks", "finished_chunks", "is_open", "open_chunks", "write_chunk"]
 
 _RECORD = "stage.json"
 
@@ -19,6 +19,20 @@ _RECORD = "stage.json"
 def chunk_path(directory: Path, number: int) -> Path:
     """The file of a chunk, numbered from 0."""
     return directory / f"chunk-{number:06d}.safetensors"
+
+
+def chunk_counts(directory: Path, number: int) -> dict[str, int]:
+    """What was counted when a chunk that is there was made.
+
+    Raises:
+        CheckpointError: its file is damaged.
+    """
+    path = chunk_path(directory, number)
+    try:
+        counts = parse_json(read_header(path)["__metadata__"]["counts"])
+        return {str(name): int(count) for name, count in counts.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is no chunk of a data-making recipe: delete it") from error
 
 
 def write_chunk(directory: Path, number: int, chunk: Chunk) -> None:
@@ -53,6 +67,11 @@ def open_chunks(directory: Path, identity: Mapping[str, Any], resume: Literal["a
         require_same_run(_read(directory)["identity"], present, directory)
         return
     _write(directory, {"identity": present, "chunks": None})
+
+
+def is_open(directory: Path) -> bool:
+    """Whether a stage has begun in the folder."""
+    return (directory / _RECORD).is_file()
 
 
 def close_chunks(directory: Path, chunks: int) -> None:

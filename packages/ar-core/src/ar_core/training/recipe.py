@@ -12,6 +12,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..config import FREE, apply_overrides, from_dict, load_yaml, to_dict
@@ -28,8 +29,17 @@ __all__ = ["build_job", "read_run_config", "recipe_main", "run_recipe"]
 INTERRUPTED = 130
 
 
+def make_here(build: Callable[[], StageJob], config: StageConfig, *, resume: Resume) -> StageResult:
+    """Make this run's share of a stage in this process."""
+    return run_stage(build(), config, resume=resume)
+
+
 def recipe_main(
-    recipe: Recipe, argv: Sequence[str] | None = None, *, driver: Callable[..., TrainResult] = train
+    recipe: Recipe,
+    argv: Sequence[str] | None = None,
+    *,
+    driver: Callable[..., TrainResult] = train,
+    maker: Callable[..., StageResult] = make_here,
 ) -> int:
     """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [key=value | ~key ...]``.
 
@@ -37,6 +47,7 @@ def recipe_main(
         recipe: The recipe.
         argv: The arguments; None takes those of the process.
         driver: What trains the model; takes (job, config, resume=...). A recipe that makes data has none.
+        maker: What makes the data of a recipe that trains nothing; takes (build, config, resume=...).
 
     Returns:
         The exit code: 0, 2 for input that cannot be used (printed as one sentence), 130 if Ctrl-C or a termination
@@ -54,7 +65,7 @@ def recipe_main(
     rank = int(os.environ.get("RANK", "0"))
     try:
         config = read_run_config(recipe, arguments.config, arguments.overrides)
-        result = run_recipe(recipe, config, resume=arguments.resume, driver=driver)
+        result = run_recipe(recipe, config, resume=arguments.resume, driver=driver, maker=maker)
     except ArError as error:
         print(f"error: {error}" if rank == 0 else f"error on rank {rank}: {error}", file=sys.stderr)
         return 2
@@ -92,21 +103,31 @@ def _decisive(section: Any) -> dict[str, Any]:
 
 
 def run_recipe(
-    recipe: Recipe, config: Any, *, resume: Resume = "auto", driver: Callable[..., TrainResult] = train
+    recipe: Recipe,
+    config: Any,
+    *,
+    resume: Resume = "auto",
+    driver: Callable[..., TrainResult] = train,
+    maker: Callable[..., StageResult] = make_here,
 ) -> Any:
-    """Build the job of a run and hand it to the loop, or make the data of a stage.
+    """Build the job of a run and hand it to the loop, or make the data of a stage; see :func:`recipe_main`.
 
     Returns:
         A ``TrainResult``, or a ``StageResult`` from a recipe that makes data.
 
     Raises:
-        ConfigError: another driver than the loop was given to a recipe that makes data.
+        ConfigError: another driver than the loop was given to a recipe that makes data, or another maker to one that trains.
     """
     if recipe.makes == "model":
+        if maker is not make_here:
+            raise ConfigError(
+                f"the recipe {recipe.name!r} trains a model, and a Ray cluster makes data: start it without --ray, on several devices "
+                "with --nproc or torchrun"
+            )
         return driver(build_job(recipe, config), config.train, resume=resume)
     if driver is not train:
         raise ConfigError(f"the recipe {recipe.name!r} makes data and trains nothing: start it with `ar-train run`")
-    return run_stage(build_job(recipe, config), config.stage, resume=resume)
+    return maker(partial(build_job, recipe, config), config.stage, resume=resume)
 
 
 def _ending(result: TrainResult, directory: str | None) -> str:

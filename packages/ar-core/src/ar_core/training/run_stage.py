@@ -1,23 +1,16 @@
 """Running a stage that makes data."""
 
 import os
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
 
 from ..config import expand_path
-from ..data.progress import track
+from ..data.progress import SpacedLines, track
 from .chunks import chunk_path, close_chunks, open_chunks, write_chunk
 from .interrupt import Interrupt
 from .resume import Resume
 from .stage import StageConfig, StageJob, StageResult
 
-__all__ = ["run_stage"]
-
-SECONDS_BETWEEN_LINES = 10.0
+__all__ = ["listed", "run_stage"]
 
 
 def run_stage(job: StageJob, config: StageConfig, *, resume: Resume = "auto") -> StageResult:
@@ -43,9 +36,9 @@ def run_stage(job: StageJob, config: StageConfig, *, resume: Resume = "auto") ->
     total = None if job.total is None else -(-job.total // config.chunk_size)
     made = present = chunks = 0
     counts: Counter[str] = Counter()
-    said = time.monotonic()
+    lines = SpacedLines()
     with Interrupt() as interrupt:
-        for number, items in enumerate(track(_batched(job.items, config.chunk_size), "chunks", total)):
+        for number, items in enumerate(track(job.chunks(config.chunk_size), "chunks", total)):
             chunks = number + 1
             if number % step != first:
                 continue
@@ -58,18 +51,11 @@ def run_stage(job: StageJob, config: StageConfig, *, resume: Resume = "auto") ->
             write_chunk(directory, number, chunk)
             counts.update(chunk.counts)
             made += 1
-            if not sys.stderr.isatty() and time.monotonic() - said >= SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                print(f"chunk {chunks}/{total or '?'}: {_listed(counts)}", file=sys.stderr, flush=True)
+            lines.say(f"chunk {chunks}/{total or '?'}: {listed(counts)}")
     close_chunks(directory, chunks)
     return StageResult(made, present, counts)
 
 
-def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _listed(counts: Counter[str]) -> str:
+def listed(counts: Counter[str]) -> str:
+    """Counts for a line of text."""
     return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,7 +1,8 @@
 """A stage that makes data: chunk after chunk, resumable, shared among any number of processes and machines."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -66,6 +67,12 @@ class StageJob:
     make: Callable[[int, Sequence[Any]], Chunk]
     total: int | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def chunks(self, size: int) -> Iterator[list[Any]]:
+        """The items of chunk 0, 1, ...: ``size`` of each, fewer of the last."""
+        iterator = iter(self.items)
+        while batch := list(islice(iterator, size)):
+            yield batch
 
 
 @dataclass(frozen=True)
