@@ -1,25 +1,24 @@
 """Generate text: one prompt, a chat, or a file of prompts."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ar_core.cluster import RayCluster
 from ar_core.decoding import Decoded, DecodeStats, StreamedText
 from rich.table import Table
 
+from .file_decoder import FileDecoder, FileJob, open_decoder, survey_file
 from .fitting import check_fit
 from .methods import Generation, Method
 from .output import GrowingFile
 from .progress import job_progress
-from .prompts import Prompt, read_jsonl
+from .prompts import Prompt
 from .session import Session
 
-__all__ = ["chat", "decode_file", "decode_one", "statistics_table"]
+__all__ = ["chat", "decode_file", "decode_file_on_ray", "decode_one", "statistics_table"]
 
 
 def decode_one(
@@ -87,16 +86,9 @@ def decode_file(
 ) -> DecodeStats:
     """Decode a JSONL file of prompts to JSONL, in the order of the input, with a progress bar on the error stream.
 
-    Each line out has ``id``, ``prompt``, ``output``, ``tokens`` (ids), ``finish`` and ``category`` (if the input has one).
-
     Args:
-        session: the model.
-        method: how.
-        generation: length and sampling; the prompt on line i draws random stream i in any batch.
-        source: JSONL of prompts, all read and encoded before the first is decoded.
+        session, method, generation, source, batch_size, use_chat: see :class:`FileDecoder`.
         target: file to write, see :class:`GrowingFile`; standard output if ``None``. Both line by line.
-        batch_size: prompts decoded together.
-        use_chat: chat template for all, for none, or (``None``) for conversations.
         resume: go on behind the lines that an interrupted run of the same job kept.
 
     Returns:
@@ -107,42 +99,77 @@ def decode_file(
         ResumeError: the lines that were kept are of another job.
         CheckpointError: the target cannot be written.
     """
-    prompts = read_jsonl(source)
-    ids = [session.encode(prompt, chat=use_chat) for prompt in prompts]
-    check_fit(session, method, generation.max_new_tokens, prompts, ids)
-    job = {
-        "model": session.source,
-        "revision": session.revision,
-        **session.runs_as,
-        "method": method.describe(),
-        "generation": asdict(generation),
-        "prompts": hashlib.sha256(repr([(prompt.id, one) for prompt, one in zip(prompts, ids)]).encode()).hexdigest(),
-    }
+    decoder = FileDecoder(session, method, generation, source, batch_size=batch_size, use_chat=use_chat)
+    return _written(decoder.job, target, batch_size, resume, lambda starts: map(decoder, starts))
+
+
+def decode_file_on_ray(
+    load: Callable[[], tuple[Session, Method]],
+    generation: Generation,
+    source: Path,
+    target: Path | None,
+    *,
+    batch_size: int,
+    use_chat: bool | None,
+    resume: bool = False,
+    address: str,
+    workers: int,
+    device: str,
+) -> tuple[DecodeStats, dict[str, Any]]:
+    """Decode a file as :func:`decode_file` does, its batches by the workers of a Ray cluster; the file is the same.
+
+    This process loads no model and writes all lines. A batch whose worker dies is decoded again.
+
+    Args:
+        load: loads the model and builds the method, once in each worker and once in a process that looks at the prompts.
+        generation, source, target, batch_size, use_chat, resume: see `decode_file`.
+        address, workers, device: see :class:`ar_core.cluster.RayCluster`.
+
+    Returns:
+        Statistics of what this run decoded, times added up over the workers; name and settings of the method.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or loses worker after worker.
+        ArError: as ``load`` and `decode_file` do.
+    """
+    settings = {"generation": generation, "source": source, "batch_size": batch_size, "use_chat": use_chat}
+    with RayCluster(address, workers=workers, device=device) as cluster:
+        job = FileJob(**cluster.call(survey_file, load, settings))
+
+        def results(starts: Sequence[int]) -> Iterator[tuple[list[str], DecodeStats]]:
+            for lines, stats in cluster.map(open_decoder, (load, settings), starts):
+                yield lines, DecodeStats.from_dict(stats)
+
+        return _written(job, target, batch_size, resume, results), job.method
+
+
+def _written(
+    job: FileJob,
+    target: Path | None,
+    batch_size: int,
+    resume: bool,
+    results: Callable[[Sequence[int]], Iterator[tuple[list[str], DecodeStats]]],
+) -> DecodeStats:
+    """Write the lines of the batches as they come."""
     stats = DecodeStats()
-    lines = GrowingFile(target, job, resume=resume) if target is not None else nullcontext()
-    with lines as file, job_progress() as progress:
+    growing = GrowingFile(target, job.identity, resume=resume) if target is not None else nullcontext()
+    with growing as file, job_progress() as progress:
         finished = 0 if file is None else len(file)
-        task = progress.add_task(method.name, total=len(prompts), completed=finished)
-        for start, rows in _batches(ids, batch_size, finished):
-            decoded = method.decode(session, rows, generation, first_index=start)
-            stats = stats + decoded.stats
-            for offset, (tokens, finish) in enumerate(zip(decoded.tokens, decoded.finish, strict=True)):
-                line = json.dumps(
-                    _record(prompts[start + offset], session.text(tokens), tokens, finish), ensure_ascii=False
-                )
+        task = progress.add_task(str(job.method["name"]), total=job.prompts, completed=finished)
+        for lines, cost in results(range(finished, job.prompts, batch_size)):
+            stats = stats + cost
+            for line in lines:
                 if file is None:
                     print(line, flush=True)
                 else:
                     file.append(line)
-            progress.advance(task, len(rows))
+            progress.advance(task, len(lines))
     return stats
 
 
-def statistics_table(stats: DecodeStats, method: Method) -> Table:
-    """What decoding cost, for people."""
-    table = Table(
-        title=f"{method.name}: {sum(stats.generated)} tokens", title_justify="left", show_header=False, box=None
-    )
+def statistics_table(stats: DecodeStats, name: str) -> Table:
+    """What decoding by the method of that name cost, for people."""
+    table = Table(title=f"{name}: {sum(stats.generated)} tokens", title_justify="left", show_header=False, box=None)
     phases = ", ".join(f"{phase} {count}" for phase, count in stats.forwards.items())
     times = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in stats.seconds.items())
     fixed = ", ".join(f"{tokens}: {count}×" for tokens, count in sorted(stats.accepted.items()))
@@ -158,13 +185,3 @@ def statistics_table(stats: DecodeStats, method: Method) -> Table:
             + (f" (drafter: {spent})" if spent else ""),
         )
     return table
-
-
-def _record(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> dict[str, Any]:
-    record = {"id": prompt.id, "prompt": prompt.text, "output": text, "tokens": list(tokens), "finish": finish}
-    return {**record, "category": prompt.category} if prompt.category else record
-
-
-def _batches(ids: list[list[int]], size: int, first: int) -> Iterator[tuple[int, list[list[int]]]]:
-    for start in range(first, len(ids), size):
-        yield start, ids[start : start + size]

@@ -1,6 +1,7 @@
 """``ar-decode text``."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,18 @@ def text(
         bool, typer.Option("--resume", help="Go on where an interrupted run of the same job stopped.")
     ] = False,
     force: ForceOption = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|HOST:PORT",
+            help="Decode --input on a Ray cluster: of this machine, or a running one.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Processes on the Ray cluster, each with the model."),
+    ] = None,
 ) -> None:
     """Generate text from one prompt, in a chat, or for a file of prompts."""
     _check_sources(prompt, source, output, chat, stream, batch_size)
@@ -95,6 +108,10 @@ def text(
             "an interrupted run kept for --output, and --force overwrites them."
         )
     _check_filters(temperature, top_k, top_p, min_p)
+    if (ray is None) != (workers is None) or (ray is not None and source is None):
+        raise ConfigError(
+            "a Ray cluster decodes the prompts of a file: give --ray ADDRESS, --workers N and --input FILE, or none of the first two."
+        )
     from ..output import check_targets, write_text
 
     check_targets(output, statistics, force=force, resume=resume)
@@ -103,7 +120,7 @@ def text(
     from ..methods import Generation, load_method
     from ..prompts import Prompt
     from ..text import chat as converse
-    from ..text import decode_file, decode_one, statistics_table
+    from ..text import decode_file, decode_file_on_ray, decode_one, statistics_table
 
     given = method_settings(
         settings,
@@ -113,21 +130,46 @@ def text(
         draft_length=draft_length,
     )
     generation = Generation(max_new_tokens, temperature, top_k, top_p, min_p, seed, tuple(stop or ()))
-    session, chosen = load_method(
-        model, method, given, profile, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads
+    load = partial(
+        load_method,
+        model,
+        method,
+        given,
+        profile,
+        dtype=dtype,
+        device=device,
+        engine=engine,
+        weights=weights,
+        threads=threads,
     )
-    if source is not None:
-        stats = decode_file(
-            session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat, resume=resume
+    if source is not None and ray is not None and workers is not None:
+        stats, described = decode_file_on_ray(
+            load,
+            generation,
+            source,
+            output,
+            batch_size=batch_size,
+            use_chat=chat,
+            resume=resume,
+            address=ray,
+            workers=workers,
+            device=device,
         )
-    elif prompt is not None:
-        one = Prompt("1", prompt)
-        stats = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream).stats
     else:
-        stats = converse(session, chosen, generation, input)
-    Console(stderr=True).print(statistics_table(stats, chosen))
+        session, chosen = load()
+        described = chosen.describe()
+        if source is not None:
+            stats = decode_file(
+                session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat, resume=resume
+            )
+        elif prompt is not None:
+            one = Prompt("1", prompt)
+            stats = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream).stats
+        else:
+            stats = converse(session, chosen, generation, input)
+    Console(stderr=True).print(statistics_table(stats, method))
     if statistics is not None:
-        write_text(statistics, json.dumps({"method": chosen.describe(), **stats.to_dict()}, indent=2) + "\n")
+        write_text(statistics, json.dumps({"method": described, **stats.to_dict()}, indent=2) + "\n")
 
 
 def _check_sources(
