@@ -1,0 +1,87 @@
+"""``ar-decode text --ray``: the lines of one process, whatever happens to a worker."""
+
+import json
+import threading
+import time
+
+import pytest
+from ar_core.cluster import RayCluster
+
+PROMPTS = 40
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("ray", reason="the package ray is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers wait behind everything else otherwise, on a machine that runs other tests.
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with RayCluster("local", workers=2) as started:
+            yield started
+
+
+def kill_a_worker_behind(partial, seen: list[int]) -> None:
+    """Once lines are there, kill a process that decodes, and note how many lines there were."""
+    psutil = pytest.importorskip("psutil", reason="the package psutil is not installed")
+    while not (partial.is_file() and partial.read_bytes()):
+        time.sleep(0.01)
+    workers = [one for one in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(one.cmdline())]
+    workers[0].kill()
+    seen.append(partial.read_bytes().count(b"\n") if partial.is_file() else PROMPTS)
+
+
+def test_the_file_is_that_of_one_process_also_when_a_worker_is_killed(cluster, ar_decode, plain_model, jsonl, tmp_path):
+    source = jsonl(*({"prompt": f"prompt {number}"} for number in range(PROMPTS)))
+    whole, target = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    statistics = tmp_path / "statistics.json"
+    sampled = ("text", plain_model, "-i", source, "-n", 100, "--temperature", 1, "-b", 2)
+    assert ar_decode(*sampled, "-o", whole).code == 0
+    seen = []
+    killer = threading.Thread(target=kill_a_worker_behind, args=(tmp_path / "out.jsonl.partial", seen), daemon=True)
+    killer.start()
+    outcome = ar_decode(*sampled, "-o", target, "--ray", "auto", "--workers", 2, "--statistics", statistics)
+    assert (outcome.code, outcome.out) == (0, ""), outcome.err
+    killer.join(timeout=10)
+    assert seen[0] < PROMPTS
+    assert target.read_text() == whole.read_text()
+    figures = json.loads(statistics.read_text())
+    assert figures["method"] == {"name": "ar"}
+    assert len(figures["generated"]) == PROMPTS
+
+
+def test_an_interrupted_file_goes_on_on_a_cluster(cluster, ar_decode, plain_model, jsonl, tmp_path, monkeypatch):
+    from ar_decode.methods import Method
+
+    source = jsonl(*({"prompt": text} for text in "abcde"))
+    whole, target = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    sampled = ("text", plain_model, "-i", source, "-n", 4, "--temperature", 1, "-b", 2)
+    assert ar_decode(*sampled, "-o", whole).code == 0
+    decode = Method.decode
+
+    def until(method, session, prompts, generation, *, first_index):
+        if first_index == 2:
+            raise KeyboardInterrupt
+        return decode(method, session, prompts, generation, first_index=first_index)
+
+    monkeypatch.setattr(Method, "decode", until)
+    assert ar_decode(*sampled, "-o", target).code == 130
+    other = ar_decode(*sampled, "-o", target, "--resume", "--seed", 1, "--ray", "auto", "--workers", 2)
+    assert (other.code, "generation.seed was 0" in other.err) == (2, True)
+    assert ar_decode(*sampled, "-o", target, "--resume", "--ray", "auto", "--workers", 2).code == 0
+    assert target.read_text() == whole.read_text()
+
+
+def test_what_a_worker_finds_wrong_is_one_sentence(cluster, refused, plain_model, jsonl, tmp_path):
+    source = jsonl({"prompt": "a"}, {"prompt": " "})
+    refused(
+        *("text", plain_model, "-i", source, "-o", tmp_path / "out.jsonl", "--ray", "auto", "--workers", 2),
+        says="is empty; give it at least one token",
+    )
+
+
+def test_a_cluster_takes_a_file(refused, plain_model, jsonl):
+    wanted = "give --ray ADDRESS, --workers N and --input FILE"
+    refused("text", plain_model, "Hello", "--ray", "local", "--workers", 2, says=wanted)
+    refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--ray", "local", says=wanted)
+    refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--workers", 2, says=wanted)
