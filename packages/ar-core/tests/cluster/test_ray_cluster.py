@@ -18,19 +18,6 @@ ITEMS = 23
 COUNTS = {"items": ITEMS}
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Two workers, which take functions of this file though they cannot import it."""
-    ray = pytest.importorskip("ray", reason="the package ray is not installed")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with pytest.MonkeyPatch.context() as patch:
-        # Its workers wait behind everything else otherwise, on a machine that runs other tests.
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        with RayCluster("local", workers=2) as started:
-            yield started
-
-
 def job(marks: str | None = None, **identity) -> StageJob:
     """Numbers with noise; with ``marks``, a folder, the worker of chunk 2 is killed before its file is there, and that of chunk 4 after."""
 
@@ -69,7 +56,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if not path.name.startswith(".tmp-")}
 
 
-def test_killed_workers_lose_and_duplicate_nothing(cluster, tmp_path) -> None:
+def killed_workers_lose_and_duplicate_nothing(tmp_path: Path) -> None:
     whole = run_stage(job(), config(tmp_path / "whole"))
     result = run_stage_on_ray(partial(job, str(tmp_path)), config(tmp_path / "stage"), address="auto", workers=2)
     assert (tmp_path / "before").exists()
@@ -79,7 +66,7 @@ def test_killed_workers_lose_and_duplicate_nothing(cluster, tmp_path) -> None:
     assert files(tmp_path / "stage") == files(tmp_path / "whole")
 
 
-def test_ray_and_a_run_without_it_go_on_with_each_other(cluster, tmp_path) -> None:
+def ray_and_a_run_without_it_go_on_with_each_other(tmp_path: Path) -> None:
     run_stage(job(), config(tmp_path / "whole"))
     run_stage(job(), config(tmp_path / "stage", "2/3"))
     result = run_stage_on_ray(job, config(tmp_path / "stage", "1/3"), address="auto", workers=2)
@@ -106,7 +93,7 @@ def squares(refused: int):
     return square
 
 
-def test_results_come_in_the_order_of_the_items_up_to_the_error_of_a_worker(cluster) -> None:
+def results_come_in_the_order_of_the_items_up_to_the_error_of_a_worker(cluster: RayCluster) -> None:
     results = cluster.map(squares, [5], list(range(8)))
     assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
     with pytest.raises(DataError, match=r"^5 is refused: give another$"):
@@ -117,14 +104,27 @@ def deadly(item: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_kills_each_of_its_workers_ends_the_run(cluster) -> None:
+def what_kills_each_of_its_workers_ends_the_run(cluster: RayCluster) -> None:
     with pytest.raises(ClusterError, match="3 workers of the Ray cluster died over the same piece of work"):
         list(cluster.map(lambda: deadly, [], [0]))
 
 
-def test_a_gpu_that_the_cluster_lacks(cluster) -> None:
+def a_gpu_that_the_cluster_lacks_is_missed() -> None:
     with pytest.raises(ClusterError, match="has no GPU"), RayCluster("auto", workers=1, device="cuda"):
         pass
+
+
+def test_on_two_workers(two_workers, tmp_path) -> None:
+    """One test, since each process of a test run would start a cluster of its own."""
+    import ray
+
+    # Workers take functions of this file though they cannot import it.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    killed_workers_lose_and_duplicate_nothing(tmp_path / "killed")
+    ray_and_a_run_without_it_go_on_with_each_other(tmp_path / "shared")
+    results_come_in_the_order_of_the_items_up_to_the_error_of_a_worker(two_workers)
+    what_kills_each_of_its_workers_ends_the_run(two_workers)
+    a_gpu_that_the_cluster_lacks_is_missed()
 
 
 @pytest.mark.parametrize(
