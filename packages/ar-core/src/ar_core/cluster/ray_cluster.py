@@ -73,10 +73,13 @@ class RayCluster:
                 self._ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False, **quiet)
             # Ray has no class of its own for a cluster that does not answer or is too slow to start.
             except Exception as error:
-                raise ClusterError(
-                    f"no Ray cluster can be used at {self._address!r} ({_first_line(error)}): give local, or the HOST:PORT that "
-                    "`ray start --head` printed"
-                ) from error
+                self._ray.shutdown()
+                way = (
+                    "try again when the machine is less busy"
+                    if local
+                    else "give local, or what `ray start --head` printed"
+                )
+                raise ClusterError(f"no Ray cluster at {self._address!r} ({_first_line(error)}): {way}") from error
             self._ours = True
         try:
             self._reserve()
