@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 UV = os.environ.get("UV", "uv")
 LANGUAGE = {"transformers", "tokenizers", "peft", "datasets"}
-TRAINING = {"lightning", "torchtune", "torchao"}
+TRAINING = {"lightning", "torchtune", "torchao", "ray"}
 APPLICATIONS = {"typer", "rich"}
 
 pytestmark = pytest.mark.timeout(900)

@@ -39,7 +39,7 @@ def exported_torch(package: str, *extras: str) -> str:
     return re.search(r"^torch==(\S+)", text, re.MULTILINE)[1]
 
 
-@pytest.mark.parametrize("extra", ["hf", "train", "triton", "flash-attn", "xformers"])
+@pytest.mark.parametrize("extra", ["hf", "train", "ray", "triton", "flash-attn", "xformers"])
 def test_no_extra_changes_the_locked_torch(extra):
     assert exported_torch("ar-core", extra) == exported_torch("ar-core")
 
