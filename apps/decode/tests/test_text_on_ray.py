@@ -3,8 +3,12 @@
 import json
 import threading
 import time
+from functools import partial
 
 import pytest
+from ar_core.errors import ClusterError
+from ar_decode.file_decoder import open_decoder, survey_file
+from ar_decode.methods import Generation, load_method
 
 PROMPTS = 40
 
@@ -82,3 +86,20 @@ def test_a_cluster_takes_a_file(refused, plain_model, jsonl):
     refused("text", plain_model, "Hello", "--ray", "local", "--workers", 2, says=wanted)
     refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--ray", "local", says=wanted)
     refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--workers", 2, says=wanted)
+
+
+def test_a_machine_that_would_decode_something_else_is_refused(plain_model, jsonl):
+    settings = {
+        "generation": Generation(4),
+        "source": jsonl({"prompt": "a"}, {"prompt": "b"}),
+        "batch_size": 1,
+        "use_chat": None,
+    }
+    load = partial(load_method, str(plain_model), "ar", {}, None)
+    job = survey_file(load, settings)
+    lines, stats = open_decoder(load, settings, job["identity"])(1)
+    assert json.loads(lines[0])["prompt"] == "b"
+    assert stats["generated"] == [4]
+    jsonl({"prompt": "a"}, {"prompt": "c"})
+    with pytest.raises(ClusterError, match=r"prompts is .* on the machine"):
+        open_decoder(load, settings, job["identity"])

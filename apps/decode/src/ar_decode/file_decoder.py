@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ar_core.decoding import DecodeStats
+from ar_core.errors import ClusterError
 
 from .fitting import check_fit
 from .methods import Generation, Method
@@ -74,7 +76,8 @@ class FileDecoder:
             "generation": asdict(self._generation),
             "prompts": hashlib.sha256(repr(named).encode()).hexdigest(),
         }
-        return FileJob(len(self._prompts), identity, self._method.describe())
+        # Plain JSON data, as those that it is compared with have become.
+        return FileJob(len(self._prompts), json.loads(json.dumps(identity)), self._method.describe())
 
     def __call__(self, start: int) -> tuple[list[str], DecodeStats]:
         """The lines of the batch that begins with prompt ``start``, and what they cost.
@@ -103,9 +106,25 @@ def survey_file(load: Callable[[], tuple[Session, Method]], settings: dict[str, 
     return asdict(FileDecoder(*load(), **settings).job)
 
 
-def open_decoder(load: Callable[[], tuple[Session, Method]], settings: dict[str, Any]) -> Callable[[int], list[Any]]:
-    """A file decoder whose results are JSON-able, lines and statistics; arguments are those of :func:`survey_file`."""
+def open_decoder(
+    load: Callable[[], tuple[Session, Method]], settings: dict[str, Any], identity: dict[str, Any]
+) -> Callable[[int], list[Any]]:
+    """A file decoder whose results are JSON-able, lines and statistics.
+
+    Args:
+        load, settings: see :func:`survey_file`.
+        identity: of the job as it was surveyed.
+
+    Raises:
+        ClusterError: this machine would decode something else.
+    """
     decoder = FileDecoder(*load(), **settings)
+    found = decoder.job.identity
+    if other := [name for name, value in identity.items() if found[name] != value]:
+        raise ClusterError(
+            f"{other[0]} is {found[other[0]]} on the machine {os.uname().nodename!r} and was {identity[other[0]]} where the job was looked at; "
+            "let all machines of the cluster see the same files and have the same packages."
+        )
 
     def decode(start: int) -> list[Any]:
         lines, stats = decoder(start)

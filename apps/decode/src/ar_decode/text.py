@@ -137,7 +137,7 @@ def decode_file_on_ray(
         job = FileJob(**cluster.call(survey_file, load, settings))
 
         def results(starts: Sequence[int]) -> Iterator[tuple[list[str], DecodeStats]]:
-            for lines, stats in cluster.map(open_decoder, (load, settings), starts):
+            for lines, stats in cluster.map(open_decoder, (load, settings, job.identity), starts):
                 yield lines, DecodeStats.from_dict(stats)
 
         return _written(job, target, batch_size, resume, results), job.method
