@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -151,17 +152,20 @@ class RayCluster:
         context.execution_no_progress_timeout_s = -1
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = data.from_items([{"item": json.dumps(item)} for item in items], override_num_blocks=len(items))
-        results = rows.map_batches(
-            _Worker,
-            fn_constructor_args=(os.getcwd(), build, tuple(arguments)),
-            batch_size=1,
-            # Beyond the one at work, an item of a worker would wait while others are idle.
-            compute=data.ActorPoolStrategy(size=min(self._workers, len(items)), max_tasks_in_flight_per_actor=1),
-            num_cpus=1,
-            num_gpus=self._gpus,
-            # Ray Data's own number is without end.
-            ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
-        )
+        with warnings.catch_warnings():
+            # The number of tries has no other way in than an argument that Ray 2.64 takes away, which bounds the version of the extra.
+            warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")
+            results = rows.map_batches(
+                _Worker,
+                fn_constructor_args=(os.getcwd(), build, tuple(arguments)),
+                batch_size=1,
+                # Beyond the one at work, an item of a worker would wait while others are idle.
+                compute=data.ActorPoolStrategy(size=min(self._workers, len(items)), max_tasks_in_flight_per_actor=1),
+                num_cpus=1,
+                num_gpus=self._gpus,
+                # Ray Data's own number is without end.
+                ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
+            )
         try:
             for row in results.iter_rows():
                 yield _value(row["result"])
