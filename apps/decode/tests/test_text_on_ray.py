@@ -33,7 +33,7 @@ def the_file_is_that_of_one_process_also_when_a_worker_is_killed(ar_decode, plai
     killer = threading.Thread(target=kill_a_worker_behind, args=(tmp_path / "out.jsonl.partial", seen), daemon=True)
     killer.start()
     outcome = ar_decode(*sampled, "-o", target, "--ray", "auto", "--workers", 2, "--statistics", statistics)
-    assert (outcome.code, outcome.out) == (0, ""), outcome.err
+    assert outcome.code == 0, outcome.err
     killer.join(timeout=10)
     assert seen[0] < PROMPTS
     assert target.read_text() == whole.read_text()
@@ -81,10 +81,11 @@ def test_on_two_workers(two_workers, ar_decode, refused, plain_model, jsonl, tmp
     what_a_worker_finds_wrong_is_one_sentence(refused, plain_model, jsonl, tmp_path / "refused")
 
 
-def test_a_cluster_takes_a_file(refused, plain_model, jsonl):
-    wanted = "give --ray ADDRESS, --workers N and --input FILE"
+def test_a_cluster_takes_a_file(refused, plain_model, jsonl, tmp_path):
+    wanted = "give --ray ADDRESS, --workers N, --input FILE and --output FILE"
     refused("text", plain_model, "Hello", "--ray", "local", "--workers", 2, says=wanted)
-    refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--ray", "local", says=wanted)
+    refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--ray", "local", "--workers", 2, says=wanted)
+    refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "-o", tmp_path / "o", "--ray", "local", says=wanted)
     refused("text", plain_model, "-i", jsonl({"prompt": "a"}), "--workers", 2, says=wanted)
 
 

@@ -107,7 +107,7 @@ def decode_file_on_ray(
     load: Callable[[], tuple[Session, Method]],
     generation: Generation,
     source: Path,
-    target: Path | None,
+    target: Path,
     *,
     batch_size: int,
     use_chat: bool | None,

@@ -108,9 +108,11 @@ def text(
             "an interrupted run kept for --output, and --force overwrites them."
         )
     _check_filters(temperature, top_k, top_p, min_p)
-    if (ray is None) != (workers is None) or (ray is not None and source is None):
+    if (ray is None) != (workers is None) or (ray is not None and (source is None or output is None)):
+        # Standard output is where Ray tells what became of its workers.
         raise ConfigError(
-            "a Ray cluster decodes the prompts of a file: give --ray ADDRESS, --workers N and --input FILE, or none of the first two."
+            "a Ray cluster decodes the prompts of a file to a file: give --ray ADDRESS, --workers N, --input FILE and --output FILE, "
+            "or neither of the first two."
         )
     from ..output import check_targets, write_text
 
@@ -142,7 +144,7 @@ def text(
         weights=weights,
         threads=threads,
     )
-    if source is not None and ray is not None and workers is not None:
+    if source is not None and output is not None and ray is not None and workers is not None:
         stats, described = decode_file_on_ray(
             load,
             generation,

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -126,7 +126,7 @@ class RayCluster:
 
     def map(
         self, build: Callable[..., Callable[[Any], Any]], arguments: Sequence[Any], items: Sequence[Any]
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Let workers do the items and yield the results in the order of the items, as soon as that is possible.
 
         A worker is what ``build(*arguments)`` returns; it is called with one item after the other. An item whose worker dies is done
