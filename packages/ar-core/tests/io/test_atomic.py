@@ -25,6 +25,23 @@ def test_a_file_appears_whole_and_replaces_what_was_there(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
 
 
+def test_writers_of_one_process_id_do_not_meet(tmp_path):
+    """Two machines that share a folder have processes of the same number."""
+    target = tmp_path / "a.txt"
+    with atomic_file(target) as first:
+        first.write_text("whole")
+        with atomic_file(target) as second:
+            second.write_text("half of anoth")
+        assert first.read_text() == "whole"
+    assert target.read_text() == "whole"
+    with atomic_directory(tmp_path / "folder", replace=True) as first:
+        (first / "a.txt").write_text("whole")
+        with atomic_directory(tmp_path / "folder") as second:
+            assert not list(second.iterdir())
+        assert (first / "a.txt").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "folder"}
+
+
 def test_a_block_that_raises_leaves_the_old_file_and_no_temporary(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -1,6 +1,7 @@
 """Files and directories that appear whole or not at all."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         CheckpointError: The operating system refuses (disk full, no permission ...).
     """
     path = Path(path)
-    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}"
+    temporary = _beside(path)
     with _refusals_named(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -78,20 +79,29 @@ def atomic_directory(path: str | Path, *, replace: bool = False, shared: str | N
     path = Path(path)
     if path.exists() and not replace:
         raise CheckpointError(f"{path} exists already: choose another directory, or remove it first")
-    temporary = path.parent / f"{TEMPORARY}{path.name}-{shared or os.getpid()}"
+    temporary = _beside(path) if shared is None else _joined(path, shared)
     with _refusals_named(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         sync_tree(temporary)
         if path.exists():
-            old = path.parent / f"{TEMPORARY}old-{path.name}-{os.getpid()}"
+            old = _beside(path, "old-")
             os.rename(path, old)
             os.rename(temporary, path)
             shutil.rmtree(old)
         else:
             os.rename(temporary, path)
         sync(path.parent)
+
+
+def _beside(path: Path, prefix: str = "") -> Path:
+    # On machines that share a folder, containers above all, processes have the same ids.
+    return path.parent / f"{TEMPORARY}{prefix}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _joined(path: Path, shared: str) -> Path:
+    return path.parent / f"{TEMPORARY}{path.name}-{shared}"
 
 
 def require_replaceable(directory: str | Path) -> None:
@@ -123,7 +133,7 @@ def joined_directory(path: str | Path, shared: str) -> Iterator[Path]:
     """
     path = Path(path)
     with _refusals_named(path, None):
-        yield path.parent / f"{TEMPORARY}{path.name}-{shared}"
+        yield _joined(path, shared)
 
 
 @contextmanager
