@@ -62,6 +62,12 @@ def test_a_shard_is_surveyed(tmp_path) -> None:
     assert survey_chunks(build, config(tmp_path), "auto") == (2, [1, 2, 4, 5])
 
 
+def test_data_that_end_early_on_a_machine_are_refused(tmp_path) -> None:
+    survey_chunks(build, config(tmp_path), "auto")
+    with pytest.raises(ClusterError, match="the data end before chunk 6 on the machine"):
+        ChunkWorker(build, config(tmp_path))(6)
+
+
 def test_another_folder_stage_or_policy_is_refused(tmp_path) -> None:
     with pytest.raises(ClusterError, match="is another folder on the machine"):
         ChunkWorker(build, config(tmp_path / "elsewhere"))

@@ -78,7 +78,12 @@ class ChunkWorker:
         # Numbers ascend, but for those that another worker died over.
         if number < self._next or self._next == 0:
             self._reader, self._next = self._job.chunks(self._size), 0
-        items = next(islice(self._reader, number - self._next, None))
+        items = next(islice(self._reader, number - self._next, None), None)
+        if items is None:
+            raise ClusterError(
+                f"the data end before chunk {number} on the machine {os.uname().nodename!r}, and did not where they were counted: let all "
+                "machines of the cluster see the same files"
+            )
         self._next = number + 1
         return items
 
