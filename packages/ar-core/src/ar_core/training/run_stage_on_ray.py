@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 from ..cluster import RayCluster
+from ..config import expand_path
 from ..data.progress import SpacedLines, track
 from .chunk_worker import ChunkWorker, survey_chunks
 from .interrupt import Interrupt
@@ -39,10 +41,12 @@ def run_stage_on_ray(
     made = 0
     counts: Counter[str] = Counter()
     lines = SpacedLines()
-    # In this order: Ray sets a handler of its own for SIGTERM.
-    with RayCluster(address, workers=workers, device=config.device) as cluster, Interrupt() as interrupt:
+    # Here expanded, since `~` and variables of another machine may name another folder.
+    config = replace(config, directory=str(expand_path(config.directory)))
+    with RayCluster(address, workers=workers, device=config.device) as cluster:
+        # A signal ends the survey at once, which a cluster without a free core would keep waiting.
         present, missing = cluster.call(survey_chunks, build, config, resume)
-        with closing(cluster.map(ChunkWorker, (build, config), missing)) as results:
+        with Interrupt() as interrupt, closing(cluster.map(ChunkWorker, (build, config), missing)) as results:
             for counted in track(results, "chunks", len(missing)):
                 counts.update(counted)
                 made += 1
