@@ -1,5 +1,6 @@
 """A cluster of two workers on this machine: the same files as without it, workers that are killed, and what is refused."""
 
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from ar_core.cluster import RayCluster
+from ar_core.cluster.ray_cluster import _answered, _place
 from ar_core.errors import ClusterError, ConfigError, DataError, MissingPackageError, ResumeError
 from ar_core.training import Chunk, StageConfig, StageJob, run_stage, run_stage_on_ray
 
@@ -122,6 +124,8 @@ def test_on_two_workers(two_workers, tmp_path) -> None:
         ("local", {"workers": 0}, "0 workers were asked for"),
         ("local", {"workers": 1, "device": "cuda:1"}, "the device is 'cuda:1'"),
         ("ray://head:10001", {"workers": 1}, "is the address of a Ray client"),
+        ("", {"workers": 1}, "'' is no address of a Ray cluster: give local, auto or HOST:PORT"),
+        ("head", {"workers": 1}, "'head' is no address of a Ray cluster"),
     ],
 )
 def test_what_no_cluster_can_do_is_said_before_one_is_asked(address, options, message) -> None:
@@ -134,3 +138,42 @@ def test_without_ray_its_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'ar-core\[ray\]'"), RayCluster("local", workers=1):
         pass
+
+
+def test_a_client_address_in_the_environment_is_refused_where_ray_would_take_it(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(ConfigError, match="'ray://head:10001' is the address of a Ray client"):
+        RayCluster("auto", workers=1)
+    RayCluster("head:6379", workers=1)
+
+
+def test_a_version_that_differs_is_told_whole(monkeypatch) -> None:
+    ray = pytest.importorskip("ray", reason="the package ray is not installed")
+
+    def init(**options):
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.61\nThis process:\n    Ray: 2.60\n"
+        )
+
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(ClusterError, match=r"Ray: 2\.61 This process: Ray: 2\.60\): .* its versions"),
+        RayCluster("auto", workers=1),
+    ):
+        pass
+
+
+def test_work_finds_the_folder_and_the_variables_of_the_command(tmp_path, monkeypatch) -> None:
+    """Whatever those of the process that does it are."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AR_DATA_DIR", "of the command")
+    place = _place()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("AR_DATA_DIR", "of the machine")
+    assert json.loads(_answered(place, lambda: [os.getcwd(), os.environ["AR_DATA_DIR"]])) == {
+        "value": [str(tmp_path), "of the command"]
+    }
+    answer = json.loads(_answered((str(tmp_path / "missing"), {}), list))
+    assert answer["error"] == "ClusterError"
+    assert "missing' is not there on the machine" in answer["text"]

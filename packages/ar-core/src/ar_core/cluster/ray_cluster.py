@@ -4,9 +4,11 @@ import importlib
 import json
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -25,13 +27,17 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 
+Place = tuple[str, dict[str, str]]
+"""Working directory and environment variables of the caller."""
+
 
 class RayCluster:
     """Workers of a Ray cluster, for the length of a ``with`` block.
 
     A cluster of another process is joined, and left as it was; one that this process is connected to already is taken. A worker is a
     process with one CPU core, and with one GPU where that is asked for, which Ray places on any machine of the cluster. All of them, and
-    the caller, must see the same files under the same paths: workers go to the caller's working directory.
+    the caller, must see the same files under the same paths: workers go to the caller's working directory and take over its environment
+    variables ``AR_...``, which paths of configs name.
 
     Args:
         address: ``local`` starts a cluster on this machine, which ends with the block; otherwise that of a running one, ``HOST:PORT``,
@@ -52,10 +58,15 @@ class RayCluster:
             raise ConfigError(
                 f"the device is {device!r}, and workers of a Ray cluster see the one GPU that Ray gives them: set auto, cpu or cuda"
             )
-        if address.startswith("ray://"):
+        # Ray takes this variable for `auto`.
+        found = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+        if "://" in found:
             raise ConfigError(
-                f"{address!r} is the address of a Ray client: start the command on a machine of the cluster, with auto as the address"
+                f"{found!r} is the address of a Ray client: start the command on a machine of the cluster, with auto as the address and "
+                "RAY_ADDRESS not set"
             )
+        if not re.fullmatch(r"local|auto|\S+:\d+", address):
+            raise ConfigError(f"{address!r} is no address of a Ray cluster: give local, auto or HOST:PORT")
         self._address, self._workers, self._device = address, workers, device
         self._gpus = 0
         self._ours = False
@@ -78,9 +89,9 @@ class RayCluster:
                 way = (
                     "try again when the machine is less busy"
                     if local
-                    else "give local, or what `ray start --head` printed"
+                    else "give local, or what `ray start --head` printed, with its versions of Ray and Python"
                 )
-                raise ClusterError(f"no Ray cluster at {self._address!r} ({_first_line(error)}): {way}") from error
+                raise ClusterError(f"no Ray cluster at {self._address!r} ({_one_line(error)}): {way}") from error
             self._ours = True
         try:
             self._reserve()
@@ -97,10 +108,12 @@ class RayCluster:
             raise ClusterError(
                 f"the device is 'cuda' and the Ray cluster at {self._address!r} has no GPU: add a machine that has one, or set cpu"
             )
-        room = int(min(resources.get("CPU", 0), resources["GPU"] if self._gpus else sys.maxsize))
+        # Ray lists none of which nothing is free, and of a cluster just started nothing for a moment.
+        free = resources if self._address == "local" else self._ray.available_resources()
+        room = int(min(free.get("CPU", 0), free.get("GPU", 0) if self._gpus else sys.maxsize))
         if room < self._workers:
             print(
-                f"the Ray cluster has room for {room} of {self._workers} workers: the others wait for more machines",
+                f"the Ray cluster has room for {room} of {self._workers} workers now: the others wait until it has more",
                 file=sys.stderr,
             )
 
@@ -119,10 +132,8 @@ class RayCluster:
             ClusterError: the process died, again and again.
         """
         task = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(_answered)
-        try:
-            return _value(self._ray.get(task.remote(os.getcwd(), function, *arguments)))
-        except self._deaths as error:
-            raise _died(error) from error
+        with self._failures_named():
+            return _value(self._ray.get(task.remote(_place(), function, *arguments)))
 
     def map(
         self, build: Callable[..., Callable[[Any], Any]], arguments: Sequence[Any], items: Sequence[Any]
@@ -157,7 +168,7 @@ class RayCluster:
             warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")
             results = rows.map_batches(
                 _Worker,
-                fn_constructor_args=(os.getcwd(), build, tuple(arguments)),
+                fn_constructor_args=(_place(), build, tuple(arguments)),
                 batch_size=1,
                 # Beyond the one at work, an item of a worker would wait while others are idle.
                 compute=data.ActorPoolStrategy(size=min(self._workers, len(items)), max_tasks_in_flight_per_actor=1),
@@ -166,27 +177,38 @@ class RayCluster:
                 # Ray Data's own number is without end.
                 ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
             )
-        try:
+        with self._failures_named():
             for row in results.iter_rows():
                 yield _value(row["result"])
-        except self._deaths as error:
-            raise _died(error) from error
 
-    @property
-    def _deaths(self) -> tuple[type[Exception], ...]:
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
         kinds = self._ray.exceptions
-        return kinds.RayActorError, kinds.WorkerCrashedError, kinds.OutOfMemoryError, kinds.NodeDiedError
+        try:
+            yield
+        except (kinds.RayActorError, kinds.WorkerCrashedError, kinds.OutOfMemoryError, kinds.NodeDiedError) as error:
+            raise ClusterError(
+                f"{RETRIES + 1} workers of the Ray cluster died over the same piece of work, or while they loaded the model "
+                f"({_one_line(error)}): see the memory of their machines and Ray's logs, then run the same command again"
+            ) from error
+        except kinds.RayTaskError:
+            # A defect of the work's code, which its traceback tells.
+            raise
+        except kinds.RayError as error:
+            raise ClusterError(
+                f"the Ray cluster at {self._address!r} failed ({_one_line(error)}): see Ray's logs, then run the same command again"
+            ) from error
 
 
 class _Worker:
     """One process: the work, built for its first item and kept."""
 
-    def __init__(self, folder: str, build: Callable[..., Callable[[Any], Any]], arguments: Sequence[Any]) -> None:
-        self._folder, self._build, self._arguments = folder, build, arguments
+    def __init__(self, place: Place, build: Callable[..., Callable[[Any], Any]], arguments: Sequence[Any]) -> None:
+        self._place, self._build, self._arguments = place, build, arguments
         self._work: Callable[[Any], Any] | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
-        return {"result": [_answered(self._folder, self._do, json.loads(str(batch["item"][0])))]}
+        return {"result": [_answered(self._place, self._do, json.loads(str(batch["item"][0])))]}
 
     def _do(self, item: Any) -> Any:
         if self._work is None:
@@ -194,9 +216,15 @@ class _Worker:
         return self._work(item)
 
 
-def _answered(folder: str, function: Callable[..., Any], *arguments: Any) -> str:
+def _place() -> Place:
+    return os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith("AR_")}
+
+
+def _answered(place: Place, function: Callable[..., Any], *arguments: Any) -> str:
     """What a function returns or the ArError that it raises, as JSON: what Ray makes of exceptions is longer than a sentence."""
+    folder, variables = place
     try:
+        os.environ.update(variables)
         try:
             os.chdir(folder)
         except OSError as error:
@@ -216,15 +244,8 @@ def _value(answer: str) -> Any:
     return given["value"]
 
 
-def _died(error: Exception) -> ClusterError:
-    return ClusterError(
-        f"{RETRIES + 1} workers of the Ray cluster died over the same piece of work, or while they loaded the model "
-        f"({_first_line(error)}): see the memory of their machines and Ray's logs, then run the same command again"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _imported() -> Any:
