@@ -109,6 +109,11 @@ FIELDS = {
     "bias": ({"attention_bias": True}, "config.json has attention_bias=True, where only False is computed"),
     "window": ({"use_sliding_window": True}, "use_sliding_window=True, where only False"),
     "no number": ({"head_dim": "16"}, "config.json has head_dim='16', which is no number of things"),
+    "tie as text": ({"tie_word_embeddings": "false"}, "tie_word_embeddings='false', which is neither true nor false"),
+    "no epsilon": ({"rms_norm_eps": "1e-6"}, "rms_norm_eps='1e-6', which is no positive number"),
+    "no base": ({"rope_parameters": {"rope_theta": 0}}, "rope_theta=0, which is no positive number"),
+    "no positions": ({"max_position_embeddings": -1}, "max_position_embeddings=-1, which is no number of things"),
+    "quantized": ({"quantization_config": {"quant_method": "fp8"}}, "has quantization_config=.*, where only None"),
     "layers without end": ({"num_hidden_layers": 2**30}, "num_hidden_layers=1073741824, and there are only"),
     "tie": ({"tie_word_embeddings": True}, "it has lm_head.weight, which the loader does not know"),
     "vocabulary": ({"vocab_size": 41}, r"lm_head.weight \[40, 32\] instead of \[41, 32\]"),
@@ -135,6 +140,36 @@ def test_a_wrong_field_is_told_by_name(sound: Path, tmp_path: Path, name: str) -
     fields = {**json.loads((folder / "config.json").read_text()), **changed}
     (folder / "config.json").write_text(json.dumps(fields))
     with pytest.raises(CheckpointError, match=message):
+        verify_export(folder, "vllm")
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen2_5_vl"])
+def test_heads_of_qwen2_of_another_width_are_refused(name: str, tmp_path: Path) -> None:
+    fields = write(MODELS[name](True), tmp_path)
+    section = fields.get("text_config", fields)
+    for width in (8, None):
+        section["head_dim"] = width
+        (tmp_path / "config.json").write_text(json.dumps(fields))
+        verify_export(tmp_path, "sglang")
+    section["head_dim"] = 16
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=r"head_dim=16, where only 8 is computed"):
+        verify_export(tmp_path, "sglang")
+
+
+def test_files_that_an_index_leaves_out_are_not_counted(sound: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "copy"))
+    held = load_file(folder / "model.safetensors")
+    apart = {"model.norm.weight": held.pop("model.norm.weight")}
+    save_file(held, folder / "model.safetensors")
+    save_file(apart, folder / "other.safetensors")
+    verify_export(folder, "vllm")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(held, "model.safetensors")}))
+    with pytest.raises(CheckpointError, match=r"it lacks model.norm.weight; export"):
+        verify_export(folder, "vllm")
+    index.write_text(json.dumps({"weight_map": {"model.norm.weight": "../copy/other.safetensors"}}))
+    with pytest.raises(CheckpointError, match=r"is not beside it"):
         verify_export(folder, "vllm")
 
 

@@ -10,7 +10,7 @@ from ..errors import CheckpointError
 from ..json_text import read_json
 from .safetensors_file import read_tensors
 
-__all__ = ["read_checkpoint"]
+__all__ = ["INDEX", "read_checkpoint", "read_index"]
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -33,6 +33,25 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         path = _main_file(path)
     if path.suffix != ".json":
         return read_tensors(path, device)
+    shard_of, shards = read_index(path)
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        tensors |= read_tensors(shard, device)
+    missing = sorted(shard_of.keys() - tensors.keys())
+    if missing:
+        raise CheckpointError(
+            f"{path} promises {missing[0]!r} and {len(missing) - 1} more that its files do not hold: "
+            "index and files are of different downloads, get them together"
+        )
+    return tensors
+
+
+def read_index(path: Path) -> tuple[dict[str, str], list[Path]]:
+    """Return which file holds a tensor, by its name, and all files, which lie beside the index.
+
+    Raises:
+        CheckpointError: it cannot be read, is no index, or names a file that is absent or elsewhere.
+    """
     try:
         shard_of = read_json(path)["weight_map"]
         shards = sorted(set(shard_of.values()))
@@ -49,16 +68,7 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         raise CheckpointError(
             f"{path} names {len(shards)} files and {absent[0]!r:.200}{more} is not beside it: download the missing ones"
         )
-    tensors: dict[str, Tensor] = {}
-    for name in shards:
-        tensors |= read_tensors(path.parent / name, device)
-    missing = sorted(shard_of.keys() - tensors.keys())
-    if missing:
-        raise CheckpointError(
-            f"{path} promises {missing[0]!r} and {len(missing) - 1} more that its files do not hold: "
-            "index and files are of different downloads, get them together"
-        )
-    return tensors
+    return shard_of, [path.parent / name for name in shards]
 
 
 def _main_file(directory: Path) -> Path:

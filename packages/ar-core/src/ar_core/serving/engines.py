@@ -85,6 +85,7 @@ _VISION = (
     "vision_start_token_id",
 )
 _PLAIN = {"hidden_act": "silu"}
+_UNPACKED = {"quantization_config": None}
 _QWEN = {**_PLAIN, "use_sliding_window": False}
 _NO_BIAS = {"attention_bias": False}
 
@@ -100,9 +101,11 @@ def _text_architectures(models: str) -> tuple[Architecture, ...]:
             "llama",
             f"{models}/llama.py",
             fields=_DECODER,
-            fixed={**_PLAIN, **_NO_BIAS, "mlp_bias": False},
+            fixed={**_PLAIN, **_UNPACKED, **_NO_BIAS, "mlp_bias": False},
         ),
-        Architecture("Qwen2ForCausalLM", "qwen2", "qwen2", f"{models}/qwen2.py", fields=_DECODER, fixed=_QWEN),
+        Architecture(
+            "Qwen2ForCausalLM", "qwen2", "qwen2", f"{models}/qwen2.py", fields=_DECODER, fixed={**_QWEN, **_UNPACKED}
+        ),
         # vLLM's has a bias on queries, keys and values alone, SGLang's and transformers' on the output too.
         Architecture(
             "Qwen3ForCausalLM",
@@ -110,7 +113,7 @@ def _text_architectures(models: str) -> tuple[Architecture, ...]:
             "qwen3",
             f"{models}/qwen3.py",
             fields=(*_DECODER, "head_dim"),
-            fixed={**_QWEN, **_NO_BIAS},
+            fixed={**_QWEN, **_UNPACKED, **_NO_BIAS},
         ),
         Architecture(
             "Qwen2_5_VLForConditionalGeneration",
@@ -118,7 +121,7 @@ def _text_architectures(models: str) -> tuple[Architecture, ...]:
             "qwen2_5_vl",
             f"{models}/qwen2_5_vl.py",
             fields=(*text, "text_config.rope_parameters.mrope_section", "tie_word_embeddings", *_VISION),
-            fixed={f"text_config.{name}": value for name, value in _QWEN.items()},
+            fixed={**_UNPACKED, **{f"text_config.{name}": value for name, value in _QWEN.items()}},
             files=(*Architecture.files, "preprocessor_config.json"),
         ),
     )
@@ -132,7 +135,7 @@ _SDAR = Architecture(
     decodes="blocks",
     fields=(*_DECODER, "head_dim"),
     # A tied head ends in a KeyError on one GPU: the loader looks for a parameter that it has left out.
-    fixed={**_QWEN, **_NO_BIAS, "tie_word_embeddings": False},
+    fixed={**_QWEN, **_UNPACKED, **_NO_BIAS, "tie_word_embeddings": False},
     files=(*Architecture.files, "low_confidence.yaml"),
     least_vocabulary=SDAR_MASK_ID + 1,
 )

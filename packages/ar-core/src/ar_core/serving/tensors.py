@@ -31,7 +31,7 @@ def expected_tensors(family: Family, config: Mapping[str, Any]) -> Shapes:
 def _decoder(family: Family, config: Mapping[str, Any]) -> Shapes:
     """C width, F width of the MLP, H heads, Hkv heads of keys and values, D head width, V vocabulary."""
     width, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
-    # Loaders of Qwen2 divide, whatever the config says.
+    # vLLM's loader of Qwen2 divides; that of SGLang does where the config has no other head width, which is refused.
     head = (None if family == "qwen2" else config.get("head_dim")) or width // heads
     queries, keys = heads * head, config["num_key_value_heads"] * head
     shapes: Shapes = {"model.embed_tokens.weight": (config["vocab_size"], width), "model.norm.weight": (width,)}

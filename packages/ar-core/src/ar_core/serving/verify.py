@@ -15,7 +15,10 @@ from .tensors import expected_tensors
 __all__ = ["verify_export"]
 
 _ABSENT = object()
-_COUNTS = frozenset({"hidden_size", "intermediate_size", "vocab_size", "head_dim", "depth", "patch_size"})
+_COUNTS = frozenset(
+    {"hidden_size", "intermediate_size", "vocab_size", "head_dim", "depth", "patch_size", "max_position_embeddings"}
+)
+_POSITIVE = frozenset({"rms_norm_eps", "rope_theta"})
 
 
 def verify_export(folder: str | Path, name: str, *, called: str | Path | None = None) -> tuple[Architecture, int]:
@@ -44,7 +47,7 @@ def verify_export(folder: str | Path, name: str, *, called: str | Path | None = 
     unreadable = _unreadable(loader, config)
     faults = [*unreadable, *_unfit(loader, config), *_file_faults(loader, folder)]
     if not unreadable:
-        faults += _tensor_faults(loader, config, held)
+        faults += [*_head_faults(loader, config), *_tensor_faults(loader, config, held)]
     if faults:
         raise CheckpointError(
             f"{called or folder} is not what the loader of {loader.name} in {target.name} {target.version} reads: {'; '.join(faults)}; export "
@@ -73,6 +76,10 @@ def _unreadable(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
         counted = last.startswith(("num_", "spatial_", "temporal_", "out_")) or last in _COUNTS
         if counted and found not in (_ABSENT, None) and (type(found) is not int or not 0 < found < 2**31):
             faults.append(f"config.json has {path}={found!r}, which is no number of things")
+        if last in _POSITIVE and found not in (_ABSENT, None) and not (type(found) in (int, float) and found > 0):
+            faults.append(f"config.json has {path}={found!r}, which is no positive number")
+        if last == "tie_word_embeddings" and found not in (_ABSENT, None) and not isinstance(found, bool):
+            faults.append(f"config.json has {path}={found!r}, which is neither true nor false")
     return faults
 
 
@@ -91,6 +98,18 @@ def _unfit(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def _head_faults(loader: Architecture, config: Mapping[str, Any]) -> list[str]:
+    """vLLM's loader of Qwen2 divides, whatever the config says, and SGLang's takes `head_dim` where it is given."""
+    if loader.family not in ("qwen2", "qwen2_5_vl"):
+        return []
+    section = "text_config." if loader.family == "qwen2_5_vl" else ""
+    given, size = _value(config, f"{section}head_dim"), _value(config, f"{section}hidden_size")
+    width = size // _value(config, f"{section}num_attention_heads")
+    if given in (_ABSENT, None) or given == width:
+        return []
+    return [f"config.json has {section}head_dim={given!r}, where only {width} is computed"]
+
+
 def _file_faults(loader: Architecture, folder: Path) -> list[str]:
     absent = [name for name in loader.files if not (folder / name).is_file()]
     faults = [f"it lacks the file{'s' if len(absent) > 1 else ''} {', '.join(absent)}"] if absent else []
@@ -106,11 +125,13 @@ def _file_faults(loader: Architecture, folder: Path) -> list[str]:
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Of every tensor in the folder's safetensors files, as engines gather them."""
+    """Of every tensor in the files that engines open: those that an index names, or else all."""
     # Here, so that listing what there is needs no torch.
     from ar_core.io import read_header
+    from ar_core.io.sharded import INDEX, read_index
 
-    files = sorted(folder.glob("*.safetensors"))
+    index = folder / INDEX
+    files = read_index(index)[1] if index.is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{folder} holds no safetensors file: give the folder of a checkpoint")
     headers = [read_header(file) for file in files]
