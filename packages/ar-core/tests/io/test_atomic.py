@@ -59,6 +59,19 @@ def test_a_refusal_of_the_system_is_one_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_takes_the_place_of_no_file_and_of_no_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("file", "link", "dangling"):
+        with pytest.raises(CheckpointError, match="a folder is to be written there"):  # noqa: SIM117
+            with atomic_directory(tmp_path / name, replace=True) as folder:
+                (folder / "a").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file", "folder", "link"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("kind", [atomic_file, atomic_directory])
 def test_a_folder_that_cannot_be_there_is_one_sentence(tmp_path, kind):
     (tmp_path / "file").write_text("no folder")

@@ -74,9 +74,10 @@ def atomic_directory(path: str | Path, *, replace: bool = False, shared: str | N
         shared: What these processes are called together, if others write into it by :func:`joined_directory`, once it is yielded here.
 
     Raises:
-        CheckpointError: It exists already, or the operating system refuses (disk full, no permission ...).
+        CheckpointError: It exists already, is a file or a link, or the operating system refuses (disk full, no permission ...).
     """
     path = Path(path)
+    _require_folder(path)
     if path.exists() and not replace:
         raise CheckpointError(f"{path} exists already: choose another directory, or remove it first")
     temporary = _beside(path) if shared is None else _joined(path, shared)
@@ -111,12 +112,21 @@ def require_replaceable(directory: str | Path) -> None:
         directory: may be absent, empty, or hold a checkpoint.
 
     Raises:
-        CheckpointError: it is a folder that holds something else.
+        CheckpointError: it is a file, a link, or a folder that holds something else.
     """
     directory = Path(directory)
+    _require_folder(directory)
     if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").is_file():
         raise CheckpointError(
             f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
+        )
+
+
+def _require_folder(path: Path) -> None:
+    """A file or a link would be moved away before the folder takes its place, and what is moved could not be removed."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise CheckpointError(
+            f"{path} is {'a link' if path.is_symlink() else 'a file'}, and a folder is to be written there: choose another directory"
         )
 
 
