@@ -98,6 +98,8 @@ def test_export_writes_checks_and_prints_the_engines_command(command, checkpoint
     wrote, launch = out.splitlines()
     assert "12 tensors as LlamaForCausalLM of sglang" in wrote
     assert launch == f"python -m sglang.launch_server --model-path {tmp_path / 'served'}"
+    code, out, _ = command("export", "vllm", str(checkpoint), str(tmp_path / "two words"))
+    assert (code, out.splitlines()[1]) == (0, f"vllm serve '{tmp_path / 'two words'}'")
     for folder in (tmp_path / "served", checkpoint):
         code, out, _ = command("verify-export", "vllm", str(folder))
         assert code == 0

@@ -233,6 +233,34 @@ def test_every_token_that_ends_a_text_is_where_engines_look(tmp_path: Path) -> N
     assert ends == sorted({4, 11, TOKENIZER.eos_token_id})
 
 
+@pytest.mark.parametrize("said", [{"eos_token_id": "a"}, {"eos_token_id": [1, [2]]}, {"temperature": 0.7}])
+def test_a_generation_config_that_cannot_be_written_is_one_sentence(said: dict[str, Any], tmp_path: Path) -> None:
+    save("autoregressive", "llama", tmp_path / "final")
+    (tmp_path / "final" / "generation_config.json").write_text(json.dumps(said))
+    with pytest.raises(
+        CheckpointError, match=rf"generation_config.json cannot be used \(.*{next(iter(said))}.*mend it"
+    ):
+        export_checkpoint("vllm", tmp_path / "final", tmp_path / "served")
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+@pytest.mark.parametrize("place", [-1, LARGE])
+def test_a_mask_token_without_a_row_is_refused(place: int, tmp_path: Path) -> None:
+    save("efficient_dlm", "qwen3", tmp_path / "final", rows=LARGE)
+    path = tmp_path / "final" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mask_token_id": place}))
+    with pytest.raises(CheckpointError, match=rf"has mask token {place}, but its embedding has rows 0 to {LARGE - 1}"):
+        export_checkpoint("sglang", tmp_path / "final", tmp_path / "served")
+
+
+def test_architectures_of_another_type_are_claimed_by_nobody(tmp_path: Path) -> None:
+    save("autoregressive", "llama", tmp_path / "final")
+    path = tmp_path / "final" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": [[]]}))
+    with pytest.raises(UnsupportedModelError, match=r"holds a model of the kind 'llama', and vllm"):
+        export_checkpoint("vllm", tmp_path / "final", tmp_path / "served")
+
+
 def test_the_chat_template_goes_with_the_tokenizer(tmp_path: Path) -> None:
     tokenizer = find_task("mixed").tokenizer()
     tokenizer.chat_template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
@@ -246,16 +274,24 @@ def test_settings_and_places_that_cannot_be_used(tmp_path: Path) -> None:
     save("autoregressive", "llama", tmp_path / "final")
     with pytest.raises(ConfigError, match=r"has no setting 'threshold', it has none"):
         export_checkpoint("vllm", tmp_path / "final", tmp_path / "served", {"threshold": 0.9})
-    with pytest.raises(ConfigError, match=r"source and destination are both"):
-        export_checkpoint("vllm", tmp_path / "final", tmp_path / "final")
+    for holder in (tmp_path / "final", tmp_path, tmp_path / "final" / ".." / "final"):
+        with pytest.raises(ConfigError, match=r"is the source or holds it, and the checkpoint would be replaced"):
+            export_checkpoint("vllm", tmp_path / "final", holder)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to("elsewhere")
+    for name, kind in (("notes.txt", "a file"), ("link", "a link")):
+        with pytest.raises(CheckpointError, match=f"is {kind}, and a folder is to be written there"):
+            export_checkpoint("vllm", tmp_path / "final", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "link", "notes.txt"]
     with pytest.raises(CheckpointError, match=r"there is no folder"):
         export_checkpoint("vllm", tmp_path / "nowhere", tmp_path / "served")
     save("fast_dllm_v2", "llama", tmp_path / "fast")
     with pytest.raises(ConfigError, match=r"decoding is 'blocks', but must be autoregressive"):
         export_checkpoint("vllm", tmp_path / "fast", tmp_path / "served", {"decoding": "blocks"})
     save("efficient_dlm", "qwen3", tmp_path / "blocks")
-    with pytest.raises(ConfigError, match=r"threshold is 2, but a confidence lies in \[0, 1\]"):
-        export_checkpoint("sglang", tmp_path / "blocks", tmp_path / "served", {"threshold": 2})
+    for threshold in (2, True, "0.9", float("nan")):
+        with pytest.raises(ConfigError, match=rf"threshold is {threshold!r}, but a confidence lies in \[0, 1\]"):
+            export_checkpoint("sglang", tmp_path / "blocks", tmp_path / "served", {"threshold": threshold})
     with pytest.raises(ConfigError, match=r"no setting 'treshold', it has threshold alone"):
         export_checkpoint("sglang", tmp_path / "blocks", tmp_path / "served", {"treshold": 1})
     (tmp_path / "final" / "tokenizer.json").unlink()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ar_core.errors import UnsupportedModelError
+from ar_core.errors import CheckpointError, UnsupportedModelError
 from ar_core.serving import ENGINES, export_checkpoint, verify_export
 from dvlm.chat.config import ChatConfig
 from dvlm.data.shapes import shape_picture
@@ -68,6 +68,9 @@ def test_what_a_base_of_the_hub_has_beside_its_weights_is_copied(tokenizer: Any,
         (tmp_path / "final" / name).write_text(text)
     export_checkpoint("vllm", tmp_path / "final", tmp_path / "served")
     assert {name: (tmp_path / "served" / name).read_text() for name in held} == held
+    (tmp_path / "final" / "chat_template.json").write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match=r"chat_template.json is no text in UTF-8"):
+        export_checkpoint("vllm", tmp_path / "final", tmp_path / "served")
 
 
 REFUSED = {

@@ -40,7 +40,7 @@ def export_pretrained(
         files: texts beside the weights, by file name.
 
     Raises:
-        CheckpointError: there is no tokenizer, or the folder cannot be written.
+        CheckpointError: there is no tokenizer, the generation config cannot be used, or the folder cannot be written.
         UnsupportedModelError: the engine has no such loader, or none that is known here.
     """
     base: Any = getattr(model, "get_base_model", lambda: model)()
@@ -50,10 +50,19 @@ def export_pretrained(
         raise CheckpointError(
             f"the checkpoint has no tokenizer, which {engine.name} reads: put its files into the folder"
         )
-    ends = sorted(stop_ids(base, tokenizer))
-    if ends:
-        # Engines stop at these, whatever else the tokenizer calls an end of text.
-        base.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    try:
+        given = base.generation_config.eos_token_id
+        if not all(type(end) is int for end in (given if isinstance(given, list) else [given]) if end is not None):
+            raise TypeError(f"eos_token_id is {given!r:.200}")
+        ends = sorted(stop_ids(base, tokenizer))
+        if ends:
+            # Engines stop at these, whatever else the tokenizer calls an end of text.
+            base.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+        # Reading warns of settings that contradict each other; writing them is refused.
+        base.generation_config.validate(strict=True)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"generation_config.json cannot be used ({reason}): mend it in the source") from error
     save_pretrained(
         model, directory, tokenizer=tokenizer, extra_config={"architectures": [name]}, without=without, files=files
     )

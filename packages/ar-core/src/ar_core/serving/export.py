@@ -1,5 +1,6 @@
 """From a checkpoint of any package to a folder that an engine loads: finds who knows it, and holds the result against the loader."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,9 @@ def export_checkpoint(
 
     target = engine(name)
     source, destination = expand_path(str(source)), expand_path(str(destination))
-    if source.resolve() == destination.resolve():
+    if source.resolve().is_relative_to(destination.resolve()):
         raise ConfigError(
-            f"source and destination are both {str(source)!r}, and the checkpoint would be replaced; give another"
+            f"the destination {str(destination)!r} is the source or holds it, and the checkpoint would be replaced; give another"
         )
     require_replaceable(destination)
     if not source.is_dir():
@@ -54,7 +55,7 @@ def export_checkpoint(
             with atomic_directory(destination, replace=True) as room:
                 flags = resolve(exporter.export)(target, source, room, dict(settings or {}))
                 loader, count = verify_export(room, name, called=destination)
-            launch = f"{target.launch}{flags}".replace("{folder}", str(destination))
+            launch = f"{target.launch}{flags}".replace("{folder}", shlex.quote(str(destination)))
             return (
                 f"{destination}: {count} tensors as {loader.name} of {target.name} {target.version} reads them ({loader.file}); not "
                 f"loaded by the engine here\n{launch}"

@@ -23,7 +23,7 @@ OTHERS = ("bd_size", "dlm_paradigm", "training_paradigm", "dvlm")
 def claims(folder: Path, fields: Mapping[str, Any]) -> bool:
     """Whether a folder holds a causal language model without fields of a method."""
     del folder
-    loaders = {known.name for engine in ENGINES.values() for known in engine.architectures if known.decodes == "tokens"}
+    loaders = [known.name for engine in ENGINES.values() for known in engine.architectures if known.decodes == "tokens"]
     names = fields.get("architectures")
     return (
         isinstance(names, list)

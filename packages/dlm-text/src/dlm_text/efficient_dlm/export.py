@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ar_core.errors import ConfigError, UnsupportedModelError
+from ar_core.errors import CheckpointError, ConfigError, UnsupportedModelError
 from ar_core.json_text import read_fields
 from ar_core.registry import Exporter
 from ar_core.serving import SDAR_MASK_ID, Engine, served, taken
@@ -74,7 +74,7 @@ def export(engine: Engine, source: Path, destination: Path, settings: Mapping[st
             f"{served(engine)}: only hybrids (clean=token) can be read one token at a time"
         )
     threshold = taken(settings, "threshold").get("threshold", 0.9)
-    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
         raise ConfigError(f"threshold is {threshold!r}, but a confidence lies in [0, 1]: give one such as 0.9")
     return _export_blocks(engine, source, destination, conversion, threshold)
 
@@ -105,6 +105,11 @@ def _export_blocks(engine: Engine, source: Path, destination: Path, conversion: 
         raise UnsupportedModelError(
             f"{str(source)!r} has {rows} tokens, and {engine.name} takes token {SDAR_MASK_ID} for the mask token of {SDAR}: give a "
             "checkpoint with the vocabulary of Qwen3 (151,936 rows)"
+        )
+    if not 0 <= conversion.mask_id < rows:
+        raise CheckpointError(
+            f"{str(source)!r} has mask token {conversion.mask_id!r}, but its embedding has rows 0 to {rows - 1}: get weights and config "
+            "together again"
         )
     used = loaded.tokenizer is not None and SDAR_MASK_ID in loaded.tokenizer.get_vocab().values()
     if used and conversion.mask_id != SDAR_MASK_ID:

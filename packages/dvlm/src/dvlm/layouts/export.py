@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ar_core.errors import UnsupportedModelError
+from ar_core.errors import CheckpointError, UnsupportedModelError
 from ar_core.registry import Exporter
 from ar_core.serving import Engine, served, taken
 
@@ -36,6 +36,7 @@ def export(engine: Engine, source: Path, destination: Path, settings: Mapping[st
 
     Raises:
         UnsupportedModelError: no loader of the engine computes it, or its pictures and turns are put otherwise in training.
+        CheckpointError: a file beside the weights is no text.
     """
     taken(settings)
     if (source / "dvlm.json").is_file():
@@ -59,13 +60,20 @@ def export(engine: Engine, source: Path, destination: Path, settings: Mapping[st
             "ar-decode vlm, or train with method.mrope=true, data.images.fit=native and Qwen-VL's own turns"
         )
     model: Any = loaded.model.base_language
-    files = {name: (source / name).read_text(encoding="utf-8") for name in COPIED if (source / name).is_file()}
+    files = {name: _text(source / name) for name in COPIED if (source / name).is_file()}
     if COPIED[0] not in files or found is not None:
         mean, std = FAMILIES[model.config.model_type]
         images = ImageConfig(fit="native") if found is None else found.images
         files[COPIED[0]] = _preprocessor(images, model.config.vision_config, mean, std)
     export_pretrained(model, loaded.tokenizer, destination, engine, without=("dvlm",), files=files)
     return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no text in UTF-8: copy it again") from error
 
 
 def _reasons(settings: Settings) -> list[str]:
