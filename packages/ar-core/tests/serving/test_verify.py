@@ -197,6 +197,11 @@ def test_sdar_needs_a_row_for_its_mask_token_a_head_and_its_settings(sound: Path
         "it lacks the file low_confidence.yaml",
     ):
         assert fault in str(caught.value)
+    for rows, needed in ((151669, True), (151670, False)):
+        (folder / "config.json").write_text(json.dumps({**fields, "vocab_size": rows}))
+        with pytest.raises(CheckpointError) as caught:
+            verify_export(folder, "sglang")
+        assert ("needs a row" in str(caught.value)) is needed
     for text in ("block_size: 0", "threshold: 1", "- 4", ": :", "block_size: true"):
         (folder / "low_confidence.yaml").write_text(text)
         with pytest.raises(CheckpointError, match=r"low_confidence.yaml has no block_size of at least 1"):

@@ -340,6 +340,8 @@ def test_other_networks_under_the_name_are_refused(tmp_path: Path, field: str, v
             "has dlm_paradigm 'prefix_bidirectional', which is not supported: it",
         ),
         ({"mask_token_id": None}, "names no mask token: add mask_token_id to its config.json"),
+        ({"block_size": 0}, "has block_size 0: it must be a number of tokens"),
+        ({"block_size": True}, "has block_size True: it must be"),
     ],
 )
 def test_configs_that_say_too_little_are_refused(tmp_path: Path, changed: dict, message: str) -> None:

@@ -69,7 +69,8 @@ class Conversion:
         """What the transformers config of a checkpoint says.
 
         Raises:
-            CheckpointError: the checkpoint was not converted, in a way that we do not know, or names no mask token.
+            CheckpointError: the checkpoint was not converted, in a way that we do not know, names no mask token, or has no valid block
+                size.
         """
         published = published_keys(config) is not None
         trained = getattr(config, "training_paradigm", None)
@@ -93,10 +94,16 @@ class Conversion:
                 f"the checkpoint {str(source)!r} names no mask token: add mask_token_id to its config.json (published: "
                 "151662)"
             )
+        block_size = getattr(config, "block_size", None)
+        block_size = 32 if block_size is None else block_size
+        if type(block_size) is not int or block_size < 1:
+            raise CheckpointError(
+                f"the checkpoint {str(source)!r} has block_size {block_size!r}: it must be a number of tokens, 1 or more (published: 32)"
+            )
         pattern, clean = PARADIGMS[paradigm]
         return cls(
             mask_id,
-            getattr(config, "block_size", None) or 32,
+            block_size,
             pattern,
             clean,
             getattr(config, "dlm_type", "llada") == "dream",
