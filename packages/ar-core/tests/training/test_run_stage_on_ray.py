@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,14 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch) -> type[Elsewhere]:
+def elsewhere(tmp_path, monkeypatch) -> Iterator[type[Elsewhere]]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AR_STORE", "of-the-command")
     monkeypatch.setattr(importlib.import_module("ar_core.training.run_stage_on_ray"), "RayCluster", Elsewhere)
-    return Elsewhere
+    # Workers of pytest-xdist ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Elsewhere
+    signal.signal(signal.SIGINT, before)
 
 
 def build() -> StageJob:
