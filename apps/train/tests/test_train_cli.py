@@ -308,10 +308,11 @@ def test_tune_run_gives_the_losses_of_lightning(command, tmp_path, monkeypatch) 
     pytest.importorskip("torchtune", reason="the package torchtune is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     options = ["--config", "tiny", *SHORT, "train.steps=20", "train.log_every=1"]
-    tune = Path(sys.executable).with_name("tune")
+    # Ray, too, installs a command `tune`.
+    tune = (sys.executable, "-m", "torchtune._cli.tune")
     recipe = "dlm_text/fast_dllm_v2/recipes/fast_dllm_v2.py"
     ran = _process(
-        str(tune), "run", recipe, *options, f"train.checkpoint_dir={tmp_path / 'tune'}",
+        *tune, "run", recipe, *options, f"train.checkpoint_dir={tmp_path / 'tune'}",
         cwd=tmp_path, cache=tmp_path / "cache",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -147,5 +147,5 @@ def test_published_files_convert(tiny, tmp_path):
     convert("infinity", shards, tmp_path / "sharded")
     assert _same(load_checkpoint(tmp_path / "sharded").model, tiny)
     (shards / "b.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"b\.safetensors is not beside it"):
+    with pytest.raises(CheckpointError, match=r"b\.safetensors' is not beside it"):
         convert("infinity", shards, tmp_path / "partial")

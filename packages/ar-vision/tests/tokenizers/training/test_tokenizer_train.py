@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -98,9 +97,9 @@ def test_lightning_takes_the_same_steps() -> None:
 
 def test_tune_run(tmp_path) -> None:
     pytest.importorskip("torchtune")
-    tune = str(Path(sys.executable).with_name("tune"))
+    # Ray, too, installs a command `tune`.
     command = [
-        tune, "run", "ar_vision/tokenizers/training/recipes/image_tokenizer.py", "--config", "tiny", *SMALL,
+        sys.executable, "-m", "torchtune._cli.tune", "run", "ar_vision/tokenizers/training/recipes/image_tokenizer.py", "--config", "tiny", *SMALL,
         "train.eval_every=null",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
