@@ -30,7 +30,7 @@ def survey_chunks(build: Callable[[], StageJob], config: StageConfig, resume: Re
     """
     job = build()
     directory = expand_path(config.directory)
-    open_chunks(directory, _identity(job, config), resume)
+    open_chunks(directory, job.identity_in(config.chunk_size), resume)
     chunks = sum(1 for _ in job.chunks(config.chunk_size))
     close_chunks(directory, chunks)
     first, step = config.place()
@@ -62,7 +62,7 @@ class ChunkWorker:
                 f"{self._directory} is another folder on the machine {os.uname().nodename!r}: choose a stage.directory that all machines of "
                 "the cluster share"
             )
-        open_chunks(self._directory, _identity(self._job, config), "must")
+        open_chunks(self._directory, self._job.identity_in(config.chunk_size), "must")
         self._reader: Iterator[list[Any]] = iter(())
         self._next = 0
 
@@ -86,7 +86,3 @@ class ChunkWorker:
             )
         self._next = number + 1
         return items
-
-
-def _identity(job: StageJob, config: StageConfig) -> dict[str, Any]:
-    return {**job.identity, "chunk_size": config.chunk_size}

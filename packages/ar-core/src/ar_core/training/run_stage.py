@@ -32,7 +32,7 @@ def run_stage(job: StageJob, config: StageConfig, *, resume: Resume = "auto") ->
     """
     directory = expand_path(config.directory)
     first, step = config.place(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    open_chunks(directory, {**job.identity, "chunk_size": config.chunk_size}, resume)
+    open_chunks(directory, job.identity_in(config.chunk_size), resume)
     total = None if job.total is None else -(-job.total // config.chunk_size)
     made = present = chunks = 0
     counts: Counter[str] = Counter()

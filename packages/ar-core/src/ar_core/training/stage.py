@@ -68,6 +68,10 @@ class StageJob:
     total: int | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
 
+    def identity_in(self, size: int) -> dict[str, Any]:
+        """What defines the files of a run with ``size`` items a chunk."""
+        return {**self.identity, "chunk_size": size}
+
     def chunks(self, size: int) -> Iterator[list[Any]]:
         """The items of chunk 0, 1, ...: ``size`` of each, fewer of the last."""
         iterator = iter(self.items)
