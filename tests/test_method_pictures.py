@@ -45,14 +45,14 @@ def test_complementary_views_over_one_clean_row():
     ids = layout.sequence([hide(row, view, mask_id=4) for view in (hidden, ~hidden)], row)
     head = {name: texts(layout.tokens[name]) for name in ("stream", "block")}
     head["token"] = ["abcdM"[one] for one in ids.flatten().tolist()]
-    assert f"```\n{drawing(block_diffusion_mask(layout.tokens), head)}\n```" in page("fast_dllm_v2")
+    assert f"```text\n{drawing(block_diffusion_mask(layout.tokens), head)}\n```" in page("fast_dllm_v2")
 
 
 def test_noised_and_clean_row():
     layout = block_diffusion_layout(block_grid(4, 2), num_views=1)
     head = {name: texts(layout.tokens[name]) for name in ("stream", "block")}
     drawn = drawing(block_diffusion_mask(layout.tokens), head)
-    assert all(f"```\n{drawn}\n```" in page(name) for name in ("efficient_dlm", "diffusionvl"))
+    assert all(f"```text\n{drawn}\n```" in page(name) for name in ("efficient_dlm", "diffusionvl"))
 
 
 def test_what_pruning_leaves():
@@ -61,12 +61,12 @@ def test_what_pruning_leaves():
     row = lay_out(sample, block_grid(4, 2), draw, 4, prune=True)
     tokens = Tokens(stream=row.stream, block=row.block, position=row.position)
     head = {name: texts(tokens[name]) for name in ("stream", "block")}
-    assert f"```\n{drawing(block_diffusion_mask(tokens), head)}\n```" in page("diffusionvl")
+    assert f"```text\n{drawing(block_diffusion_mask(tokens), head)}\n```" in page("diffusionvl")
 
 
 def test_how_often_positions_are_hidden():
     places, size, blocks = [0, 8, 16, 24, 32, 40, 48, 56, 63], 64, 4000
-    lines = re.search(r"```\n(position  0 .*?)\n```", page("efficient_dlm"), re.DOTALL)[1].splitlines()
+    lines = re.search(r"```text\n(position  0 .*?)\n```", page("efficient_dlm"), re.DOTALL)[1].splitlines()
     assert lines[0].split() == ["position", *map(str, places)]
     everything = torch.ones(size * blocks, dtype=torch.bool)
     of_block = torch.arange(blocks).repeat_interleave(size)
@@ -85,11 +85,11 @@ def test_packed_trajectory_and_its_schedule():
     head = {name: texts(tokens[name]) for name in ("stream", "block", "position")}
     head["block"] = ["p" if block == "-1" else block for block in head["block"]]
     drawn = drawing(Mask.self_attention(noise_aware_causal(JacobiForcingConfig().mask_window), tokens), head)
-    assert f"```\n{drawn}\n```" in page("jacobi_forcing")
+    assert f"```text\n{drawn}\n```" in page("jacobi_forcing")
     ratios = scheduled_ratios(NoiseSchedule(window=4)).tolist() * 2
     rows = {"block": [str(block) for block in range(8)], "noise": [f"{ratio:.2f}" for ratio in ratios]}
     shown = "\n".join(f"{name:<10}" + "".join(f"{value:<6}" for value in row).rstrip() for name, row in rows.items())
-    assert f"```\n{shown}\n```" in page("jacobi_forcing")
+    assert f"```text\n{shown}\n```" in page("jacobi_forcing")
 
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "a", "mat"]
@@ -127,7 +127,7 @@ def test_lattice_its_path_and_its_tree():
         rows["lattice" if not number else " " * number] = [law[number] if number < len(law) else "" for law in laws]
     rows |= {"candidates, τ = 0.8": kept, "path, λ = 1": path(1.0), "path, λ = 0.5": path(0.5)}
     drawn = "\n".join((f"{name:<23}" + "".join(f"{one:<12}" for one in row)).rstrip() for name, row in rows.items())
-    assert f"```\n{drawn}\n```" in page("diffuspec")
+    assert f"```text\n{drawn}\n```" in page("diffuspec")
 
     ((tokens, parents, _),) = build_trees(found, proxy, [TEXT], nodes=6, drafter_weight=0.5)
     words = [WORDS[token] for token in tokens]
@@ -137,11 +137,11 @@ def test_lattice_its_path_and_its_tree():
         "behind": ["–" if parent < 0 else words[parent] for parent in parents],
     }
     drawn = "\n".join((f"{name:<10}" + "".join(f"{one:<6}" for one in row)).rstrip() for name, row in rows.items())
-    assert f"```\n{drawn}\n```" in page("diffuspec")
+    assert f"```text\n{drawn}\n```" in page("diffuspec")
 
 
 def test_pairs_of_a_step_are_printed_as_shown():
-    code, shown = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page("cca"), re.DOTALL).groups()
+    code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", page("cca"), re.DOTALL).groups()
     out = io.StringIO()
     with redirect_stdout(out):
         exec(compile(code, "cca.md", "exec"), {})

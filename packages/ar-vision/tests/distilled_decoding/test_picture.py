@@ -32,6 +32,6 @@ def test_the_page_shows_what_the_code_draws():
     if not page.is_file():
         pytest.skip("the docs are not beside the package")
     text = page.read_text(encoding="utf-8")
-    assert f"```\n{basins(CODES, PROBS)}\n```" in text
+    assert f"```text\n{basins(CODES, PROBS)}\n```" in text
     mask = student_mask.__doc__.split("::\n\n")[1].split("\n\n    Args")[0]
     assert "\n".join(line[8:] for line in mask.splitlines()) in text

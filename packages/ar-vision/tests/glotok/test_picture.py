@@ -27,7 +27,7 @@ def test_the_page_shows_what_its_code_draws():
     if not PAGE.is_file():
         pytest.skip("the docs are not beside the package")
     code, shown = re.search(
-        r"```python\n(.*?)```\n\n```\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+        r"```python\n(.*?)```\n\n<!-- .*? -->\n```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
     ).groups()
     out = io.StringIO()
     with redirect_stdout(out):

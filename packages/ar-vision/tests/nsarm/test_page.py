@@ -18,4 +18,4 @@ def test_the_page_draws_who_writes_which_scale():
         "in pass": [max(1, k - count + 1) for k in scales],
     }
     drawn = "\n".join(f"{name:<12}" + "".join(f"{value:>3}" for value in values) for name, values in rows.items())
-    assert f"```\n{drawn}\n```" in PAGE.read_text(encoding="utf-8")
+    assert f"```text\n{drawn}\n```" in PAGE.read_text(encoding="utf-8")
