@@ -1,0 +1,52 @@
+"""Whether a package works where it is installed alone: every module, every command, and one tiny job."""
+
+import json
+import re
+from pathlib import Path
+
+from .environment import Environment
+from .errors import ReleaseError
+from .package import Package
+
+__all__ = ["check_imports", "check_scripts", "run_job"]
+
+PRELOADED = ("torch",)
+ASKED = re.compile(r"""pip install ['"]?([A-Za-z0-9-]+)(?:\[([A-Za-z0-9,-]+)\])?['"]?""")
+IMPORTS = Path(__file__).with_name("imports.py")
+JOBS = "tools/release/jobs"
+"""Folder of the tiny jobs, below the root of the workspace."""
+
+
+def check_imports(package: Package, environment: Environment, extras: tuple[str, ...] = ()) -> str:
+    """Import every public module by itself.
+
+    A module may refuse with one sentence that names an extra to install, if it is an extra of the package or of a sibling that is not
+    among `extras`; everything else that is raised is a fault.
+    """
+    said = json.loads(environment.run("python", "-I", IMPORTS, package.module, *PRELOADED).splitlines()[-1])
+    refused = {module: message for module, message in said.items() if message}
+    for module, message in refused.items():
+        asked = ASKED.search(message)
+        if not message.startswith("MissingPackageError: ") or asked is None or "\n" in message:
+            raise ReleaseError(f"importing {module} of {package.name} alone fails: {message[:600]}")
+        if asked[1] == package.name and asked[2] in extras:
+            raise ReleaseError(f"{module} asks for {package.name}[{asked[2]}], which is installed: {message[:600]}")
+    return f"{len(said) - len(refused)} modules" + (f", {len(refused)} ask for an extra" if refused else "")
+
+
+def check_scripts(package: Package, environment: Environment) -> str:
+    """Ask every console script for its help."""
+    for script in package.scripts:
+        if "Usage" not in environment.run(script, "--help"):
+            raise ReleaseError(f"`{script} --help` of {package.name} shows no usage")
+    return ", ".join(package.scripts)
+
+
+def run_job(package: Package, environment: Environment) -> str:
+    """Run the tiny job of a package, a script that is named after it; returns what it says last."""
+    script = package.root / JOBS / f"{package.module}.py"
+    if not script.is_file():
+        raise ReleaseError(
+            f"{package.name} has no tiny job; write {JOBS}/{package.module}.py, which raises if something is wrong"
+        )
+    return environment.run("python", "-I", script).strip().splitlines()[-1]
