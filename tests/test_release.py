@@ -16,6 +16,7 @@ from ar_release.build import Built, build, compare_wheels
 from ar_release.bump import bump
 from ar_release.changelog import read_changelog, release_unreleased
 from ar_release.check import STEPS
+from ar_release.cli import main
 from ar_release.contents import check_contents
 from ar_release.errors import ReleaseError
 from ar_release.interface import IncompatibleError, check_interface
@@ -31,7 +32,6 @@ from release_workspace import commit, write_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = os.environ.get("UV", "uv")
-RELEASE = Path(sys.executable).with_name("release")
 NAMES = ["ar-kernels", "ar-core", "ar-vision", "dlm-text", "dvlm", "ar-decode", "ar-train", "ar-quickstart"]
 
 pytestmark = pytest.mark.timeout(300)
@@ -66,8 +66,22 @@ def read_again(workspace: Workspace, name: str):
     return find_workspace(workspace.root).package(name)
 
 
-def release(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([RELEASE, *arguments], cwd=root, capture_output=True, text=True)
+@pytest.fixture
+def release(monkeypatch, capsys):
+    """The command line in a folder: exit code, what it writes, and what it writes on standard error."""
+
+    def called(root: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(root)
+        monkeypatch.setattr(sys, "argv", ["release", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capsys.readouterr()
+
+    return called
 
 
 # Names and numbers
@@ -180,13 +194,13 @@ def test_the_lowest_version_of_a_sibling_depends_on_the_extra(demo):
 # Bumps and tags
 
 
-def test_a_bump_changes_four_files_and_the_lock_still_fits(tmp_path):
+def test_a_bump_changes_four_files_and_the_lock_still_fits(tmp_path, release):
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", "--shared", ROOT, clone], check=True)
     for name in NAMES:
         package = find_workspace(clone).package(name)
-        done = release(clone, "bump", name, "minor", "--date", "2026-12-24")
-        assert done.returncode == 0, done.stderr
+        code, _, said = release(clone, "bump", name, "minor", "--date", "2026-12-24")
+        assert code == 0, said
         after = bumped(package.version, "minor")
         changed = subprocess.check_output(["git", "diff", "--numstat"], cwd=clone, text=True).split("\n")[:-1]
         lines = {file: (int(more), int(less)) for more, less, file in (line.split("\t") for line in changed)}
@@ -229,7 +243,7 @@ def test_nothing_is_written_by_a_bump_that_fails(demo):
         assert before == {path: path.read_bytes() for path in core.folder.rglob("*") if path.is_file()}
 
 
-def test_a_tag_carries_the_notes_and_is_made_once(demo):
+def test_a_tag_carries_the_notes_and_is_made_once(demo, release):
     core = demo.package("demo-core")
     with pytest.raises(ReleaseError, match="unreleased"):
         make_tag(core)
@@ -238,12 +252,12 @@ def test_a_tag_carries_the_notes_and_is_made_once(demo):
     with pytest.raises(ReleaseError, match="differs from the commit"):
         make_tag(core)
     commit(demo.root)
-    assert release(demo.root, "tag", "demo-core").stdout == "demo-core-v0.2.0\n"
+    assert release(demo.root, "tag", "demo-core") == (0, "demo-core-v0.2.0\n", "")
     assert not released_versions(demo.root, "demo-core")
     assert make_tag(core) == "demo-core-v0.2.0"
     message = subprocess.check_output(["git", "tag", "-l", "--format=%(contents)"], cwd=demo.root, text=True)
     assert message.strip() == f"demo-core-v0.2.0\n\n{notes(core)}"
-    assert release(demo.root, "notes", "--tag", "demo-core-v0.2.0").stdout == "- First.\n"
+    assert release(demo.root, "notes", "--tag", "demo-core-v0.2.0") == (0, "- First.\n", "")
     with pytest.raises(ReleaseError, match="is tagged already"):
         make_tag(core)
 
@@ -412,22 +426,22 @@ def test_pages_alone_run_no_tests_of_packages():
     assert (tests.members, tests.workspace, tests.docs) == ((), True, False)
 
 
-def test_affected_prints_a_matrix(demo):
+def test_affected_prints_a_matrix(demo, release):
     core = demo.package("demo-core")
     (core.folder / "tests").mkdir()
     (core.folder / "tests" / "test_it.py").write_text("")
     commit(demo.root)
     (core.source / "more.py").write_text("")
     commit(demo.root)
-    done = release(demo.root, "affected", "HEAD~1")
-    assert done.stdout.count("\n") == 1
-    assert json.loads(done.stdout) == {
+    _, written, _ = release(demo.root, "affected", "HEAD~1")
+    assert written.count("\n") == 1
+    assert json.loads(written) == {
         "members": ["packages/demo-core"],
         "packages": ["demo-core", "demo-app"],
         "workspace": True,
         "docs": True,
     }
-    assert "unknown revision" in release(demo.root, "affected", "nowhere").stderr
+    assert "unknown revision" in release(demo.root, "affected", "nowhere")[2]
 
 
 def test_the_plan_tells_what_each_package_asks_for(demo):
@@ -456,7 +470,7 @@ def test_the_plan_tells_what_each_package_asks_for(demo):
 # The whole check
 
 
-def test_the_check_installs_siblings_at_their_lowest_versions(demo, tmp_path):
+def test_the_check_installs_siblings_at_their_lowest_versions(demo, tmp_path, release):
     core, app = demo.package("demo-core"), demo.package("demo-app")
     bump(core, "first", date(2026, 1, 31))
     commit(demo.root)
@@ -465,9 +479,9 @@ def test_the_check_installs_siblings_at_their_lowest_versions(demo, tmp_path):
     rewrite(core.folder / "CHANGELOG.md", "## Unreleased", "## Unreleased\n\n- More.")
     bump(core, "minor", date(2026, 2, 1))
     commit(demo.root)
-    done = release(demo.root, "check", "demo-app", "--json", "--out", str(tmp_path / "out"))
-    results = json.loads(done.stdout)
-    assert done.returncode == 0, done.stderr
+    code, written, said = release(demo.root, "check", "demo-app", "--json", "--out", str(tmp_path / "out"))
+    assert code == 0, said
+    results = json.loads(written)
     assert [one["step"] for one in results] == list(STEPS)
     assert {one["state"] for one in results} == {"passed"}
     told = {one["step"]: one["note"] for one in results}
@@ -482,14 +496,14 @@ def test_the_check_installs_siblings_at_their_lowest_versions(demo, tmp_path):
     assert app.version == "0.1.0"
 
 
-def test_a_failed_step_ends_the_check_with_one_sentence(demo):
+def test_a_failed_step_ends_the_check_with_one_sentence(demo, release):
     core = demo.package("demo-core")
     (core.source / "left.txt").write_text("")
-    done = release(demo.root, "check", "demo-core")
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("error: demo-core, checkout: 1 files differ from the commit")
-    allowed = release(demo.root, "check", "demo-core", "--allow-dirty", "--no-install", "--json")
-    results = json.loads(allowed.stdout)
+    code, _, said = release(demo.root, "check", "demo-core")
+    assert code == 2
+    assert said.strip().splitlines()[-1].startswith("error: demo-core, checkout: 1 files differ from the commit")
+    _, written, _ = release(demo.root, "check", "demo-core", "--allow-dirty", "--no-install", "--json")
+    results = json.loads(written)
     assert [one["state"] for one in results] == ["passed"] * 6 + ["failed"]
     assert "would ship demo_core/left.txt" in results[-1]["note"]
 
@@ -506,8 +520,8 @@ def test_a_failed_step_ends_the_check_with_one_sentence(demo):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_input_that_cannot_work_is_one_sentence(demo, arguments, said):
-    done = release(demo.root, *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_input_that_cannot_work_is_one_sentence(demo, release, arguments, said):
+    code, _, told = release(demo.root, *arguments)
+    assert code == 2
+    assert said in told
+    assert len(told.strip().splitlines()) == 1

@@ -1,4 +1,7 @@
-"""A picture as a file holds it, to RGB: one way for every mode, and one sentence for every file that cannot be read."""
+"""A picture as a file holds it, to RGB: one way for every mode, and one sentence for every file that cannot be read.
+
+Needs the extra ``pictures``.
+"""
 
 import io
 import stat
@@ -7,9 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from .errors import DataError
+from .errors import DataError, MissingPackageError
+
+try:
+    from PIL import Image, ImageOps
+except ImportError as error:
+    raise MissingPackageError(
+        "ar_core.pictures needs pillow, which is not installed: pip install 'ar-core[pictures]'."
+    ) from error
 
 __all__ = ["MAX_PIXELS", "WHITE", "read_picture", "rgb_pixels"]
 

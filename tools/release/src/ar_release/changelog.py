@@ -13,7 +13,7 @@ from .errors import ReleaseError
 
 __all__ = ["Section", "read_changelog", "release_unreleased"]
 
-HEADING = re.compile(r"^## (?P<title>.+?)\s*$", re.MULTILINE)
+HEADING = re.compile(r"^## (?P<title>.+?)[ \t]*$", re.MULTILINE)
 TITLE = re.compile(r"(?P<version>\d+\.\d+\.\d+) \((?P<date>\d{4}-\d{2}-\d{2}|unreleased)\)")
 UNRELEASED = "Unreleased"
 

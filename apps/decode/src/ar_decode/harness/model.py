@@ -6,13 +6,19 @@ from typing import Any
 
 import torch
 from ar_core.decoding import DecodeStats, text_before
-from ar_core.errors import ConfigError, DataError
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
-from tqdm import tqdm
+from ar_core.errors import ConfigError, DataError, MissingPackageError
 
 from ..likelihood import check_estimator, encode_pair, log_likelihood
 from ..methods import Generation, load_method
+
+try:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import LM
+    from tqdm import tqdm
+except ImportError as error:
+    raise MissingPackageError(
+        "ar_decode.harness.model needs lm-eval, which is not installed: pip install 'ar-decode[eval]'."
+    ) from error
 
 __all__ = ["ArDecodeLM"]
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ar_core.errors import CheckpointError
+from ar_core.config import load_yaml
+from ar_core.errors import CheckpointError, ConfigError
 from ar_core.json_text import read_fields
 
 from .engines import Architecture, architecture, engine
@@ -116,8 +115,8 @@ def _file_faults(loader: Architecture, folder: Path) -> list[str]:
     settings = folder / "low_confidence.yaml"
     if settings.name in loader.files and settings.is_file():
         try:
-            size = yaml.safe_load(settings.read_text(encoding="utf-8"))["block_size"]
-        except (ValueError, LookupError, TypeError, yaml.YAMLError):
+            size = load_yaml(settings)["block_size"]
+        except (ConfigError, LookupError, TypeError):
             size = None
         if type(size) is not int or size < 1:
             faults.append(f"{settings.name} has no block_size of at least 1")

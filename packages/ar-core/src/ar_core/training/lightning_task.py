@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any
 
-import lightning.pytorch as pl
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.utils.data import DataLoader
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingPackageError
 from .config import TrainConfig
 from .job import Job, TrainResult
 from .objective import Prepared
@@ -16,6 +14,14 @@ from .ranks import Ranks
 from .resume import Resume
 from .run import Run
 from .step import TrainStep
+
+try:
+    import lightning.pytorch as pl
+    from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+except ImportError as error:
+    raise MissingPackageError(
+        "ar_core.training.lightning_task needs lightning, which is not installed: pip install 'ar-core[train]'."
+    ) from error
 
 __all__ = ["LightningTask", "fit"]
 

@@ -7,15 +7,21 @@ from typing import Any
 
 import numpy as np
 from ar_core.decoding import DecodeStats, text_before
-from ar_core.errors import ConfigError, DataError, UnsupportedModelError
+from ar_core.errors import ConfigError, DataError, MissingPackageError, UnsupportedModelError
 from ar_core.pictures import rgb_pixels
-from lmms_eval.api.model import lmms
 from PIL import Image
 
 from ..chat.conversation import MARKER, Turn
 from ..decoding.options import DecodingOptions
 from ..decoding.session import open_session
 from .vqa_accuracy import published_cut
+
+try:
+    from lmms_eval.api.model import lmms
+except ImportError as error:
+    raise MissingPackageError(
+        "dvlm.evaluation.lmms_model needs lmms-eval, which is not installed: pip install lmms-eval."
+    ) from error
 
 __all__ = ["DvlmModel"]
 
