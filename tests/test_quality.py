@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def test_ruff_would_reformat_nothing():
 
 @pytest.mark.timeout(900)
 def test_types_hold():
-    run("mypy", *[str(member / "src") for member in MEMBERS])
+    run("mypy", *[str(member / "src") for member in MEMBERS], str(ROOT / "tools" / "release" / "src"))
 
 
 def test_imports_point_one_way():
@@ -37,28 +36,6 @@ def test_imports_point_one_way():
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
-def test_each_member_has_what_a_release_needs(member):
-    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
-    package = project["name"].replace("-", "_")
-    assert project["license"] == "Apache-2.0"
-    assert project["requires-python"] == ">=3.11"
-    for name in ("README.md", "CHANGELOG.md", "LICENSE", f"src/{package}/py.typed"):
-        assert (member / name).is_file(), name
-    source = (member / "src" / package / "__init__.py").read_text()
-    assert re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1] == project["version"]
-    siblings = {path.name if path.name.startswith("ar-") else f"ar-{path.name}" for path in MEMBERS} | {
-        "dlm-text",
-        "dvlm",
-    }
-    requirements = project["dependencies"] + [
-        item for extra in project.get("optional-dependencies", {}).values() for item in extra
-    ]
-    for requirement in requirements:
-        name = re.match(r"[A-Za-z0-9-]+", requirement)[0]
-        assert name not in siblings or ">=" in requirement, f"{requirement} has no lower bound"
 
 
 def test_files_hold_one_concept_each():

@@ -1,14 +1,17 @@
 """The workflows of continuous integration call commands that exist here, for the versions that the packages name."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import typer
 import yaml
@@ -18,6 +21,7 @@ from ar_release.tags import parse_tag
 from ar_release.workspace import find_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
+UV = os.environ.get("UV", "uv")
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = ["ci", "release"]
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
@@ -95,8 +99,9 @@ def split_uv(words: list[str]) -> tuple[list[str], list[str]]:
     return options, words
 
 
+@cache
 def uv_run_options() -> set[str]:
-    text = subprocess.check_output(["uv", "run", "--help"], text=True)
+    text = subprocess.check_output([UV, "run", "--help"], text=True)
     return set(re.findall(r"--[a-z-]+", text))
 
 
@@ -107,16 +112,21 @@ def check_release(words: list[str]) -> None:
     command.make_context(words[0], words[1:])
 
 
-def test_the_check_of_commands_can_fail():
-    for line in (
-        "uv run --lockd pytest",
-        "uv run pytst",
-        "uv run release chek",
-        "uv run release check --al",
-        "make it",
-    ):
-        with pytest.raises((AssertionError, KeyError, Exception)):
-            check_command(commands(line)[0])
+@pytest.mark.parametrize(
+    ("line", "raised"),
+    [
+        ("uv run --lockd pytest", AssertionError),
+        ("uv run pytst", AssertionError),
+        ("uv run pytest gone/tests", AssertionError),
+        ("make it", AssertionError),
+        ("uv run release chek", KeyError),
+        ("uv run release check --al", click.UsageError),
+        ("uv run release affected", click.UsageError),
+    ],
+)
+def test_the_check_of_commands_can_fail(line, raised):
+    with pytest.raises(raised):
+        check_command(commands(line)[0])
 
 
 def test_versions_of_python_agree():

@@ -1,10 +1,12 @@
-"""Imports modules one by one, each in a process that holds nothing of the package; run by the interpreter of a fresh environment.
+"""Imports the public modules of a package where it is installed; run by the interpreter of that environment.
 
-    python imports.py PACKAGE [PRELOADED ...]
+    python imports.py apart PACKAGE [PRELOADED ...]
+    python imports.py together PACKAGE
 
-Each process is forked from one that has imported the named packages, if they are installed, and nothing else: importing torch
-once instead of once a module is what makes it affordable. Writes one line of JSON, ``{module: null or "Error: message"}``.
-Standard library only: it runs where nothing else is installed.
+``apart`` imports each module in a process of its own that holds nothing of the package. The process is forked from one that has
+imported the named modules of other packages, if they are there: importing torch once instead of once a module is what makes it
+affordable. ``together`` imports one after the other, which finds what is not installed, but not what depends on an order. Writes one
+line of JSON, ``{module: null or "Error: message"}``. Standard library only: it runs where nothing else is installed.
 """
 
 import importlib
@@ -13,6 +15,7 @@ import json
 import os
 import pkgutil
 import sys
+from contextlib import suppress
 
 
 def modules(package: str) -> list[str]:
@@ -20,46 +23,52 @@ def modules(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise SystemExit(f"{package} is not installed")
-    names, folders = [package], [(f"{package}.", path) for path in spec.submodule_search_locations]
+    names, folders = [], [(f"{package}.", path) for path in spec.submodule_search_locations]
     while folders:
         prefix, folder = folders.pop()
         for found in pkgutil.iter_modules([folder], prefix):
-            if found.name.rpartition(".")[2].startswith("_"):
-                continue
-            names.append(found.name)
-            if found.ispkg:
-                folders.append((f"{found.name}.", os.path.join(folder, found.name.rpartition(".")[2])))
-    return [names[0], *sorted(names[1:])]
+            last = found.name.rpartition(".")[2]
+            if not last.startswith("_"):
+                names.append(found.name)
+                if found.ispkg:
+                    folders.append((f"{found.name}.", os.path.join(folder, last)))
+    return [package, *sorted(names)]
 
 
 def imported(name: str) -> str | None:
-    """What is raised by importing a module in a forked process, or None."""
+    """What is raised by importing a module, or None."""
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def imported_apart(name: str) -> str | None:
+    """The same in a forked process, which may also end without raising."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         os.close(reading)
-        said = ""
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode()[:4000])
+        os.write(writing, (imported(name) or "").encode()[:4000])
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read().decode()
+        said = pipe.read().decode(errors="replace")
     _, status = os.waitpid(child, 0)
-    return said or (f"ended by signal or exit code {status}" if status else None)
+    return said or (f"ended with status {status}" if status else None)
 
 
 def main() -> None:
     """Preload, then import every module."""
-    package, *preloaded = sys.argv[1:]
+    how, package, *preloaded = sys.argv[1:]
+    names = modules(package)
     for name in preloaded:
-        if importlib.util.find_spec(name):
+        with suppress(ImportError):
             importlib.import_module(name)
-    held = [name for name in sys.modules if name.partition(".")[0] == package]
-    assert not held, f"{held[0]} was imported by what is preloaded"
-    print(json.dumps({name: imported(name) for name in modules(package)}))
+    if held := [name for name in sys.modules if name.partition(".")[0] == package]:
+        raise SystemExit(f"{held[0]} is imported by what is preloaded")
+    one = imported_apart if how == "apart" else imported
+    print(json.dumps({name: one(name) for name in names}))
 
 
 if __name__ == "__main__":

@@ -97,12 +97,14 @@ def _announced(package: Package) -> set[str]:
 def _told(breakage: griffe.Breakage) -> str:
     shown = breakage.as_dict()
     text = f"{shown['object_path']}: {breakage.kind.value.lower()}"
-    old, new = shown.get("old_value"), shown.get("new_value")
     if breakage.kind is griffe.BreakageKind.OBJECT_REMOVED:
         return text
-    return f"{text}, {_short(old)} -> {_short(new)}"
+    values = [_short(value) for value in (shown["old_value"], shown["new_value"]) if value is not None]
+    return f"{text}: {' -> '.join(values)}"
 
 
 def _short(value: object) -> str:
+    if isinstance(value, griffe.Parameter):
+        value = value.name if value.default is None else f"{value.name}={value.default}"
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

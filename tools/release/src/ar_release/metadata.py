@@ -41,7 +41,9 @@ def check_metadata(package: Package, built: Built) -> str:
         raise ReleaseError(f"{package.name} gives the URL {wrong[0]!r}; project URLs begin with https://")
     markdown_type = (metadata.description_content_type or "").partition(";")[0] == "text/markdown"
     if not markdown_type or not markdown.render(metadata.description or ""):
-        raise ReleaseError(f"an index would not show the README of {package.name}; give it readme = 'README.md' with a text")
+        raise ReleaseError(
+            f"an index would not show the README of {package.name}; give it readme = 'README.md' with a text"
+        )
     noteworthy = [] if urls else ["no project URLs"]
     if dead := len(RELATIVE_LINK.findall(metadata.description or "")):
         noteworthy.append(f"{dead} links of the README lead into the repository")

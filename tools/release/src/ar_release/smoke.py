@@ -10,20 +10,24 @@ from .package import Package
 
 __all__ = ["check_imports", "check_scripts", "run_job"]
 
-PRELOADED = ("torch",)
+PRELOADED = ("torch", "transformers.modeling_utils", "lightning.pytorch", "datasets")
+"""What takes longest to import of what packages need."""
 ASKED = re.compile(r"""pip install ['"]?([A-Za-z0-9-]+)(?:\[([A-Za-z0-9,-]+)\])?['"]?""")
 IMPORTS = Path(__file__).with_name("imports.py")
 JOBS = "tools/release/jobs"
 """Folder of the tiny jobs, below the root of the workspace."""
 
 
-def check_imports(package: Package, environment: Environment, extras: tuple[str, ...] = ()) -> str:
-    """Import every public module by itself.
+def check_imports(
+    package: Package, environment: Environment, extras: tuple[str, ...] = (), *, together: bool = False
+) -> str:
+    """Import every public module, each in a process of its own unless `together`.
 
-    A module may refuse with one sentence that names an extra to install, if it is an extra of the package or of a sibling that is not
-    among `extras`; everything else that is raised is a fault.
+    A module may refuse with one sentence that names what to install, unless that is one of `extras`, which are installed; everything else
+    that is raised is a fault.
     """
-    said = json.loads(environment.run("python", "-I", IMPORTS, package.module, *PRELOADED).splitlines()[-1])
+    words = ("together", package.module) if together else ("apart", package.module, *PRELOADED)
+    said = json.loads(environment.run("python", "-I", IMPORTS, *words).splitlines()[-1])
     refused = {module: message for module, message in said.items() if message}
     for module, message in refused.items():
         asked = ASKED.search(message)
@@ -31,7 +35,7 @@ def check_imports(package: Package, environment: Environment, extras: tuple[str,
             raise ReleaseError(f"importing {module} of {package.name} alone fails: {message[:600]}")
         if asked[1] == package.name and asked[2] in extras:
             raise ReleaseError(f"{module} asks for {package.name}[{asked[2]}], which is installed: {message[:600]}")
-    return f"{len(said) - len(refused)} modules" + (f", {len(refused)} ask for an extra" if refused else "")
+    return f"{len(said) - len(refused)} modules" + (f", {len(refused)} ask for more" if refused else "")
 
 
 def check_scripts(package: Package, environment: Environment) -> str:
