@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -108,24 +107,27 @@ def uv_run_options() -> set[str]:
 def check_release(words: list[str]) -> None:
     """The command line takes these arguments; nothing of it runs."""
     group = typer.main.get_command(app)
-    command = group.commands[words[0]]  # type: ignore[attr-defined]
-    command.make_context(words[0], words[1:])
+    assert words[0] in group.commands, words  # type: ignore[attr-defined]
+    try:
+        group.commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+    except Exception as error:
+        raise AssertionError(f"`release {' '.join(words)}`: {error}") from error
 
 
 @pytest.mark.parametrize(
-    ("line", "raised"),
+    "line",
     [
-        ("uv run --lockd pytest", AssertionError),
-        ("uv run pytst", AssertionError),
-        ("uv run pytest gone/tests", AssertionError),
-        ("make it", AssertionError),
-        ("uv run release chek", KeyError),
-        ("uv run release check --al", click.UsageError),
-        ("uv run release affected", click.UsageError),
+        "uv run --lockd pytest",
+        "uv run pytst",
+        "uv run pytest gone/tests",
+        "make it",
+        "uv run release chek",
+        "uv run release check --al",
+        "uv run release affected",
     ],
 )
-def test_the_check_of_commands_can_fail(line, raised):
-    with pytest.raises(raised):
+def test_the_check_of_commands_can_fail(line):
+    with pytest.raises(AssertionError):
         check_command(commands(line)[0])
 
 
