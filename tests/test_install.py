@@ -121,7 +121,7 @@ def test_each_package_works_alone(tmp_path):
         held = make_it_hold(environment, locked(package.name), made)
         assert package.name in held
         assert not ABSENT[package.name] & held, package.name
-        check_imports(package, environment, together=True)
+        check_imports(package, environment, apart=())
         check_scripts(package, environment)
         if package.name == "ar-decode":
             with pytest.raises(

@@ -84,6 +84,8 @@ class Check:
     """Of siblings; checks of several packages may share it."""
     _built: Built | None = None
     _alone: Environment | None = None
+    _refused: tuple[str, ...] | None = None
+    """Modules that ask for an extra where there is none."""
 
     def run(self) -> Iterator[Result]:
         """Run the steps in order, up to the first that fails."""
@@ -92,7 +94,8 @@ class Check:
                 yield Result(self.package.name, name, "skipped", "", 0.0)
                 continue
             step: Callable[[], str] = getattr(self, f"_{name}")
-            begin, broken = time.perf_counter(), ()
+            begin = time.perf_counter()
+            broken: tuple[str, ...] = ()
             try:
                 state, note = "passed", step()
             except IncompatibleError as error:
@@ -147,7 +150,9 @@ class Check:
         return f"{len(environment.names())} packages"
 
     def _imports(self) -> str:
-        return check_imports(self.package, self._installed())
+        found = check_imports(self.package, self._installed())
+        self._refused = found.refused
+        return str(found)
 
     def _scripts(self) -> str:
         return check_scripts(self.package, self._installed())
@@ -168,9 +173,10 @@ class Check:
                 continue
             environment = self._environment(f"extra-{extra}", (extra,))
             environment.install(self._own(extra))
-            notes.append(f"{extra}: {check_imports(self.package, environment, (extra,))}")
+            # Those that the package alone imports do not depend on an order there, and so not here.
+            notes.append(f"{extra}: {check_imports(self.package, environment, (extra,), apart=self._refused)}")
             shutil.rmtree(environment.folder)
-        return "; ".join(notes)
+        return "; ".join(notes) or "none"
 
     def _own(self, *extras: str) -> str:
         """The requirement of the wheel that was built."""

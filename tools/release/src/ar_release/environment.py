@@ -28,7 +28,14 @@ class Environment:
 
     def install(self, *requirements: str) -> None:
         """Install requirements, siblings from the folder of wheels alone."""
-        where = ["--python", self.python, "--find-links", self.wheels, "--constraint", self.constraints]
+        where: list[str | Path] = [
+            "--python",
+            self.python,
+            "--find-links",
+            self.wheels,
+            "--constraint",
+            self.constraints,
+        ]
         uv(self.folder, "pip", "install", "--quiet", *where, *requirements)
 
     def names(self) -> set[str]:

@@ -1,12 +1,12 @@
 """Imports the public modules of a package where it is installed; run by the interpreter of that environment.
 
-    python imports.py apart PACKAGE [PRELOADED ...]
-    python imports.py together PACKAGE
+    python imports.py PACKAGE APART [PRELOADED ...]
 
-``apart`` imports each module in a process of its own that holds nothing of the package. The process is forked from one that has
-imported the named modules of other packages, if they are there: importing torch once instead of once a module is what makes it
-affordable. ``together`` imports one after the other, which finds what is not installed, but not what depends on an order. Writes one
-line of JSON, ``{module: null or "Error: message"}``. Standard library only: it runs where nothing else is installed.
+The modules named by APART (``all``, ``none``, or names with commas between) are imported in a process each that holds nothing of the
+package. The process is forked from one that has imported the preloaded modules of other packages, if they are there: importing torch
+once instead of once a module is what makes it affordable. The others are imported one after the other, which finds what is not
+installed, but not what depends on an order. Writes one line of JSON, ``{module: null or "Error: message"}``. Standard library only: it
+runs where nothing else is installed.
 """
 
 import importlib
@@ -60,15 +60,16 @@ def imported_apart(name: str) -> str | None:
 
 def main() -> None:
     """Preload, then import every module."""
-    how, package, *preloaded = sys.argv[1:]
+    package, chosen, *preloaded = sys.argv[1:]
     names = modules(package)
-    for name in preloaded:
+    apart = names if chosen == "all" else [] if chosen == "none" else chosen.split(",")
+    for name in preloaded if apart else ():
         with suppress(ImportError):
             importlib.import_module(name)
     if held := [name for name in sys.modules if name.partition(".")[0] == package]:
         raise SystemExit(f"{held[0]} is imported by what is preloaded")
-    one = imported_apart if how == "apart" else imported
-    print(json.dumps({name: one(name) for name in names}))
+    said = {name: imported_apart(name) for name in apart}
+    print(json.dumps(said | {name: imported(name) for name in names if name not in said}))
 
 
 if __name__ == "__main__":

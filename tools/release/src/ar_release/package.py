@@ -108,5 +108,5 @@ def read_package(root: Path, folder: Path) -> Package:
             f"[tool.ar-release] of {path} has the unknown key {unknown[0]!r}; "
             f"allowed are {', '.join(key.replace('_', '-') for key in known)}"
         )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return Package(root, folder, project, ReleaseSettings(**values))

@@ -32,7 +32,7 @@ def check_bounds(workspace: Workspace, package: Package, *, tagged: bool) -> str
             )
         coming.append(f"{name} {version}")
     bounds = ", ".join(f"{name}>={version}" for name, version in lowest.items())
-    return f"to be released before: {', '.join(coming)}" if coming else bounds
+    return f"to be released before: {', '.join(coming)}" if coming else bounds or "asks for none"
 
 
 def lowest_siblings(

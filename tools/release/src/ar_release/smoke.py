@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import Environment
 from .errors import ReleaseError
 from .package import Package
 
-__all__ = ["check_imports", "check_scripts", "run_job"]
+__all__ = ["Imports", "check_imports", "check_scripts", "run_job"]
 
 PRELOADED = ("torch", "transformers.modeling_utils", "lightning.pytorch", "datasets")
 """What takes longest to import of what packages need."""
@@ -18,16 +20,29 @@ JOBS = "tools/release/jobs"
 """Folder of the tiny jobs, below the root of the workspace."""
 
 
+@dataclass(frozen=True)
+class Imports:
+    """What importing the modules of a package came to."""
+
+    count: int
+    refused: tuple[str, ...]
+    """Modules that ask for something to install."""
+
+    def __str__(self) -> str:
+        return f"{self.count} modules" + (f", {len(self.refused)} ask for more" if self.refused else "")
+
+
 def check_imports(
-    package: Package, environment: Environment, extras: tuple[str, ...] = (), *, together: bool = False
-) -> str:
-    """Import every public module, each in a process of its own unless `together`.
+    package: Package, environment: Environment, extras: Collection[str] = (), *, apart: Collection[str] | None = None
+) -> Imports:
+    """Import every public module: those named by `apart`, or all, in a process each, the others one after the other.
 
     A module may refuse with one sentence that names what to install, unless that is one of `extras`, which are installed; everything else
     that is raised is a fault.
     """
-    words = ("together", package.module) if together else ("apart", package.module, *PRELOADED)
-    said = json.loads(environment.run("python", "-I", IMPORTS, *words).splitlines()[-1])
+    chosen = "all" if apart is None else ",".join(apart) or "none"
+    written = environment.run("python", "-I", IMPORTS, package.module, chosen, *PRELOADED)
+    said: dict[str, str | None] = json.loads(written.splitlines()[-1])
     refused = {module: message for module, message in said.items() if message}
     for module, message in refused.items():
         asked = ASKED.search(message)
@@ -35,7 +50,7 @@ def check_imports(
             raise ReleaseError(f"importing {module} of {package.name} alone fails: {message[:600]}")
         if asked[1] == package.name and asked[2] in extras:
             raise ReleaseError(f"{module} asks for {package.name}[{asked[2]}], which is installed: {message[:600]}")
-    return f"{len(said) - len(refused)} modules" + (f", {len(refused)} ask for more" if refused else "")
+    return Imports(len(said) - len(refused), tuple(refused))
 
 
 def check_scripts(package: Package, environment: Environment) -> str:
@@ -43,7 +58,7 @@ def check_scripts(package: Package, environment: Environment) -> str:
     for script in package.scripts:
         if "Usage" not in environment.run(script, "--help"):
             raise ReleaseError(f"`{script} --help` of {package.name} shows no usage")
-    return ", ".join(package.scripts)
+    return ", ".join(package.scripts) or "none"
 
 
 def run_job(package: Package, environment: Environment) -> str:
