@@ -55,7 +55,7 @@ def test_a_command_of_an_absent_package_names_the_package(refused, monkeypatch):
 def test_an_unknown_command_is_a_usage_error(ar_decode):
     out = ar_decode("paint")
     assert out.code == 2
-    assert "No such command 'paint'" in out.err
+    assert "there is no command 'paint'" in out.err
 
 
 def test_announced_commands_have_a_home():

@@ -1,16 +1,35 @@
 import json
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
-from ar_quickstart.cli import app
+from ar_quickstart.cli import main
 from ar_quickstart.shipped import PROMPTS
-from typer.testing import CliRunner
+
+
+@dataclass(frozen=True)
+class Outcome:
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def output(self):
+        return self.out + self.err
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, capsys):
+    """Run ``ar-quickstart`` in this process as its entry point does."""
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+    def called(*arguments):
+        monkeypatch.setattr("sys.argv", ["ar-quickstart", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Outcome(int(end.value.code or 0), *capsys.readouterr())
+
+    return called
 
 
 def test_help_names_both_acts(run):

@@ -82,12 +82,13 @@ def test_live_and_recorded_stand_apart(methods):
     page = methods_section(methods, rows)
     live, _, told = page.partition("Recorded, not measured just now")
     assert "<td>40</td><td>20 + 7 of the drafter</td><td>2.00</td><td>40</td><td>yes</td>" in live
-    assert '<tr class="warn"><td>Efficient-DLM</td>' in live
+    assert '<tr class="warn"><th scope="row">Efficient-DLM</th>' in live
     assert "DiffuSpec could not be shown: this installation lacks fast_dllm_v2." in live
     assert "99.6 %" not in live
     assert "a&lt;b?" in live
     assert (
-        "<td>DiffuSpec</td><td>k=12</td><td>99.6 %</td><td>6.25</td><td>1.75 ×</td><td>100 %</td><td>500</td>" in told
+        '<th scope="row">DiffuSpec</th><td>k=12</td><td>99.6 %</td><td>6.25</td><td>1.75 ×</td><td>100 %</td><td>500</td>'
+        in told
     )
     assert "k=30" not in told.partition("All recorded rows")[0]
     assert "k=30" in told

@@ -11,6 +11,7 @@ from ar_quickstart.model_act import Answer, ModelAct
 from ar_quickstart.page import render_page
 from ar_quickstart.task_act import LIVE_THRESHOLD, LivePoint, TaskAct
 from dlm_text.tasks.evaluate import Score
+from headless_browser import visit
 
 ENVIRONMENT = {
     "command": "ar-quickstart",
@@ -105,3 +106,12 @@ def test_page_is_well_formed(task, methods, model):
 
     Checker().feed(render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True))
     assert open_tags == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_nothing_fails_or_is_wider_than_the_window(task, methods, model, tmp_path, width):
+    page = render_page(task, methods, model, ENVIRONMENT, 70, recorded=(), offline=True)
+    found = visit(page, tmp_path, width=width)
+    assert found.troubles == []
+    assert found.beyond == []
+    assert found.content == found.width == width

@@ -4,34 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from ar_core.registry import configs, converters, exporters, recipes
-from ar_train import cli
 from ar_train.listing import summary
 
 SHORT = ["train.steps=2", "train.warmup_steps=0", "train.batch_size=2", "train.eval_every=null", "data.count=40"]
 HEAVY = ("torch", "transformers", "lightning", "numpy", "datasets")
-
-
-def _main(*arguments: str, monkeypatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["ar-train", *arguments])
-    with pytest.raises(SystemExit) as ending:
-        cli.main()
-    return ending.value.code or 0
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run ``ar-train`` in this process: ``command("ls")`` -> (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = _main(*arguments, monkeypatch=monkeypatch)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _heavy_modules(code: str) -> str:
@@ -76,20 +55,6 @@ def test_ls_names_every_recipe_and_config_and_what_can_be_converted_and_exported
     assert listed == expected
     assert {"autoregressive", "autoregressive/tiny", "fast_dllm_v2", "fast_dllm_v2/tiny"} <= set(listed)
     assert all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines()), "every line has a summary"
-
-
-@pytest.fixture
-def checkpoint(tmp_path) -> Path:
-    """A tiny Llama as a run saves it."""
-    from ar_core.data import find_task
-    from ar_core.hf import save_pretrained
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = find_task("mixed").tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
-    model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, max_position_embeddings=64))
-    save_pretrained(model, tmp_path / "final", tokenizer=tokenizer)
-    return tmp_path / "final"
 
 
 def test_export_writes_checks_and_prints_the_engines_command(command, checkpoint, tmp_path) -> None:

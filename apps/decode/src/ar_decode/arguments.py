@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ar_core.command_line import completed
 from ar_core.config import apply_overrides
 from ar_core.errors import ConfigError
+
+from .completion import complete_methods
 
 __all__ = [
     "BatchSizeOption",
@@ -47,6 +50,7 @@ MethodOption = Annotated[
         "-m",
         metavar="NAME",
         help="ar, lookup, jacobi, fast_dllm_v2, efficient_dlm, or another installed one.",
+        autocompletion=complete_methods,
     ),
 ]
 BlockSizeOption = Annotated[
@@ -81,15 +85,27 @@ MinPOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="SEED", help="Of the random streams, one per prompt.")]
 DtypeOption = Annotated[
-    str, typer.Option("--dtype", metavar="DTYPE", help="stored, float32, bfloat16, float16 or float64.")
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="stored, float32, bfloat16, float16 or float64.",
+        autocompletion=completed(("stored", "float32", "bfloat16", "float16", "float64")),
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:1.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="DEVICE", help="cpu, cuda or cuda:1.", autocompletion=completed(("cpu", "cuda", "cuda:0"))
+    ),
+]
 EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
         metavar="NAME",
         help="How passes run, AR's as well: plain, graph (CUDA graphs) or compile (torch.compile).",
+        autocompletion=completed(("plain", "graph", "compile")),
     ),
 ]
 WeightsOption = Annotated[
@@ -98,6 +114,7 @@ WeightsOption = Annotated[
         "--weights",
         metavar="NAME",
         help="full; packed: once more, laid out for a CPU's passes of several tokens; int8: linear layers in 8 bits.",
+        autocompletion=completed(("full", "packed", "int8")),
     ),
 ]
 ThreadsOption = Annotated[

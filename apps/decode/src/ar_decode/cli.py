@@ -1,77 +1,64 @@
 """The command line ``ar-decode``. Imports torch only inside the commands."""
 
-import logging
-import sys
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
-from ar_core.errors import ArError
+from ar_core.command_line import Commands, add_command, run_program
 from ar_core.registry import commands as announced
 from ar_core.registry import require_home
-from typer.core import TyperCommand, TyperGroup
 
 from .commands import bench, evaluate, text, trace, tune, verify
-from .commands.announced import AnnouncedCommand, announced_command
+from .commands.announced import announced_command
 
 __all__ = ["app", "main"]
 
-
-class Commands(TyperGroup):
-    """Subcommands by name; one whose package is known and absent is answered with what to install."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the subcommand, None if there is none.
-
-        Raises:
-            MissingPackageError: names the package.
-        """
-        found = super().get_command(ctx, cmd_name)
-        if found is None:
-            require_home("command", cmd_name)
-        return found
-
-
-app = typer.Typer(
-    cls=Commands,
-    help="Decode: a checkpoint and prompts in; text and statistics out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+EPILOG = (
+    "Every command takes --json (one JSON document on standard output, its fields in the command's --help), --quiet, and --help with "
+    "examples. `ar-decode --install-completion` completes commands, methods, evaluations and settings."
 )
 
 
-def _add(
-    command: Callable[..., None],
-    examples: Sequence[str],
-    name: str | None = None,
-    summary: str | None = None,
-    kind: type[TyperCommand] | None = None,
-) -> None:
-    app.command(name, cls=kind, help=summary, epilog="\n\n".join(["[bold]Examples[/bold]", *examples]))(command)
+class DecodeCommands(Commands):
+    """Subcommands by name; one whose package is known and absent is answered with what to install."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the first argument names; raises as `Commands` does, and names an absent package."""
+        if args and args[0] not in self.commands:
+            require_home("command", args[0])
+        return super().resolve_command(ctx, args)
 
 
-_add(text.text, text.EXAMPLES)
-_add(bench.bench, bench.EXAMPLES)
-_add(evaluate.evaluate, evaluate.EXAMPLES, "eval")
-_add(tune.tune, tune.EXAMPLES)
-_add(trace.trace, trace.EXAMPLES)
-_add(verify.verify, verify.EXAMPLES)
+app = typer.Typer(
+    cls=DecodeCommands,
+    help="Decode: a checkpoint and prompts in; text, images and statistics out.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+"""The command `ar-decode`."""
 
+for _module, _function, _name in (
+    (text, text.text, "text"),
+    (bench, bench.bench, "bench"),
+    (evaluate, evaluate.evaluate, "eval"),
+    (tune, tune.tune, "tune"),
+    (trace, trace.trace, "trace"),
+    (verify, verify.verify, "verify"),
+):
+    add_command(app, _function, examples=_module.EXAMPLES, fields=_module.FIELDS, name=_name)  # type: ignore[attr-defined]
 
 for _record in announced().values():
-    _add(announced_command(_record), _record.examples, _record.name, f"{_record.summary}.", AnnouncedCommand)
+    add_command(
+        app,
+        announced_command(_record),
+        examples=_record.examples,
+        fields=_record.fields,
+        name=_record.name,
+        summary=f"{_record.summary}.",
+        settings=_record.options,
+    )
 
 
 def main() -> None:
     """Run the command line; input that cannot be used is one sentence and exit code 2."""
-    # transformers imports torchao where it is installed, which warns about its own build.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
-    try:
-        app()
-    except ArError as error:
-        parts = [str(error), *getattr(error, "__notes__", ())]
-        said = "; ".join(part.removesuffix(".") for part in parts)
-        typer.echo(f"error: {said}{'' if said.endswith('?') else '.'}", err=True)
-        sys.exit(2)
+    run_program(app, "ar-decode")

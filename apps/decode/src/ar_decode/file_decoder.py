@@ -16,7 +16,7 @@ from .methods import Generation, Method
 from .prompts import Prompt, read_jsonl
 from .session import Session
 
-__all__ = ["FileDecoder", "FileJob", "open_decoder", "survey_file"]
+__all__ = ["FileDecoder", "FileJob", "answer_record", "open_decoder", "survey_file"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,11 @@ def open_decoder(
     return decode
 
 
-def _line(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> str:
+def answer_record(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> dict[str, Any]:
+    """What is told of an answer: id, prompt, output, tokens (ids), finish, and the prompt's category where it has one."""
     record = {"id": prompt.id, "prompt": prompt.text, "output": text, "tokens": list(tokens), "finish": finish}
-    return json.dumps({**record, "category": prompt.category} if prompt.category else record, ensure_ascii=False)
+    return {**record, "category": prompt.category} if prompt.category else record
+
+
+def _line(prompt: Prompt, text: str, tokens: Sequence[int], finish: str) -> str:
+    return json.dumps(answer_record(prompt, text, tokens, finish), ensure_ascii=False)

@@ -48,6 +48,9 @@ class Scene:
     prompt: str
     replays: tuple[Replay, ...]
 
+    def _repr_html_(self) -> str:
+        return fragment([self], element_id=f"replay-{id(self):x}")
+
 
 def pieces(decode: Callable[[list[int]], str], ids: Sequence[int]) -> tuple[str, ...]:
     """The text that each token adds, so that the pieces joined are the decoded text.
@@ -95,12 +98,16 @@ def replay_of(name: str, decoded: "Decoded", decode: Callable[[list[int]], str])
     return Replay(name, pieces(decode, tokens), tuple(passes))
 
 
-def fragment(scenes: Sequence[Scene], *, element_id: str = "replay") -> str:
+def fragment(
+    scenes: Sequence[Scene], *, element_id: str = "replay", speed: float = 4.0, whole_page: bool = False
+) -> str:
     """A ``<section>`` to put into any page: styles, data and script inside, nothing loaded from elsewhere.
 
     Args:
         scenes: at least one; with several, the reader picks.
         element_id: unique in the page.
+        speed: passes a second, at first; the reader changes it.
+        whole_page: keys work wherever the page has its focus; else inside the section.
 
     Raises:
         DataError: no scene was given.
@@ -110,31 +117,38 @@ def fragment(scenes: Sequence[Scene], *, element_id: str = "replay") -> str:
             "a replay was asked for without a scene, but at least one is needed; pass one prompt and its traces."
         )
     data = json.dumps([asdict(scene) for scene in scenes], ensure_ascii=False).replace("<", "\\u003c")
-    template = Template(files("ar_decode").joinpath("replay.html").read_text(encoding="utf-8"))
-    return template.substitute(id=html.escape(element_id), data=data)
+    return _template("replay.html").substitute(
+        id=html.escape(element_id), data=data, speed=f"{speed:g}", keys="page" if whole_page else "section"
+    )
 
 
-def render(scenes: Sequence[Scene], *, title: str = "Decoding, pass by pass", subtitle: str = "") -> str:
-    """A whole HTML page around :func:`fragment`; its content security policy forbids any request."""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{html.escape(title)}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ margin: 0; padding: 1.5rem 1rem 3rem; background: light-dark(#f5f7fa, #0f131a); color: light-dark(#1d2433, #e6e9f0);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }}
-header {{ max-width: 1200px; margin: 0 auto 1rem; }}
-h1 {{ font-size: 1.5rem; margin: 0; }}
-header p {{ margin: .3rem 0 0; color: light-dark(#667085, #98a2b8); }}
-</style>
-</head>
-<body>
-<header><h1>{html.escape(title)}</h1><p>{html.escape(subtitle)}</p></header>
-{fragment(scenes)}
-</body>
-</html>
-"""
+def render(
+    scenes: Sequence[Scene], *, title: str = "Decoding, pass by pass", subtitle: str = "", speed: float = 4.0
+) -> str:
+    """A whole HTML page around :func:`fragment`, with a table of passes; its content security policy forbids any request.
+
+    Args:
+        scenes, speed: see `fragment`.
+        title: its heading.
+        subtitle: a line below; what was decoded by what.
+
+    Raises:
+        DataError: no scene was given.
+    """
+    return _template("replay_page.html").substitute(
+        title=html.escape(title),
+        subtitle=html.escape(subtitle),
+        replay=fragment(scenes, speed=speed, whole_page=True),
+        rows="\n".join(_row(scene, replay) for scene in scenes for replay in scene.replays),
+    )
+
+
+def _row(scene: Scene, replay: Replay) -> str:
+    tokens, passes = len(replay.tokens), len(replay.passes)
+    cells = (replay.name, str(tokens), str(passes), f"{tokens / passes:.2f}" if passes else "")
+    figures = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row">{html.escape(scene.title)}</th>{figures}</tr>'
+
+
+def _template(name: str) -> Template:
+    return Template(files("ar_decode").joinpath(name).read_text(encoding="utf-8"))

@@ -18,13 +18,13 @@ from .progress import job_progress
 from .prompts import Prompt
 from .session import Session
 
-__all__ = ["chat", "decode_file", "decode_file_on_ray", "decode_one", "statistics_table"]
+__all__ = ["chat", "decode_file", "decode_file_on_ray", "decode_one", "print_line", "statistics_table"]
 
 
 def decode_one(
     session: Session, method: Method, generation: Generation, prompt: Prompt, *, use_chat: bool, stream: bool
 ) -> Decoded:
-    """Decode one prompt and print its text, as it comes or at the end.
+    """Decode one prompt, and with ``stream`` print its text as it comes.
 
     Raises:
         DataError: the prompt is empty or does not fit the context.
@@ -35,10 +35,13 @@ def decode_one(
     decoded = method.decode(session, [ids], generation, on_token=writer)
     if writer is not None:
         writer.finish()
-    else:
-        sys.stdout.write(session.text(decoded.tokens[0]))
-    sys.stdout.write("\n")
+        print_line("")
     return decoded
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard output at once, also where that is a pipe."""
+    print(line, flush=True)
 
 
 def chat(
@@ -83,13 +86,15 @@ def decode_file(
     batch_size: int,
     use_chat: bool | None,
     resume: bool = False,
+    say: Callable[[str], None] = print_line,
 ) -> DecodeStats:
     """Decode a JSONL file of prompts to JSONL, in the order of the input, with a progress bar on the error stream.
 
     Args:
         session, method, generation, source, batch_size, use_chat: see :class:`FileDecoder`.
-        target: file to write, see :class:`GrowingFile`; standard output if ``None``. Both line by line.
+        target: file to write, see :class:`GrowingFile`, line by line; ``None`` has ``say`` take the lines.
         resume: go on behind the lines that an interrupted run of the same job kept.
+        say: takes a line.
 
     Returns:
         Statistics of what this run decoded.
@@ -100,7 +105,7 @@ def decode_file(
         CheckpointError: the target cannot be written.
     """
     decoder = FileDecoder(session, method, generation, source, batch_size=batch_size, use_chat=use_chat)
-    return _written(decoder.job, target, batch_size, resume, lambda starts: map(decoder, starts))
+    return _written(decoder.job, target, batch_size, resume, lambda starts: map(decoder, starts), say)
 
 
 def decode_file_on_ray(
@@ -140,7 +145,7 @@ def decode_file_on_ray(
             for lines, stats in cluster.map(open_decoder, (load, settings, job.identity), starts):
                 yield lines, DecodeStats.from_dict(stats)
 
-        return _written(job, target, batch_size, resume, results), job.method
+        return _written(job, target, batch_size, resume, results, print_line), job.method
 
 
 def _written(
@@ -149,6 +154,7 @@ def _written(
     batch_size: int,
     resume: bool,
     results: Callable[[Sequence[int]], Iterator[tuple[list[str], DecodeStats]]],
+    say: Callable[[str], None],
 ) -> DecodeStats:
     """Write the lines of the batches as they come."""
     stats = DecodeStats()
@@ -160,7 +166,7 @@ def _written(
             stats = stats + cost
             for line in lines:
                 if file is None:
-                    print(line, flush=True)
+                    say(line)
                 else:
                     file.append(line)
             progress.advance(task, len(lines))

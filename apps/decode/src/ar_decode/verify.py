@@ -66,10 +66,14 @@ class Report:
         """Whether every check holds."""
         return all(check.passed for check in self.checks)
 
-    def to_json(self) -> str:
-        """The report for programs."""
+    def to_dict(self) -> dict[str, Any]:
+        """The report for programs, JSON-able but for values of the config that have no JSON, which become text there."""
         fields = {**vars(self), "checks": [vars(check) for check in self.checks], "passed": self.passed}
-        return json.dumps(fields, indent=2, default=str) + "\n"
+        return json.loads(json.dumps(fields, default=str))
+
+    def to_json(self) -> str:
+        """The same as a file."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def to_markdown(self) -> str:
         """The report for a bug tracker."""

@@ -1,12 +1,13 @@
 """Command line: two acts, one report."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from ar_core.command_line import add_command, run_program
+from ar_core.command_result import CommandResult
 
 if TYPE_CHECKING:
     from .methods_act import MethodsAct
@@ -15,12 +16,31 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(pretty_exceptions_enable=False)
+"""The command `ar-quickstart`."""
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
+EXAMPLES = (
+    "ar-quickstart",
+    "ar-quickstart --fast --out act1.html",
+    "ar-quickstart --model ./model --new-tokens 128 --bf16",
+    "ar-quickstart --fast --quiet --json > figures.json",
+)
+"""Calls that the help shows."""
 
-@app.command()
+FIELDS = {
+    "report": "the page that was written",
+    "seconds": "of everything",
+    "task": "act 1, by decoder: accuracy, standard_error, tokens_per_forward, tokens_per_second",
+    "live": "the live conversion: a list of step, accuracy, tokens_per_forward",
+    "methods": "act 1, by method: problems, right, forwards, tokens_per_forward, same_tokens (null where that is not promised)",
+    "model": "act 2, by method: prompts, same_tokens, tokens_per_forward, tokens_per_second; null with --fast",
+    "environment": "command, date, commit, device, versions",
+}
+"""Of the JSON document, with what they mean."""
+
+
 def quickstart(
     fast: Annotated[bool, typer.Option("--fast", help="Act 1 only: the tiny model.")] = False,
     model: Annotated[
@@ -31,38 +51,38 @@ def quickstart(
     live_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the live conversion.")] = 240,
     new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in act 2, in tokens.")] = 64,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Act 2: precision of weights and passes.")] = False,
-) -> None:
+) -> CommandResult:
     """Watch models write several tokens per forward pass, beside autoregressive decoding, on this machine.
 
     Act 1 decodes problems with exact answers before and after conversion, converts the model again before your eyes, and
     lets all methods solve two problems each. Act 2 decodes a real model losslessly. Nothing is fetched from a network unless --model is a hub id.
     """
-    from ar_core.errors import ArError
     from ar_decode.output import check_targets
 
+    check_targets(out, force=True)
     try:
-        check_targets(out, force=True)
-        _run(fast, model, out, problems, live_steps, new_tokens, bf16)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        return _run(fast, model, out, problems, live_steps, new_tokens, bf16)
     except KeyboardInterrupt:
-        print("stopped; no report was written", file=sys.stderr)
+        typer.echo("stopped; no report was written", err=True)
         raise typer.Exit(130) from None
 
 
-def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_tokens: int, bf16: bool) -> None:
+def _run(
+    fast: bool, model: str, out: Path, problems: int, live_steps: int, new_tokens: int, bf16: bool
+) -> CommandResult:
     offline = fast or model == DEFAULT_MODEL or Path(model).exists()
     if offline:
         # Without this, transformers asks the hub for optional files of local models.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
+    from ar_core.command_line import terminal
     from ar_core.environment import environment
+    from ar_core.quiet import is_quiet
     from ar_decode.output import write_text
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from ar_decode.progress import job_progress
 
-    console = Console(highlight=False)
+    console = terminal()
+    console.quiet = is_quiet()
     begun = time.perf_counter()
     loaded = None
     if not fast:
@@ -70,14 +90,14 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
         from .model_act import METHODS, count_prompts, load_model, run_model_act
 
         loaded = load_model(model, torch.bfloat16 if bf16 else torch.float32)
-    console.print("[bold]Act 1[/]  a tiny model, before and after conversion")
+    console.print("Act 1  a tiny model, before and after conversion", style="bold")
+    from .figures import figures
     from .methods_act import run_methods_act
     from .page import render_page
     from .recorded import read_recorded
     from .task_act import ARMS, run_task_act
 
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with job_progress() as bar:
         solving = bar.add_task("solving problems", total=problems * ARMS)
         task = run_task_act(
             problems=problems,
@@ -91,16 +111,19 @@ def _run(fast: bool, model: str, out: Path, problems: int, live_steps: int, new_
     _show_methods(console, methods)
     act = None
     if loaded is not None:
-        console.print(f"\n[bold]Act 2[/]  {model}, losslessly")
-        with Progress(*columns, console=console, transient=True) as bar:
+        console.print(f"\nAct 2  {model}, losslessly", style="bold")
+        with job_progress() as bar:
             answering = bar.add_task("answering prompts", total=count_prompts() * METHODS)
             act = run_model_act(loaded, new_tokens=new_tokens, tick=lambda: bar.advance(answering))
         _show_model(console, act)
     seconds = time.perf_counter() - begun
-    recorded = read_recorded().rows
-    page = render_page(task, methods, act, environment("cpu"), seconds, recorded=recorded, offline=offline)
+    where = environment("cpu")
+    page = render_page(task, methods, act, where, seconds, recorded=read_recorded().rows, offline=offline)
     write_text(out, page)
-    console.print(f"\n{seconds:.0f} s in all. Open [bold]{out}[/] for tables, curves and a replay pass by pass.")
+    return CommandResult(
+        f"\n{seconds:.0f} s in all. Open {out} for tables, curves and a replay pass by pass.",
+        {"report": out, "seconds": seconds, **figures(task, methods, act), "environment": where},
+    )
 
 
 def _show_task(console: Any, act: "TaskAct") -> None:
@@ -157,6 +180,9 @@ def _table(*columns: str) -> Any:
     return table
 
 
+add_command(app, quickstart, examples=EXAMPLES, fields=FIELDS)
+
+
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; input that cannot be used is one sentence and exit code 2."""
+    run_program(app, "ar-quickstart")

@@ -1,6 +1,7 @@
 """What a package announces about each thing that it offers. Imports no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Command", "Converter", "Decoder", "Evaluation", "Exporter", "HubSet", "Recipe"]
@@ -95,9 +96,12 @@ class Command:
     Attributes:
         name: what users type.
         summary: one line for listings.
-        run: ``"module:function"``, from an instance of the options to the line that is printed at the end.
-        options: ``"module:Class"``, a frozen dataclass buildable by ``from_dict`` from ``key=value`` arguments.
+        run: ``"module:function"``, from an instance of the options to an ``ar_core.command_result.CommandResult``: the line that is printed
+            at the end, with data, tables and pictures. Text alone will do.
+        options: ``"module:Class"``, a frozen dataclass buildable by ``from_dict`` from ``key=value`` arguments. A field ``json`` is set by
+            ``--json``, for commands that print as they go.
         examples: command lines for its help.
+        fields: of the document that ``--json`` prints, one or several with commas between, and what they mean.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Command:
     run: str
     options: str
     examples: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=lambda: {"said": "the line that is printed without --json"})
 
 
 @dataclass(frozen=True)

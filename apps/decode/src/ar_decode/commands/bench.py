@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ar_core.command_result import CommandResult
 
 from ..arguments import (
     BatchSizeOption,
@@ -27,12 +28,26 @@ from ..arguments import (
     method_settings,
 )
 
-__all__ = ["EXAMPLES", "bench"]
+__all__ = ["EXAMPLES", "FIELDS", "bench"]
 
 EXAMPLES = (
     "ar-decode bench smollm2-135m-instruct --input spec_bench.jsonl --per-category 2 --method lookup -n 64",
     "ar-decode bench ./converted --input held_out.jsonl --method fast_dllm_v2 --threshold 0.9 --output result.json",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "kind": "decode",
+    "model, data": "what was decoded: source and revision; file, ids of the prompts, longest output",
+    "baseline, candidate": "AR and the method: settings, dtype, tokens, passes, seconds of each run, collapse",
+    "speedup": "tokens per second over AR's, both at their fastest run",
+    "identical, first_differences": "of greedy runs: share of outputs equal to AR's, and where the others part",
+    "collapsed": "whether distinct-3 fell below 0.9 × AR's",
+    "pass_cost, seconds_per_pass": "what passes of several tokens cost here",
+    "rounds, batch_size": "as given",
+    "command, date, commit, device, python, versions": "where it was measured",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def bench(
@@ -75,7 +90,7 @@ def bench(
         typer.Option("--output", "-o", metavar="JSON", help="Default: benchmarks/results/decode_MODEL_METHOD.json."),
     ] = None,
     force: ForceOption = False,
-) -> None:
+) -> CommandResult:
     """Compare a method with AR in the same engine: passes, wall clock, and whether the text collapsed.
 
     Both sides run in their fastest setting, in turn; their fastest runs are compared. Tokens are generated tokens only, and
@@ -89,14 +104,13 @@ def bench(
     from ar_core.config import to_dict
     from ar_core.environment import environment
     from ar_core.verification import measure_pass_costs
-    from rich.console import Console
-    from rich.progress import Progress
 
     from ..bench import Arm, bench_table, fastest_dtype, pass_cost_report
     from ..bench import bench as run
     from ..fitting import check_fit, longest_prompt
     from ..methods import Generation, build_method, own_settings
     from ..profile import read_profile
+    from ..progress import job_progress
     from ..prompts import first_that_fit, read_jsonl
     from ..session import load_session
 
@@ -141,7 +155,7 @@ def bench(
     tuned = {"pass_cost": to_dict(curves[fastest[method]]), **tuned}
     baseline = Arm(sessions[fastest["ar"]], build_method("ar", sessions[fastest["ar"]], {}, {}))
     candidate = Arm(sessions[fastest[method]], build_method(method, sessions[fastest[method]], given, tuned))
-    with Progress(console=Console(stderr=True)) as bar:
+    with job_progress() as bar:
         task = bar.add_task("runs", total=2 * rounds)
         result = run(
             baseline,
@@ -162,5 +176,4 @@ def bench(
         **environment(any_session.device),
     }
     write_text(target, json.dumps(report, indent=2) + "\n")
-    Console().print(bench_table(report))
-    typer.echo(f"written to {target}", err=True)
+    return CommandResult("", report, renderable=bench_table(report), notes=[f"written to {target}"])

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ar_core.command_line import completed
+from ar_core.command_result import CommandResult
 from ar_core.errors import ConfigError
 
 from ..arguments import (
@@ -26,8 +28,9 @@ from ..arguments import (
     WeightsOption,
     method_settings,
 )
+from ..completion import complete_protocols, complete_tasks
 
-__all__ = ["EXAMPLES", "evaluate"]
+__all__ = ["EXAMPLES", "FIELDS", "evaluate"]
 
 EXAMPLES = (
     "ar-decode eval smollm2-135m-instruct gsm8k --data gsm8k_test.jsonl --limit 100 --method lookup -n 512",
@@ -35,12 +38,32 @@ EXAMPLES = (
     "ar-decode eval ./model spec_bench --data spec_bench.jsonl --per-category 10 --method jacobi -n 128",
     "ar-decode eval ./converted multiple_choice --data arc.jsonl --method fast_dllm_v2 --likelihood nelbo --samples 64",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "kind": "eval",
+    "task, protocol": "what was asked, and how prompts are put",
+    "model, baseline": "source and revision of both",
+    "data": "source, sha256, ids of the problems, length and sampling",
+    "likelihood": "of likelihood tasks: estimators and samples",
+    "rows": "one for each arm: accuracy with its standard error, tokens per forward, passes, seconds, speed, collapse",
+    "aup": "accuracy under parallelism of each method",
+    "batch": "problems decoded together",
+    "resumed_with": "pieces that an earlier run had finished",
+    "environment": "command, date, commit, device, versions",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def evaluate(
     model: ModelArgument,
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="gsm8k, humaneval, mbpp, spec_bench, or another installed one.")
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="gsm8k, humaneval, mbpp, spec_bench, or another installed one.",
+            autocompletion=complete_tasks,
+        ),
     ],
     data: Annotated[
         str | None, typer.Option("--data", metavar="FILE", help="JSON Lines file; default: the task's set on the hub.")
@@ -49,7 +72,13 @@ def evaluate(
         str | None, typer.Option("--examples", metavar="FILE", help="Solved problems for few-shot protocols.")
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option("--protocol", metavar="NAME", help="How prompts are put; default: the task's first.")
+        str | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME",
+            help="How prompts are put; default: the task's first.",
+            autocompletion=complete_protocols,
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N problems only.")] = None,
     per_category: Annotated[
@@ -83,6 +112,7 @@ def evaluate(
             "--likelihood",
             metavar="NAME",
             help="Of likelihood tasks: auto, causal, chain, nelbo or first_token.",
+            autocompletion=completed(("auto", "causal", "chain", "nelbo", "first_token")),
         ),
     ] = "auto",
     samples: Annotated[int, typer.Option(min=1, metavar="K", help="Samples of the likelihood nelbo.")] = 32,
@@ -96,7 +126,7 @@ def evaluate(
         typer.Option("--output", "-o", metavar="JSON", help="Default: benchmarks/results/eval_MODEL_TASK_METHOD.json."),
     ] = None,
     force: ForceOption = False,
-) -> None:
+) -> CommandResult:
     """Measure a method's accuracy and its speed on a task, beside AR in the same engine.
 
     Problems are solved one at a time, by each arm in turn. Every finished one is noted in a .jsonl file beside the result; the
@@ -116,7 +146,6 @@ def evaluate(
     from ar_core.environment import environment
     from ar_core.evaluation import Benchmark, Journal, LikelihoodBenchmark
     from ar_core.hf import check_source
-    from rich.console import Console
 
     from ..evaluation import BASELINE, KEY, EvalArm, aup_by_method, fingerprint, generate, rows_of, score
     from ..evaluation_table import evaluation_table
@@ -236,8 +265,8 @@ def evaluate(
         "environment": environment(session.device),
     }
     write_text(target, json.dumps(report, indent=2) + "\n")
-    Console().print(evaluation_table(report))
-    typer.echo(f"written to {target}; every answer is in {notes}", err=True)
+    said = f"written to {target}; every answer is in {notes}"
+    return CommandResult("", report, renderable=evaluation_table(report), notes=[said])
 
 
 def _variants(method: str, given: dict[str, Any], sweep: str | None) -> dict[str, dict[str, Any]]:

@@ -3,9 +3,10 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from ar_core.command_result import CommandResult
 from ar_core.errors import ConfigError
 
 from ..arguments import (
@@ -33,7 +34,7 @@ from ..arguments import (
     method_settings,
 )
 
-__all__ = ["EXAMPLES", "text"]
+__all__ = ["EXAMPLES", "FIELDS", "text"]
 
 EXAMPLES = (
     "ar-decode text smollm2-135m-instruct 'Why is the sky blue?' --chat --stream",
@@ -41,6 +42,15 @@ EXAMPLES = (
     "ar-decode text ./converted --input prompts.jsonl --output out.jsonl --method fast_dllm_v2 --threshold 0.9 -b 8",
     "ar-decode text smollm2-135m-instruct --chat",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "answers": "a list: id, prompt, output, tokens (ids), finish (why it ended), category; null with --output, which holds them",
+    "output": "the file of --output; null without",
+    "method": "name and settings",
+    "statistics": "passes, tokens per forward, tokens per second, time by phase, tokens fixed by a pass, drafts",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def text(
@@ -99,9 +109,14 @@ def text(
         int | None,
         typer.Option("--workers", min=1, metavar="N", help="Processes on the Ray cluster, each with the model."),
     ] = None,
-) -> None:
+    as_json: bool = False,
+) -> CommandResult:
     """Generate text from one prompt, in a chat, or for a file of prompts."""
     _check_sources(prompt, source, output, chat, stream, batch_size)
+    if as_json and (stream or (prompt is None and source is None)):
+        raise ConfigError(
+            f"--json prints one document at the end, and {'--stream' if stream else 'a conversation'} prints as it goes; leave one of the two out."
+        )
     if resume and (output is None or force):
         raise ConfigError(
             f"--resume was given {'without --output' if output is None else 'with --force'}; it goes on with the lines that "
@@ -117,12 +132,11 @@ def text(
     from ..output import check_targets, write_text
 
     check_targets(output, statistics, force=force, resume=resume)
-    from rich.console import Console
-
+    from ..file_decoder import answer_record
     from ..methods import Generation, load_method
     from ..prompts import Prompt
     from ..text import chat as converse
-    from ..text import decode_file, decode_file_on_ray, decode_one, statistics_table
+    from ..text import decode_file, decode_file_on_ray, decode_one, print_line, statistics_table
 
     given = method_settings(
         settings,
@@ -144,6 +158,7 @@ def text(
         weights=weights,
         threads=threads,
     )
+    answers: list[dict[str, Any]] | None = None
     if source is not None and output is not None and ray is not None and workers is not None:
         stats, described = decode_file_on_ray(
             load,
@@ -161,17 +176,34 @@ def text(
         session, chosen = load()
         described = chosen.describe()
         if source is not None:
+            lines: list[str] = []
             stats = decode_file(
-                session, chosen, generation, source, output, batch_size=batch_size, use_chat=chat, resume=resume
+                session,
+                chosen,
+                generation,
+                source,
+                output,
+                batch_size=batch_size,
+                use_chat=chat,
+                resume=resume,
+                say=lines.append if as_json else print_line,
             )
+            answers = None if output is not None else [json.loads(line) for line in lines]
         elif prompt is not None:
             one = Prompt("1", prompt)
-            stats = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream).stats
+            decoded = decode_one(session, chosen, generation, one, use_chat=bool(chat), stream=stream)
+            stats = decoded.stats
+            told = session.text(decoded.tokens[0])
+            if not stream and not as_json:
+                print_line(told)
+            answers = [answer_record(one, told, decoded.tokens[0], decoded.finish[0])]
         else:
             stats = converse(session, chosen, generation, input)
-    Console(stderr=True).print(statistics_table(stats, method))
+    record = {"method": described, **stats.to_dict()}
     if statistics is not None:
-        write_text(statistics, json.dumps({"method": described, **stats.to_dict()}, indent=2) + "\n")
+        write_text(statistics, json.dumps(record, indent=2) + "\n")
+    data = {"answers": answers, "output": output, "method": described, "statistics": stats.to_dict()}
+    return CommandResult("", data, notes=[statistics_table(stats, method)])
 
 
 def _check_sources(

@@ -1,9 +1,12 @@
 """``ar-decode trace``."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from ar_core.command_result import CommandResult
+from ar_core.errors import ConfigError
 
 from ..arguments import (
     BlockSizeOption,
@@ -24,12 +27,20 @@ from ..arguments import (
     method_settings,
 )
 
-__all__ = ["EXAMPLES", "trace"]
+__all__ = ["EXAMPLES", "FIELDS", "trace"]
 
 EXAMPLES = (
     "ar-decode trace smollm2-135m-instruct 'Repeat after me: one two three, one two three.' --chat --output replay.html",
     "ar-decode trace ./converted 'Tom has 12 apples.' --method fast_dllm_v2 --threshold 0.9 --output replay.html",
+    "ar-decode trace ./model 'one two one two' -n 32 --play --speed 8",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "output": "the page that was written",
+    "scenes": "a list, one for each prompt: title, prompt, replays, each with name, tokens and passes (phase, positions, confidences)",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def trace(
@@ -52,12 +63,22 @@ def trace(
     engine: EngineOption = "plain",
     weights: WeightsOption = "full",
     threads: ThreadsOption = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="Also play it in the terminal, or list the passes in a pipe.")
+    ] = False,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", min=0.1, metavar="N", help="Of --play and of the page at first, passes a second."),
+    ] = 4.0,
     force: ForceOption = False,
-) -> None:
+    as_json: bool = False,
+) -> CommandResult:
     """Write a page that replays, pass by pass, which tokens AR and a parallel method fixed.
 
     The page is one file without scripts or styles from elsewhere; it can be mailed and opened offline. Decoding is greedy.
     """
+    if play and as_json:
+        raise ConfigError("--play and --json were both given, and both take standard output; leave one of the two out.")
     from ..output import check_targets, write_text
 
     check_targets(output, force=force)
@@ -89,5 +110,12 @@ def trace(
         ]
         scenes.append(Scene(f"{prompt.id}: {prompt.text[:40]}", prompt.text, tuple(replays)))
     subtitle = f"{session.source}, {session.dtype} on {session.device}: AR beside {method}, greedy"
-    write_text(output, render(scenes, subtitle=subtitle))
-    typer.echo(f"written to {output}", err=True)
+    write_text(output, render(scenes, subtitle=subtitle, speed=speed))
+    if play:
+        from ar_core.command_line import terminal
+
+        from ..terminal_replay import play as played
+
+        played(scenes, terminal(), speed=speed)
+    data = {"output": output, "scenes": [asdict(scene) for scene in scenes]}
+    return CommandResult("", data, notes=[f"written to {output}"])

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ar_core.command_result import CommandResult
 from ar_core.errors import ConfigError
 
 from ..arguments import (
@@ -22,13 +23,24 @@ from ..arguments import (
     method_settings,
 )
 
-__all__ = ["EXAMPLES", "tune"]
+__all__ = ["EXAMPLES", "FIELDS", "tune"]
 
 EXAMPLES = (
     "ar-decode tune smollm2-135m-instruct --dtype bfloat16 --output profile.json",
     "ar-decode tune ./converted --method fast_dllm_v2 --input held_out.jsonl --output profile.json",
     "ar-decode text ./converted 'Tom has' --method fast_dllm_v2 --profile profile.json",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "model, dtype, engine, weights": "what was measured",
+    "context, batch": "tokens in the cache, rows of a pass",
+    "tokens, seconds": "width of each timed pass, and its least time",
+    "methods": "for each tuned method, its settings",
+    "explanation": "sentences that say why these",
+    "environment": "command, date, commit, device, versions",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def tune(
@@ -69,7 +81,7 @@ def tune(
     weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     force: ForceOption = False,
-) -> None:
+) -> CommandResult:
     """Measure what passes of several tokens cost on this device, and choose settings from it.
 
     Times passes of 1, 2, 4, 8, 16 and 32 tokens, in turn. For lookup and jacobi that decides the draft length; for a block
@@ -79,14 +91,14 @@ def tune(
     from ..output import check_targets
 
     check_targets(output, force=force)
+    from ar_core.config import to_dict
     from ar_core.environment import environment
     from ar_core.verification import measure_pass_cost
-    from rich.console import Console
-    from rich.progress import Progress
 
     from ..fitting import check_fit, longest_prompt
     from ..methods import DIFFUSION_BLOCK_SIZE, Generation, build_method, own_settings
     from ..profile import Profile, model_identity
+    from ..progress import job_progress
     from ..prompts import first_that_fit, read_jsonl
     from ..session import load_session
     from ..tune import candidates, choose_draft_length, choose_point, sweep
@@ -116,7 +128,7 @@ def tune(
     cost = measure_pass_cost(session.backbone, context=context, batch=batch_size, rounds=rounds)
     assert cost.context is not None
     if blocks:
-        with Progress(console=Console(stderr=True)) as bar:
+        with job_progress() as bar:
             task = bar.add_task("settings", total=len(tried))
             points = sweep(
                 session,
@@ -146,6 +158,4 @@ def tune(
         environment=environment(session.device),
     )
     profile.write(output)
-    for reason in reasons:
-        typer.echo(reason)
-    typer.echo(f"written to {output}", err=True)
+    return CommandResult("\n".join(reasons), to_dict(profile), notes=[f"written to {output}"])

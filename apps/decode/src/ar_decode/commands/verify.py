@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ar_core.command_result import CommandResult
 
 from ..arguments import (
     DeviceOption,
@@ -15,13 +16,24 @@ from ..arguments import (
     WeightsOption,
 )
 
-__all__ = ["EXAMPLES", "verify"]
+__all__ = ["EXAMPLES", "FIELDS", "verify"]
 
 EXAMPLES = (
     "ar-decode verify smollm2-135m-instruct",
     "ar-decode verify ./model --dtype float64 --output report.md",
     "ar-decode verify owner/name --output report.json",
 )
+"""Calls that the help shows."""
+
+FIELDS = {
+    "passed": "whether every check holds; else the exit code is 1",
+    "checks": "a list: name, prompt, passed, detail",
+    "model, revision, dtype": "what was loaded",
+    "prompts, new_tokens": "ids of the five prompts, tokens that were generated for each",
+    "config": "of the model, as its checkpoint has it",
+    "environment": "command, date, commit, device, versions",
+}
+"""Of the JSON document, with what they mean."""
 
 
 def verify(
@@ -39,7 +51,7 @@ def verify(
     weights: WeightsOption = "full",
     threads: ThreadsOption = None,
     force: ForceOption = False,
-) -> None:
+) -> CommandResult:
     """Check that a model decodes correctly here: cached = uncached, block size 1 = AR, lookup = AR, on five prompts.
 
     Loads strictly, and writes a report fit for a bug tracker. Exit code 1 if a check fails.
@@ -54,11 +66,10 @@ def verify(
         load_session(model, dtype=dtype, device=device, engine=engine, weights=weights, threads=threads),
         new_tokens=new_tokens,
     )
+    code = 0 if report.passed else 1
     if output is None:
-        typer.echo(report.to_markdown())
-    else:
-        write_text(output, report.to_json() if output.suffix == ".json" else report.to_markdown())
-        failed = sum(not check.passed for check in report.checks)
-        typer.echo(f"{len(report.checks)} checks, {failed} failed; report written to {output}", err=True)
-    if not report.passed:
-        raise typer.Exit(1)
+        return CommandResult(report.to_markdown(), report.to_dict(), exit_code=code)
+    write_text(output, report.to_json() if output.suffix == ".json" else report.to_markdown())
+    failed = sum(not check.passed for check in report.checks)
+    said = f"{len(report.checks)} checks, {failed} failed; report written to {output}"
+    return CommandResult("", report.to_dict(), notes=[said], exit_code=code)

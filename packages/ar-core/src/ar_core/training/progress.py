@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..data.progress import progress_bar
+from ..quiet import is_quiet
+
 __all__ = ["Progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -21,9 +24,7 @@ class Progress:
     def __init__(self, steps: int, done: int) -> None:
         self._steps = steps
         self._last_line = time.monotonic()
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            self._bar = _bar()
+        self._bar = progress_bar()
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("", total=steps, completed=done)
@@ -36,7 +37,7 @@ class Progress:
     def record(self, record: Mapping[str, Any]) -> None:
         """Show a record of metrics."""
         now = time.monotonic()
-        if self._bar is not None or now - self._last_line < SECONDS_BETWEEN_LINES:
+        if self._bar is not None or is_quiet() or now - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in _flat(record) if name != "step")
@@ -54,19 +55,3 @@ def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield from _flat(value) if name == "evaluation" else ()
         else:
             yield name, value
-
-
-def _bar() -> Any:
-    try:
-        from rich import progress
-        from rich.console import Console
-    except ImportError:
-        return None
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-        refresh_per_second=4,
-    )

@@ -17,6 +17,8 @@ from typing import Any
 
 from ..config import FREE, apply_overrides, from_dict, load_yaml, to_dict
 from ..errors import ArError, ConfigError
+from ..json_document import only_the_document, print_document
+from ..quiet import quieted
 from ..registry import Recipe, config_path, configs, resolve
 from .job import Job, TrainResult
 from .loop import train
@@ -41,7 +43,10 @@ def recipe_main(
     driver: Callable[..., TrainResult] = train,
     maker: Callable[..., StageResult] = make_here,
 ) -> int:
-    """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [key=value | ~key ...]``.
+    """Run a recipe from its command line: ``--config NAME_OR_PATH [--resume auto|never|must] [--json] [--quiet] [key=value | ~key ...]``.
+
+    With ``--json`` the first process prints one JSON document on standard output, and everything else goes to standard error; with
+    ``--quiet`` no progress is shown.
 
     Args:
         recipe: The recipe.
@@ -60,16 +65,21 @@ def recipe_main(
     )
     parser.add_argument("--config", required=True, metavar="NAME_OR_PATH", help="a shipped config, or a YAML file")
     parser.add_argument("--resume", choices=("auto", "never", "must"), default="auto", help="default: auto")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("overrides", nargs="*", metavar="key=value | ~key")
     arguments = parser.parse_intermixed_args(argv)
     rank = int(os.environ.get("RANK", "0"))
     try:
-        config = read_run_config(recipe, arguments.config, arguments.overrides)
-        result = run_recipe(recipe, config, resume=arguments.resume, driver=driver, maker=maker)
+        with quieted(arguments.quiet), only_the_document(arguments.json):
+            config = read_run_config(recipe, arguments.config, arguments.overrides)
+            result = run_recipe(recipe, config, resume=arguments.resume, driver=driver, maker=maker)
     except ArError as error:
         print(f"error: {error}" if rank == 0 else f"error on rank {rank}: {error}", file=sys.stderr)
         return 2
-    if rank == 0:
+    if rank == 0 and arguments.json:
+        print_document({"recipe": recipe.name, **_as_data(result, config)})
+    elif rank == 0:
         stage = isinstance(result, StageResult)
         print(_stage_ending(result, config.stage) if stage else _ending(result, config.train.checkpoint_dir))
     return INTERRUPTED if result.interrupted else 0
@@ -128,6 +138,27 @@ def run_recipe(
     if driver is not train:
         raise ConfigError(f"the recipe {recipe.name!r} makes data and trains nothing: start it with `ar-train run`")
     return maker(partial(build_job, recipe, config), config.stage, resume=resume)
+
+
+def _as_data(result: TrainResult | StageResult, config: Any) -> dict[str, Any]:
+    """How a run ended, for programs."""
+    if isinstance(result, StageResult):
+        return {
+            "interrupted": result.interrupted,
+            "made": result.made,
+            "present": result.present,
+            "counts": dict(result.counts),
+            "shard": config.stage.shard,
+            "directory": config.stage.directory,
+        }
+    return {
+        "interrupted": result.interrupted,
+        "step": result.step,
+        "resumed_from": result.resumed_from,
+        "loss": result.losses[-1] if result.losses else None,
+        "evaluation": dict(result.evaluation),
+        "checkpoint_dir": config.train.checkpoint_dir,
+    }
 
 
 def _ending(result: TrainResult, directory: str | None) -> str:

@@ -28,5 +28,13 @@ VERIFY = Command(
     summary="Make some pairs of noise and codes a second time and compare",
     run=f"{_ROOM}.pairs.verify:verify_pairs",
     options=f"{_ROOM}.pairs.verify:VerifyPairsConfig",
-    examples=("ar-decode verify-pairs pairs=./pairs teacher=./var tokenizer=./vae rows=64",),
+    examples=(
+        "ar-decode verify-pairs pairs=./pairs teacher=./var tokenizer=./vae rows=64",
+        "ar-decode verify-pairs pairs=./pairs teacher=./llamagen tokenizer=./vq rows=8 seed=1 --json",
+    ),
+    fields={
+        "rows, codes": "pairs that were made again, and codes that were compared",
+        "different, different_codes": "numbers of the pairs with another code, and how many codes differ",
+        "same_device": "whether they were made on this kind of device; if so, none may differ",
+    },
 )

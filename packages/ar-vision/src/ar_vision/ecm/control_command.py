@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ar_core.command_result import CommandResult, PictureSheet
 from ar_core.config import expand_path
+from ar_core.data.progress import track
 from ar_core.errors import ConfigError
 from ar_core.io import atomic_file
 from ar_core.sampling import row_seed
 from ar_core.training import StageConfig
-from PIL import Image
 from torch import Tensor
 
 from ..evaluation.drawn_images import cycled
 from ..evaluation.generation import ImageGenerator
 from ..evaluation.image_set import open_images
-from ..evaluation.picture_grid import picture_grid
+from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.protocol import ProtocolConfig, draw, protocol_identity
 from ..evaluation.report import check_target, described, write_report
 from ..evaluation.sample_files import write_samples
@@ -140,7 +141,7 @@ class ControlCommandConfig:
         return {**given, **self.decoding}
 
 
-def draw_controlled(config: ControlCommandConfig) -> str:
+def draw_controlled(config: ControlCommandConfig) -> CommandResult:
     """Draw, write, and say what was done.
 
     Raises:
@@ -173,12 +174,13 @@ def draw_controlled(config: ControlCommandConfig) -> str:
     )
     count = len(asked.maps)
     protocol = ProtocolConfig(tuple(range(count)), count * config.variations, config.seed)
+    sheet = None
     content: dict[str, Any] = {"sampling": protocol_identity(generator, protocol, config.device)}
     if output.suffix == ".png":
         drawn = _draw_all(config, generator, protocol)
         sheet = _grid(asked, drawn, config.variations)
         with atomic_file(output) as temporary:
-            sheet.save(temporary, format="PNG")
+            sheet.sheet.save(temporary, format="PNG")
     else:
         chunks = output.with_name(f"{output.name}.chunks")
         stage = StageConfig(str(chunks), device=config.device)
@@ -197,7 +199,19 @@ def draw_controlled(config: ControlCommandConfig) -> str:
         content["fidelity"] = {"protocol": {name: PROTOCOL[name] for name in means}, **means}
         said = "".join(f", {name} {value:.4g}" for name, value in means.items())
     write_report(record, content, content["sampling"]["device"])
-    return f"{len(drawn)} images of {count} {control.kind} maps by {generator.kind} written to {output}{said}"
+    return CommandResult(
+        f"{len(drawn)} images of {count} {control.kind} maps by {generator.kind} written to {output}{said}",
+        {
+            "output": output,
+            "record": record,
+            "kind": generator.kind,
+            "control": control.kind,
+            "maps": count,
+            "count": len(drawn),
+            "fidelity": content.get("fidelity"),
+        },
+        pictures=sheet,
+    )
 
 
 def _control_of(config: ControlCommandConfig) -> tuple[ControlConfig, Extractor | None, int]:
@@ -222,14 +236,15 @@ def _labels(config: ControlCommandConfig, asked: PictureMaps) -> list[int] | Non
 def _draw_all(config: ControlCommandConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> Tensor:
     numbers = cycled(list(protocol.labels), protocol.count)
     found = []
-    for start in range(0, len(numbers), config.batch_size):
+    starts = range(0, len(numbers), config.batch_size)
+    for start in track(starts, "batches of images", len(starts)):
         batch = numbers[start : start + config.batch_size]
         seeds = [row_seed(config.seed, start + place) for place in range(len(batch))]
         found.append(to_bytes(generator.sample(batch, seeds).images).cpu())
     return torch.cat(found)
 
 
-def _grid(asked: PictureMaps, drawn: Tensor, variations: int) -> Image.Image:
+def _grid(asked: PictureMaps, drawn: Tensor, variations: int) -> PictureSheet:
     """Row after row: the picture, if there is one, its map, and what was drawn."""
     shown: list[Tensor] = []
     captions: list[str] = []
@@ -239,4 +254,4 @@ def _grid(asked: PictureMaps, drawn: Tensor, variations: int) -> Image.Image:
             captions.append("picture")
         shown += [asked.maps[number], *drawn[number :: len(asked.maps)]]
         captions += ["control", *(f"drawn {one + 1}" for one in range(variations))]
-    return picture_grid(shown, len(shown) // len(asked.maps), captions)
+    return picture_sheet(shown, len(shown) // len(asked.maps), captions)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path, to_dict
 from ar_core.data.progress import track
 from ar_core.errors import ConfigError
@@ -47,7 +48,7 @@ class ControlMapsConfig:
     """Of the detector."""
 
 
-def make_maps(config: ControlMapsConfig) -> str:
+def make_maps(config: ControlMapsConfig) -> CommandResult:
     """Extract, write, and say what was done.
 
     Raises:
@@ -71,4 +72,7 @@ def make_maps(config: ControlMapsConfig) -> str:
             enlarged(extract(image[None])[0].contiguous()).save(target)
     facts = {"control": to_dict(control.made_by), "pictures": len(pictures), "fingerprint": pictures.fingerprint}
     write_report(record, facts, choose_device(config.device).type)
-    return f"{len(pictures)} maps of {config.kind} written to {output}"
+    return CommandResult(
+        f"{len(pictures)} maps of {config.kind} written to {output}",
+        {"output": output, "record": record, "kind": config.kind, "count": len(pictures)},
+    )

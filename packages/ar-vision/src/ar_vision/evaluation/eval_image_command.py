@@ -1,9 +1,11 @@
 """The command that measures samples."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ar_core.command_result import CommandResult, ResultTable
 from ar_core.config import expand_path
 from ar_core.errors import ConfigError
 from ar_core.training.device import choose_device
@@ -79,7 +81,7 @@ class EvalImageConfig(SamplingConfig):
             raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
 
 
-def evaluate_images(config: EvalImageConfig) -> str:
+def evaluate_images(config: EvalImageConfig) -> CommandResult:
     """Draw if need be, measure, write the report, and say the numbers.
 
     Raises:
@@ -117,7 +119,11 @@ def evaluate_images(config: EvalImageConfig) -> str:
         "settings": {"metrics": list(metrics), **asdict(config.settings_of_metrics)},
     }
     write_report(output, content, str(device))
-    return "\n".join([*_lines(found), f"{samples.count} samples, report in {output}"])
+    return CommandResult(
+        f"{samples.count} samples, report in {output}",
+        {"output": output, "count": samples.count, **content},
+        table=ResultTable(("measure", "value"), tuple(_rows(found))),
+    )
 
 
 def _samples(config: EvalImageConfig, output: Path) -> ImageSet:
@@ -144,16 +150,12 @@ def _possible(
     return tuple(metric for metric in METRICS if allowed[metric])
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    lines = []
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in found.items():
         if isinstance(value, float):
-            lines.append(f"{name}: {value:.4g}")
+            yield name, f"{value:.4g}"
         elif "below" in value:
             medians = " and ".join(f"{value[role]['median']:.4g} ({role})" for role in ("samples", "held_out"))
-            lines.append(
-                f"{name}: median {medians}, {value['copies']} copies, {value['below']:.2%} below the 1 % quantile"
-            )
+            yield name, f"median {medians}, {value['copies']} copies, {value['below']:.2%} below the 1 % quantile"
         else:
-            lines.append(f"{name}: {value['mean']:.4g} ± {value['deviation']:.2g}")
-    return lines
+            yield name, f"{value['mean']:.4g} ± {value['deviation']:.2g}"

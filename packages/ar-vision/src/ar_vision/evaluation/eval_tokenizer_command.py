@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ar_core.command_result import CommandResult, ResultTable
 from ar_core.config import expand_path, require_positive
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.training.device import choose_device
@@ -71,7 +72,7 @@ class EvalTokenizerConfig:
             raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
 
 
-def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
+def evaluate_tokenizer(config: EvalTokenizerConfig) -> CommandResult:
     """Measure, write the report, and say the numbers.
 
     Raises:
@@ -112,8 +113,11 @@ def evaluate_tokenizer(config: EvalTokenizerConfig) -> str:
         },
     }
     write_report(output, content, str(device))
-    numbers = [f"{name}: {value:.4g}" for name, value in found.items()]
-    return "\n".join([*numbers, f"{images.count} images, report in {output}"])
+    return CommandResult(
+        f"{images.count} images, report in {output}",
+        {"output": output, "count": images.count, **content},
+        table=ResultTable(("measure", "value"), tuple((name, f"{value:.4g}") for name, value in found.items())),
+    )
 
 
 def _schedule(config: EvalTokenizerConfig, loaded: Loaded, size: tuple[int, int]) -> ScaleSchedule:

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from ar_core.command_result import CommandResult, PictureSheet
 from ar_core.config import expand_path
+from ar_core.data.progress import track
 from ar_core.errors import ConfigError
 from ar_core.io import atomic_file
 from ar_core.sampling import row_seed
-from PIL import Image
 from torch import Tensor
 
 from ..pixels import to_bytes
 from .drawn_images import cycled
 from .generation import ImageGenerator
-from .picture_grid import picture_grid
+from .picture_grid import picture_sheet
 from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
 from .sample_files import write_samples
@@ -68,7 +69,7 @@ class ImageConfig(SamplingConfig):
             )
 
 
-def draw_images(config: ImageConfig) -> str:
+def draw_images(config: ImageConfig) -> CommandResult:
     """Draw, write, and say what was done.
 
     Archives and folders are drawn in chunks beside the output, which a killed run goes on with, and which are removed at the end.
@@ -83,6 +84,7 @@ def draw_images(config: ImageConfig) -> str:
     generator = generator_of(config)
     labels = round_of(config, generator)
     protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)
+    sheet = None
     content = {"sampling": protocol_identity(generator, protocol, config.device)}
     if output.suffix == ".png":
         if protocol.count > MOST_OF_A_GRID:
@@ -91,7 +93,7 @@ def draw_images(config: ImageConfig) -> str:
             )
         sheet = _grid(config, generator, protocol)
         with atomic_file(output) as temporary:
-            sheet.save(temporary, format="PNG")
+            sheet.sheet.save(temporary, format="PNG")
     else:
         chunks = output.with_name(f"{output.name}.chunks")
         images = drawn(config, generator, protocol, chunks)
@@ -100,17 +102,22 @@ def draw_images(config: ImageConfig) -> str:
         shutil.rmtree(chunks)
     write_report(record, content, content["sampling"]["device"])
     what = "classes" if generator.prompts is None else "prompts"
-    return f"{protocol.count} images of {len(set(labels))} {what} by {generator.kind} written to {output}"
+    return CommandResult(
+        f"{protocol.count} images of {len(set(labels))} {what} by {generator.kind} written to {output}",
+        {"output": output, "record": record, "kind": generator.kind, "count": protocol.count, "labels": list(labels)},
+        pictures=sheet,
+    )
 
 
-def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> Image.Image:
+def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> PictureSheet:
     generator.require(protocol.labels)
     labels = cycled(list(protocol.labels), protocol.count)
     names = config.class_names or generator.prompts
     shown: list[Tensor] = []
     captions: list[str] = []
     steps = 1
-    for start in range(0, len(labels), config.batch_size):
+    starts = range(0, len(labels), config.batch_size)
+    for start in track(starts, "batches of images", len(starts)):
         batch = labels[start : start + config.batch_size]
         seeds = [row_seed(config.seed, start + place) for place in range(len(batch))]
         between: list[Tensor] = []
@@ -124,7 +131,7 @@ def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConf
         shown += columns.flatten(0, 1)
         for label in batch:
             captions += [_named(names, label, step, steps) for step in range(steps)]
-    return picture_grid(shown, steps if config.scales else config.columns, captions)
+    return picture_sheet(shown, steps if config.scales else config.columns, captions)
 
 
 def _named(names: tuple[str, ...] | None, label: int, step: int, steps: int) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from ar_core.command_result import PictureSheet
 from ar_core.errors import ConfigError
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["enlarged", "picture_grid"]
+__all__ = ["enlarged", "picture_grid", "picture_sheet"]
 
 GAP = 4
 LEGIBLE = 96
@@ -50,6 +51,19 @@ def picture_grid(
             sheet.paste(word, (left, top))
         sheet.paste(enlarged(image, factor), (left, top + above))
     return sheet
+
+
+def picture_sheet(
+    images: Sequence[Tensor], columns: int, captions: Sequence[str], *, enlarge: int | None = None
+) -> PictureSheet:
+    """Place images as :func:`picture_grid` does, and keep them beside it for terminals and notebooks.
+
+    Args:
+        images, columns, enlarge: see `picture_grid`.
+        captions: a word above each.
+    """
+    sheet = picture_grid(images, columns, captions, enlarge=enlarge)
+    return PictureSheet([enlarged(image) for image in images], list(captions), columns, sheet)
 
 
 def enlarged(image: Tensor, factor: int = 1) -> Image.Image:

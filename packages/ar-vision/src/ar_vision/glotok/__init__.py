@@ -31,5 +31,9 @@ PROFILE = Command(
     summary="Write the histogram of a GloTok teacher: forty numbers, which training needs in the place of the teacher",
     run=f"{_ROOM}.teacher.profile_command:write_profile",
     options=f"{_ROOM}.teacher.profile_command:TeacherProfileConfig",
-    examples=("ar-decode teacher-profile teacher=./runs/glotok_teacher output=dinov2_b14.json",),
+    examples=(
+        "ar-decode teacher-profile teacher=./runs/glotok_teacher output=dinov2_b14.json",
+        "ar-decode teacher-profile teacher=./runs/glotok/final output=own.json histogram.bins=40",
+    ),
+    fields={"output": "the file", "bins, vectors": "numbers that were written, and vectors whose pairs they count"},
 )

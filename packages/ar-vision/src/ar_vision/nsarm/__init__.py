@@ -22,6 +22,11 @@ SR = Command(
         "ar-decode sr checkpoint=./nsarm tokenizer=./bsq input=photographs output=upscaled prompt='a street at night' seed=1",
         "ar-decode sr checkpoint=./nsarm tokenizer=./bsq text_encoder=./flan-t5-xl input=small.jpg output=large.png",
     ),
+    fields={
+        "output, record": "the picture or folder, and the file of settings, times and environment beside it",
+        "factor, seconds": "how many times larger, and how long it took with reading, text and writing",
+        "pictures": "a list: picture, size, tiles, overlap, text, seam_ratio, blend_ratio, seconds, phases, forwards",
+    },
 )
 
 EVAL_SR = Command(
@@ -31,9 +36,16 @@ EVAL_SR = Command(
     options="ar_vision.nsarm.eval_command:EvalSrConfig",
     examples=(
         "ar-decode eval-sr checkpoint=./nsarm tokenizer=./bsq images=held_out lpips=lpips.safetensors output=report.json",
-        "ar-decode eval-sr checkpoint=./nsarm tokenizer=./bsq images=held_out degradations=\\[light,realesrgan] "
-        "no_reference=\\[musiq,maniqa] output=report.json",
+        "ar-decode eval-sr checkpoint=./nsarm tokenizer=./bsq images=held_out degradations=[light,realesrgan] "
+        "no_reference=[musiq,maniqa] output=report.json",
     ),
+    fields={
+        "output": "the report, which holds the same",
+        "summary": "by method and metric: mean, mean_of_variances (over images), variance_of_means (over degradations)",
+        "values": "by method and degradation, every number",
+        "count, seconds_an_image": "photographs, and the time of one",
+        "upscaling, images, degradations": "what was measured, and how",
+    },
 )
 
 DEGRADE = Command(
@@ -41,5 +53,9 @@ DEGRADE = Command(
     summary="Degrade a photograph in several ways, as one picture",
     run="ar_vision.nsarm.degrade_command:degrade_picture",
     options="ar_vision.nsarm.degrade_command:DegradeConfig",
-    examples=("ar-decode degrade input=photograph.png output=degraded.png degradations=\\[light,realesrgan] count=4",),
+    examples=("ar-decode degrade input=photograph.png output=degraded.png degradations=[light,realesrgan] count=4",),
+    fields={
+        "output": "the picture that was written",
+        "degradations, count": "their names, and how many draws it shows",
+    },
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path, require_positive
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError, DataError
@@ -12,7 +13,7 @@ from ar_core.io import atomic_file
 from ar_core.pictures import read_picture
 
 from ..data.transforms import to_tensor
-from ..evaluation.picture_grid import picture_grid
+from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.report import check_target
 from .degradation.config import SWEEP, degradation_of
 from .degradation.degrade import degrade
@@ -55,7 +56,7 @@ class DegradeConfig:
             raise ConfigError("degradations is empty: give at least one")
 
 
-def degrade_picture(config: DegradeConfig) -> str:
+def degrade_picture(config: DegradeConfig) -> CommandResult:
     """Degrade, write, and say what was done.
 
     Raises:
@@ -81,10 +82,14 @@ def degrade_picture(config: DegradeConfig) -> str:
             large = F.interpolate(low[None].float(), size=(height, width), mode="nearest")[0]
             shown.append(large.to(torch.uint8))
             captions.append(name if config.count == 1 else f"{name}, {index}")
-    sheet = picture_grid(shown, config.columns, captions, enlarge=1)
+    made = picture_sheet(shown, config.columns, captions, enlarge=1)
     with atomic_file(output) as temporary:
         if output.suffix == ".png":
-            sheet.save(temporary, format="PNG")
+            made.sheet.save(temporary, format="PNG")
         else:
-            sheet.save(temporary, format="JPEG", quality=85)
-    return f"{len(shown) - 1} degradations written to {output}"
+            made.sheet.save(temporary, format="JPEG", quality=85)
+    return CommandResult(
+        f"{len(shown) - 1} degradations written to {output}",
+        {"output": output, "degradations": list(chosen), "count": len(shown) - 1},
+        pictures=made,
+    )

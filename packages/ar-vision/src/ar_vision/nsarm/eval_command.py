@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ar_core.command_result import CommandResult, ResultTable
 from ar_core.config import expand_path, require_positive
 from ar_core.errors import ConfigError
 from ar_core.sampling import row_seed
@@ -64,7 +65,7 @@ class EvalSrConfig(UpscalingConfig):
             degradation_of(name)
 
 
-def evaluate_sr(config: EvalSrConfig) -> str:
+def evaluate_sr(config: EvalSrConfig) -> CommandResult:
     """Measure, write the report, and say the numbers.
 
     Raises:
@@ -106,10 +107,18 @@ def evaluate_sr(config: EvalSrConfig) -> str:
         "degradations": list(chosen),
     }
     write_report(output, content, str(device))
-    lines = [
-        f"{method} {metric}: {one['mean']:.4g}, variance {one['mean_of_variances']:.3g} over images, {one['variance_of_means']:.3g} over "
-        "degradations"
+    rows = tuple(
+        (
+            f"{method} {metric}",
+            f"{one['mean']:.4g}",
+            f"{one['mean_of_variances']:.3g}",
+            f"{one['variance_of_means']:.3g}",
+        )
         for method, of in summary.items()
         for metric, one in of.items()
-    ]
-    return "\n".join([*lines, f"{len(images)} images under {len(chosen)} degradations, report in {output}"])
+    )
+    return CommandResult(
+        f"{len(images)} images under {len(chosen)} degradations, report in {output}",
+        {"output": output, "count": len(images), **content},
+        table=ResultTable(("", "mean", "variance over images", "variance over degradations"), rows),
+    )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path
+from ar_core.data.progress import track
 from ar_core.decoding import DecodeStats
 from ar_core.errors import ConfigError, DataError
 from ar_core.io import atomic_directory, atomic_file
@@ -54,7 +56,7 @@ class SrConfig(UpscalingConfig):
             raise ConfigError(f"background is {list(self.background)}; give three numbers from 0 to 255")
 
 
-def upscale_files(config: SrConfig) -> str:
+def upscale_files(config: SrConfig) -> CommandResult:
     """Upscale, write, and say what was done.
 
     Every photograph is read before the first one is upscaled, so that one which cannot be read ends the command at once.
@@ -84,7 +86,7 @@ def upscale_files(config: SrConfig) -> str:
             enlarged(image).save(temporary, format="PNG")
     else:
         with atomic_directory(output) as folder:
-            for number, picture in enumerate(pictures):
+            for number, picture in enumerate(track(pictures, "photographs", len(pictures))):
                 image, row = _one(opened, picture, config, number)
                 rows.append(row)
                 enlarged(image).save(folder / f"{_stem(picture)}.png", format="PNG")
@@ -92,9 +94,10 @@ def upscale_files(config: SrConfig) -> str:
     device = str(next(opened.upscaler.model.parameters()).device)
     write_report(record, {"upscaling": dict(opened.facts), "seconds": seconds, "pictures": rows}, device)
     tiles = sum(row["tiles"] for row in rows)
-    return (
+    return CommandResult(
         f"{len(rows)} pictures in {tiles} tiles upscaled {opened.upscaler.factor} times to {output}, {seconds:.2f} s with reading, text "
-        "and writing"
+        "and writing",
+        {"output": output, "record": record, "factor": opened.upscaler.factor, "seconds": seconds, "pictures": rows},
     )
 
 

@@ -19,7 +19,12 @@ FIT_PROXY = Command(
     options="dlm_text.diffuspec.fit_proxy:FitProxyConfig",
     examples=(
         "ar-decode fit-proxy corpus=train.jsonl.gz model=./model output=proxy.safetensors",
-        "ar-decode fit-proxy corpus=gsm8k.jsonl model=./model output=p.safetensors fields=\\[question,answer] order=4",
+        "ar-decode fit-proxy corpus=gsm8k.jsonl model=./model output=p.safetensors fields=[question,answer] order=4",
         "ar-decode fit-proxy corpus=ids.jsonl vocab_size=152064 output=proxy.safetensors",
     ),
+    fields={
+        "output": "the file",
+        "tokens, records": "how many were counted",
+        "order, vocab_size": "of the n-grams, and V",
+    },
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path
 from ar_core.data.progress import track
 from ar_core.data.records import FileRecords, Record
@@ -59,7 +60,7 @@ class FitProxyConfig:
             raise ConfigError(f"output is {str(self.output)!r}, but must end in .safetensors: give another name")
 
 
-def fit_proxy(config: FitProxyConfig) -> str:
+def fit_proxy(config: FitProxyConfig) -> CommandResult:
     """Fit, write, and say what was done.
 
     Raises:
@@ -87,8 +88,18 @@ def fit_proxy(config: FitProxyConfig) -> str:
             yield ids
 
     model = fit_kneser_ney(documents(), vocab_size, order=config.order)
-    model.save(expand_path(str(config.output)))
-    return f"{counted[1]} tokens of {counted[0]} records, order {config.order}, written to {config.output}"
+    output = expand_path(str(config.output))
+    model.save(output)
+    return CommandResult(
+        f"{counted[1]} tokens of {counted[0]} records, order {config.order}, written to {config.output}",
+        {
+            "output": output,
+            "tokens": counted[1],
+            "records": counted[0],
+            "order": config.order,
+            "vocab_size": vocab_size,
+        },
+    )
 
 
 def _ids(record: Record, config: FitProxyConfig, tokenizer: object) -> list[int]:

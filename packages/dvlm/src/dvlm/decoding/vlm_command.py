@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path
 from ar_core.data.progress import track
 from ar_core.decoding import Decoded, DecodeStats, StreamedText
@@ -15,6 +16,7 @@ from ar_core.errors import ConfigError
 from ar_core.evaluation import Journal
 from ar_core.io import atomic_file
 from ar_core.pictures import read_picture
+from ar_core.quiet import is_quiet
 
 from ..chat.conversation import MARKER, Turn, read_turns
 from ..model import ImageFeatures
@@ -84,11 +86,12 @@ class VlmOptions(DecodingOptions):
         return (self.image,) if self.image is not None else self.images
 
 
-def answer(options: VlmOptions) -> str:
+def answer(options: VlmOptions) -> CommandResult:
     """Answer, and say what was done.
 
     Returns:
-        The answer (empty where it was streamed), the JSON object, or a line about the file that was written.
+        The answer (empty where it was streamed), the JSON object, or a line about the file that was written; the data are those of the
+        JSON object in every case.
 
     Raises:
         ArError: whatever cannot be used.
@@ -101,11 +104,13 @@ def answer(options: VlmOptions) -> str:
             raise ConfigError(f"the file {str(target)!r} exists already: move it away, or give another place")
     session = open_session(options)
     said: str
+    record: dict[str, Any] = {}
     if options.input is not None:
         assert output is not None
         requests = read_requests(options.input, options.image_root, limit=session.processor.config.max_images)
         stats = answer_file(session, requests, output)
         said = f"{len(requests)} answers written to {output}"
+        record = {"written": str(output), "count": len(requests)}
     elif options.chat:
         stats = chat(session, options.all_images, input)
         said = ""
@@ -115,19 +120,18 @@ def answer(options: VlmOptions) -> str:
         stats = decoded.stats
         text = session.text(decoded.tokens[0])
         said = "" if options.stream else text
-        if options.json:
-            record = {"output": text, "tokens": decoded.tokens[0], "finish": decoded.finish[0]}
-            said = json.dumps(
-                {**record, "settings": session.describe(), "statistics": stats.to_dict()}, ensure_ascii=False
-            )
-    if not options.json:
+        record = {"output": text, "tokens": decoded.tokens[0], "finish": decoded.finish[0]}
+    data = {**record, "settings": session.describe(), "statistics": stats.to_dict()}
+    if options.json and options.prompt is not None:
+        said = json.dumps(data, ensure_ascii=False)
+    if not options.json and not is_quiet():
         print(summary(stats), file=sys.stderr)
     if statistics is not None:
         with atomic_file(statistics) as temporary:
             temporary.write_text(
                 json.dumps({**session.describe(), **stats.to_dict()}, indent=2) + "\n", encoding="utf-8"
             )
-    return said
+    return CommandResult(said, data)
 
 
 def summary(stats: DecodeStats) -> str:

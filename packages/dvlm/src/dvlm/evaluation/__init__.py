@@ -16,4 +16,10 @@ EVAL_VLM = Command(
         "decoding.commit=separate decoding.whole_last_block=true",
         "ar-decode eval-vlm model=./converted input=captions.jsonl metric=captions max_new_tokens=512 output=report.json",
     ),
+    fields={
+        "output": "the report, which holds the same",
+        "questions, metrics": "how many, and the figures by name",
+        "settings, decoding": "model, method and settings; passes and tokens per forward",
+        "environment": "command, date, commit, device, versions",
+    },
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path
 from ar_core.environment import environment
 from ar_core.errors import ConfigError
@@ -40,7 +41,7 @@ class EvalVlmOptions(DecodingOptions):
     """`first_line`: an answer ends at its first line break and loses one final full stop, as in the published evaluation."""
 
 
-def evaluate(options: EvalVlmOptions) -> str:
+def evaluate(options: EvalVlmOptions) -> CommandResult:
     """Answer all questions, judge, and write the report.
 
     Raises:
@@ -80,4 +81,6 @@ def evaluate(options: EvalVlmOptions) -> str:
         temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.unlink()
     found = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    return f"{len(requests)} questions: {found}; {summary(stats)}; written to {output}"
+    return CommandResult(
+        f"{len(requests)} questions: {found}; {summary(stats)}; written to {output}", {"output": str(output), **report}
+    )

@@ -1,11 +1,13 @@
 """Making pairs a second time, to see that they are what their header says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path, from_dict, require_positive
 from ar_core.corruption import SampleRng
+from ar_core.data.progress import track
 from ar_core.errors import DataError
 from ar_core.training.device import choose_device
 
@@ -64,7 +66,7 @@ class Verified:
     same_device: bool
 
 
-def verify_pairs(config: VerifyPairsConfig) -> str:
+def verify_pairs(config: VerifyPairsConfig) -> CommandResult:
     """Make pairs again, compare, and say what came of it.
 
     Raises:
@@ -78,11 +80,12 @@ def verify_pairs(config: VerifyPairsConfig) -> str:
             f"{found.different[0]}: the data are damaged, or torch or the number of its threads is another; make them anew"
         )
     if found.same_device:
-        return f"{found.rows} pairs made again, all {found.codes:,} codes as stored"
+        return CommandResult(f"{found.rows} pairs made again, all {found.codes:,} codes as stored", asdict(found))
     share = found.different_codes / found.codes
-    return (
+    return CommandResult(
         f"{found.rows} pairs made again on another kind of device: {len(found.different)} with other codes, {share:.3%} of "
-        f"{found.codes:,} codes"
+        f"{found.codes:,} codes",
+        asdict(found),
     )
 
 
@@ -108,7 +111,8 @@ def verify(config: VerifyPairsConfig) -> Verified:
     rng, rows = SampleRng(method.seed), min(config.rows, len(store))
     chosen = sorted(Random(config.seed).sample(range(len(store)), rows))
     different, wrong = set[int](), 0
-    for batch in _batches(chosen, len(store), header["chunk_size"], method.batch_size):
+    batches = _batches(chosen, len(store), header["chunk_size"], method.batch_size)
+    for batch in track(batches, "batches of pairs", len(batches)):
         drawn = [label_and_seed(rng, number, teacher.conditions) for number in batch]
         labels, seeds = [list(one) for one in zip(*drawn, strict=True)]
         codes, _ = draw_pairs(teacher, labels, seeds, method.solver)

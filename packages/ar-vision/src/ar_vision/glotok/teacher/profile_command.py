@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ar_core.command_result import CommandResult
 from ar_core.config import expand_path
 from ar_core.errors import ConfigError
 
@@ -31,12 +32,17 @@ class TeacherProfileConfig:
             raise ConfigError(f"output is {self.output!r} and profiles end with .json: name it so")
 
 
-def write_profile(config: TeacherProfileConfig) -> str:
+def write_profile(config: TeacherProfileConfig) -> CommandResult:
     """Make the histogram of all pairs of a teacher's vectors and write it.
 
     Raises:
         ArError: as `open_profile` and `save_profile` do.
     """
     profile = open_profile(config.teacher, config.histogram)
-    save_profile(profile, expand_path(config.output))
-    return f"{config.histogram.bins} numbers of {profile.source.get('vectors')} vectors written to {config.output}"
+    output = expand_path(config.output)
+    save_profile(profile, output)
+    vectors = profile.source.get("vectors")
+    return CommandResult(
+        f"{config.histogram.bins} numbers of {vectors} vectors written to {config.output}",
+        {"output": output, "bins": config.histogram.bins, "vectors": vectors},
+    )
