@@ -31,7 +31,7 @@ def measure(
     more: bool = False,
 ) -> CommandResult:
     """Measure something."""
-    print("on the way")
+    print("on the way", flush=True)
     os.write(1, b"from a library in C\\n")
     subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
     if fail:
@@ -84,8 +84,8 @@ def test_text_for_people_and_nothing_but_text_where_there_is_no_terminal(toy):
 def test_json_is_all_that_standard_output_holds(toy):
     said = toy("measure", "--json")
     assert json.loads(said.out) == {"size": 3, "place": "here", "ratio": None}
-    for elsewhere in ("on the way", "from a library in C", "from a child"):
-        assert elsewhere in said.err
+    assert said.err.splitlines() == ["on the way", "from a library in C", "from a child", "noted"]
+    assert "noted" not in toy("measure", "--json", "--quiet").err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import typer
 from ..json_document import only_the_document, print_document
 from ..quiet import quieted
 from .help import CommandWithExamples
-from .show import show
+from .show import show, show_notes
 
 __all__ = ["JsonOption", "QuietOption", "add_command"]
 
@@ -60,6 +60,7 @@ def _shown(function: Callable[..., Any], fields: Mapping[str, str]) -> Callable[
                 unknown = data.keys() - {name for names in fields for name in names.split(", ")}
                 assert not unknown, f"fields without documentation: {unknown}"
                 print_document(data)
+                show_notes(result)
             else:
                 show(result)
         if code := getattr(result, "exit_code", 0):

@@ -10,14 +10,14 @@ from ..quiet import is_quiet
 from .console import terminal
 from .half_blocks import labelled
 
-__all__ = ["show"]
+__all__ = ["show", "show_notes"]
 
 
 def show(result: Any) -> None:
     """Show what a command did.
 
     Text goes to standard output as it is; on a terminal a table stands in the place of its lines, and pictures are drawn below
-    it. Notes go to standard error, unless the program was asked to be quiet.
+    it. Notes go to standard error; see :func:`show_notes`.
 
     Args:
         result: a :class:`CommandResult`, or text.
@@ -39,7 +39,12 @@ def show(result: Any) -> None:
     # Without colours all pictures look alike.
     if result.pictures is not None and out.is_terminal and not out.no_color and not is_quiet():
         out.print(labelled(result.pictures, out.width))
-    if not is_quiet():
+    show_notes(result)
+
+
+def show_notes(result: Any) -> None:
+    """Show the notes of a result on standard error, unless the program was asked to be quiet."""
+    if isinstance(result, CommandResult) and not is_quiet():
         aside = terminal(stderr=True)
         for note in result.notes:
             aside.print(note, soft_wrap=isinstance(note, str))
