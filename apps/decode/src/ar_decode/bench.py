@@ -12,6 +12,7 @@ from ar_core.decoding import DecodeStats
 from ar_core.decoding.collapse import Collapse, collapse_columns
 from ar_core.verification import PassCost, first_difference
 from rich.table import Table
+from rich.text import Text
 
 from .methods import Generation, Method
 from .prompts import Prompt
@@ -190,7 +191,9 @@ def bench_table(result: Mapping[str, Any]) -> Table:
         largest = "no bound" if None in margins else f"{max(margins):.2g}"
         table.add_row("largest margin below AR's best logit at a first difference", "", largest)
     if result["collapsed"]:
-        table.caption = "[bold red]collapsed[/bold red]: distinct-3 is below 0.9 × AR's, the speed does not count"
+        table.caption = Text.assemble(
+            ("collapsed", "bold red"), ": distinct-3 is below 0.9 × AR's, the speed does not count"
+        )
     return table
 
 
