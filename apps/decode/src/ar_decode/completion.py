@@ -1,7 +1,7 @@
 """Words that a shell completes. Imports no torch."""
 
 import typer
-from ar_core.command_line import Words, completed
+from ar_core.command_line import Words, completed, typed
 from ar_core.registry import decoders, evaluations
 
 __all__ = ["complete_methods", "complete_protocols", "complete_tasks"]
@@ -19,5 +19,5 @@ def complete_tasks(incomplete: str) -> Words:
 
 def complete_protocols(ctx: typer.Context, incomplete: str) -> Words:
     """Protocols of the evaluation that was named."""
-    record = evaluations().get(str(ctx.params.get("task")))
+    record = evaluations().get(typed(ctx, "task", 1) or "")
     return completed(record.protocols if record is not None else ())(incomplete)

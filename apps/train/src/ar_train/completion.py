@@ -1,7 +1,7 @@
 """Words that a shell completes. Imports no torch."""
 
 import typer
-from ar_core.command_line import Words, completed, settings_of
+from ar_core.command_line import Words, completed, settings_of, typed
 from ar_core.errors import ArError
 from ar_core.registry import Recipe, configs, converters, recipes
 from ar_core.serving import ENGINES
@@ -55,6 +55,6 @@ def complete_converters(incomplete: str) -> Words:
 
 def _recipe(ctx: typer.Context) -> Recipe | None:
     try:
-        return named_recipe(str(ctx.params.get("recipe")))
+        return named_recipe(typed(ctx, "recipe", 0) or "")
     except ArError:
         return None

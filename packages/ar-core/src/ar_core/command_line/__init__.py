@@ -10,7 +10,7 @@ except ImportError as error:
     ) from error
 
 from .add import JsonOption, QuietOption, add_command
-from .complete import Words, completed, settings_of
+from .complete import Words, completed, settings_of, typed
 from .console import terminal
 from .group import Commands
 from .program import run_program
@@ -25,4 +25,5 @@ __all__ = [
     "run_program",
     "settings_of",
     "terminal",
+    "typed",
 ]

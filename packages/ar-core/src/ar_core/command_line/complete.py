@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+import typer
+
 from ..config import described
 
-__all__ = ["Words", "completed", "settings_of"]
+__all__ = ["Words", "completed", "settings_of", "typed"]
 
 Words = list[tuple[str, str]]
 """Words with what they mean."""
@@ -38,3 +40,17 @@ def settings_of(options: str) -> Callable[[str], Words]:
         )(incomplete)
 
     return complete
+
+
+def typed(context: typer.Context, name: str, place: int) -> str | None:
+    """Return the argument of a command line that is being written, None if it is not there yet.
+
+    Args:
+        context: of the completion.
+        name: of the argument.
+        place: among the arguments, from 0: behind an option without its value, the parser has not told them apart.
+    """
+    found = context.params.get(name)
+    if found is None and place < len(context.args):
+        return context.args[place]
+    return found
