@@ -23,7 +23,7 @@ class DecodeCommands(Commands):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names; raises as `Commands` does, and names an absent package."""
-        if args and args[0] not in self.commands:
+        if args and args[0] not in self.commands and not ctx.resilient_parsing:
             require_home("command", args[0])
         return super().resolve_command(ctx, args)
 
@@ -37,15 +37,12 @@ app = typer.Typer(
 )
 """The command `ar-decode`."""
 
-for _module, _function, _name in (
-    (text, text.text, "text"),
-    (bench, bench.bench, "bench"),
-    (evaluate, evaluate.evaluate, "eval"),
-    (tune, tune.tune, "tune"),
-    (trace, trace.trace, "trace"),
-    (verify, verify.verify, "verify"),
-):
-    add_command(app, _function, examples=_module.EXAMPLES, fields=_module.FIELDS, name=_name)  # type: ignore[attr-defined]
+add_command(app, text.text, examples=text.EXAMPLES, fields=text.FIELDS)
+add_command(app, bench.bench, examples=bench.EXAMPLES, fields=bench.FIELDS)
+add_command(app, evaluate.evaluate, examples=evaluate.EXAMPLES, fields=evaluate.FIELDS, name="eval")
+add_command(app, tune.tune, examples=tune.EXAMPLES, fields=tune.FIELDS)
+add_command(app, trace.trace, examples=trace.EXAMPLES, fields=trace.FIELDS)
+add_command(app, verify.verify, examples=verify.EXAMPLES, fields=verify.FIELDS)
 
 for _record in announced().values():
     add_command(

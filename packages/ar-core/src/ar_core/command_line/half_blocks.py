@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich.color import Color
 from rich.console import Group
 from rich.style import Style
 from rich.table import Table
@@ -23,13 +24,13 @@ WIDEST = 48
 def half_blocks(picture: "Image", width: int) -> Text:
     """Draw a picture as text, ``width`` characters wide; pixels are square where a character is twice as high as wide."""
     height = max(2, round(picture.height * width / picture.width / 2) * 2)
-    pixels = picture.convert("RGB").resize((width, height)).load()
-    assert pixels is not None
+    data = picture.convert("RGB").resize((width, height)).tobytes()
     text = Text()
     for top in range(0, height, 2):
         for left in range(width):
-            above, below = (f"rgb({','.join(map(str, pixels[left, row]))})" for row in (top, top + 1))
-            text.append("▀", Style.parse(f"{above} on {below}"))
+            starts = (3 * (row * width + left) for row in (top, top + 1))
+            above, below = (Color.from_rgb(*data[start : start + 3]) for start in starts)
+            text.append("▀", Style(color=above, bgcolor=below))
         if top + 2 < height:
             text.append("\n")
     return text
