@@ -92,7 +92,7 @@ def test_json_is_all_that_standard_output_holds(toy):
     ("arguments", "says"),
     [
         (("measure", "9", "--fail"), "the size 9 is too large; give a smaller one."),
-        (("measure", "nine"), "'nine'"),
+        (("measure", "nine"), "Invalid value for 'size'"),
         (("measure", "--colr", "red"), "--colour"),
         (("measure", "3", "4"), "toy measure --help"),
         (("measrue",), "there is no command 'measrue'; did you mean 'measure'?"),
