@@ -160,7 +160,7 @@ def launch(
     lines: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """See `cached.block_attention`."""
+    """As :func:`ar_kernels.block_attention.cached.block_attention`, whose checks are made; `lines` are its `rows`."""
     q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
     batch, heads, queries, width = q.shape
     key_heads, slots = k.shape[1], k.shape[2]

@@ -6,7 +6,12 @@ __all__ = ["check_heads"]
 
 
 def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Refuse queries, keys and values that do not go together; [B, H, Q, D] and twice [B, Hkv, K, D].
+    """Refuse queries, keys and values that do not go together.
+
+    Args:
+        q: [B, H, Q, D].
+        k: [B, Hkv, K, D], H a multiple of Hkv, in the dtype and on the device of q.
+        v: [B, Hkv, K, D], likewise.
 
     Raises:
         ValueError: in one sentence.

@@ -17,6 +17,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, scale: float) ->
         v: [B, Hkv, K, D].
         allowed: bool [B or 1, 1, Q, K].
         scale: factor of the scores.
+
+    Returns:
+        [B, H, Q, D], in the dtype of q.
     """
     wide = torch.promote_types(q.dtype, torch.float32)
     repeats = q.shape[1] // k.shape[1]

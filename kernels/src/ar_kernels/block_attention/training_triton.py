@@ -339,7 +339,19 @@ def _options(sizes: Launch, q: Tensor, ids: Tensor, noisy: bool) -> dict[str, in
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: float) -> tuple[Tensor, Tensor]:
-    """Output [B, H, T, D], and the base-2 logarithm of each row's normaliser [B, H, T] in float32."""
+    """Attention, and what its backward pass needs of the scores.
+
+    Args:
+        q: [B, H, T, D].
+        k: [B, Hkv, T, D].
+        v: [B, Hkv, T, D].
+        ids: int64 [3 or 4, B or 1, T]: streams, blocks, orders and, where they are kept apart, documents.
+        noisy: whether noised tokens are the context of later blocks (`context="noisy"`).
+        scale: factor of the scores.
+
+    Returns:
+        Output [B, H, T, D], and the base-2 logarithm of each row's normaliser, float32 [B, H, T].
+    """
     q, k, v = _prepared(q, k, v)
     ids = ids.contiguous()
     batch, heads, length, width = q.shape
@@ -366,7 +378,22 @@ def backward(
     noisy: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and v."""
+    """Gradients of q, k and v.
+
+    Args:
+        of_output: gradient of the output, [B, H, T, D].
+        q: [B, H, T, D], as all that follows as `forward` took or gave it.
+        k: [B, Hkv, T, D].
+        v: [B, Hkv, T, D].
+        output: [B, H, T, D].
+        normaliser: float32 [B, H, T].
+        ids: int64 [3 or 4, B or 1, T].
+        noisy: as in `forward`.
+        scale: as in `forward`.
+
+    Returns:
+        [B, H, T, D] and twice [B, Hkv, T, D], in the dtypes of q, k and v.
+    """
     q, k, v = _prepared(q, k, v)
     ids, of_output = ids.contiguous(), of_output.contiguous()
     batch, heads, length, width = q.shape

@@ -96,7 +96,19 @@ def _head_kernel(
 def launch(
     hidden: Tensor, weight: Tensor, scale: float, cap: float | None, temperature: float, banned_ids: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token, probability, entropy and margin, each [R], of hidden states [R, C] and a head [V, C]."""
+    """Confidence from hidden states.
+
+    Args:
+        hidden: [R, C].
+        weight: [V, C], of the head.
+        scale: factor of the logits.
+        cap: bound of the logits; None: none.
+        temperature: divisor of the logits.
+        banned_ids: ids of probability 0.
+
+    Returns:
+        Token int64 [R], and probability, entropy and margin, float32 [R] each.
+    """
     hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
     weight = weight if weight.stride(1) == 1 else weight.contiguous()
     rows, (vocabulary, width) = len(hidden), weight.shape

@@ -86,7 +86,8 @@ def _join_kernel(token, numbers, winner, probability, entropy, margin, parts, ro
 
 @cache
 def banned_on(ids: tuple[int, ...], device: torch.device) -> Tensor:
-    """Ids int64 on a device, copied once: a copy waits for the device, which a captured graph may not.
+    """Ids on a device, int64 [number of ids, at least 1; -1 stands for none], copied once: a copy waits for the device, which a
+    captured graph may not.
 
     They are kept for ever, since a captured graph reads them where they were; a sampler has one set, of a few bytes each.
     """
@@ -102,7 +103,15 @@ def room(parts: int, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def joined(token: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Token, probability, entropy and margin, each [R]; parts have higher ids than those before."""
+    """What the parts of the vocabulary found, as one; parts have higher ids than those before.
+
+    Args:
+        token: int64 [P, R], the best id of each of P parts.
+        numbers: float32 [P, 4, R]: best logit, runner-up and the two sums of :class:`ar_kernels.confidence.online.Statistics`.
+
+    Returns:
+        Token int64 [R], and probability, entropy and margin, float32 [R] each.
+    """
     parts, rows = token.shape
     winner = torch.empty(rows, dtype=torch.int64, device=token.device)
     found = [torch.empty(rows, dtype=torch.float32, device=token.device) for _ in range(3)]

@@ -11,7 +11,7 @@ __all__ = ["reference"]
 
 
 def reference(logits: Tensor, *, temperature: float = 1.0, banned_ids: Sequence[int] = ()) -> Confidence:
-    """Definition of `confidence`, in float32 or better; same arguments, shapes and results.
+    """Definition of `confidence`, in float32 or better: arguments and results as :func:`ar_kernels.confidence.confidence`.
 
     With z = logits / temperature and p = softmax(z): entropy = -sum(p log p).
     """

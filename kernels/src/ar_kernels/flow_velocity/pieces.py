@@ -14,7 +14,9 @@ FEWEST_ROWS = 8
 def in_pieces(
     z: Tensor, tau: Tensor, log_probs: Tensor, codebook: Tensor, ids: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean [N, C], code int64 [N] and weight [N] of operands of one dtype; see `flow_mean`."""
+    """Mean [N, C], code int64 [N] and weight [N]; operands of one dtype as :func:`ar_kernels.flow_velocity.flow_mean`
+    takes them.
+    """
     rows, vocabulary = len(z), len(codebook)
     # One more column takes the norms of the codes into the product.
     queries = torch.cat([tau[:, None] * z, -tau[:, None].square() / 2], dim=1)

@@ -9,7 +9,7 @@ __all__ = ["reference"]
 
 
 def reference(z: Tensor, tau: Tensor, log_probs: Tensor, codebook: Tensor, ids: Tensor | None = None) -> FlowMean:
-    """Definition of `flow_mean`, in float32 or better.
+    """Definition of `flow_mean`, in float32 or better: arguments and result as :func:`ar_kernels.flow_velocity.flow_mean`.
 
     The squared norm of a row is the same for all its codes and leaves the softmax, so that what remains is a product: query
     tau z, keys and values the codes, bias log p - tau^2 |c|^2 / 2.

@@ -82,7 +82,7 @@ def flow_velocity(
     Args:
         x: [N, C].
         s: 0 <= s < 1; one number, or one for each row, [N].
-        log_probs: as `flow_mean` takes them, like all that follows.
+        log_probs: [N, V], with `ids` [N, M], as `flow_mean` takes them, like all that follows.
         codebook: [V, C].
         ids: int64 [N, M].
         implementation: who computes it.

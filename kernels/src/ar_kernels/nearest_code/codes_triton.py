@@ -78,7 +78,16 @@ def _nearest_kernel(
 
 
 def launch(x: Tensor, codebook: Tensor, cosine: bool) -> tuple[Tensor, Tensor]:
-    """Ids int64 [N] and squared distances or cosines float32 [N] of rows [N, C] and a codebook [V, C]."""
+    """Nearest codes.
+
+    Args:
+        x: rows, [N, C].
+        codebook: [V, C].
+        cosine: by the cosine, else by the squared distance.
+
+    Returns:
+        Ids int64 [N], and squared distances or cosines [N], float32.
+    """
     rows, width, vocabulary = *x.shape, len(codebook)
     columns, codes = ((unit(one) if cosine else one).float().T.contiguous() for one in (x, codebook))
     sizes = next(sizes for most, sizes in LAUNCHES if rows <= most)

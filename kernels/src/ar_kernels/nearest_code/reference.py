@@ -11,7 +11,16 @@ LEAST_LENGTH = 1e-12
 
 
 def reference(x: Tensor, codebook: Tensor, *, metric: str = "euclidean") -> tuple[Tensor, Tensor]:
-    """Definition of `nearest_code`, in float32 or better: ids int64 [N] and distances or cosines [N]."""
+    """Definition of `nearest_code`, in float32 or better.
+
+    Args:
+        x: rows, [N, C].
+        codebook: [V, C].
+        metric: `euclidean` or `cosine`.
+
+    Returns:
+        Ids int64 [N], and squared distances or cosines [N].
+    """
     wide = torch.promote_types(torch.promote_types(x.dtype, codebook.dtype), torch.float32)
     x, codebook = x.to(wide), codebook.to(wide)
     if metric == "cosine":

@@ -24,7 +24,16 @@ PAIRS = 2**17
 
 
 def screened(x: Tensor, codebook: Tensor, cosine: bool) -> tuple[Tensor, Tensor]:
-    """Ids int64 [N] and squared distances or cosines [N], float32 or better, of rows [N, C] and a codebook [V, C]."""
+    """Nearest codes.
+
+    Args:
+        x: rows, [N, C].
+        codebook: [V, C].
+        cosine: by the cosine, else by the squared distance.
+
+    Returns:
+        Ids int64 [N], and squared distances or cosines [N], float32 or better.
+    """
     wide = torch.promote_types(torch.promote_types(x.dtype, codebook.dtype), torch.float32)
     ids, score = x.new_empty(len(x), dtype=torch.int64), x.new_empty(len(x), dtype=wide)
     exact = wide if _is_exact(x.device) else torch.float64

@@ -28,7 +28,7 @@ class Sums(NamedTuple):
 
     Attributes:
         loss: scalar, float32 or better.
-        divergence: likewise; 0 for hard targets.
+        divergence: scalar, likewise; 0 for hard targets.
         hidden: d loss / d hidden [N, C] of the selected rows, in the dtype `kept`; [0] if not wanted.
         weight: d loss / d weight [V, C], float32 or better, since thousands of rows add up in it; [0] if not wanted.
     """
@@ -73,6 +73,9 @@ def lift(weights: Tensor, dtype: torch.dtype, scale: float) -> Tensor:
         weights: [N], float32 or better.
         dtype: of the slopes.
         scale: of the logits.
+
+    Returns:
+        Scalar, in the dtype of the weights.
     """
     if dtype != torch.float16 or not len(weights):
         return weights.new_ones(())
@@ -104,7 +107,7 @@ def run(
         hidden: [N, C], of the rows.
         weight: [V, C].
         in_place: the loss, times `raised`.
-        raised: what all sums are divided by at the end; see `lift`.
+        raised: scalar, what all sums are divided by at the end; see `lift`.
         scale: of the logits.
         cap: of the logits.
         max_logits: at most so many are held, though never less than one row's, and never more than is fast on the device.

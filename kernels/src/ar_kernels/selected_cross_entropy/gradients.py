@@ -26,7 +26,19 @@ def register(op: Any) -> None:
 def room(
     hidden: Tensor, weight: Tensor, rows: Tensor, weights: Tensor, of_hidden: bool, of_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, d loss / d hidden of the rows and d loss / d weight, not written: what an op returns, in shape and dtype."""
+    """Loss, d loss / d hidden of the rows and d loss / d weight, not written: what an op returns, in shape and dtype.
+
+    Args:
+        hidden: [T, C].
+        weight: [V, C].
+        rows: int64 [N].
+        weights: [N], float32 or better.
+        of_hidden: whether the gradient of the hidden states is wanted.
+        of_weight: whether that of the head is.
+
+    Returns:
+        Scalar, [N, C] and [V, C]; [0] for a gradient that is not wanted.
+    """
     return (
         weights.new_empty(()),
         hidden.new_empty((rows.shape[0], hidden.shape[1]) if of_hidden else (0,), dtype=kept(hidden.dtype)),

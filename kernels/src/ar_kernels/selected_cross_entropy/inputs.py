@@ -17,6 +17,15 @@ def check(
 ) -> None:
     """Refuse what cannot be computed.
 
+    Args:
+        hidden: [T, C], floating.
+        weight: [V, C], of the head, in the same dtype.
+        rows: int64 [N].
+        weights: [N], or None.
+        scale: of the logits, not 0.
+        cap: of the logits, positive, or None.
+        max_logits: positive, or None.
+
     Raises:
         ValueError: in one sentence.
     """
@@ -31,6 +40,13 @@ def check(
 
 def check_head(hidden: Tensor, weight: Tensor, scale: float, cap: float | None, max_logits: int | None) -> None:
     """Refuse hidden states, a head and settings of it that do not go together.
+
+    Args:
+        hidden: [T, C], floating.
+        weight: [V, C], in the same dtype.
+        scale: of the logits, not 0.
+        cap: of the logits, positive, or None.
+        max_logits: positive, or None.
 
     Raises:
         ValueError: in one sentence.
@@ -50,7 +66,12 @@ def check_head(hidden: Tensor, weight: Tensor, scale: float, cap: float | None, 
 
 
 def check_ids(ids: Tensor, count: int, what: str) -> None:
-    """Refuse ids outside of 0 ... count - 1, where looking at them does not wait for a device.
+    """Refuse ids outside of 0 to count - 1, where looking at them does not wait for a device.
+
+    Args:
+        ids: int64, any shape.
+        count: how many there are.
+        what: they are, for the message.
 
     Raises:
         ValueError: in one sentence.
@@ -65,6 +86,11 @@ def check_ids(ids: Tensor, count: int, what: str) -> None:
 def check_labels(labels: Tensor, rows: Tensor, what: str = "labels") -> None:
     """Refuse labels, or teachers, that are not one id for each row.
 
+    Args:
+        labels: int64 [N].
+        rows: int64 [N].
+        what: they are, for the message.
+
     Raises:
         ValueError: in one sentence.
     """
@@ -75,11 +101,21 @@ def check_labels(labels: Tensor, rows: Tensor, what: str = "labels") -> None:
 
 
 def factors(weights: Tensor | None, rows: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
-    """Weights of all rows, float32 or better."""
+    """Weights of all rows.
+
+    Args:
+        weights: [N]; None: ones.
+        rows: int64 [N].
+        hidden: [T, C].
+        weight: [V, C].
+
+    Returns:
+        [N], float32 or better, without a graph.
+    """
     wide = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
     return hidden.new_ones(rows.shape, dtype=wide) if weights is None else weights.detach().to(wide)
 
 
 def gathered(hidden: Tensor, rows: Tensor) -> Tensor:
-    """[N, C]."""
+    """Hidden states [N, C] of rows, int64 [N], of [T, C]."""
     return hidden.index_select(0, rows)

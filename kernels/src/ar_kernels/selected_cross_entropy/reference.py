@@ -33,7 +33,10 @@ def hard(
     scale: float = 1.0,
     cap: float | None = None,
 ) -> Tensor:
-    """sum_i w_i (log sum_v exp z_iv - z_i,label_i), z of the selected rows; see `ar_kernels.selected_cross_entropy`."""
+    """sum_i w_i (log sum_v exp z_iv - z_i,label_i), z of the selected rows.
+
+    Arguments and result as :func:`ar_kernels.selected_cross_entropy.selected_cross_entropy`.
+    """
     log_p = logits(hidden[rows], weight, scale=scale, cap=cap).log_softmax(-1)
     found = -log_p.gather(1, labels[:, None])[:, 0]
     return (found if weights is None else found * weights.to(found.dtype)).sum()
@@ -49,7 +52,10 @@ def soft(
     scale: float = 1.0,
     cap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """sum_i w_i H(p_t, p_s) and sum_i w_i KL(p_t || p_s), the teacher a constant."""
+    """sum_i w_i H(p_t, p_s) and sum_i w_i KL(p_t || p_s), the teacher a constant.
+
+    Arguments and results as :func:`ar_kernels.selected_cross_entropy.selected_soft_cross_entropy`.
+    """
     log_p = logits(hidden[rows], weight, scale=scale, cap=cap).log_softmax(-1)
     with torch.no_grad():
         log_t = logits(hidden[teachers], weight, scale=scale, cap=cap).log_softmax(-1)

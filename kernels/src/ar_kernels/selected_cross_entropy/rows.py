@@ -55,6 +55,9 @@ def soft(
         weights: [n], dtype of z.
         wanted: whether the gradient is.
         reduce: where other columns are elsewhere.
+
+    Returns:
+        [n] each, dtype of z.
     """
     log_p, log_t = _log_softmax(z, reduce), _log_softmax(teacher, reduce)
     p_t = log_t.exp()

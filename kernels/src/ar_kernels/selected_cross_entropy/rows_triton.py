@@ -78,7 +78,7 @@ def _soft_kernel(
 
 
 def hard(z: Tensor, labels: Tensor, weights: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
-    """See `rows.hard`."""
+    """As :func:`ar_kernels.selected_cross_entropy.rows.hard`, of all columns."""
     loss = torch.empty_like(weights)
     if len(z):
         start(
@@ -88,7 +88,7 @@ def hard(z: Tensor, labels: Tensor, weights: Tensor, wanted: bool) -> tuple[Tens
 
 
 def soft(z: Tensor, teacher: Tensor, weights: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
-    """See `rows.soft`."""
+    """As :func:`ar_kernels.selected_cross_entropy.rows.soft`, of all columns."""
     cross, divergence = torch.empty_like(weights), torch.empty_like(weights)
     if len(z):
         start(

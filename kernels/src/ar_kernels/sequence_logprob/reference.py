@@ -17,7 +17,10 @@ def reference(
     scale: float = 1.0,
     cap: float | None = None,
 ) -> Tensor:
-    """sum_i log softmax(z_bi)[label_bi] over the valid i of each b; see `ar_kernels.sequence_logprob`."""
+    """sum_i log softmax(z_bi)[label_bi] over the valid i of each b.
+
+    Arguments and result as :func:`ar_kernels.sequence_logprob.sequence_logprob`.
+    """
     log_p = logits(hidden, weight, scale=scale, cap=cap).log_softmax(-1)
     found = log_p.gather(-1, labels[..., None])[..., 0]
     if valid is not None:

@@ -58,8 +58,11 @@ class HubSet:
     """A split of a data set on the Hugging Face hub."""
 
     path: str
+    """Name of the data set, as `datasets.load_dataset` takes it."""
     config: str | None
+    """Its configuration, where it has several."""
     split: str
+    """Its split, such as `train`."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ class LinearHead:
         return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
 
     def operands(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states and matrix in the one dtype that they are multiplied in; of autocast, where that is on."""
+        """Hidden states `[..., C]` and matrix `[V, C]` in the one dtype that they are multiplied in; of autocast, where
+        that is on.
+        """
         device = hidden.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)

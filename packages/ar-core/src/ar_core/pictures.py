@@ -29,6 +29,7 @@ MOST_OF_FORMAT = {"WEBP": MAX_PIXELS // 2}
 AT_ONCE = 1 << 22
 """Pixels that are converted at a time: what conversions need beside a picture is then little, however large it is."""
 WHITE = (255, 255, 255)
+"""What shows through where a picture is transparent, RGB."""
 
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
 _OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")

@@ -20,7 +20,13 @@ class Backend(Protocol):
         ...
 
     def refuses(self, q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-        """Why it cannot compute this call: one clause, or None if it can."""
+        """Why it cannot compute this call: one clause, or None if it can.
+
+        Args:
+            q: queries `[B, H, Q, D]`.
+            k: keys `[B, Hkv, K, D]`.
+            mask: who sees whom; None: everybody sees everything.
+        """
         ...
 
     def compute(self, q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | None) -> Tensor:

@@ -29,6 +29,7 @@ BACKENDS: dict[str, Backend] = {
     "flash_attn": _backend(flash_attn),
     "xformers": _backend(xformers),
 }
+"""All backends by name."""
 
 _FEW_QUERIES = 256
 _SPARSE_ENOUGH = 0.7
@@ -38,7 +39,9 @@ class Choice(NamedTuple):
     """A backend's name and the reason it was chosen."""
 
     name: str
+    """Of the backend."""
     reason: str
+    """Why it computes the call: one clause."""
 
 
 def choose(q: Tensor, k: Tensor, mask: Mask | None, backend: str = "auto") -> Choice:

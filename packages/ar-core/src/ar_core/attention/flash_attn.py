@@ -20,7 +20,10 @@ def available() -> tuple[bool, str]:
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """Dtypes and devices that it lacks, and masks that are none of its structures."""
+    """Dtypes and devices that it lacks, and masks that are none of its structures.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if q.dtype not in (torch.float16, torch.bfloat16):
         return f"flash-attn computes in float16 and bfloat16 and was given {str(q.dtype).removeprefix('torch.')}"
     if q.device.type != "cuda":

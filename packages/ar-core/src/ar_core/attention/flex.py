@@ -17,14 +17,20 @@ def available() -> tuple[bool, str]:
 
 
 def refuses_uncompiled(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """Gradients on a CPU, for which FlexAttention has no backward pass."""
+    """Gradients on a CPU, for which FlexAttention has no backward pass.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if q.device.type == "cpu" and (q.requires_grad or k.requires_grad):
         return "FlexAttention has no backward pass on a CPU (use 'segments', or run the model under torch.no_grad)"
     return None
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """What uncompiled FlexAttention refuses, and float64, for which no kernel is generated."""
+    """What uncompiled FlexAttention refuses, and float64, for which no kernel is generated.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if q.dtype == torch.float64:
         return "FlexAttention compiles no kernel for float64 (use 'sdpa' or 'segments')"
     return refuses_uncompiled(q, k, mask)
@@ -36,7 +42,7 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
 
 
 def compute_uncompiled(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | None) -> Tensor:
-    """The same without compiling: holds all scores, needs no compiler; for checking."""
+    """As :func:`compute` without compiling: holds all scores, needs no compiler; for checking."""
     from torch.nn.attention.flex_attention import flex_attention
 
     return _call(flex_attention, q, k, v, mask, scale)

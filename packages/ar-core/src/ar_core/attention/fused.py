@@ -40,7 +40,9 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, sca
 
 
 def attention_dtype(q: Tensor) -> torch.dtype:
-    """Dtype of what queries attend to: their own, or that of autocast where it is on, which leaves float64 alone."""
+    """Dtype of what queries `[B, H, Q, D]` attend to: their own, or that of autocast where it is on, which leaves float64
+    alone.
+    """
     device = q.device.type
     if q.dtype == torch.float64 or not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return q.dtype

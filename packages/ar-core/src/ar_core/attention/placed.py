@@ -35,7 +35,17 @@ class PlacedMask:
         self.shape = (len(starts), 1, length, slots)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        """[B, H, n, D] of queries [B, H, n, D] over all slots of all rows of the cache."""
+        """Attention over all slots of all rows of the cache.
+
+        Args:
+            q: queries `[R, H, n, D]` of the pass.
+            k: all slots of a layer, `[lines, Hkv, capacity, D]`.
+            v: likewise, `[lines, Hkv, capacity, D]`.
+            scale: factor of the scores; None: 1 / sqrt(D).
+
+        Returns:
+            `[R, H, n, D]`.
+        """
         return block_attention(q, k, v, self.starts, self.visible, self.tile, self.rows, scale=scale)
 
 

@@ -14,7 +14,7 @@ def available() -> tuple[bool, str]:
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """Nothing."""
+    """Nothing; see :meth:`ar_core.attention.backend.Backend.refuses`."""
     return None
 
 

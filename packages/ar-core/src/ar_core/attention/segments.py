@@ -25,7 +25,10 @@ def available() -> tuple[bool, str]:
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """Masks that have not been rendered when torch.compile traces: rendering reads ids on the host."""
+    """Masks that have not been rendered when torch.compile traces: rendering reads ids on the host.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if mask is None or mask.is_full or not torch.compiler.is_compiling() or mask.has_segments(ROWS):
         return None
     return "torch.compile cannot trace the rendering of segments (call mask.segments() for every row before the model)"

@@ -30,7 +30,10 @@ def available() -> tuple[bool, str]:
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """float64; gradients or many queries, but for block-diffusion training over a sequence and itself."""
+    """float64; gradients or many queries, but for block-diffusion training over a sequence and itself.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if q.dtype == torch.float64:
         return "its kernels compute in float32 and were given float64 (use 'sdpa' or 'segments')"
     if _training(mask) is not None:
@@ -65,7 +68,12 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
 
 
 def suits(q: Tensor, mask: Mask | None) -> bool:
-    """Whether a call is one that the kernels were measured to be the fastest backend for: training, in half precision."""
+    """Whether a call is one that the kernels were measured to be the fastest backend for: training, in half precision.
+
+    Args:
+        q: queries `[B, H, Q, D]`.
+        mask: who sees whom.
+    """
     return q.dtype in (torch.float16, torch.bfloat16) and q.shape[3] <= WIDEST and _training(mask) is not None
 
 

@@ -20,7 +20,10 @@ def available() -> tuple[bool, str]:
 
 
 def refuses(q: Tensor, k: Tensor, mask: Mask | None) -> str | None:
-    """Dtypes and devices that it lacks, masks that are none of its structures, and windows over packed documents."""
+    """Dtypes and devices that it lacks, masks that are none of its structures, and windows over packed documents.
+
+    See :meth:`ar_core.attention.backend.Backend.refuses`.
+    """
     if q.dtype == torch.float64:
         return "xformers has no kernel for float64"
     if q.device.type != "cuda":

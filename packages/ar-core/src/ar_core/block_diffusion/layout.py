@@ -38,13 +38,13 @@ class Grid:
     """Where each token stands: int64 tensors of one shape, [L] or [B, L]."""
 
     positions: Tensor
-    """Position fed to the model, from 0."""
+    """int64 [L] or [B, L], position fed to the model, from 0."""
     blocks: Tensor
-    """Block id, 0, 1, ... along the row."""
+    """int64 [L] or [B, L], block id, 0, 1, ... along the row."""
 
     @property
     def firsts(self) -> Tensor:
-        """Bool, True at the first token of each block."""
+        """bool [L] or [B, L], True at the first token of each block."""
         return _changes(self.blocks)
 
 
@@ -99,10 +99,11 @@ class BlockDiffusionLayout:
     grid: Grid
     """Positions and blocks of the rows, [L] or [B, L]."""
     documents: Tensor | None
-    """Documents that are kept apart, [L] or [B, L]."""
+    """Documents that are kept apart, int64 [L] or [B, L]."""
     num_views: int
     """Noised views of each row, 0 to 2."""
     arrangement: Literal["shared", "stacked"]
+    """How views and clean stream share sequences."""
     has_clean: bool
     """Whether the clean stream is there."""
     tokens: Tokens

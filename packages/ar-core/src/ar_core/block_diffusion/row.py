@@ -14,6 +14,9 @@ from .reveal import reveal
 __all__ = ["BlockRow", "Move", "Phase"]
 
 Phase = Literal["prefill", "denoise", "commit", "fused"]
+"""What a pass does for a row: reads the prompt, reveals tokens of a block, stores a finished block, or stores one and
+begins the next.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Move:
     """What a row asks of its next pass. Slots of the cache and positions of the sequence are the same numbers."""
 
     phase: Phase
+    """What the pass does."""
     start: int
     """First slot that the pass writes."""
     length: int

@@ -173,7 +173,16 @@ class PlacedCache:
         self._rows = torch.arange(len(starts), device=starts.device)[:, None] if rows is None else rows[:, None]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values `[R, Hkv, n, D]` of a layer; all slots `[lines, Hkv, capacity, D]` of it."""
+        """Write a layer's keys and values where the pass stands.
+
+        Args:
+            layer: its index.
+            k: keys `[R, Hkv, n, D]`.
+            v: values `[R, Hkv, n, D]`.
+
+        Returns:
+            All slots of the layer, keys and values `[lines, Hkv, capacity, D]`.
+        """
         place = torch.arange(k.shape[2], device=k.device)
         slots = torch.where(place < self.counts[:, None], self.starts[:, None] + place, self.storage.capacity - 1)
         keys, values = self.storage.keys[layer], self.storage.values[layer]

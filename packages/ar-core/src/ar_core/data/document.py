@@ -11,10 +11,12 @@ __all__ = ["Document"]
 
 @dataclass(frozen=True)
 class Document:
-    """Token ids int32 [n] and, bool [n], which of them are supervised."""
+    """n token ids, and which of them are supervised."""
 
     ids: np.ndarray
+    """Token ids, int32 [n]."""
     supervised: np.ndarray
+    """Which of them are supervised, bool [n]."""
 
     @classmethod
     def of(cls, ids: list[int], supervised: list[bool] | bool) -> "Document":

@@ -12,5 +12,5 @@ __all__ = ["epoch_order"]
 
 @lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """A permutation of ``rows`` numbers, int64, a function of its arguments alone."""
+    """A permutation of 0 to rows - 1, int64 [rows], a function of its arguments alone."""
     return torch.randperm(rows, generator=SampleRng(seed, epoch).row(0, "order of rows"))

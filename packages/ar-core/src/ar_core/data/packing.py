@@ -17,11 +17,14 @@ REFERENCE_GROUP = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """One row: ids int32 [L], supervised bool [L], document int32 [L] (0, 1, ... along the row)."""
+    """One row of L tokens."""
 
     ids: np.ndarray
+    """Token ids, int32 [L]."""
     supervised: np.ndarray
+    """Which tokens are supervised, bool [L]."""
     document: np.ndarray
+    """Document of each token, int32 [L]: 0, 1, ... along the row."""
 
 
 def pad_to_blocks(document: Document, block_size: int, pad_id: int, *, reference: bool = False) -> Document:

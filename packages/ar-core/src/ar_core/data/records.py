@@ -30,10 +30,12 @@ FREELY, RATIO = 64 << 20, 100
 
 @dataclass(frozen=True)
 class Record:
-    """One mapping of a data set; ``place`` names it in messages (file and line)."""
+    """One mapping of a data set."""
 
     place: str
+    """What it is called in messages: file and line."""
     data: dict[str, Any]
+    """The mapping."""
 
 
 class Records(Protocol):

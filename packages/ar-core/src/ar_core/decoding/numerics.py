@@ -18,6 +18,9 @@ def sound_or_negative(tokens: Tensor, logits: Tensor) -> Tensor:
     Args:
         tokens: int64 `[R]`.
         logits: `[R, V]` that they were picked from, before any filter.
+
+    Returns:
+        int64 `[R]`.
     """
     # The maximum is NaN as soon as one logit is, and infinite where a sum overflowed.
     return torch.where(logits.amax(-1).isfinite(), tokens, -1)

@@ -12,10 +12,12 @@ __all__ = ["Finish", "StopRule", "text_before"]
 
 @dataclass(frozen=True)
 class Finish:
-    """A row has ended: it keeps `length` of its tokens, because of `reason` ("stop_id", "stop_string" or "length")."""
+    """A row has ended."""
 
     length: int
+    """How many of its tokens it keeps."""
     reason: str
+    """"stop_id", "stop_string" or "length"."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ar_core.hf.static import Engine, StaticBackbone
 __all__ = ["EngineName", "build_backbone"]
 
 EngineName = Literal["plain", Engine]
+"""One of them: passes as transformers runs them (`plain`), or of fixed shapes."""
 
 
 def build_backbone(model: nn.Module, engine: EngineName | str = "plain") -> HFBackbone:

@@ -37,7 +37,7 @@ class WindowedCacheForGenerate(Cache):
         self._cache.rows(beam_idx)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows."""
+        """Keep these rows: int64, their numbers, or bool `[B]`, which of them."""
         self._cache.rows(torch.arange(self._cache.batch)[indices.cpu()])
 
     def batch_repeat_interleave(self, repeats: int) -> None:

@@ -17,6 +17,7 @@ from ar_core.masks import Mask
 __all__ = ["Engine", "StaticBackbone"]
 
 Engine = Literal["graph", "compile", "eager"]
+"""How passes of fixed shapes are run: captured as a CUDA graph, compiled, or as they are."""
 MOST_TOKENS = 128
 """Wider passes are prefill, which comes once."""
 SEEN = 2
@@ -128,7 +129,17 @@ class StaticBackbone(HFBackbone):
         return found
 
     def placed(self, ids: Tensor, positions: Tensor, mask: PlacedMask, cache: PlacedCache) -> Tensor:
-        """Final hidden states of a pass whose place is in tensors."""
+        """Final hidden states of a pass whose place is in tensors.
+
+        Args:
+            ids: int64 `[R, n]`.
+            positions: int64 `[R, n]`.
+            mask: who sees whom.
+            cache: where keys and values are written.
+
+        Returns:
+            `[R, n, C]`, C the width of the model.
+        """
         past = {self._cache_keyword: PlacedLayerCache(cache)}
         return self.decoder(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **past

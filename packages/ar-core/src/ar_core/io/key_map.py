@@ -30,6 +30,7 @@ class KeyMap:
     """
 
     rules: tuple[tuple[str, str], ...]
+    """Pairs (published, ours), in the order in which they are tried."""
 
     def __post_init__(self) -> None:
         for published, ours in self.rules:

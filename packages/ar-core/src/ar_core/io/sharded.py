@@ -13,6 +13,7 @@ from .safetensors_file import read_tensors
 __all__ = ["INDEX", "read_checkpoint", "read_index"]
 
 INDEX = "model.safetensors.index.json"
+"""File that says which of several files holds each tensor."""
 SINGLE = "model.safetensors"
 
 

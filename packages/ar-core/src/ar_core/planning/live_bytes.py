@@ -26,7 +26,7 @@ class LiveBytes:
         """Count the storages of tensors that are not counted yet.
 
         Args:
-            tensors: any; of wrappers, such as quantised ones, what they wrap.
+            tensors: of any shape; of wrappers, such as quantised ones, what they wrap.
             kind: what they are for.
         """
         for tensor in _plain(tensors):
@@ -42,7 +42,7 @@ class LiveBytes:
                 self.peak, self.at_peak = self.held, self.by_kind.copy()
 
     def rename(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Say what storages are for from now on; those not yet counted are."""
+        """Say what the storages of tensors of any shape are for from now on; those not yet counted are."""
         for tensor in _plain(tensors):
             key = tensor.untyped_storage()._cdata
             if key not in self._known:

@@ -17,6 +17,9 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> 
         conditional: logits `[..., V]`.
         unconditional: logits `[..., V]` of the null condition.
         scale: a number, or a tensor that broadcasts (per row, per scale).
+
+    Returns:
+        Logits `[..., V]`.
     """
     if isinstance(scale, int | float) and scale == 1:
         return conditional

@@ -105,7 +105,9 @@ class Sampler:
         return tokens, probabilities.gather(-1, tokens[:, None])[:, 0]
 
     def choose(self, logits: Tensor, generators: Sequence[Generator] | None = None) -> Tensor:
-        """The tokens of `pick` without their confidences; at temperature 0 no softmax is computed."""
+        """The tokens of `pick` without their confidences, int64 `[R]`, of logits `[R, V]`; at temperature 0 no softmax is
+        computed.
+        """
         if not self.greedy:
             return draw(self.filtered(logits).softmax(-1), generators)
         if _one_pass(logits):

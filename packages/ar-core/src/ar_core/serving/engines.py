@@ -13,6 +13,7 @@ from ar_core.errors import ConfigError, UnsupportedModelError
 __all__ = ["ENGINES", "SDAR_MASK_ID", "Architecture", "Engine", "Family", "architecture", "engine", "served"]
 
 Family = Literal["llama", "qwen2", "qwen3", "qwen2_5_vl"]
+"""Layouts of checkpoints that engines load, by the architecture of the language model."""
 
 SDAR_MASK_ID = 151_669
 """The mask token of `SDARForCausalLM`: fixed in `srt/dllm/config.py`, whatever `config.json` says."""
@@ -156,6 +157,7 @@ ENGINES = {
         (*_text_architectures("srt/models"), _SDAR),
     ),
 }
+"""The engines by name, each at the version that was read."""
 
 
 def engine(name: str) -> Engine:

@@ -14,6 +14,7 @@ from ..json_text import parse_json
 __all__ = ["FILE", "MetricsFile"]
 
 FILE = "metrics.jsonl"
+"""Name of the file in the directory of a run."""
 
 
 class MetricsFile:

@@ -18,11 +18,14 @@ __all__ = ["Rows", "read_parts"]
 
 @dataclass(frozen=True)
 class Rows:
-    """A part of a tensor: rows ``start`` to ``stop`` of the ``of`` that its first dimension has."""
+    """A part of a tensor: some rows, which are indices of its first dimension."""
 
     start: int
+    """First row."""
     stop: int
+    """Last row, exclusive."""
     of: int
+    """Rows of the whole tensor."""
 
 
 def read_parts(paths: Sequence[Path], wanted: Callable[[str], Rows | None]) -> dict[str, Tensor]:

@@ -22,7 +22,9 @@ class Ranks:
     """This process among those of the run; all sums are the same on every rank, bit for bit."""
 
     rank: int = 0
+    """This process's number, from 0."""
     size: int = 1
+    """Processes of the run."""
 
     @staticmethod
     def current() -> "Ranks":
@@ -42,7 +44,7 @@ class Ranks:
         return flag if self.size == 1 else bool(self.sum(torch.tensor([float(flag)])).item())
 
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Add each tensor up over ranks, in place, in the order given, a bucket of one dtype at a time."""
+        """Add each tensor, of any shape, up over ranks, in place, in the order given, a bucket of one dtype at a time."""
         if self.size == 1:
             return
         bucket: list[Tensor] = []
@@ -66,6 +68,9 @@ class Ranks:
 
     def require_equal(self, tensors: Sequence[tuple[str, Tensor]]) -> None:
         """Raise unless every rank holds the same values as rank 0, bit for bit.
+
+        Args:
+            tensors: Names and tensors of any shape, in one order on all ranks.
 
         Raises:
             ConfigError: Names the first tensor that differs.

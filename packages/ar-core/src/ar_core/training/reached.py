@@ -15,8 +15,11 @@ def with_all_reached(tensor: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     Processes that reduce gradients together must all have the same ones, and their samples may not reach the same parameters.
 
     Args:
-        tensor: Any shape, floating point, with or without a graph behind it.
-        parameters: Those that require a gradient.
+        tensor: Of any shape, floating point, with or without a graph behind it.
+        parameters: Those that require a gradient, of any shape.
+
+    Returns:
+        The values of ``tensor``, in its shape.
     """
     return _Reach.apply(tensor, *parameters)
 

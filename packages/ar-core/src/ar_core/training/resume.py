@@ -13,6 +13,7 @@ from .state import RunState
 __all__ = ["Resume", "resume_run"]
 
 Resume = Literal["auto", "never", "must"]
+"""Whether a run continues from its last checkpoint: if there is one, never, or in any case."""
 
 
 def resume_run(

@@ -64,7 +64,10 @@ class Jacobi:
         return drafts
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Slide the window past ``accepted`` and put the new guesses at its head."""
+        """Slide the window past ``accepted`` and put the new guesses at its head.
+
+        See :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
         del hidden
         old = self._guesses[row]
         guesses = [*rest, *old[len(accepted) + len(rest) :]]

@@ -131,7 +131,10 @@ class MultiBlock:
         window.draft, window.picks = draft, picks
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Refine the guesses, promote blocks that have been reached, and start another one if it is time."""
+        """Refine the guesses, promote blocks that have been reached, and start another one if it is time.
+
+        See :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
         del hidden
         window, n, gained = self._windows[row], self.block_length, len(accepted)
         drafted = list(accepted[:-1])

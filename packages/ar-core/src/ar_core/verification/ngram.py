@@ -99,7 +99,10 @@ class NgramLookup:
         return drafts
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Remember the row for the session; the guesses behind it are not used."""
+        """Remember the row for the session; the guesses behind it are not used.
+
+        See :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
         del rest, hidden
         self._rows[row].extend(accepted)
 

@@ -70,7 +70,10 @@ class Recycling:
             self.guesser.review(row, draft, picks)
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Pool what was rejected and what the verifier would have had in its place."""
+        """Pool what was rejected and what the verifier would have had in its place.
+
+        See :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
         right = len(accepted) - 1
         if accepted and rest:
             self._push(row, (*accepted[:right], *self._asked[row][right : right + len(rest)]))
