@@ -9,6 +9,7 @@ from ar_core.errors import CheckpointError
 __all__ = ["FAMILIES", "Family", "Role", "family"]
 
 Role: TypeAlias = Literal["tokenizer", "generator", "upscaler"]
+"""What a kind of model is for."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ FAMILIES = {
         ),
     )
 }
+"""All kinds by name."""
 
 
 def family(kind: str, source: str = "the checkpoint") -> Family:

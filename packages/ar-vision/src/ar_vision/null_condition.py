@@ -9,7 +9,9 @@ __all__ = ["TRAINED", "UNTRAINED", "null_condition", "require_null_condition"]
 
 State = Literal["trained", "untrained"]
 TRAINED: State = "trained"
+"""The record of a generator that saw it in training."""
 UNTRAINED: State = "untrained"
+"""The record of one that did not."""
 _KEY = "null_condition"
 
 

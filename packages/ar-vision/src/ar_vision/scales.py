@@ -86,7 +86,7 @@ class ScaleSchedule:
         return torch.repeat_interleave(torch.tensor(self.lengths)).to(device)
 
     def split(self, tensor: Tensor, dim: int = 1) -> list[Tensor]:
-        """Return the part of each scale of a tensor whose dimension ``dim`` has all L tokens.
+        """Return the part of each scale, [..., L_k, ...], of a tensor [..., L, ...] whose dimension ``dim`` has all L tokens.
 
         Raises:
             ConfigError: that dimension has another size.

@@ -25,7 +25,7 @@ def scale_cache(config: _Shape, weight: Tensor, rows: int, capacity: int) -> Win
 
     Args:
         config: has ``depth``, ``heads`` and ``width``.
-        weight: any of the transformer, for its device and dtype.
+        weight: any of the transformer, of any shape, for its device and dtype.
         rows: R.
         capacity: tokens of all scales.
     """

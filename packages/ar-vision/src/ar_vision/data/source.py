@@ -19,6 +19,7 @@ from .transforms import Transform
 __all__ = ["ImageSource", "LazySample", "Split", "build_image_source", "choose", "ordered", "require_labels"]
 
 Split = Literal["train", "held_out", "all"]
+"""Which pictures of a collection: those that are trained on, those that are held out, or both."""
 
 
 def ordered(seed: int, rows: int, start: int) -> Iterator[tuple[int, int]]:

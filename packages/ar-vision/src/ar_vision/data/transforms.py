@@ -17,7 +17,9 @@ from torch import Tensor
 __all__ = ["TRANSFORMS", "Transform", "TransformName", "View", "to_tensor", "views"]
 
 TransformName = Literal["none", "var", "adm_random", "adm_centre", "infinity"]
+"""One of :data:`TRANSFORMS`."""
 View = Literal["one", "flip", "ten_crop"]
+"""How many augmentations of a picture are encoded: it, it and its mirror image, or ten crops."""
 Draw = Callable[[int], int] | None
 """Draws from ``range(n)``; None takes what an evaluation takes."""
 

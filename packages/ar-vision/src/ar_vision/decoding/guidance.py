@@ -52,7 +52,7 @@ def sound(logits: Tensor) -> Tensor:
 
 
 def require_sound(found: Tensor) -> None:
-    """Wait for what :func:`sound` gave, and refuse to go on with codes that mean nothing.
+    """Wait for what :func:`sound` gave, a scalar bool, and refuse to go on with codes that mean nothing.
 
     Raises:
         NumericsError: it is false.

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 __all__ = ["Convention", "ImageSampler"]
 
 Convention = Literal["var", "llamagen"]
+"""Whose order of filters and edges: VAR and FlexVAR, or LlamaGen."""
 COLDEST = 1e-6
 
 

@@ -106,13 +106,14 @@ class RasterCondition:
 
 @dataclass(frozen=True)
 class Codes:
-    """Codes of a batch, int64 [B, L], and what they cost: phases "prefill" (its pass also gives the first code) and "step",
-    rows counted with the null half; `flops` by phase where they were counted.
-    """
+    """Codes of a batch, and what they cost."""
 
     codes: Tensor
+    """int64 [B, L]."""
     stats: DecodeStats
+    """Phases "prefill" (its pass also gives the first code) and "step", rows counted with the null half."""
     flops: Counter[str] | None = None
+    """Operations by phase, where they were counted."""
 
 
 def interval_guidance(scale: float, length: int, interval: int | None = None) -> tuple[float, ...]:
@@ -139,7 +140,20 @@ def draw_code(
     pick: PickCode,
     generators: Sequence[Generator],
 ) -> tuple[Tensor, Tensor]:
-    """Choose codes by one head, from hidden states to logits; arguments and result as those of `RasterBackbone.draw`."""
+    """Choose codes by one head, from hidden states to logits.
+
+    Args:
+        head: from hidden states [R, 1, C] to logits [R, 1, V].
+        place: i in raster order.
+        hidden: [B or 2 B, 1, C], with the null half where it is needed.
+        batch: B.
+        scale: of guidance; 1: none.
+        pick: chooses codes from logits.
+        generators: one a row.
+
+    Returns:
+        Codes int64 [B, 1], and a scalar bool: whether the logits were numbers.
+    """
     logits = guided_logits(lambda rows: head(hidden[:rows]), batch, scale)
     return pick(place, logits, generators), sound(logits)
 

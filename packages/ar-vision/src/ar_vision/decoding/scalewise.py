@@ -33,7 +33,14 @@ class ScaleBackbone(Protocol):
         ...
 
     def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
-        """Return the input [R, L_k, C] of a scale from features [R, Cv, h_k, w_k]; of scale 0 from the condition alone."""
+        """Return the input [R, L_k, C] of a scale.
+
+        Args:
+            scale: k.
+            features: on its grid, [R, Cv, h_k, w_k]; None at scale 0, which has the condition alone.
+            condition: [R, C].
+            schedule: K scales.
+        """
         ...
 
     def hidden(
@@ -46,11 +53,23 @@ class ScaleBackbone(Protocol):
         cache: WindowedKVCache | None = None,
         mask: Mask | None = None,
     ) -> Tensor:
-        """Run the layers over one scale on the cache, or (scale None) over all scales under a mask; [R, n, C]."""
+        """Run the layers over one scale on the cache, or over all scales under a mask.
+
+        Args:
+            x: [R, n, C].
+            condition: [R, C].
+            scale: k; None: all scales.
+            schedule: K scales.
+            cache: of the scales before, with a window of n tokens.
+            mask: over the tokens.
+
+        Returns:
+            [R, n, C].
+        """
         ...
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return logits [R, n, V]."""
+        """Return logits [R, n, V] of hidden states [R, n, C] and a condition [R, C]."""
         ...
 
 
@@ -188,7 +207,7 @@ def generate_scales(
         stop: scale before which to end; None: all.
 
     Returns:
-        Codes of each scale, the given ones first, and stats: phase "scale", one forward a scale, rows counted with the null half;
+        Codes of each scale, int64 [B, L_k] (bits: bool [B, L_k, d]), the given ones first, and stats: phase "scale", one forward a scale, rows counted with the null half;
         "history", the time of the tokenizer between scales; all codes that were drawn are an image's generated tokens.
 
     Raises:

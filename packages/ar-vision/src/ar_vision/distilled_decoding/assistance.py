@@ -22,8 +22,11 @@ class Assisted:
     """A teacher with the conditions of the images that it helps with, and the seeds of its draws."""
 
     teacher: Teacher
+    """Whose passes they are."""
     conditions: Sequence[int]
+    """Number of the class, or of the text, of each image."""
     seeds: Sequence[int]
+    """Of the draws of each image."""
 
 
 def drawn_again(
@@ -39,7 +42,7 @@ def drawn_again(
         stop: unit before which it ends.
 
     Returns:
-        The sequence with code vectors up to ``stop``, and the teacher's passes.
+        The sequence [B, n, Cv] with code vectors up to ``stop``, and the teacher's passes.
     """
     assert options.teacher_start is not None
     teacher = assisted.teacher

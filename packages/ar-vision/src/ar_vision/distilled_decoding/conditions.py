@@ -17,9 +17,9 @@ def checked_conditions(numbers: Tensor | Sequence[int], student: Any, texts: Seq
     """Return the numbers as int64 [B] on the CPU.
 
     Args:
-        numbers: B classes, or numbers of texts.
+        numbers: B classes, or numbers of texts, int64 [B].
         student: whose classes.
-        texts: features of the texts, for a student of texts.
+        texts: features [m, width] of each text, for a student of texts.
 
     Raises:
         DataError: one is no class, or no text.
@@ -41,7 +41,7 @@ def condition_of(student: Student, numbers: Tensor, texts: Sequence[Tensor] | No
     Args:
         student: of classes, or of texts.
         numbers: int64 [B], of classes or texts.
-        texts: features of the texts, for a student of texts.
+        texts: features [m, width] of each text, for a student of texts.
     """
     if texts is None:
         return student.condition_of(numbers.to(student.device))

@@ -123,7 +123,7 @@ def generate(
     Args:
         student: in eval mode.
         tokenizer: the one that its teacher was trained with, on the same device.
-        labels: B classes, or numbers of texts; none cannot be asked for.
+        labels: B classes, or numbers of texts, int64 [B]; none cannot be asked for.
         options: passes, split.
         seed: one number, or one for each image; the noise of an image depends on its own alone.
         on_scale: called with the features after each scale of a VAR student.

@@ -43,7 +43,12 @@ class NoiseLogits(nn.Module):
         return self.pull.shape[1] + 1
 
     def columns(self, inputs: Tensor, clean: Tensor) -> Tensor:
-        """Return what travels beside the hidden states of a token, [B, n, Cv + 1]: its noise and a one, or zeros where it is data."""
+        """Return what travels beside the hidden states of a token, [B, n, Cv + 1]: its noise and a one, or zeros where it is data.
+
+        Args:
+            inputs: noise, or data where it is clean, [B, n, Cv].
+            clean: bool [B, n].
+        """
         return F.pad(inputs, (0, 1), value=1.0).masked_fill(clean[..., None], 0)
 
     def matrix(self) -> Tensor:
@@ -51,11 +56,17 @@ class NoiseLogits(nn.Module):
         return torch.cat([self.pull, self.bias[:, None]], dim=1)
 
     def apart(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Return hidden states and columns."""
+        """Return hidden states [B, m, C] and columns [B, m, Cv + 1] of both side by side, [B, m, C + Cv + 1]."""
         return states[..., : -self.width], states[..., -self.width :]
 
     def joined(self, columns: Tensor, states: Tensor, head: LinearHead) -> tuple[Tensor, LinearHead]:
-        """Return states and matrix of a head with this term in it."""
+        """Return states [B, m, C + Cv + 1] and matrix [V, C + Cv + 1] of a head with this term in it.
+
+        Args:
+            columns: of :meth:`columns`, [B, m, Cv + 1].
+            states: what the head takes, [B, m, C].
+            head: whose matrix is [V, C].
+        """
         weight = torch.cat([head.weight, self.matrix().to(head.weight.dtype)], dim=1)
         return torch.cat([states, columns.to(states.dtype)], dim=-1), LinearHead(weight)
 
@@ -105,7 +116,13 @@ class FirstGuess(nn.Module):
             return self.noise.joined(self.noise.columns(inputs, clean), x, LinearHead(self.law.to(wide)))
 
     def forward(self, condition: Tensor, inputs: Tensor, clean: Tensor) -> Tensor:
-        """Return the guess, and data where it is clean, bit by bit, [B, n, Cv]."""
+        """Return the guess, and data where it is clean, bit by bit, [B, n, Cv].
+
+        Args:
+            condition: [B, C].
+            inputs: noise, or data where it is clean, [B, n, Cv].
+            clean: bool [B, n].
+        """
         with torch.autocast(inputs.device.type, enabled=False):
             states, head = self.matrix_head(condition, inputs, clean)
             one = states[:, None]

@@ -41,7 +41,7 @@ class NoiseData(nn.Module):
         return F.embedding(clean.long(), self.layerwise[layer](self.table.weight))
 
     def at_heads(self, x: Tensor, clean: Tensor) -> Tensor:
-        """Mark what enters the heads."""
+        """Mark what enters the heads, x [B, m, C], which is clean, bool [B, m] or [m], or not; [B, m, C]."""
         added = self.inside(len(self.layerwise) - 1, clean)
         return x if added is None else x + added
 
@@ -67,7 +67,7 @@ class ContinuousHead(nn.Module):
         self.linear = nn.Linear(width, code_dim)
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return code vectors [B, m, Cv], float32 or better, of hidden states [B, m, C] under conditions [B, C]."""
+        """Return code vectors [B, m, Cv], float32 or better, of hidden states [B, m, C] under a condition each, [B, C]."""
         with torch.autocast(hidden.device.type, enabled=False):
             wide = torch.promote_types(self.linear.weight.dtype, torch.float32)
             shift, scale = (self.shift_and_scale.to(wide) + condition.to(wide)[:, None]).unbind(1)

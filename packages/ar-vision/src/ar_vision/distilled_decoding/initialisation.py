@@ -29,6 +29,7 @@ from .var_student import VarStudent
 __all__ = ["BuiltStudent", "build_student", "fitted_linear"]
 
 BuiltStudent = VarStudent | VarGuessStudent | LlamaGenStudent | LlamaGenGuessStudent
+"""What there are of students."""
 
 DROPS = ("drop_path", "token_dropout", "residual_dropout", "ffn_dropout")
 """Settings of teachers that students do not have."""

@@ -61,7 +61,7 @@ class LlamaGenGuessStudent(LlamaGenStudent):
         return head(states)
 
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
-        """Return states and matrix of the logits."""
+        """Return states and matrix of the logits; see :meth:`ar_vision.distilled_decoding.student.Student.matrix_head`."""
         states, columns = self.noise_logits.apart(hidden)
         return self.noise_logits.joined(columns, self.norm(states), self.loss_head)
 

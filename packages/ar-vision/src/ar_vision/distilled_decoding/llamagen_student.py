@@ -121,11 +121,11 @@ class LlamaGenStudent(LlamaGen):
         return self.head(self.norm(hidden))
 
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
-        """Return states and matrix of the logits."""
+        """Return states and matrix of the logits; see :meth:`ar_vision.distilled_decoding.student.Student.matrix_head`."""
         return self.norm(hidden), self.loss_head
 
     def head_autocast(self, hidden: Tensor) -> Any:
-        """Return a context that changes nothing: the head runs as all else."""
+        """Return a context that changes nothing, whatever the states [B, m, C]: the head runs as all else."""
         return nullcontext()
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:

@@ -32,9 +32,9 @@ def read_off(
 
     Args:
         student: whose heads.
-        hidden: states of the tokens from number ``held`` on.
+        hidden: states of the tokens from number ``held`` on, [B, n - held, C].
         condition: of the images.
-        x: the sequence before.
+        x: the sequence before, [B, n, Cv].
         codebook: [V, Cv].
         held: tokens that the cache held.
         given: tokens that were clean.

@@ -49,5 +49,5 @@ class ScaleStudent(ScaleTransformer):
         return self.noise_data.at_heads(x, marks)
 
     def head_autocast(self, hidden: Tensor) -> Any:
-        """Return the context in which the head is computed."""
+        """Return the context in which the head is computed, for states [B, m, C]."""
         return self.head.autocast(hidden)

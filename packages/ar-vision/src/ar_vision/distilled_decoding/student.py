@@ -36,10 +36,15 @@ class Student(Protocol):
     """A transformer over [condition | noise or code vectors], whose output at a token predicts the code of that same token."""
 
     kind: ClassVar[str]
+    """Name that its checkpoints carry."""
     config: Any
+    """Its shape, a frozen dataclass."""
     units: Units
+    """What its teacher draws at once: scales, or single codes."""
     schedule: ScaleSchedule
+    """Grids of its codes; one of them for codes in raster order."""
     prefix: int
+    """P, positions of the condition."""
 
     @property
     def device(self) -> torch.device:
@@ -78,19 +83,21 @@ class Student(Protocol):
         ...
 
     def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
-        """Return logits [B, m, V]."""
+        """Return logits [B, m, V] of states [B, m, C]."""
         ...
 
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
-        """Return the same as states and one matrix, for losses that hold no [B, m, V]; to be used inside :meth:`head_autocast`."""
+        """Return the same as states [B, m, C'] of states [B, m, C] and one matrix [V, C'], for losses that hold no [B, m, V]; to be used inside
+        :meth:`head_autocast`.
+        """
         ...
 
     def head_autocast(self, hidden: Tensor) -> Any:
-        """Return the context in which the head of the logits is computed."""
+        """Return the context in which the head of the logits is computed, for states [B, m, C]."""
         ...
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
-        """Return code vectors [B, m, Cv], float32 or better."""
+        """Return code vectors [B, m, Cv], float32 or better, of states [B, m, C]."""
         ...
 
 
@@ -101,5 +108,8 @@ def perturbed(data: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
         data: [B, n, Cv].
         noise: [B, n, Cv].
         clean: bool [B, n].
+
+    Returns:
+        [B, n, Cv].
     """
     return torch.where(clean[..., None], data, noise)

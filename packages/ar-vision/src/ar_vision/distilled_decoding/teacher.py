@@ -194,7 +194,7 @@ def open_teacher(
         loaded: a VAR or a LlamaGen, whose model is where the tokenizer is.
         tokenizer: its own, which `require_pair` has checked.
         settings: of its decoder, by name; those left out have the decoder's defaults.
-        texts: as `LlamaGenTeacher` takes them.
+        texts: features [m, width] of each text, for a LlamaGen of texts.
 
     Raises:
         CheckpointError: it is of another kind.

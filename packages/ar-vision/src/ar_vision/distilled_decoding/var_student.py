@@ -101,7 +101,7 @@ class VarStudent(ScaleStudent):
         return self.head(hidden, condition.vector)
 
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
-        """Return states and matrix of the logits."""
+        """Return states and matrix of the logits; see :meth:`ar_vision.distilled_decoding.student.Student.matrix_head`."""
         return self.head.as_matrix(hidden, condition.vector)
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:

@@ -13,6 +13,7 @@ from ar_core.errors import ConfigError
 __all__ = ["EcmConfig", "EncoderConfig", "EncoderKind", "require_choice"]
 
 EncoderKind = Literal["vit", "conv", "latent", "pixels"]
+"""What makes a vector for each token of a control map."""
 Resize = Literal["area", "bilinear", "bicubic"]
 AdaLn = Literal["shared", "own", "base", "none"]
 Gate = Literal["channel", "scalar", "tanh"]

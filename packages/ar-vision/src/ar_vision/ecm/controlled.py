@@ -69,7 +69,7 @@ class ControlledVar:
         return scale_cache(shape, self._transformer.word_embed.weight, rows, capacity)
 
     def embed(self, scale: int, features: Tensor | None, condition: Tensor, schedule: ScaleSchedule) -> Tensor:
-        """Return the base's input of a scale, [R, L_k, C]."""
+        """Return the base's input of a scale; see :meth:`ar_vision.decoding.scalewise.ScaleBackbone.embed`."""
         return self._transformer.embed(scale, features, condition, schedule)
 
     def hidden(
@@ -82,9 +82,9 @@ class ControlledVar:
         cache: WindowedKVCache | None = None,
         mask: Mask | None = None,
     ) -> Tensor:
-        """Run the base under control over one scale, or (scale None) over the first ones; [R, n, C].
+        """Run the base under control over one scale, or (scale None) over the first ones.
 
-        Both halves of guidance see the control, so that guidance is about the class.
+        See :meth:`ar_vision.decoding.scalewise.ScaleBackbone.hidden`. Both halves of guidance see the control, so that guidance is about the class.
         """
         rows, n = x.shape[:2]
         parts = schedule.slices
@@ -108,7 +108,7 @@ class ControlledVar:
         return self.controller.hidden(self.base, x, condition, r, scale=scale, strength=given, cache=cache, mask=mask)
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return logits [R, n, V]."""
+        """Return logits [R, n, V] of hidden states [R, n, C] and a condition [R, C]."""
         return self._transformer.head(hidden, condition)
 
 

@@ -34,6 +34,7 @@ class Controller(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    """Name that its checkpoints carry."""
     no_decay: ClassVar[tuple[str, ...]] = ()
     """Ends of the names of parameters that weight decay leaves alone."""
     leaves_base: ClassVar[bool] = True
@@ -115,7 +116,7 @@ class Controller(nn.Module, ABC):
         return base
 
     def require_maps(self, maps: Tensor) -> None:
-        """Refuse maps that are none.
+        """Refuse maps, which are to be float [B, 3, H, W], that are none.
 
         Raises:
             DataError: they are of another size, or hold values that are no numbers.

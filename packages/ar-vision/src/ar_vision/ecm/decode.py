@@ -93,7 +93,7 @@ def generate(
         controller: trained on it, in eval mode, on the same device.
         tokenizer: the one that the base was trained with.
         maps: [B, 3, H, W] in [-1, 1].
-        labels: B classes; ``num_classes`` stands for none; None: none of all.
+        labels: B classes, int64 [B]; ``num_classes`` stands for none; None: none of all.
         options: how codes are chosen; None takes the defaults.
         kinds: int64 [B], of which kind each map is; None: all of the first.
         seed: as `ar_core.sampling.row_generators` takes it.

@@ -32,6 +32,7 @@ CONTROLLERS = {
         for kind, name in (("lora", "Lora"), ("full", "Full"), ("car", "Car"))
     },
 }
+"""All of them by kind."""
 
 
 def controller_kind(kind: str, source: str) -> ControllerKind:

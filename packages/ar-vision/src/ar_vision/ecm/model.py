@@ -194,7 +194,20 @@ def injected(
     cache: WindowedKVCache | None,
     mask: Mask | None,
 ) -> Tensor:
-    """Run the base's blocks; what is injected in front of one is a sum, so that no order of the controls matters."""
+    """Run the base's blocks; what is injected in front of one is a sum, so that no order of the controls matters.
+
+    Args:
+        base: frozen.
+        x: input tokens, [R, n, C].
+        condition: of the base, [R, C].
+        injections: of each control: from block, tokens and modulation to what is added, [R, n, C], or None.
+        scale: k; None: all scales that x has.
+        cache: of the scales before.
+        mask: over the tokens.
+
+    Returns:
+        [R, n, C].
+    """
 
     def before(layer: int, h: Tensor, modulation: Tensor) -> Tensor:
         added = [one for inject in injections if (one := inject(layer, h, modulation)) is not None]

@@ -13,6 +13,7 @@ from .config import require_choice
 __all__ = ["TemperatureShape", "temperatures"]
 
 TemperatureShape = Literal["linear", "cosine", "step"]
+"""How the temperature goes from its first to its last value over the scales."""
 
 
 def temperatures(

@@ -45,7 +45,7 @@ class ControllerConfig:
     """
 
     ecm: EcmConfig | None = None
-    """ECM."""
+    """Adapters over the depth of the base, the method itself."""
     lora: LoraConfig | None = None
     """The baseline LoRA."""
     full: FullConfig | None = None

@@ -11,10 +11,12 @@ __all__ = ["ClassScore", "Score"]
 
 @dataclass(frozen=True)
 class Score:
-    """Mean and population standard deviation over the splits, as it is published."""
+    """The score as it is published."""
 
     mean: float
+    """Over the splits, at least 1."""
     deviation: float
+    """Population standard deviation over the splits."""
 
 
 class ClassScore:

@@ -12,10 +12,14 @@ TILE = 1024
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j|² of vectors [N, D] and [M, D] as float64 [N, M].
+    """|a_i - b_j|² as float64 [N, M].
 
     The norms are expanded, which is fast and loses only what float64 has to spare: vectors of float32 are equal or differ by
     more than the rounding error, for all that matters here.
+
+    Args:
+        a: [N, D].
+        b: [M, D].
     """
     a, b = a.double(), b.double()
     products = torch.addmm(b.square().sum(1)[None], a, b.T, alpha=-2)
@@ -23,7 +27,16 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distance_tiles(a: Tensor, b: Tensor, tile: int = TILE) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield (rows of a, rows of b, their squared distances), row of tiles after row of tiles."""
+    """Yield (rows of a, rows of b, their squared distances), row of tiles after row of tiles.
+
+    Args:
+        a: [N, D].
+        b: [M, D].
+        tile: most rows of either side.
+
+    Yields:
+        Two slices and float64 [n, m] of them.
+    """
     for top in range(0, len(a), tile):
         for left in range(0, len(b), tile):
             rows, columns = slice(top, min(top + tile, len(a))), slice(left, min(left + tile, len(b)))

@@ -24,8 +24,11 @@ class DrawnImages:
     """
 
     paths: list[Path]
+    """Chunks, in order."""
     count: int
+    """N."""
     size: tuple[int, int]
+    """Height and width in pixels."""
     labels: Tensor | None
     facts: Mapping[str, Any]
 

@@ -21,7 +21,9 @@ from .precision_recall import precision_recall
 __all__ = ["METRICS", "MeasureConfig", "Metric", "measure"]
 
 Metric = Literal["frechet", "spatial_frechet", "class_score", "precision_recall", "class_accuracy", "nearest_training"]
+"""What can be measured of samples."""
 METRICS: tuple[Metric, ...] = get_args(Metric)
+"""All of them."""
 STATISTICS: Mapping[Metric, tuple[str, str]] = {"frechet": ("mu", "sigma"), "spatial_frechet": ("mu_s", "sigma_s")}
 
 

@@ -32,11 +32,17 @@ class NpzImages:
     """N images of an archive, and what else it holds; see `.image_set.ImageSet`."""
 
     path: Path
+    """The file."""
     member: str
+    """Name of the array that holds the images."""
     count: int
+    """N."""
     size: tuple[int, int]
+    """Height and width in pixels."""
     labels: Tensor | None
+    """int64 [N]; None where the archive has none."""
     statistics: Mapping[str, Tensor]
+    """Published moments of features, float64, by their names in the archive."""
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -87,9 +87,13 @@ def measure_tokenizer(
 
 
 def ssim(images: Tensor, references: Tensor) -> Tensor:
-    """Structural similarity of each image (Gaussian window of 11 pixels, sigma 1.5), float32 [B], from [B, 3, H, W] in [-1, 1].
+    """Structural similarity of each image (Gaussian window of 11 pixels, sigma 1.5), float32 [B].
 
     From torchmetrics: windows and borders are where implementations differ, and its numbers can be compared with others'.
+
+    Args:
+        images: [B, 3, H, W] in [-1, 1].
+        references: [B, 3, H, W] in [-1, 1].
 
     Raises:
         DataError: an image is smaller than the window.

@@ -10,6 +10,7 @@ from .prompts import Prompts
 __all__ = ["ComputeDtype", "SamplingConfig"]
 
 ComputeDtype = Literal["auto", "stored", "float32", "bfloat16", "float16"]
+"""What models compute in: fit for the device, as stored, or by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

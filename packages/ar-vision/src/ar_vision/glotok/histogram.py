@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 Evaluation: TypeAlias = Literal["auto", "exact", "fine"]
+"""Whether every pair meets every bin, pairs are counted in fine cells first, or the number of vectors decides."""
 
 EXACT_UP_TO = 2048
 """Vectors up to which "auto" lets every pair meet every bin."""
@@ -76,7 +77,7 @@ def upper(cosines: Tensor, *, include_self: bool) -> Tensor:
 
 
 def log_kernel(places: Tensor, middle: Tensor, sharpness: float) -> Tensor:
-    """Return -alpha (x - B_k)² of places `[...]` and centres `[N]`: `[..., N]`."""
+    """Return -alpha (x - B_k)² of places `[...]` and a middle each of N bins, `[N]`: `[..., N]`."""
     return -sharpness * (places[..., None] - middle).square()
 
 

@@ -30,6 +30,7 @@ from .histogram_config import HistogramConfig
 __all__ = ["Direction", "divergence", "relation_loss"]
 
 Direction = Literal["teacher_student", "student_teacher"]
+"""KL(P_t || P_s), as published, or KL(P_s || P_t)."""
 
 
 def relation_loss(
@@ -72,7 +73,7 @@ def relation_loss(
 
 
 def divergence(student: Tensor, teacher: Tensor, direction: Direction = "teacher_student") -> Tensor:
-    """Return KL(P_t || P_s), or KL(P_s || P_t), of two log profiles `[N]`: a scalar."""
+    """Return KL(P_t || P_s), or KL(P_s || P_t), a scalar, of the log profiles of the student `[N]` and the teacher `[N]`."""
     reference, other = (teacher, student) if direction == "teacher_student" else (student, teacher)
     return (reference.exp() * (reference - other)).sum()
 

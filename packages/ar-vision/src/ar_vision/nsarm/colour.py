@@ -13,6 +13,7 @@ __all__ = ["COLOURS", "Colour", "adain", "corrected", "low_band", "wavelet"]
 Colour: TypeAlias = Literal["both", "adain", "wavelet", "none"]
 """``both``: first adain, then wavelet, as published."""
 COLOURS = get_args(Colour)
+"""All means of correction."""
 
 EPSILON = 1e-5
 LEVELS = 5
@@ -24,6 +25,9 @@ def adain(image: Tensor, reference: Tensor) -> Tensor:
     Args:
         image: float [3, H, W] in [0, 1].
         reference: float [3, h, w], any size.
+
+    Returns:
+        [3, H, W], not clamped.
     """
     own, wanted = (_moments(x) for x in (image, reference))
     return (image - own[0]) / own[1] * wanted[1] + wanted[0]

@@ -15,6 +15,7 @@ from .layout import Layout
 __all__ = ["MapConfig", "MapNorm", "NsarmModelConfig"]
 
 MapNorm: TypeAlias = Literal["map", "channels"]
+"""What an output of the network is normalised over: the whole map, or the channels of each place."""
 
 
 @dataclass(frozen=True)

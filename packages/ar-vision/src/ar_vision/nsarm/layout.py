@@ -20,7 +20,7 @@ def to_tokens(maps: Tensor, layout: Layout) -> Tensor:
 
 
 def to_maps(tokens: Tensor, size: tuple[int, int], layout: Layout) -> Tensor:
-    """Return outputs of the network [B, S², d] as residuals [B, d, S, S]; undoes :func:`to_tokens`."""
+    """Return tokens, float outputs of the network [B, S², d], as residuals [B, d, S, S]; undoes :func:`to_tokens`."""
     batch, _, channels = tokens.shape
     if layout == "memory":
         return tokens.reshape(batch, channels, *size)

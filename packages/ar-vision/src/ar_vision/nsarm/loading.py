@@ -19,6 +19,7 @@ from .model import Nsarm
 __all__ = ["PREFIX", "from_published", "map_from_published", "map_to_published", "to_published"]
 
 PREFIX = "map_transformer."
+"""What the names of the transformation network begin with in a published file of both networks."""
 
 KEYS = KeyMap(
     (

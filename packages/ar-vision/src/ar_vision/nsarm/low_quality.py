@@ -18,11 +18,11 @@ def enlarged_low(low: Tensor, factor: int) -> Tensor:
 
 @torch.no_grad()
 def encoded_low(tokenizer: BsqTokenizer, low: Tensor, enlarged: int) -> Tensor:
-    """Return G_lq, the tokenizer's unquantised features [B, d, G, G] of LQ images [B, 3, h, w] in [-1, 1].
+    """Return G_lq, the tokenizer's unquantised features of LQ images, float32 [B, d, G, G].
 
     Args:
         tokenizer: frozen.
-        low: the images.
+        low: the images, [B, 3, h, w] in [-1, 1].
         enlarged: how many times they are enlarged before.
 
     Raises:

@@ -105,7 +105,16 @@ class MapObjective:
         return self.errors(predicted, targets, history)
 
     def errors(self, predicted: Sequence[Tensor], targets: Sequence[Tensor], history: BitHistory) -> dict[str, Tensor]:
-        """Return the sums of residuals against their targets; ``history`` enlarges them."""
+        """Return the sums of residuals against their targets.
+
+        Args:
+            predicted: [B, d, S_k, S_k] of each scale.
+            targets: the same.
+            history: enlarges them.
+
+        Returns:
+            The entries of :meth:`sums`, scalars.
+        """
         found = {
             MAP: residual_errors(predicted, targets, self.config.reduction).sum(),
             PREFIX_ACCURACY: right_bits(predicted, targets).sum(),

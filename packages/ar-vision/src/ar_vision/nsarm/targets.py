@@ -44,7 +44,7 @@ def joint_targets(
         features: F of the HQ images, [B, d, s H, s W], without a gradient.
         predicted: r~_k of the first m scales, [B, d, S_k, S_k] each.
         history: an empty one; holds all scales afterwards.
-        flips: of self-correction, as `bit_targets` takes them.
+        flips: bits that self-correction turns, bool [B, L_k, d] each, as `bit_targets` takes them; none: no correction.
     """
     inputs, labels = [], []
     for scale in range(history.schedule.count):

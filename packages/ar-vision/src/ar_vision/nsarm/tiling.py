@@ -18,7 +18,7 @@ class Axis:
 
     Attributes:
         length: of the image, at least a tile.
-        tile: of a tile.
+        tile: pixels of a tile along this side.
         starts: first pixel of each tile.
     """
 

@@ -13,6 +13,7 @@ from .prompt import PROMPT
 __all__ = ["NsarmTraining", "Stage"]
 
 Stage = Literal["map", "joint"]
+"""M alone, or M and the transformer."""
 
 
 @dataclass(frozen=True)

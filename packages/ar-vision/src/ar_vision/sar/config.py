@@ -13,8 +13,13 @@ from ..decoding.image_sampler import ImageSampler
 __all__ = ["Rollout", "RolloutSampling", "SarConfig", "Target"]
 
 Rollout: TypeAlias = Literal["full", "released", "single"]
+"""Which transitions between scales the second pass is fed with rolled-out codes: all, the last one, or one that is drawn."""
 Target: TypeAlias = Literal["teacher", "gt", "soft"]
+"""What the second pass learns: the codes that the first pass rolled out, those of the image, or the first pass's whole
+distribution.
+"""
 RolloutSampling: TypeAlias = Literal["sample", "argmax"]
+"""How the codes that the second pass is fed with are chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def roll_out(
         scales: k of those to choose.
         sampler: how.
         uniforms: float64 [B, L] in [0, 1), one number a code; a greedy sampler does not read them.
-        null: hidden states of :func:`null_hidden`; None: no guidance.
+        null: hidden states of :func:`null_hidden`, [B, L, C]; None: no guidance.
         guidance: g_k of all K scales, beside ``null``.
         max_logits: most logits held at once, of both halves; never more than 2^24, never less than a code's.
 

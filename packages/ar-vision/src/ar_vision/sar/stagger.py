@@ -79,7 +79,7 @@ def student_hidden(
     Args:
         model: a FlexVAR.
         condition: [B, C].
-        inputs: of :func:`student_inputs`.
+        inputs: of :func:`student_inputs`, [B, Cv, h, w] of each scale j + 1.
         fed: scales j.
         schedule: K scales.
         rollout: the layout.

@@ -9,8 +9,11 @@ TextEncoderName = Literal["t5", "hashed"]
 
 
 class TextShape(NamedTuple):
-    """Texts of one model: whose features, their width Ct, and most tokens of a text."""
+    """Texts of one model."""
 
     encoder: TextEncoderName
+    """Whose features they are."""
     width: int
+    """Ct of the features."""
     length: int
+    """Most tokens of a text."""

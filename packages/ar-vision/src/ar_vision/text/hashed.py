@@ -34,6 +34,7 @@ class HashedText(nn.Module):
     """
 
     table: Tensor
+    """Vectors of the parts of words, float32 [rows, Ct]."""
 
     def __init__(self, width: int, length: int) -> None:
         super().__init__()

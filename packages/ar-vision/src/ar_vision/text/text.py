@@ -70,7 +70,7 @@ class Text:
         return Text(torch.where(rows[:, None, None], null, self.features), self.valid)
 
     def null(self, table: Tensor) -> "Text":
-        """The unconditional text for each of these: as long as it is (published classifier-free guidance)."""
+        """The unconditional text, a table [T, Ct], for each of these: as long as it is (published classifier-free guidance)."""
         return self.replaced(table, torch.ones(self.rows, dtype=torch.bool, device=self.valid.device))
 
     def to(self, device: torch.device) -> "Text":

@@ -55,12 +55,12 @@ class Codebook(nn.Module):
         return ids.reshape(vectors.shape[:-1])
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """Return the code vectors `[..., Cv]` of ids `[...]`, of unit length where ``unit_rows`` is set."""
+        """Return the code vectors `[..., Cv]` of ids, int64 `[...]`, of unit length where ``unit_rows`` is set."""
         rows = F.embedding(ids, self.weight)
         return F.normalize(rows, dim=-1) if self.unit_rows else rows
 
     def lookup_map(self, ids: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the code vectors of row-major ids `[B, h w]` as features `[B, Cv, h, w]`.
+        """Return the code vectors of row-major ids, int64 `[B, h w]`, as features `[B, Cv, h, w]`.
 
         Raises:
             DataError: There are more or fewer ids than cells.

@@ -67,7 +67,7 @@ class CodebookTokenizer(nn.Module):
         return {"": self.codebook}
 
     def split(self, codes: Tensor) -> dict[str, Tensor]:
-        """Return the codes of the one codebook."""
+        """Return the codes of the one codebook, int64 `[B, L_k]`, under its name, which is empty."""
         return {"": codes}
 
     def encode(self, images: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class CodebookTokenizer(nn.Module):
         The quantiser runs in float32 or better, also under autocast.
 
         Args:
-            images: as ``encode`` takes them.
+            images: `[B, 3, H, W]` in [-1, 1], as ``encode`` takes them.
             schedule: K scales.
 
         Raises:
@@ -162,10 +162,14 @@ def cells(features: Tensor) -> Tensor:
 
 
 def per_image(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean squared difference of each image, summed over the images: a scalar."""
+    """Return the mean squared difference of each image, x `[B, ...]` against y `[B, ...]`, summed over the images: a
+    scalar.
+    """
     return (x - y).square().flatten(1).mean(1).sum()
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Return features in float32, or in float64 as they are: what quantisers compute in, also under autocast."""
+    """Return features of any shape in float32, or in float64 as they are: what quantisers compute in, also under
+    autocast.
+    """
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -15,7 +15,7 @@ class ScaleHistory(Protocol):
     """
 
     def add(self, codes: Tensor) -> None:
-        """Take the codes of the next scale, [B, L_k] (bits: [B, L_k, d])."""
+        """Take the codes of the next scale, int64 [B, L_k] (bits: bool [B, L_k, d])."""
         ...
 
     def next_input(self) -> Tensor:
@@ -33,7 +33,7 @@ def teacher_inputs(history: ScaleHistory, codes: Sequence[Tensor]) -> list[Tenso
 
     Args:
         history: an empty one.
-        codes: ground truth of all K scales, as ``ScaleHistory.add`` takes them.
+        codes: ground truth of all K scales, int64 [B, L_k] or bool [B, L_k, d], as ``ScaleHistory.add`` takes them.
 
     Returns:
         K-1 tensors [B, Cv, h_k, w_k].

@@ -19,6 +19,7 @@ class Tokenizer(Protocol):
     """
 
     kind: ClassVar[str]
+    """Name that its checkpoints carry."""
 
     @property
     def downsampling(self) -> int:

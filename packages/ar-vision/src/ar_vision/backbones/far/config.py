@@ -16,12 +16,16 @@ __all__ = ["SIZES", "FarConfig", "Size"]
 
 
 class Size(NamedTuple):
-    """A published size: layers, layers of the head, heads H, width C."""
+    """A published size."""
 
     layers: int
+    """Transformer layers."""
     head_layers: int
+    """Layers of the head over the two codes of a cell."""
     heads: int
+    """H."""
     dim: int
+    """C, the width."""
 
 
 SIZES: Mapping[str, Size] = MappingProxyType({"B": Size(24, 3, 16, 1024), "L": Size(36, 4, 20, 1280)})

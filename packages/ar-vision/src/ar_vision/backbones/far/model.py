@@ -27,6 +27,7 @@ class Far(RasterTransformer):
 
     kind: ClassVar[str] = "far"
     codes: PairEmbedding
+    """Embedding of pairs."""
 
     def __init__(self, config: FarConfig) -> None:
         super().__init__(config.trunk, PairEmbedding(config))

@@ -68,7 +68,7 @@ def generate(
     Args:
         model: in eval mode.
         tokenizer: the one that it was trained with, on the same device.
-        labels: B classes; ``num_classes`` stands for none.
+        labels: B classes, int64 [B]; ``num_classes`` stands for none.
         options: how codes are chosen, and the schedule.
         seed: one number, or one for each image; an image depends on its own alone.
         on_scale: called after each scale with that scale's features.

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 __all__ = ["BitDraw", "BitSampler"]
 
 BitDraw = Literal["uniform", "multinomial"]
+"""How a bit is drawn: from one uniform number, or as the published code does."""
 
 
 @dataclass(frozen=True)

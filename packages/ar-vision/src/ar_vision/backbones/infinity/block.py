@@ -41,7 +41,16 @@ class CrossAttention(nn.Module):
         return k, v
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Mask | None) -> Tensor:
-        """Return [R, n, C] of image tokens [R, n, C], keys and values, and the mask over the text."""
+        """Let the tokens of the image look at the text.
+
+        Args:
+            x: image tokens, [R, n, C].
+            keys_values: of the text, [R, H, M, D] each, as :meth:`keys_values` gives them.
+            mask: over the text.
+
+        Returns:
+            [R, n, C].
+        """
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = keys_values
         return self.proj(attend(q, k.to(q.dtype), v.to(q.dtype), mask).transpose(1, 2).flatten(2))
@@ -82,7 +91,7 @@ class InfinityBlock(nn.Module):
         Args:
             x: [R, n, C].
             shared: modulations that all layers have, [R, 1, 6, C].
-            keys_values: of the text, for this layer.
+            keys_values: of the text, for this layer, [R, H, M, D] each.
             text_mask: over the text.
             rotate: turns queries and keys by their positions.
             cache: of the scales before; None with a mask over all scales.

@@ -81,7 +81,7 @@ class InfinityConfig:
 
     @property
     def pooling_heads(self) -> int:
-        """Heads of the pooling."""
+        """Heads of the attention that makes one vector of a text: given, else one for 128 of its features, for 64 in a model wider than 4096."""
         if self.pool_heads is not None:
             return self.pool_heads
         return max(1, self.text_width // (64 if self.width > 4096 else 128))

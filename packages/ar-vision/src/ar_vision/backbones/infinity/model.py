@@ -107,7 +107,13 @@ class Infinity(nn.Module):
         return tokens + self.levels.weight[scale]
 
     def embed_all(self, inputs: Sequence[Tensor], condition: Tensor, schedule: ScaleSchedule) -> Tensor:
-        """Return the input [R, L, C] of all scales from the features of scales 1 to K-1."""
+        """Return the input [R, L, C] of all scales.
+
+        Args:
+            inputs: the image so far on the grid of scales 1 to K-1, [R, d_v, h_k, w_k] each.
+            condition: pooled text, [R, C].
+            schedule: K scales.
+        """
         fed: list[Tensor | None] = [None, *inputs]
         return torch.cat([self.embed(k, features, condition, schedule) for k, features in enumerate(fed)], dim=1)
 
@@ -164,7 +170,7 @@ class Infinity(nn.Module):
         return x
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Return logits [R, n, 2 d_v], float32, of hidden states [R, n, C] and the pooled text [R, C]."""
+        """Return logits [R, n, 2 d_v], float32, of hidden states [R, n, C] and a condition, the pooled text, [R, C]."""
         return self.output(hidden, condition)
 
     def forward(

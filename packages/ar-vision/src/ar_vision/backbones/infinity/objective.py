@@ -128,7 +128,7 @@ class InfinityObjective:
             return cast(BsqTokenizer, models["tokenizer"]).encode(tensors["image"])
 
     def history(self, features: Tensor) -> BitHistory:
-        """Return an empty history of the rows of features."""
+        """Return an empty history of the rows of features [B, d, h, w]."""
         shape = self.shape
         return BitHistory(len(features), self.schedule, shape.bits, side=shape.side, device=features.device)
 

@@ -43,6 +43,15 @@ def angles(
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn adjacent pairs (2 i, 2 i + 1) of queries or keys [R, H, n, D] by angles [n, D/2]."""
+    """Turn adjacent pairs (2 i, 2 i + 1) of queries or keys.
+
+    Args:
+        x: [R, H, n, D].
+        cos: of the angles, [n, D/2].
+        sin: of the angles, [n, D/2].
+
+    Returns:
+        [R, H, n, D].
+    """
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)

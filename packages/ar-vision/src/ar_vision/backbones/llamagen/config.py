@@ -17,11 +17,14 @@ __all__ = ["SIZES", "LlamaGenConfig", "LlamaGenTraining", "Size"]
 
 
 class Size(NamedTuple):
-    """A published size: layers, heads H, width C."""
+    """A published size."""
 
     layers: int
+    """Transformer layers."""
     heads: int
+    """H."""
     dim: int
+    """C, the width."""
 
 
 SIZES: Mapping[str, Size] = MappingProxyType(

@@ -55,7 +55,7 @@ class LlamaGenOptions:
 
 
 def class_condition(model: RasterTransformer, labels: Tensor | Sequence[int]) -> RasterCondition:
-    """Return the condition of B images from their classes; the number behind the last class is the null class.
+    """Return the condition of B images from their classes, int64 [B]; the number behind the last class is the null class.
 
     Raises:
         DataError: the model takes texts, or a class is out of range.

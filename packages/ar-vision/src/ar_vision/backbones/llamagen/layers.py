@@ -37,7 +37,18 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.residual_dropout)
 
     def forward(self, x: Tensor, table: Tensor, mask: Mask | None, cache: WindowedKVCache | None, layer: int) -> Tensor:
-        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`."""
+        """Let tokens look at each other, and at what the cache holds.
+
+        Args:
+            x: [R, n, C].
+            table: rotary table of the n places, [n, D/2, 2].
+            mask: who sees whom; None: everybody sees everything.
+            cache: of the tokens before; None: there are none.
+            layer: number of the layer in the cache.
+
+        Returns:
+            [R, n, C].
+        """
         heads = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         (q, k), v = rotate(heads[:2], table), heads[2]
         if cache is not None:
@@ -87,7 +98,19 @@ class Layer(nn.Module):
         layer: int,
         between: Tensor | None = None,
     ) -> Tensor:
-        """`[R, n, C]` to the same; `table` and `mask` as in :meth:`LlamaGen.hidden`; `between` is added behind the attention."""
+        """Run the layer.
+
+        Args:
+            x: [R, n, C].
+            table: as :meth:`Attention.forward` takes it, [n, D/2, 2].
+            mask: likewise.
+            cache: likewise.
+            layer: likewise.
+            between: added behind the attention, [R, n, C]; None: nothing.
+
+        Returns:
+            [R, n, C].
+        """
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
         if between is not None:
             x = x + between

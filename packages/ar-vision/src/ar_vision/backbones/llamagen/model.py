@@ -27,6 +27,7 @@ class LlamaGen(RasterTransformer):
 
     kind: ClassVar[str] = "llamagen"
     codes: nn.Embedding
+    """Table of the codes, V rows."""
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__(config, nn.Embedding(config.vocab_size, config.dim))

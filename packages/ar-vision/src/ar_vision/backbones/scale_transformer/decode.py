@@ -72,7 +72,7 @@ def generate_classes(
     Args:
         model: the transformer.
         tokenizer: the one that it was trained with, on the same device.
-        labels: B classes; ``num_classes`` stands for none.
+        labels: B classes, int64 [B]; ``num_classes`` stands for none.
         schedule: K scales.
         guidance: g_k of each.
         pick: chooses codes from logits.

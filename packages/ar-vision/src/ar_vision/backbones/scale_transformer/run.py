@@ -40,6 +40,7 @@ class ScaleModelConfig:
     """
 
     kind: ClassVar[str]
+    """Name that checkpoints of the model carry."""
 
     scratch: dict[str, Any] | None = None
     """Shape of a model with fresh weights; number and dimension of the codes are the tokenizer's."""

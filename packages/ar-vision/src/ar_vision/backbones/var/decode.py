@@ -54,7 +54,7 @@ def generate(
     Args:
         model: in eval mode.
         tokenizer: the one that it was trained with, on the same device.
-        labels: B classes; ``num_classes`` stands for none.
+        labels: B classes, int64 [B]; ``num_classes`` stands for none.
         options: how codes are chosen.
         seed: one number, or one for each image; an image depends on its own alone.
         on_scale: called after each scale with the features so far.

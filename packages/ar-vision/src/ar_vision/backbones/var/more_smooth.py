@@ -40,12 +40,12 @@ class SmoothScales:
         return weights.argmax(-1)
 
     def add(self, codes: Tensor) -> None:
-        """Add the mixtures that were picked last; the codes only name their largest parts."""
+        """Add the mixtures that were picked last; the codes, int64 [B, L_k], only name their largest parts."""
         assert self._mixtures is not None
         self._history.add_vectors(self._mixtures)
 
     def next_input(self) -> Tensor:
-        """Return the features so far on the grid of the next scale."""
+        """Return the features so far on the grid of the next scale, [B, Cv, h_k, w_k]."""
         return self._history.next_input()
 
     @property
@@ -61,6 +61,9 @@ def smooth_weights(scores: Tensor, noise: Tensor, ratio: float) -> Tensor:
         scores: filtered logits [..., V].
         noise: standard Gumbel noise of the same shape.
         ratio: r, place of the scale among all, 0 for the first and 1 for the last.
+
+    Returns:
+        [..., V], of sum 1.
     """
     tau = max(0.27 * (1 - 0.95 * ratio), 0.005)
     return ((scores * (1 + ratio) + noise) / tau).softmax(-1)

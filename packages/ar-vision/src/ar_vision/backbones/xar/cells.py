@@ -22,7 +22,7 @@ def to_cells(features: Tensor, side: int) -> Tensor:
 
 
 def from_cells(tokens: Tensor, side: int) -> Tensor:
-    """Undo :func:`to_cells`."""
+    """Return tokens, float `[R, g², Cv]`, as features `[R, Cv, g, g]`; undoes :func:`to_cells`."""
     rows, count, channels = tokens.shape
     grid = round(count**0.5)
     parted = tokens.reshape(rows, grid // side, grid // side, side, side, channels)

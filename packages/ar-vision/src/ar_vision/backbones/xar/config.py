@@ -15,11 +15,14 @@ __all__ = ["SIZES", "Size", "XarConfig", "XarTraining"]
 
 
 class Size(NamedTuple):
-    """A published size: layers, heads H, width C."""
+    """A published size."""
 
     layers: int
+    """Transformer layers."""
     heads: int
+    """H."""
     dim: int
+    """C, the width."""
 
 
 SIZES: Mapping[str, Size] = MappingProxyType({"B": Size(16, 12, 768), "H": Size(40, 16, 1280)})

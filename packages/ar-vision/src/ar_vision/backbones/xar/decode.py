@@ -67,7 +67,7 @@ def draw_features(
 
     Args:
         model: in eval mode.
-        labels: B classes.
+        labels: B classes, int64 [B].
         options: guidance and steps.
         seed: as `ar_core.sampling.row_generators` takes it.
 
@@ -137,7 +137,7 @@ def generate(
     Args:
         model: in eval mode.
         tokenizer: the one that it was trained with, on its device and in eval mode.
-        labels: B classes.
+        labels: B classes, int64 [B].
         options: guidance and steps.
         seed: one number, or one for each image.
         on_scale: must be None.

@@ -17,7 +17,16 @@ Velocity = Callable[[Tensor, float], Tensor]
 
 
 def noised(data: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """Return x_t of data and noise `[..., Cv]` at times that broadcast against them."""
+    """Return x_t.
+
+    Args:
+        data: `[..., Cv]`.
+        noise: `[..., Cv]`.
+        time: t in [0, 1], broadcasts against them.
+
+    Returns:
+        `[..., Cv]`.
+    """
     return (1 - time) * data + time * noise
 
 
@@ -32,13 +41,13 @@ def integrate(
 
     Args:
         velocity: of the field.
-        x: at t = 1.
+        x: noise, of any shape, at t = 1.
         steps: how many.
         diffusion: w; 0 is the ordinary differential equation, for which steps are exact where the velocity is constant.
         draw: normal numbers of the shape of x, called once a step but for the last; not needed without diffusion.
 
     Returns:
-        x at t = 0.
+        x at t = 0, of the same shape.
     """
     size = 1 / steps
     for step in range(steps):

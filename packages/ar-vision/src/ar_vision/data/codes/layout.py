@@ -29,7 +29,7 @@ def unpack_codes(stored: Tensor, length: int, bits: int | None) -> Tensor:
     """Turn one row of :func:`pack_codes` into int64 [L], or bool [L, d].
 
     Args:
-        stored: the row.
+        stored: the row, [L], or uint8 [ceil(L d / 8)].
         length: L.
         bits: d; None where codes are numbers.
     """

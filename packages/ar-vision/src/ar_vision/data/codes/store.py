@@ -23,8 +23,6 @@ class StoredCodes(Protocol):
 
     Attributes:
         identity: what made them; ``tokenizer`` and ``schedule`` where that is known.
-        labels: int64 [N]; None where there are none.
-        keys: int64 [N], hash of each picture.
         captioned: whether there are captions.
     """
 
@@ -32,10 +30,14 @@ class StoredCodes(Protocol):
     captioned: bool
 
     @property
-    def labels(self) -> Tensor | None: ...  # noqa: D102
+    def labels(self) -> Tensor | None:
+        """Class of each picture, int64 [N]; None where there are none."""
+        ...
 
     @property
-    def keys(self) -> Tensor: ...  # noqa: D102
+    def keys(self) -> Tensor:
+        """Hash of each picture, int64 [N]."""
+        ...
 
     def __len__(self) -> int: ...
 

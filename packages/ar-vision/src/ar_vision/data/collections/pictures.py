@@ -18,12 +18,14 @@ CAPTIONS = ("captions", "caption", "text", "long_caption")
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; ``place`` names it in messages."""
+    """One picture."""
 
     place: str
+    """What it is called in messages."""
     data: bytes | Path | np.ndarray
     """The file's bytes, its path, or decoded pixels, uint8 [H, W, 3]."""
     captions: tuple[str, ...] = ()
+    """Texts that say what is to be seen; none where pictures have no captions."""
 
     def pixels(self, background: tuple[int, int, int]) -> np.ndarray:
         """Decode to uint8 [H, W, 3]; raises as :func:`ar_core.pictures.read_picture` does."""
@@ -33,26 +35,27 @@ class Picture:
 
 
 class Pictures(Protocol):
-    """N pictures by number, always in the same order; can be sent to worker processes.
-
-    Attributes:
-        labels: int64 [N]; None where pictures have no class.
-        classes: names of the classes, if they have names.
-        captioned: whether there are captions.
-        fingerprint: hash of the content (of names and sizes of large sets): changes when the data change.
-    """
+    """N pictures by number, always in the same order; can be sent to worker processes."""
 
     @property
-    def labels(self) -> np.ndarray | None: ...  # noqa: D102
+    def labels(self) -> np.ndarray | None:
+        """Class of each picture, int64 [N]; None where pictures have no class."""
+        ...
 
     @property
-    def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, if they have names."""
+        ...
 
     @property
-    def captioned(self) -> bool: ...  # noqa: D102
+    def captioned(self) -> bool:
+        """Whether there are captions."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102
+    def fingerprint(self) -> str:
+        """Hash of the content (of names and sizes of large sets): changes when the data change."""
+        ...
 
     def __len__(self) -> int: ...
 

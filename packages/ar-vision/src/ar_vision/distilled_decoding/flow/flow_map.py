@@ -24,10 +24,12 @@ DOUBT = {torch.float32: 1e-6, torch.float64: 1e-10}
 
 
 class FlowMapped(NamedTuple):
-    """Codes int64, in the shape of the draws, and how often D was evaluated for one draw, in all."""
+    """What the noise of some draws maps to."""
 
     codes: Tensor
+    """int64, in the shape of the draws."""
     evaluations: int
+    """How often D was evaluated for one draw, in all."""
 
 
 @torch.no_grad()

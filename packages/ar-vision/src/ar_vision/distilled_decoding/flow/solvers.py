@@ -33,11 +33,14 @@ FULL = 0.75
 
 
 class Solution(NamedTuple):
-    """Codes of the draws, int64 [N]; which of them are settled, bool [N]; evaluations of D for all draws together."""
+    """Where N draws end."""
 
     codes: Tensor
+    """int64 [N]."""
     settled: Tensor
+    """Which of them are settled, bool [N]."""
     evaluations: int
+    """How often D was evaluated, for all draws together."""
 
 
 def fixed_steps(

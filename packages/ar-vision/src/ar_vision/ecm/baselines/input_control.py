@@ -27,5 +27,14 @@ class InputControl(EncodedController):
         self.inject_gate = nn.Parameter(torch.zeros(base.width))
 
     def controlled(self, x: Tensor, features: Tensor, strength: Strength) -> Tensor:
-        """Return input tokens [R, n, C] with r added, [R, n, C]."""
+        """Return input tokens with r added.
+
+        Args:
+            x: input tokens of the base, [R, n, C].
+            features: r, [R, n, C].
+            strength: of the control.
+
+        Returns:
+            [R, n, C].
+        """
         return x + strength * (self.inject_gate * features)

@@ -70,7 +70,7 @@ class LoraControl(InputControl):
         return x
 
     def update(self, layer: int, name: str) -> Tensor:
-        """Return what is added to a matrix, such as ``attention.qkv``, of a block."""
+        """Return what is added to a matrix [C_out, C_in], such as ``attention.qkv``, of a block: B A alpha / rank."""
         key = _key(layer, name)
         return self.up[key] @ self.down[key] * (self.config.alpha / self.config.rank)
 

@@ -11,6 +11,7 @@ from ..config import require_choice
 __all__ = ["HARD", "ControlConfig", "ControlKind"]
 
 ControlKind = Literal["canny", "edges", "depth", "normal", "segmentation"]
+"""What a map shows."""
 HARD: tuple[ControlKind, ...] = ("canny", "segmentation")
 """Kinds whose values mean nothing between each other: they are resized by nearest pixels."""
 _FROM_MODELS: tuple[ControlKind, ...] = ("depth", "normal", "segmentation")

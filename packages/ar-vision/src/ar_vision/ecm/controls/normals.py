@@ -32,6 +32,9 @@ def mirrored(maps: Tensor, *, normal: bool) -> Tensor:
     Args:
         maps: uint8 [..., 3, H, W].
         normal: whether they are normals.
+
+    Returns:
+        uint8 [..., 3, H, W].
     """
     flipped = maps.flip(-1)
     if not normal:

@@ -36,11 +36,12 @@ class Branch:
 
 @dataclass(frozen=True)
 class Pool:
-    """The branch that pools 3 x 3 places: by average or maximum at stride 1, before ``channels`` of a 1 x 1 convolution; or
-    ``halving`` the sides by maximum, without one."""
+    """The branch that pools 3 x 3 places."""
 
     kind: Literal["average", "maximum", "halving"]
+    """By average or by maximum at stride 1, or by maximum at stride 2, which halves the sides."""
     channels: int = 0
+    """Of the 1 x 1 convolution behind it; 0: there is none."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Pool [B, C, h, w]."""

@@ -44,7 +44,9 @@ class ResNet20(nn.Module):
     canonical = False
     dim, spatial_dim, classes = 64, SPATIAL_CHANNELS * 64, 10
     mean: Tensor
+    """float32 [3, 1, 1], what is taken away from colours in [0, 1]."""
     std: Tensor
+    """float32 [3, 1, 1], what they are divided by."""
 
     def __init__(self, digest: str = "") -> None:
         super().__init__()

@@ -25,7 +25,9 @@ __all__ = [
 ]
 
 Range: TypeAlias = tuple[float, float]
+"""Lowest and highest value of a uniform draw."""
 ResizeMode: TypeAlias = Literal["area", "bilinear", "bicubic"]
+"""How an image is resized."""
 
 
 def _require_share(name: str, value: float) -> None:

@@ -81,7 +81,7 @@ def drawn_kernel(config: BlurConfig, generator: Generator) -> Tensor:
 
 
 def drawn_sinc(generator: Generator) -> Tensor:
-    """Draw the final sinc: 7 to 21 pixels, cut off from U(pi/3, pi)."""
+    """Draw the final sinc, [s, s] with a side of 7 to 21 pixels, cut off from U(pi/3, pi)."""
     return sinc(7 + 2 * int(uniform(0, 8, generator)), uniform(math.pi / 3, math.pi, generator))
 
 

@@ -37,7 +37,9 @@ def convolved(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def sharpened(image: Tensor) -> Tensor:
-    """Return an image under unsharp masking: sharper where the blurred image is more than 10 levels away, softly blended."""
+    """Return an image [3, H, W] under unsharp masking: sharper where the blurred image is more than 10 levels away,
+    softly blended.
+    """
     blur = gaussian(SHARPEN_SIZE, SHARPEN_SIGMA)
     residual = image - convolved(image, blur)
     chosen = (residual.abs() * 255 > SHARPEN_THRESHOLD).float()
@@ -77,7 +79,7 @@ def _photons(image: Tensor, grey: bool, generator: Generator) -> Tensor:
 
 
 def jpeg(image: Tensor, quality: float) -> Tensor:
-    """Return an image written as JPEG and read again (Pillow, colour at half resolution), on the levels of 255.
+    """Return an image [3, H, W] written as JPEG and read again (Pillow, colour at half resolution), on the levels of 255.
 
     The published code has a differentiable JPEG, which rounds no levels and takes fractions of a quality.
     """

@@ -90,7 +90,7 @@ class BitHistory:
         return code_of_bits(grid.movedim(1, -1)).movedim(-1, 1)
 
     def enlarged(self, codes: Tensor) -> Tensor:
-        """Return codes [B, d, s h_k, s w_k] at the last scale, [B, d, s H, s W]."""
+        """Return codes, float [B, d, s h_k, s w_k] in units of 1/sqrt(d), at the last scale, [B, d, s H, s W]."""
         return _resize(codes, tuple(self._sum.shape[2:]))
 
     def add(self, codes: Tensor) -> None:

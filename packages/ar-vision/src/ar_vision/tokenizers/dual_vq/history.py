@@ -25,7 +25,7 @@ class PairedHistory:
         self._features = torch.zeros((batch, codebooks.dim, *self._size), dtype=weight.dtype, device=weight.device)
 
     def add(self, codes: Tensor) -> None:
-        """Take the codes `[B, L]`.
+        """Take the codes, pairs int64 `[B, L]`.
 
         Raises:
             DataError: They are of another grid.
@@ -33,7 +33,7 @@ class PairedHistory:
         self._features = self._codebooks.lookup_map(codes, self._size)
 
     def next_input(self) -> Tensor:
-        """Refuse: there is one scale.
+        """Refuse to give `[B, 2d, h, w]`: there is one scale.
 
         Raises:
             DataError: Always.

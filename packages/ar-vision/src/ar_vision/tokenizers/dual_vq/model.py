@@ -176,7 +176,7 @@ class DualVqTokenizer(nn.Module):
         ``residual.stop_gradient`` false, R's input too).
 
         Args:
-            images: as ``encode`` takes them.
+            images: `[B, 3, H, W]` in [-1, 1], as ``encode`` takes them.
             schedule: the one grid.
 
         Raises:

@@ -14,12 +14,21 @@ __all__ = ["PairedCodebooks", "joined", "parted"]
 
 
 def joined(first: Tensor, second: Tensor, second_codes: int) -> Tensor:
-    """Return the number of each pair, first · n_2 + second, int64 of the shape of both: what is stored and generated."""
+    """Return the number of each pair, first · n_2 + second: what is stored and generated.
+
+    Args:
+        first: codes of the first codebook, int64 `[...]`.
+        second: codes of the second, int64 `[...]`.
+        second_codes: n_2.
+
+    Returns:
+        int64 `[...]`.
+    """
     return first * second_codes + second
 
 
 def parted(codes: Tensor, second_codes: int) -> tuple[Tensor, Tensor]:
-    """Return the pairs of :func:`joined` codes: int64 below n_1, and below n_2."""
+    """Return the pairs of :func:`joined` codes, int64 `[...]`: below n_1, and below n_2, int64 `[...]` each."""
     return codes // second_codes, codes % second_codes
 
 
@@ -59,11 +68,11 @@ class PairedCodebooks(nn.Module):
         return dict(zip(self.names, parted(codes, self.sizes[1])))
 
     def join(self, codes: Mapping[str, Tensor]) -> Tensor:
-        """Return the pairs of the codes of each codebook."""
+        """Return the pairs, int64 `[...]`, of the codes of each codebook, in the same shape."""
         return joined(codes[self.names[0]], codes[self.names[1]], self.sizes[1])
 
     def lookup_map(self, codes: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the vectors of row-major pairs `[B, L]` as features `[B, 2d, h, w]`.
+        """Return the vectors of row-major codes, pairs int64 `[B, L]`, as features `[B, 2d, h, w]`.
 
         Raises:
             DataError: There are more or fewer pairs than cells.

@@ -22,7 +22,7 @@ class AdaptiveWeight(nn.Module):
     """
 
     factor: Tensor
-    """float32, the weight in use; 0 before there is one."""
+    """float32 scalar, the weight in use; 0 before there is one."""
     gradients: Tensor
     """float32 [2, weights of the layer], of the present step, on this rank alone; not saved, as it is empty between steps."""
 
@@ -32,7 +32,13 @@ class AdaptiveWeight(nn.Module):
         self.register_buffer("gradients", torch.zeros(2, layer.numel()), persistent=False)
 
     def note(self, reconstruction: Tensor, adversarial: Tensor, layer: Tensor) -> None:
-        """Add the gradients of a micro-batch's two summed losses, scalars whose graphs are kept."""
+        """Add the gradients of a micro-batch.
+
+        Args:
+            reconstruction: its summed loss, a scalar whose graph is kept.
+            adversarial: likewise, a scalar.
+            layer: weight of the decoder's last layer, `[3, C, k, k]`.
+        """
         for place, loss in enumerate((reconstruction, adversarial)):
             (gradient,) = torch.autograd.grad(loss, layer, retain_graph=True)
             self.gradients[place] += gradient.detach().flatten().float()

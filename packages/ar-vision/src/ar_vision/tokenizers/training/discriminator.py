@@ -102,7 +102,7 @@ def discriminator_loss(kind: AdversarialLoss, real: Tensor, fake: Tensor) -> Ten
     Args:
         kind: the game.
         real: logits `[B, 1, h, w]` of real images.
-        fake: logits of reconstructions.
+        fake: logits `[B, 1, h, w]` of reconstructions.
 
     Returns:
         float32 `[B]`.

@@ -39,7 +39,9 @@ class Lpips(nn.Module):
     """
 
     shift: Tensor
+    """float32 [1, 3, 1, 1], what is taken away from colours in [-1, 1]."""
     scale: Tensor
+    """float32 [1, 3, 1, 1], what they are divided by."""
 
     def __init__(self, minimum_size: int = 64) -> None:
         super().__init__()

@@ -64,7 +64,12 @@ class CodeUses:
 
 
 def psnr(images: Tensor, references: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each image in dB, float32 `[B]`, from `[B, 3, H, W]` in [-1, 1]; inf if equal."""
+    """Return the peak signal-to-noise ratio of each image in dB, float32 `[B]`; inf if equal.
+
+    Args:
+        images: `[B, 3, H, W]` in [-1, 1].
+        references: `[B, 3, H, W]` in [-1, 1].
+    """
     error = (images.float() - references.float()).square().flatten(1).mean(1)
     # The peak is the whole range, 2.
     return 10 * torch.log10(4 / error)

@@ -72,11 +72,11 @@ class CodebookUsage(nn.Module):
     uses: Tensor
     """int64 [V], uses in the present window."""
     share: Tensor
-    """float32, share of the codes used in the last whole window; 0 before there is one."""
+    """float32 scalar, share of the codes used in the last whole window; 0 before there is one."""
     perplexity: Tensor
-    """float32, perplexity of the codes of the last whole window."""
+    """float32 scalar, perplexity of the codes of the last whole window."""
     revived: Tensor
-    """float32, codes moved at its end."""
+    """float32 scalar, codes moved at its end."""
     noted: Tensor
     """int64 [V], uses in the present step, on this rank alone; not saved, as it is empty between steps."""
     drawn: Tensor

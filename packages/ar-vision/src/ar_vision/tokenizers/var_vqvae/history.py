@@ -33,7 +33,7 @@ class ResidualHistory:
         )
 
     def add(self, codes: Tensor) -> None:
-        """Add the codes `[B, L_k]` of the next scale: fhat += phi(up(E[codes])).
+        """Add the codes, int64 `[B, L_k]`, of the next scale: fhat += phi(up(E[codes])).
 
         Raises:
             DataError: They are of another scale.

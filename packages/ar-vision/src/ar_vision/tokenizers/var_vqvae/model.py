@@ -57,7 +57,7 @@ class VarTokenizer(CodebookTokenizer):
         return self.refine(self.codebook.lookup_map(codes, schedule.sizes[scale]), scale, schedule)
 
     def refine(self, vectors: Tensor, scale: int, schedule: ScaleSchedule) -> Tensor:
-        """Return what code vectors add to the features; see `ar_vision.tokenizers.var_vqvae.phi.refine`."""
+        """Return what code vectors add to the features; see :func:`ar_vision.tokenizers.var_vqvae.phi.refine`."""
         return refine(self.phis, vectors, scale, schedule)
 
     def history(self, batch: int, schedule: ScaleSchedule) -> ResidualHistory:

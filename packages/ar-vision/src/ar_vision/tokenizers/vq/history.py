@@ -27,7 +27,7 @@ class PreviousScaleHistory:
         )
 
     def add(self, codes: Tensor) -> None:
-        """Take the codes `[B, L_k]` of the next scale in the place of the one before.
+        """Take the codes, int64 `[B, L_k]`, of the next scale in the place of the one before.
 
         Raises:
             DataError: They are of another scale.
