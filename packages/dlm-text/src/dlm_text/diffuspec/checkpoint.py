@@ -22,6 +22,7 @@ from .llada import load_llada
 __all__ = ["DrafterCheckpoint", "LayoutName", "load_drafter"]
 
 LayoutName: TypeAlias = Literal["auto", "dream", "llada", "fast_dllm_v2", "efficient_dlm"]
+"""Layouts that a drafter is read from; `auto` finds out which it is."""
 
 _FULL: dict[str, bool] = {"dream": True, "llada": False}
 """Layouts with full attention, and whether their logits are shifted."""

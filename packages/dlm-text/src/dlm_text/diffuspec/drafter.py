@@ -17,6 +17,9 @@ from .vocabulary import Vocabulary
 __all__ = ["Drafter", "DrafterCache"]
 
 DrafterCache: TypeAlias = Literal["none", "prefix", "block"]
+"""Which keys and values a drafter keeps: none, those of the context of a bidirectional one, or the finished blocks of a
+block-causal one.
+"""
 
 GROWTH = 256
 """Slots by which a cache grows at least."""

@@ -25,13 +25,13 @@ class SearchSettings:
     """Constants of pruning and path search (paper: 0.5, 0.8, 15, 3)."""
 
     drafter_weight: float = 0.5
-    """λ."""
+    """λ: share of the drafter's log-probability in the score of a token, beside that of the proxy."""
     mass: float = 0.8
-    """τ."""
+    """τ: probability that the candidates of a position hold together."""
     max_candidates: int = 15
-    """M_max."""
+    """M_max: most candidates of a position."""
     beam: int = 3
-    """B."""
+    """B: paths that the search keeps."""
     eos_rule: EosRule = "argmax"
     """Where a stop id may end a path; see :func:`prune`."""
     eos_probability: float = 0.5
@@ -122,7 +122,10 @@ class DiffuSpecProposer:
         return drafts
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Count what the draft was worth, and let the length policy know."""
+        """Count what the draft was worth, and let the length policy know.
+
+        See :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
         del hidden
         pending = self._pending.pop(row, None)
         if pending is None:

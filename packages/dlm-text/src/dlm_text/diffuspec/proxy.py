@@ -32,7 +32,15 @@ class Proxy(Protocol):
         """Look at the committed ids of R rows; int64 `[R, history]`, their last ids, -1 where there are none."""
 
     def score(self, history: Tensor, candidates: Tensor) -> Tensor:
-        """Conditional log-probabilities `[R, B, M]` of ids int64 `[R, M]` behind histories int64 `[R, B, history]`."""
+        """Conditional log-probabilities of tokens behind paths.
+
+        Args:
+            history: ids at the end of B paths, int64 `[R, B, history]`.
+            candidates: ids int64 `[R, M]`.
+
+        Returns:
+            float64 `[R, B, M]`.
+        """
 
 
 class UniformProxy:

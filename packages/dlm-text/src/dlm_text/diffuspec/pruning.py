@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["Candidates", "EosRule", "prune"]
 
 EosRule: TypeAlias = Literal["argmax", "paper", "prob"]
+"""Where a stop id may end a path; see :func:`prune`."""
 
 
 @dataclass(frozen=True)

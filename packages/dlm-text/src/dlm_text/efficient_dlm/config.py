@@ -10,7 +10,9 @@ from ar_core.errors import ConfigError
 __all__ = ["AttentionPattern", "EfficientDLMConfig", "Normalisation"]
 
 AttentionPattern = Literal["block_clean", "block_noisy", "bidirectional", "autoregressive"]
+"""Who sees whom in training; see `EfficientDLMConfig.attention_pattern`."""
 Normalisation = Literal["masked", "supervised", "tokens"]
+"""Tokens whose number the loss is divided by."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .self_speculation import SelfSpeculation
 __all__ = ["EfficientDLMDecodeConfig", "Mode", "generate"]
 
 Mode = Literal["diffusion", "autoregressive", "self_speculation"]
+"""How a checkpoint is decoded: in blocks, as an autoregressive model, or drafting in blocks what it verifies as one."""
 
 
 @dataclass(frozen=True, kw_only=True)

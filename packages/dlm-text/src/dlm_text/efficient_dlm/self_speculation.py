@@ -91,7 +91,9 @@ class SelfSpeculation:
         return [draft[:limit] for draft, limit in zip(drafts, limits, strict=True)]
 
     def observe(self, row: int, accepted: Sequence[int], rest: Sequence[int], hidden: Tensor | None = None) -> None:
-        """Nothing to learn: the cache holds what is accepted."""
+        """Nothing to learn, since the cache holds what is accepted; see
+        :meth:`ar_core.verification.proposer.Proposer.observe`.
+        """
 
 
 def _everything_written(cache: WindowedKVCache, positions: Tensor) -> Mask | None:

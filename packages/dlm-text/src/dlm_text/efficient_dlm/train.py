@@ -38,7 +38,7 @@ class EfficientDLMRun:
     data: TextDataConfig
     """What it is trained on; `seq_len` is L."""
     method: EfficientDLMConfig = field(default_factory=EfficientDLMConfig)
-    """The method."""
+    """How it is converted."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

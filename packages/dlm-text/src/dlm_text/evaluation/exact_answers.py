@@ -11,6 +11,7 @@ from ..tasks import held_out
 __all__ = ["PROBLEMS", "SEED", "ExactAnswers", "build"]
 
 PROBLEMS = 500
+"""How many problems there are of a task."""
 SEED = 20_000
 """Of the held-out problems, the same as in benchmarks/tasks."""
 
@@ -24,6 +25,7 @@ class ExactAnswers:
 
     max_new_tokens = 160
     stop_strings: tuple[str, ...] = ()
+    """Texts that end an answer; none."""
 
     def __init__(self, task: str) -> None:
         self._task = task

@@ -19,6 +19,7 @@ from .final_number import boxed_number, last_number, marked_number
 __all__ = ["GSM8K", "SHOTS", "build"]
 
 SHOTS = 8
+"""Worked examples in front of a problem of the protocol `few_shot`."""
 SUFFIX = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 
 

@@ -23,6 +23,7 @@ FORBIDDEN = (
     "ctypes.dlopen",
     "signal.pthread_kill",
 )
+"""Beginnings of the names of audit events that a program may not cause: other processes, network, C libraries."""
 CHANGES_FILES = (
     "os.remove",
     "os.rename",
@@ -34,6 +35,7 @@ CHANGES_FILES = (
     "os.chmod",
     "os.chown",
 )
+"""Audit events that change files, which a program may do below its own folder alone."""
 
 
 def leave_network() -> str:

@@ -32,6 +32,7 @@ class SpecBench:
 
     max_new_tokens = 1024
     stop_strings: tuple[str, ...] = ()
+    """Texts that end an answer; none."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         seen: Counter[str] = Counter()

@@ -40,7 +40,7 @@ class FastDLLMv2Run:
     data: TextDataConfig
     """What it is trained on; `seq_len` is L."""
     method: FastDLLMv2Config = field(default_factory=FastDLLMv2Config)
-    """The method."""
+    """How it is converted."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

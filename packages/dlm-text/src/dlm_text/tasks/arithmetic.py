@@ -14,6 +14,7 @@ from .scratchpad import worked
 __all__ = ["DIGITS", "chain", "draw"]
 
 DIGITS = 2
+"""Of the numbers of a problem; those of answers follow from them."""
 LOW, HIGH = 10 ** (DIGITS - 1), 10**DIGITS - 1
 
 

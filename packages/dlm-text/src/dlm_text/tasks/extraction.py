@@ -15,6 +15,7 @@ from .word_problems import NAMES, NOUNS
 __all__ = ["CITIES", "FIELDS", "draw"]
 
 CITIES = ("athens", "berlin", "cairo", "delhi", "kyoto", "lima", "milan", "oslo", "paris", "rome", "seoul", "tunis")
+"""What the field `city` may hold."""
 
 WORDS = {"name": tuple(NAMES), "city": CITIES, "item": NOUNS}
 

@@ -11,6 +11,7 @@ from typing import Literal
 __all__ = ["HELD_OUT_PERCENT", "Problem", "Split", "split_of"]
 
 Split = Literal["train", "held_out"]
+"""Which half a problem is in."""
 
 HELD_OUT_PERCENT = 10
 """Share of all problems that is never trained on, in percent."""

@@ -21,8 +21,10 @@ NAMES = {
 """Names and their pronouns."""
 
 NOUNS = ("apples", "books", "coins", "dolls", "eggs", "flags", "hats", "jars", "keys", "lamps", "maps", "nuts")
+"""What people have."""
 
 VERBS = {"+": ("buys", "finds", "gets", "makes"), "-": ("sells", "loses", "gives", "drops")}
+"""What they do to have more or fewer of them."""
 
 
 def draw(rng: random.Random) -> Problem:

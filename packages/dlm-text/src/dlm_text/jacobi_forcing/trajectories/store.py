@@ -20,7 +20,7 @@ KEPT_OPEN = 64
 
 
 def prompt_key(prompt: Tensor) -> int:
-    """Hash of a prompt, in [0, 2**63): equal prompts are held out together."""
+    """Hash of a prompt, ids [P] of any integer dtype, from 0 to 2**63 - 1: equal prompts are held out together."""
     ids = prompt.to(torch.int64).numpy().tobytes()
     return int.from_bytes(blake2b(ids, digest_size=8).digest(), "little") >> 1
 
