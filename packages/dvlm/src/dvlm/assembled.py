@@ -57,7 +57,7 @@ class AssembledVL(VisionLanguageModel):
 
     @property
     def connector(self) -> Connector:
-        """The connector."""
+        """What maps features of the tower to embeddings of the language model."""
         return self.mm_projector
 
     def connector_parameters(self) -> Iterable[nn.Parameter]:

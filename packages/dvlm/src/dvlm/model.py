@@ -35,6 +35,7 @@ class VisionLanguageModel(nn.Module, ABC):
     """
 
     language: nn.Module
+    """The decoder that reads text and images."""
     takes_mrope: bool
     """Whether the decoder takes three-part positions."""
 

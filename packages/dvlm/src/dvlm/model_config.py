@@ -12,6 +12,7 @@ from .towers.config import ConnectorConfig, TowerConfig
 __all__ = ["Part", "VisionLanguageConfig"]
 
 Part = Literal["tower", "connector", "language"]
+"""What of a model can be trained or frozen."""
 
 
 @dataclass(frozen=True)

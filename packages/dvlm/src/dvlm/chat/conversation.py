@@ -17,10 +17,12 @@ ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant"
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side says; images stand where the text has ``<image>``."""
+    """What one side says."""
 
     role: Role
+    """Who says it."""
     text: str
+    """The words; images stand where they have ``<image>``."""
 
 
 def read_turns(conversations: Any, place: str) -> list[Turn]:

@@ -9,7 +9,9 @@ from ar_core.corruption import SampleRng
 __all__ = ["COLOURS", "SHAPES", "shape_picture", "shape_record"]
 
 SHAPES = ("circle", "square", "triangle")
+"""What is drawn."""
 COLOURS = {"red": (214, 39, 40), "green": (44, 160, 44), "blue": (31, 119, 180), "yellow": (240, 200, 40)}
+"""In which colours, RGB."""
 SIDE = 32
 
 

@@ -15,6 +15,7 @@ from ..settings import Settings
 __all__ = ["DIFFUSIONVL", "Method", "choose_method"]
 
 DIFFUSIONVL = "diffusionvl"
+"""Name of the block decoder; all others are those of text."""
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,19 @@ class Session:
     """A model, a method, and the form of prompts."""
 
     loaded: LoadedVL
+    """Model, tokenizer and where they are from."""
     settings: Settings
     """The checkpoint's, or those of its base."""
     method: Method
+    """How answers are decoded."""
     backbone: HFBackbone
+    """The model as decoders see it."""
     encoder: ChatEncoder
+    """From conversations to ids."""
     processor: ImageProcessor
+    """From pictures to what the tower reads."""
     options: DecodingOptions
+    """Length and sampling of answers."""
     keep_string: bool = False
     """Leave the tokens of a stop text in the output, for a reader that cuts its text to the character."""
 

@@ -9,6 +9,7 @@ from ar_core.errors import ConfigError
 __all__ = ["DiffusionVLConfig", "NoiseStrata"]
 
 NoiseStrata = Literal["flat_index", "supervised_shuffled", "iid"]
+"""How noise levels spread over the blocks of a sample."""
 
 
 @dataclass(frozen=True)

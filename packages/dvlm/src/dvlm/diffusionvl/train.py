@@ -30,7 +30,7 @@ class DiffusionVLRun:
     data: VisionTextDataConfig
     """What it is trained on."""
     method: DiffusionVLConfig = field(default_factory=DiffusionVLConfig)
-    """The method."""
+    """How it is converted."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -9,6 +9,7 @@ from ar_core.errors import ConfigError
 __all__ = ["ImageConfig", "ImageFit"]
 
 ImageFit = Literal["native", "square", "stretch", "anyres"]
+"""How a picture is brought to the size of a tower; see `ImageConfig.fit`."""
 
 
 @dataclass(frozen=True)

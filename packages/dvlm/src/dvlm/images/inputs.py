@@ -40,5 +40,5 @@ class ImageInput:
 
 
 def join_pixels(images: Sequence[ImageInput]) -> Tensor:
-    """The pixels of several images one after another; at least one image."""
+    """The pixels of several images, at least one, one after another along the first dimension: `[patches, values]` or `[crops, 3, S, S]`."""
     return torch.cat([image.pixels for image in images])

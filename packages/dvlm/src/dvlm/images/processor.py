@@ -19,7 +19,9 @@ from .smart_resize import smart_resize
 __all__ = ["CLIP_MEAN", "CLIP_STD", "CropProcessor", "ImageProcessor", "PatchProcessor"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Of each channel in [0, 1], as the towers of CLIP and of the Qwen-VL family were trained."""
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Likewise the deviation."""
 
 
 class ImageProcessor(Protocol):
@@ -47,6 +49,7 @@ class PatchProcessor:
     """
 
     config: ImageConfig
+    """How pictures are fitted."""
     patch: int = 14
     """p, side of a patch in pixels."""
     merge: int = 2
@@ -54,7 +57,9 @@ class PatchProcessor:
     frames: int = 2
     """Time slots of a patch."""
     mean: Sequence[float] = CLIP_MEAN
+    """What is taken away from each channel in [0, 1]."""
     std: Sequence[float] = CLIP_STD
+    """What the channels are divided by."""
 
     def __post_init__(self) -> None:
         if self.config.fit not in ("native", "square"):
@@ -96,6 +101,7 @@ class CropProcessor:
     """
 
     config: ImageConfig
+    """How pictures are fitted."""
     side: int
     """S, side of the tower's input in pixels."""
     features: int
@@ -103,7 +109,9 @@ class CropProcessor:
     newline: bool = False
     """Whether rows of an any-resolution map end with a vector of their own."""
     mean: Sequence[float] = (0.5, 0.5, 0.5)
+    """What is taken away from each channel in [0, 1]."""
     std: Sequence[float] = (0.5, 0.5, 0.5)
+    """What the channels are divided by."""
 
     def __post_init__(self) -> None:
         if self.config.fit == "native":

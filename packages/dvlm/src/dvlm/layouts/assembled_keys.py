@@ -15,6 +15,7 @@ from .qwen_keys import published_diffusion, with_flat_rotary
 __all__ = ["MODEL_TYPE", "ROUTE2_KEYS", "route2_config", "route2_settings", "siglip_fields"]
 
 MODEL_TYPE = "diffusionvl_qwen"
+"""What the config of a published checkpoint of route 2 calls itself."""
 
 ROUTE2_KEYS = KeyMap(
     (

@@ -23,6 +23,7 @@ from .load import OURS
 __all__ = ["Layout", "save_vision_language"]
 
 Layout = Literal["own", "published", "converter"]
+"""Whose tools load the folder; see :func:`save_vision_language`."""
 
 
 def save_vision_language(

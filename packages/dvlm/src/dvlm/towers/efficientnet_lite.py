@@ -12,6 +12,7 @@ from .tower import Tower
 __all__ = ["NAME", "EfficientNetLiteTower"]
 
 NAME = "efficientnet-lite0"
+"""Name of the tower in settings."""
 WIDTH = 1280
 STRIDE = 32
 
