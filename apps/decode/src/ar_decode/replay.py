@@ -33,11 +33,14 @@ class Pass:
 
 @dataclass(frozen=True)
 class Replay:
-    """One method's generation of one prompt: the generated tokens as text, and the passes in order."""
+    """One method's generation of one prompt."""
 
     name: str
+    """Of the method."""
     tokens: tuple[str, ...]
+    """The generated tokens as text."""
     passes: tuple[Pass, ...]
+    """In order."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,11 @@ class Scene:
     """One prompt and the methods shown beside each other."""
 
     title: str
+    """Its heading."""
     prompt: str
+    """As text."""
     replays: tuple[Replay, ...]
+    """One of each method."""
 
     def _repr_html_(self) -> str:
         return fragment([self], element_id=f"replay-{id(self):x}")

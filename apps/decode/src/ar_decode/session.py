@@ -22,8 +22,10 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+"""What weights may be computed in, by name; the dtype of the file with `stored`."""
 
 WEIGHTS = ("full", "packed", "int8")
+"""How weights may be held."""
 
 
 @dataclass(frozen=True)

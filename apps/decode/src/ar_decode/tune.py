@@ -41,7 +41,7 @@ class Point:
 
     Attributes:
         block_size: D.
-        threshold: τ.
+        threshold: τ, confidence from which on a token is accepted.
         tokens_per_pass: generated tokens per row and pass behind the prefill.
         cost: mean cost of these passes in one-token passes, each by its own width.
         agreement: share of each output that agrees, from its beginning, with the same method's output at one token per

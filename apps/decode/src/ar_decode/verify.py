@@ -53,13 +53,21 @@ class Report:
     """All checks and all that a maintainer needs to repeat them."""
 
     model: str
+    """As it was asked for."""
     revision: str | None
+    """Of a model of the hub."""
     dtype: str
+    """That it was computed in."""
     prompts: list[list[int]]
+    """Ids of each."""
     new_tokens: int
+    """Generated per prompt."""
     checks: list[Check]
+    """In the order in which they ran."""
     config: dict[str, Any]
+    """Of the model."""
     environment: dict[str, Any]
+    """Device and versions."""
 
     @property
     def passed(self) -> bool:

@@ -10,6 +10,7 @@ __all__ = ["COLOURS", "STYLE", "Series", "line_chart", "ticks"]
 HEIGHT = 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 48
 COLOURS = ("#1d6fd1", "#d1661d", "#2a9d5c", "#8a4fbf", "#c0395c", "#6b7280")
+"""Of the lines, in order."""
 
 Scale = Callable[[float], float]
 
@@ -18,6 +19,7 @@ STYLE = """
 .chart text { fill: #5b6475; } .chart .grid { stroke: #d9dee8; stroke-width: 1; }
 @media (prefers-color-scheme: dark) { .chart text { fill: #a3adc2; } .chart .grid { stroke: #333b4d; } }
 """
+"""CSS that a page with charts needs."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from .shipped import is_shipped, shipped_weights
 __all__ = ["BASELINE", "METHODS", "PROBLEMS", "LiveAnswer", "Method", "MethodsAct", "run_methods_act"]
 
 BASELINE = "AR"
+"""What the others are compared with."""
 PROBLEMS = 2
 """The first held-out problems, the same for every method."""
 
@@ -70,6 +71,7 @@ METHODS = (
         drafter="fast_dllm_v2",
     ),
 )
+"""What runs, with its settings."""
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class ModelAct:
-    """What act 2 measured: the model, its dtype, and every answer."""
+    """What act 2 measured."""
 
     source: str
+    """Where the model is from."""
     dtype: str
+    """That it was computed in."""
     new_tokens: int
+    """Generated per prompt."""
     answers: tuple[Answer, ...]
+    """One a prompt, with the output of each method."""
     scenes: tuple[Scene, ...]
+    """The answers as replays."""
 
     def total(self, method: str) -> DecodeStats:
         """All passes of a method together."""

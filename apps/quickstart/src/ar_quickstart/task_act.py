@@ -21,6 +21,7 @@ __all__ = ["ARMS", "LIVE_THRESHOLD", "LivePoint", "TaskAct", "run_task_act"]
 BASELINE = "AR"
 THRESHOLDS = (0.95, 0.9, 0.7)
 LIVE_THRESHOLD = 0.9
+"""Confidence threshold of what is shown during conversion."""
 
 ARMS = len(THRESHOLDS) + 2
 """Decoders in the table."""

@@ -5,6 +5,7 @@ from ar_core.errors import MissingPackageError
 __all__ = ["NAME", "register"]
 
 NAME = "ar_decode"
+"""What `lm_eval --model` calls it."""
 
 
 def register() -> None:
