@@ -11,7 +11,7 @@ def use_triton(implementation: str, given: Tensor) -> bool:
 
     Args:
         implementation: `auto`, `torch` or `triton`.
-        given: an operand.
+        given: an operand, of any shape.
 
     Raises:
         ValueError: there is no such implementation, or it cannot compute in this dtype.

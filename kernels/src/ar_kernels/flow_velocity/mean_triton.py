@@ -81,8 +81,9 @@ def _mean_kernel(
 def launch(
     z: Tensor, tau: Tensor, log_probs: Tensor, codebook: Tensor, ids: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean float32 [N, C], code int64 [N] and weight float32 [N]; arguments as
-    :func:`ar_kernels.flow_velocity.flow_mean`, checked.
+    """Mean float32 [N, C], code int64 [N] and weight float32 [N].
+
+    Arguments as :func:`ar_kernels.flow_velocity.flow_mean`, checked.
     """
     z, tau, log_probs, codebook = (one.float() for one in (z, tau, log_probs, codebook))
     z, log_probs, codebook = (one if one.stride(1) == 1 else one.contiguous() for one in (z, log_probs, codebook))

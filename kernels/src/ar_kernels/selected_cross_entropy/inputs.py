@@ -117,5 +117,13 @@ def factors(weights: Tensor | None, rows: Tensor, hidden: Tensor, weight: Tensor
 
 
 def gathered(hidden: Tensor, rows: Tensor) -> Tensor:
-    """Hidden states [N, C] of rows, int64 [N], of [T, C]."""
+    """Hidden states of rows.
+
+    Args:
+        hidden: [T, C].
+        rows: int64 [N].
+
+    Returns:
+        [N, C].
+    """
     return hidden.index_select(0, rows)
