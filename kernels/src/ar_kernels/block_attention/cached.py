@@ -1,4 +1,8 @@
-"""A block of queries against a windowed, ragged KV cache."""
+"""A block of queries against a windowed, ragged KV cache.
+
+Source: online softmax (arXiv 1805.02867), split over the slots as in Flash-Decoding (Dao et al., 2023); windows and tiles
+are ours.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,7 @@
-"""What both forms compute, in plain torch with every score at once; differentiable by autograd."""
+"""What both forms compute, in plain torch with every score at once; differentiable by autograd.
+
+Source: scaled dot-product attention (arXiv 1706.03762, equation 1).
+"""
 
 from typing import Literal
 

@@ -1,4 +1,8 @@
-"""Attention of block-diffusion training over noised views and the clean stream."""
+"""Attention of block-diffusion training over noised views and the clean stream.
+
+Source: the mask of block diffusion (BD3-LM, arXiv 2503.09573); tiles that are skipped as in FlashAttention-2 (arXiv
+2307.08691).
+"""
 
 from typing import Literal
 

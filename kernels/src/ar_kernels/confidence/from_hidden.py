@@ -1,4 +1,7 @@
-"""Confidence from hidden states and an LM head, without the logits."""
+"""Confidence from hidden states and an LM head, without the logits.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from typing import Literal

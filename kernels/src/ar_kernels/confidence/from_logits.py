@@ -1,4 +1,7 @@
-"""Confidence from logits, in one pass over the vocabulary."""
+"""Confidence from logits, in one pass over the vocabulary.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from typing import Literal

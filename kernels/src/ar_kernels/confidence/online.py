@@ -2,6 +2,8 @@
 
 Of the ids seen so far: the best two logits, the id of the first, s = sum e^(z-m) and w = sum (z-m) e^(z-m), m the best. Then
 entropy = log s - w / s, which needs no second pass over the logits and does not cancel where these are large.
+
+Source: online softmax (arXiv 1805.02867); entropy and runner-up are ours.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""What the op computes, in plain torch; differentiable by autograd."""
+"""What the op computes, in plain torch; differentiable by autograd.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Rows in pieces whose scores stay in the cache."""
+"""Rows in pieces whose scores stay in the cache.
+
+Source: ours.
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""Binary spherical quantisation, whose codebook of 2^d unit vectors is never there."""
+"""Binary spherical quantisation, whose codebook of 2^d unit vectors is never there.
+
+Source: binary spherical quantisation (arXiv 2406.07548).
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Nearest codes without the distances of every row to every code."""
+"""Nearest codes without the distances of every row to every code.
+
+Source: vector quantisation (VQ-VAE, arXiv 1711.00937, equation 1).
+"""
 
 from typing import Literal, overload
 

@@ -1,4 +1,7 @@
-"""What the op computes, in plain torch, with a difference or a product of every row and every code."""
+"""What the op computes, in plain torch, with a difference or a product of every row and every code.
+
+Source: VQ-VAE (arXiv 1711.00937), equation 1.
+"""
 
 import torch
 from torch import Tensor

@@ -3,6 +3,8 @@
 A matrix product gives |e|^2 - 2 x e of some rows and all codes, wrong by at most a bound that the lengths of x and e give. Codes
 within twice that of the smallest may be the nearest, usually one or two; the others cannot. Where the bound says nothing, because
 a number is not finite, all codes are candidates: slow, and right.
+
+Source: ours.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""The backward pass of all variants: gradients that the forward pass made, scaled and put in their places."""
+"""The backward pass of all variants: gradients that the forward pass made, scaled and put in their places.
+
+Source: ours; as Liger Kernel (arXiv 2410.10989) has it.
+"""
 
 from typing import Any
 

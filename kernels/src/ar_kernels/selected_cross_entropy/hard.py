@@ -1,4 +1,7 @@
-"""Cross-entropy against labels."""
+"""Cross-entropy against labels.
+
+Source: ours; the loss by its definition.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,7 @@
-"""What the op computes, in plain torch with every logit at once; differentiable by autograd."""
+"""What the op computes, in plain torch with every logit at once; differentiable by autograd.
+
+Source: the losses by their definitions; caps of logits as in Gemma 2 (arXiv 2408.00118).
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""Losses of rows of logits in torch, which leave the gradient where the logits were."""
+"""Losses of rows of logits in torch, which leave the gradient where the logits were.
+
+Source: ours.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""Cross-entropy against the predictions of other rows."""
+"""Cross-entropy against the predictions of other rows.
+
+Source: distillation (arXiv 1503.02531).
+"""
 
 from typing import Literal
 

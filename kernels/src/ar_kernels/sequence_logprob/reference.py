@@ -1,4 +1,7 @@
-"""What the op computes, in plain torch with every logit at once; differentiable by autograd."""
+"""What the op computes, in plain torch with every logit at once; differentiable by autograd.
+
+Source: ours; the sum by its definition.
+"""
 
 import torch
 from torch import Tensor

@@ -3,6 +3,8 @@
 What a sequence's log-probability is worth to a loss is known only when those of its partners are: the gradients of
 `selected_cross_entropy`, made in the forward pass, would come too early. So the chunks run again in the backward pass, with the
 gradient of each sequence as the weight of its rows; all else is shared with that op.
+
+Source: ours.
 """
 
 from collections.abc import Callable
