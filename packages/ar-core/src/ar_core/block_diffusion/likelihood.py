@@ -3,6 +3,8 @@
 A block-diffusion model gives p(x_i | a partly masked block, the clean blocks before it), not p(x_i | x_<i), so that the
 likelihood of a text has to be put together from several passes. One pass over [noised | clean] (2L tokens) serves all blocks:
 the noised half holds each block of the continuation with some tokens masked, the clean half gives each its context.
+
+Source: the bound: block diffusion (BD3-LM, arXiv 2503.09573, section 3); the chain rule inside a block is ours.
 """
 
 from collections.abc import Sequence

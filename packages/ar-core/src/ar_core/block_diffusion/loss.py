@@ -3,6 +3,9 @@
 Only hidden tokens are targets, so only the rows that predict them go through the output head: with a
 vocabulary of 150k the head is a large part of a step. Their logits are made chunk by chunk, so that no [targets, V]
 tensor is held.
+
+Source: Fast-dLLM v2 (arXiv 2509.26328, section 3.2), Efficient-DLM (arXiv 2512.14067, equation 1); on selected rows alone:
+ours.
 """
 
 from collections.abc import Callable, Sequence

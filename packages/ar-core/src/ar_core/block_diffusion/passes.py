@@ -1,4 +1,7 @@
-"""One forward pass for rows that stand at different blocks."""
+"""One forward pass for rows that stand at different blocks.
+
+Source: ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One row of a batch as the block decoder sees it: its tokens, its current block, and its next move."""
+"""One row of a batch as the block decoder sees it: its tokens, its current block, and its next move.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

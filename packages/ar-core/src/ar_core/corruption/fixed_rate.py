@@ -1,4 +1,7 @@
-"""One masking rate for every token."""
+"""One masking rate for every token.
+
+Source: ours.
+"""
 
 from dataclasses import dataclass
 

@@ -5,6 +5,8 @@ A *view* of a sample is its ids with some tokens replaced by the mask token. Sam
 the sample's block ids rather than a block size, so that packed, ragged and prompt-relative block grids need
 no other code. Rates that depend on the position inside a block follow from the same ids. Noise that replaces
 tokens by other tokens (Jacobi) is no masking and lives beside this file.
+
+Source: ours; absorbing masks as of masked diffusion language models (arXiv 2406.07524).
 """
 
 from typing import Protocol

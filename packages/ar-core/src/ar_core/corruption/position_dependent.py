@@ -1,4 +1,7 @@
-"""As many hidden tokens per block as its noise level says, towards the block's end with high probability."""
+"""As many hidden tokens per block as its noise level says, towards the block's end with high probability.
+
+Source: Efficient-DLM (arXiv 2512.14067), equation 2.
+"""
 
 import math
 from dataclasses import dataclass

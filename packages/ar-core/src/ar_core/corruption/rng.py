@@ -1,4 +1,7 @@
-"""Randomness that belongs to the sample: a generator for every (seed, epoch, sample, stream)."""
+"""Randomness that belongs to the sample: a generator for every (seed, epoch, sample, stream).
+
+Source: ours.
+"""
 
 from dataclasses import dataclass
 from hashlib import blake2b

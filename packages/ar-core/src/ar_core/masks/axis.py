@@ -1,4 +1,7 @@
-"""The two ways in which a rule reads ids: as a whole side of the attention matrix, or one token at a time."""
+"""The two ways in which a rule reads ids: as a whole side of the attention matrix, or one token at a time.
+
+Source: ours.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""Everything visible."""
+"""Everything visible.
+
+Source: the encoder of the transformer (arXiv 1706.03762, section 3.2.3).
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,7 @@
-"""A mask as FlexAttention's ``BlockMask``: rendered without ever holding Q x K, and once for equal structures."""
+"""A mask as FlexAttention's ``BlockMask``: rendered without ever holding Q x K, and once for equal structures.
+
+Source: ours, over PyTorch's FlexAttention (arXiv 2412.05496).
+"""
 
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,7 @@
-"""Left to right: the mask of every autoregressive transformer."""
+"""Left to right: the mask of every autoregressive transformer.
+
+Source: the decoder of the transformer (arXiv 1706.03762, section 3.2.3).
+"""
 
 from torch import Tensor
 

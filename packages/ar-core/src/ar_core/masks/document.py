@@ -1,4 +1,7 @@
-"""Keeps the samples packed into one row apart."""
+"""Keeps the samples packed into one row apart.
+
+Source: packing without cross-contamination (arXiv 2107.02027).
+"""
 
 from torch import Tensor
 

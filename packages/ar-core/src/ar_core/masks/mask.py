@@ -1,4 +1,7 @@
-"""A mask: one rule over the ids of queries and keys, rendered as whatever a backend reads."""
+"""A mask: one rule over the ids of queries and keys, rendered as whatever a backend reads.
+
+Source: ours.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

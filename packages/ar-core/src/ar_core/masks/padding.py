@@ -1,4 +1,7 @@
-"""Hides keys that hold no token."""
+"""Hides keys that hold no token.
+
+Source: ours; what every library does with padding.
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,7 @@
-"""A prefix that everybody sees."""
+"""A prefix that everybody sees.
+
+Source: prefix language models (arXiv 1910.10683, section 3.2.1).
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,7 @@
-"""A rule says, for one query token and one key token, whether the first may attend to the second."""
+"""A rule says, for one query token and one key token, whether the first may attend to the second.
+
+Source: ours; predicates over index tensors are FlexAttention's idea (arXiv 2412.05496).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Rendering a mask as segments: chunks of rows, each with the few ranges of keys that it can see."""
+"""Rendering a mask as segments: chunks of rows, each with the few ranges of keys that it can see.
+
+Source: ours.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

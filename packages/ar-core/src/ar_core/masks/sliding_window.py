@@ -1,4 +1,7 @@
-"""A bound on how far back a query sees."""
+"""A bound on how far back a query sees.
+
+Source: Mistral 7B (arXiv 2310.06825, section 2).
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,7 @@
-"""Per-token ids: all that a mask may know about a sequence."""
+"""Per-token ids: all that a mask may know about a sequence.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 

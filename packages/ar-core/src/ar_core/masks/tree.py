@@ -1,4 +1,7 @@
-"""Trees of drafted tokens: a node sees the path that leads to it."""
+"""Trees of drafted tokens: a node sees the path that leads to it.
+
+Source: tree attention of SpecInfer (arXiv 2305.09781); ancestors as intervals of a depth-first walk are ours.
+"""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,8 @@
 """Filters of a distribution: each returns the logits with what is left out set to -inf.
 
 Shapes: `[..., V]` in and out, V vocabulary. Of equal logits at an edge `keep_top_k` and `keep_min_p` keep all.
+
+Source: top-k: arXiv 1805.04833; the others say theirs.
 """
 
 from __future__ import annotations

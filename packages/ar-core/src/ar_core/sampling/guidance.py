@@ -1,4 +1,7 @@
-"""Classifier-free guidance."""
+"""Classifier-free guidance.
+
+Source: classifier-free guidance (arXiv 2207.12598, equation 6), in the notation w = scale - 1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sampler of text decoders."""
+"""The sampler of text decoders.
+
+Source: ours; draws by inversion of the cumulative distribution, filters as `filters` says.
+"""
 
 from __future__ import annotations
 

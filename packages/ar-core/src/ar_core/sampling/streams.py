@@ -1,4 +1,7 @@
-"""A random stream for each row, so that what a row draws does not depend on its batch mates."""
+"""A random stream for each row, so that what a row draws does not depend on its batch mates.
+
+Source: ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where two outputs of one prompt part, and how close the decision was."""
+"""Where two outputs of one prompt part, and how close the decision was.
+
+Source: ours.
+"""
 
 import math
 from collections.abc import Iterable, Sequence

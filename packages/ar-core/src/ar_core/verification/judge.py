@@ -1,4 +1,8 @@
-"""The verifier's own tokens at every place of a pass: what drafts are held against."""
+"""The verifier's own tokens at every place of a pass: what drafts are held against.
+
+Source: speculative sampling (arXiv 2211.17192, 2302.01318) for the ratio rule; comparison with draws of the verifier is
+ours.
+"""
 
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,4 +1,7 @@
-"""Prompt lookup: what followed the last occurrence of the current suffix is the draft."""
+"""Prompt lookup: what followed the last occurrence of the current suffix is the draft.
+
+Source: prompt lookup decoding (Saxena, 2023).
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""What a proposer owes the verifier."""
+"""What a proposer owes the verifier.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable

@@ -1,4 +1,7 @@
-"""One row of a batch as the verifier sees it."""
+"""One row of a batch as the verifier sees it.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Timing passes of several widths on a machine that may be busy with other things."""
+"""Timing passes of several widths on a machine that may be busy with other things.
+
+Source: ours.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter

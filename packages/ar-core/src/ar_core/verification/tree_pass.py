@@ -1,4 +1,7 @@
-"""One pass over the trees of every row, through the windowed cache."""
+"""One pass over the trees of every row, through the windowed cache.
+
+Source: tree attention of SpecInfer (arXiv 2305.09781).
+"""
 
 from collections.abc import Sequence
 
