@@ -1,4 +1,7 @@
-"""The objective of a causal language model: predict each supervised token from those before it."""
+"""The objective of a causal language model: predict each supervised token from those before it.
+
+Source: the likelihood of a causal language model; the control arm of every comparison.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,7 @@
-"""ARPA files, the text format that n-gram toolkits write, read into tensors."""
+"""ARPA files, the text format that n-gram toolkits write, read into tensors.
+
+Source: the ARPA back-off format, as SRILM's and KenLM's documentation has it.
+"""
 
 import gzip
 import math

@@ -1,4 +1,7 @@
-"""A back-off n-gram model over token ids whose tables are tensors: what Kneser-Ney fitting and ARPA files give."""
+"""A back-off n-gram model over token ids whose tables are tensors: what Kneser-Ney fitting and ARPA files give.
+
+Source: back-off models (Katz, 1987); tables in place of a trie are ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

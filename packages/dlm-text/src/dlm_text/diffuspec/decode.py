@@ -1,4 +1,7 @@
-"""Decoding with DiffuSpec: a diffusion model drafts, the model itself verifies, the output is its own."""
+"""Decoding with DiffuSpec: a diffusion model drafts, the model itself verifies, the output is its own.
+
+Source: DiffuSpec (arXiv 2510.02358), algorithm 1.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""What drafting cost and what came of it, by the definitions that all methods share."""
+"""What drafting cost and what came of it, by the definitions that all methods share.
+
+Source: ours.
+"""
 
 import time
 from collections import Counter

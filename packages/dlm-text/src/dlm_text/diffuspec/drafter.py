@@ -1,4 +1,7 @@
-"""A diffusion language model as a drafter: one pass over context and masks gives a lattice of tokens."""
+"""A diffusion language model as a drafter: one pass over context and masks gives a lattice of tokens.
+
+Source: DiffuSpec (arXiv 2510.02358); what is cached, and how ragged rows draft together, is ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Drafts that are drawn from the drafter's marginals instead of searched: what the ratio rule may judge."""
+"""Drafts that are drawn from the drafter's marginals instead of searched: what the ratio rule may judge.
+
+Source: ours, in the place of equations 7 and 8 of DiffuSpec (arXiv 2510.02358).
+"""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,7 @@
-"""KenLM binaries as a proxy, through the module kenlm where it is installed."""
+"""KenLM binaries as a proxy, through the module kenlm where it is installed.
+
+Source: KenLM (Heafield, 2011), which DiffuSpec (arXiv 2510.02358) scores paths with.
+"""
 
 import math
 from collections.abc import Sequence

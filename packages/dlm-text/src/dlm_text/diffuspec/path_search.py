@@ -1,4 +1,7 @@
-"""Causal-consistency path search: one left-to-right path through the lattice that drafter and proxy agree on."""
+"""Causal-consistency path search: one left-to-right path through the lattice that drafter and proxy agree on.
+
+Source: DiffuSpec (arXiv 2510.02358), equation 8; as tensors over ragged rows: ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""A proxy that needs no corpus: n-gram counts of what has been written so far."""
+"""A proxy that needs no corpus: n-gram counts of what has been written so far.
+
+Source: ours; hierarchical Dirichlet smoothing (MacKay and Peto, 1995).
+"""
 
 from collections.abc import Sequence
 

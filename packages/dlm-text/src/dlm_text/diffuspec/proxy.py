@@ -1,4 +1,7 @@
-"""The causal proxy of the path search: how likely a token is behind the path so far, without a pass of a model."""
+"""The causal proxy of the path search: how likely a token is behind the path so far, without a pass of a model.
+
+Source: DiffuSpec (arXiv 2510.02358), l^ng of equation 8.
+"""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""From the drafter's lattice to a few candidates per position."""
+"""From the drafter's lattice to a few candidates per position.
+
+Source: DiffuSpec (arXiv 2510.02358), equations 7 and 9.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Which ids verifier and drafter share, and how one's are written in the other's."""
+"""Which ids verifier and drafter share, and how one's are written in the other's.
+
+Source: ours.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Has training collapsed the model, and does it decode faster? Measured on greedy samples."""
+"""Has training collapsed the model, and does it decode faster? Measured on greedy samples.
+
+Source: ours.
+"""
 
 from collections.abc import Iterable, Mapping, Set
 

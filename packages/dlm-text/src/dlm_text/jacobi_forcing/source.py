@@ -1,4 +1,7 @@
-"""Collected trajectories as the endless sample stream of a run."""
+"""Collected trajectories as the endless sample stream of a run.
+
+Source: ours.
+"""
 
 import itertools
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,7 @@
-"""One continuation of a prompt as Jacobi iteration found it, block by block."""
+"""One continuation of a prompt as Jacobi iteration found it, block by block.
+
+Source: Jacobi Forcing (arXiv 2512.14681), whose trajectories are those of CLLM (arXiv 2403.00835).
+"""
 
 from collections.abc import Set
 from dataclasses import dataclass
