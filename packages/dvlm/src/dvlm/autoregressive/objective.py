@@ -1,4 +1,7 @@
-"""Next-token training on conversations about images."""
+"""Next-token training on conversations about images.
+
+Source: visual instruction tuning (LLaVA, arXiv 2304.08485, section 4.2); stage 1 of route 2 of DiffusionVL.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,7 @@
-"""Noise levels of DiffusionVL: one a block, spread over strata, and the tokens that they hide."""
+"""Noise levels of DiffusionVL: one a block, spread over strata, and the tokens that they hide.
+
+Source: DiffusionVL (arXiv 2512.15713) and its published code; `shuffled_levels` is ours.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,8 @@
-"""From tower features to embeddings of the language model, and any-resolution maps to tokens."""
+"""From tower features to embeddings of the language model, and any-resolution maps to tokens.
+
+Source: the connector of LLaVA-1.5 (arXiv 2310.03744) and any-resolution tokens of LLaVA-NeXT, as DiffusionVL's published
+code has them.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,7 @@
-"""EfficientNet-Lite0, a classifier of 4.65 million parameters, as a tower that is no transformer."""
+"""EfficientNet-Lite0, a classifier of 4.65 million parameters, as a tower that is no transformer.
+
+Source: EfficientNet (arXiv 1905.11946), in the version Lite0 without squeeze-and-excitation.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""Any vision encoder of transformers as a tower."""
+"""Any vision encoder of transformers as a tower.
+
+Source: ours, around encoders of transformers.
+"""
 
 import json
 from collections.abc import Sequence

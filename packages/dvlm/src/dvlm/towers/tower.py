@@ -1,4 +1,7 @@
-"""The seam of vision towers: anything that turns a square crop into a grid of features."""
+"""The seam of vision towers: anything that turns a square crop into a grid of features.
+
+Source: ours.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
