@@ -1,4 +1,7 @@
-"""Class labels as conditions; the null class, one behind the last, stands for none."""
+"""Class labels as conditions; the null class, one behind the last, stands for none.
+
+Source: classifier-free guidance (arXiv 2207.12598): a null class beside the others.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Which training samples lose their class or text, which classifier-free guidance needs."""
+"""Which training samples lose their class or text, which classifier-free guidance needs.
+
+Source: classifier-free guidance (arXiv 2207.12598, algorithm 1); draws that belong to the sample are ours.
+"""
 
 import torch
 from ar_core.corruption import SampleRng

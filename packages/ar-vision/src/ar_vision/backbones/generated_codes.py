@@ -1,4 +1,7 @@
-"""Images of codes drawn from a known law: for runs that need no data, and losses that are known beforehand."""
+"""Images of codes drawn from a known law: for runs that need no data, and losses that are known beforehand.
+
+Source: ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The cache of a next-scale transformer."""
+"""The cache of a next-scale transformer.
+
+Source: ours.
+"""
 
 from typing import Protocol
 

@@ -1,6 +1,8 @@
 """Log-probabilities of images under classes, for each kind of generator; nothing else of CCA knows the kind.
 
 Letters: B samples, P classes of each, L codes, C width.
+
+Source: CCA (arXiv 2410.09347); the factorisations of VAR (arXiv 2404.02905) and LlamaGen (arXiv 2406.06525).
 """
 
 from abc import ABC, abstractmethod

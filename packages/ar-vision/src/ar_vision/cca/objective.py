@@ -1,4 +1,7 @@
-"""The objective of CCA: images under their own class against images under another one."""
+"""The objective of CCA: images under their own class against images under another one.
+
+Source: CCA (arXiv 2410.09347), section 3, and its published code.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext

@@ -2,6 +2,8 @@
 
 Which class that is belongs to the sample: a function of seed and number, through the order of the data, so that micro-batches,
 ranks, accumulation and stored log-probabilities all know the same pairs.
+
+Source: CCA (arXiv 2410.09347): negatives are classes of other samples; groups that are the same under any batch are ours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

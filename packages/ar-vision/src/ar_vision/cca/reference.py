@@ -1,4 +1,7 @@
-"""What the starting model thinks of pairs."""
+"""What the starting model thinks of pairs.
+
+Source: CCA (arXiv 2410.09347): the frozen start is the reference.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

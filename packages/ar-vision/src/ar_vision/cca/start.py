@@ -1,4 +1,7 @@
-"""What a run of CCA begins with: a generator, its tokenizer, and the codes that it was trained on."""
+"""What a run of CCA begins with: a generator, its tokenizer, and the codes that it was trained on.
+
+Source: ours.
+"""
 
 import copy
 from collections.abc import Callable, Mapping

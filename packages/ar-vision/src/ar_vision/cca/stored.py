@@ -1,4 +1,7 @@
-"""Log-probabilities of pairs that were stored beforehand."""
+"""Log-probabilities of pairs that were stored beforehand.
+
+Source: ours.
+"""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,7 @@
-"""Floating-point operations of what runs, counted as it runs, whatever the model."""
+"""Floating-point operations of what runs, counted as it runs, whatever the model.
+
+Source: ours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a generator of images returns."""
+"""What a generator of images returns.
+
+Source: ours.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

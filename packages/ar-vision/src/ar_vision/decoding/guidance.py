@@ -1,6 +1,8 @@
 """Classifier-free guidance over the passes of a generation: which of them need the null half, and what their logits are.
 
 Rows of a pass are those of B images and, behind them, as many of the null condition while guidance needs these.
+
+Source: classifier-free guidance (arXiv 2207.12598); which passes need it: ours.
 """
 
 import math

@@ -1,4 +1,7 @@
-"""Raster generation: the condition in one pass, then one code a pass, on one windowed KV cache."""
+"""Raster generation: the condition in one pass, then one code a pass, on one windowed KV cache.
+
+Source: ours, for LlamaGen (arXiv 2406.06525) and its like.
+"""
 
 from __future__ import annotations
 

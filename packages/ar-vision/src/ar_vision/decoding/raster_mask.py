@@ -1,4 +1,7 @@
-"""Who sees whom in a sequence of a condition and codes in raster order."""
+"""Who sees whom in a sequence of a condition and codes in raster order.
+
+Source: LlamaGen (arXiv 2406.06525): a causal mask.
+"""
 
 from __future__ import annotations
 

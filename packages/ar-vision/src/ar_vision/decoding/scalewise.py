@@ -1,4 +1,7 @@
-"""Next-scale generation: one forward pass a scale, on one windowed KV cache."""
+"""Next-scale generation: one forward pass a scale, on one windowed KV cache.
+
+Source: VAR (arXiv 2404.02905), section 3.2; on a windowed cache: ours.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

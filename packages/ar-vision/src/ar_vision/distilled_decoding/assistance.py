@@ -1,4 +1,7 @@
-"""Passes of the teacher between two of its student."""
+"""Passes of the teacher between two of its student.
+
+Source: Distilled Decoding (arXiv 2412.17153): sampling with the teacher in between; its published code.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""What numbers of conditions stand for: classes, or texts of a list."""
+"""What numbers of conditions stand for: classes, or texts of a list.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from typing import Any, cast

@@ -1,4 +1,7 @@
-"""Choosing a teacher's codes by the flow from an image's own noise, in the place of draws."""
+"""Choosing a teacher's codes by the flow from an image's own noise, in the place of draws.
+
+Source: Distilled Decoding (arXiv 2412.17153), section 3.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
 """What students have beside their teacher's layers: the mark of noise and data, and the head that predicts code vectors.
 
 B images, m tokens, C width, Cv code dimension.
+
+Source: Distilled Decoding (arXiv 2412.17153) and its published code.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""A student that begins with its teacher's weights."""
+"""A student that begins with its teacher's weights.
+
+Source: Distilled Decoding (arXiv 2412.17153): students begin as their teachers; what was not published is ours.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,7 @@
-"""Gaussian noise as a function of one number, by a counter-based generator: stored as 8 bytes, in place of 4 n Cv."""
+"""Gaussian noise as a function of one number, by a counter-based generator: stored as 8 bytes, in place of 4 n Cv.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""The sequence behind a pass of a student: what was given stays, the rest comes off its two heads."""
+"""The sequence behind a pass of a student: what was given stays, the rest comes off its two heads.
+
+Source: Distilled Decoding (arXiv 2412.17153) and its published code.
+"""
 
 from collections.abc import Sequence
 

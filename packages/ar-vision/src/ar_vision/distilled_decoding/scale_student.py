@@ -1,4 +1,7 @@
-"""What students of VAR have in common, however they are fed."""
+"""What students of VAR have in common, however they are fed.
+
+Source: Distilled Decoding (arXiv 2412.17153) and its published code.
+"""
 
 from typing import Any
 

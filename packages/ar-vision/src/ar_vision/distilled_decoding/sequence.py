@@ -1,6 +1,8 @@
 """Sequences of code vectors, turned into what a tokenizer decodes.
 
 B images, n tokens, Cv code dimension, H x W cells of the last scale.
+
+Source: ours.
 """
 
 from torch import Tensor

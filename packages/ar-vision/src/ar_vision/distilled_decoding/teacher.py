@@ -1,6 +1,8 @@
 """Teachers: generators whose codes are drawn unit by unit, from the first unit on or behind given ones.
 
 B images, n tokens, K units, Cv code dimension, V codes.
+
+Source: ours, around VAR (arXiv 2404.02905) and LlamaGen (arXiv 2406.06525).
 """
 
 from abc import ABC, abstractmethod

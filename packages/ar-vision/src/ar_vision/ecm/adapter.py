@@ -1,4 +1,7 @@
-"""One adapter of ECM: attention of its own over image and control tokens, and a gated use of a feed-forward layer."""
+"""One adapter of ECM: attention of its own over image and control tokens, and a gated use of a feed-forward layer.
+
+Source: ECM (arXiv 2510.05610), from its abstract and published reviews; what these leave open is ours.
+"""
 
 import torch
 from ar_core.cache import WindowedKVCache

@@ -1,6 +1,8 @@
 """A base under the control of one batch of maps, as the scale-wise loop runs it.
 
 Letters: R rows, B images, C width, n tokens of a pass, L tokens of all scales, K scales.
+
+Source: ECM (arXiv 2510.05610); guidance by class and control after ControlVAR.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
 """What makes a frozen VAR follow a control: the seam between ECM, its baselines, training and decoding.
 
 Letters: R rows, B images, C width, n tokens of a pass, L' tokens of the first scales, K scales, T kinds of control.
+
+Source: ours.
 """
 
 from abc import ABC, abstractmethod

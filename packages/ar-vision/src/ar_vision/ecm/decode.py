@@ -1,4 +1,7 @@
-"""Generation under control, scale after scale."""
+"""Generation under control, scale after scale.
+
+Source: ECM (arXiv 2510.05610): lower temperatures at late scales.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,6 +1,8 @@
 """From a control map to one vector for each token of each scale.
 
 Letters: B images, C width of the base, E channels of the encoder, H x W pixels, h_k x w_k and L_k tokens of scale k of K.
+
+Source: ECM (arXiv 2510.05610) for the ViT, CAR (arXiv 2410.04671) for the convolutions.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
 """How well images follow their control: the control extracted again from them, against the one that they were given.
 
 Protocols of papers differ in thresholds and scaling; this is ControlAR's, and reports carry it.
+
+Source: ours; the measures by their definitions.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""A controlled generator as the sampling protocol takes it: image i is drawn under map i."""
+"""A controlled generator as the sampling protocol takes it: image i is drawn under map i.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256

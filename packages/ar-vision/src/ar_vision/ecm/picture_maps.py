@@ -1,4 +1,7 @@
-"""Pictures of any size and mode, as users have them, to control maps of a base's size."""
+"""Pictures of any size and mode, as users have them, to control maps of a base's size.
+
+Source: ours.
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,7 @@
-"""Histograms of similarities as a picture of letters."""
+"""Histograms of similarities as a picture of letters.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,8 @@
-"""Colours of the result led back to those of the small image."""
+"""Colours of the result led back to those of the small image.
+
+Source: adaptive instance normalisation (arXiv 1703.06868) and wavelet correction as StableSR (arXiv 2305.07015) and NSARM's
+published code have them.
+"""
 
 from typing import Literal, TypeAlias, get_args
 

@@ -1,4 +1,7 @@
-"""How the outputs of the transformation network stand for residuals: which numbers are which place and channel."""
+"""How the outputs of the transformation network stand for residuals: which numbers are which place and channel.
+
+Source: NSARM (arXiv 2510.00820)'s published code for `memory`; `spatial` is ours.
+"""
 
 from typing import Literal, TypeAlias
 

@@ -1,4 +1,7 @@
-"""The LQ image as the transformation network gets it."""
+"""The LQ image as the transformation network gets it.
+
+Source: NSARM (arXiv 2510.00820) and its published code.
+"""
 
 import torch
 import torch.nn.functional as F

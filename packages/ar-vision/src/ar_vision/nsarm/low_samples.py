@@ -1,4 +1,7 @@
-"""Photographs of a batch with their low-quality counterparts."""
+"""Photographs of a batch with their low-quality counterparts.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

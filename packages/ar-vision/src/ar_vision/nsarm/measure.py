@@ -1,4 +1,7 @@
-"""Super-resolution over a sweep of degradations."""
+"""Super-resolution over a sweep of degradations.
+
+Source: ours.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""The two networks of NSARM as one model."""
+"""The two networks of NSARM as one model.
+
+Source: NSARM (arXiv 2510.00820), overview figure.
+"""
 
 from typing import ClassVar
 

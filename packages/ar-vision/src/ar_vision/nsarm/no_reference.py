@@ -1,4 +1,7 @@
-"""Quality without a reference, by the package pyiqa, whose numbers are those that papers report."""
+"""Quality without a reference, by the package pyiqa, whose numbers are those that papers report.
+
+Source: ours, around pyiqa.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""From the folders of a command to an upscaler and the features of texts."""
+"""From the folders of a command to an upscaler and the features of texts.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

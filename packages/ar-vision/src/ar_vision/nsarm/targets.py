@@ -1,4 +1,7 @@
-"""What both stages learn: residuals of the HQ image, and bits along a path that begins with the residuals of M."""
+"""What both stages learn: residuals of the HQ image, and bits along a path that begins with the residuals of M.
+
+Source: NSARM (arXiv 2510.00820): the classes of its published code that are named here.
+"""
 
 from collections.abc import Sequence
 

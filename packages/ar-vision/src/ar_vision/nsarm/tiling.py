@@ -1,4 +1,7 @@
-"""Images of any size as tiles of the one size that a model takes, and their results as one image without seams."""
+"""Images of any size as tiles of the one size that a model takes, and their results as one image without seams.
+
+Source: ours.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

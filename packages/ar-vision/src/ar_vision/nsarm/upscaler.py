@@ -1,4 +1,7 @@
-"""Photographs of any size: tiles, their upscaling in batches, one image, one correction of colours."""
+"""Photographs of any size: tiles, their upscaling in batches, one image, one correction of colours.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 """How much worse a model predicts the truth once it is fed with its own codes.
 
 Letters: B images, K scales, L_k codes of scale k, V codes.
+
+Source: ours, to measure what SAR (arXiv 2512.06421) is about.
 """
 
 from collections.abc import Iterator, Mapping

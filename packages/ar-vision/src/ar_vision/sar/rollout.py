@@ -1,6 +1,8 @@
 """The model's own codes of every scale, chosen from a pass that was fed with the ground truth.
 
 Letters: B images, K scales, L_k codes of scale k, L of all, V codes, C width.
+
+Source: SAR (arXiv 2512.06421) and its published code.
 """
 
 from collections.abc import Sequence

@@ -11,6 +11,8 @@ c: the class token):
 
 In ``full`` scale 0 is the first pass's own: class embedding and start. The two others replace scale 0, whatever its grid, by one
 token of class embedding and mean position, without the start.
+
+Source: SAR (arXiv 2512.06421) and its published code.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""The numbers that rolled-out codes are drawn by."""
+"""The numbers that rolled-out codes are drawn by.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Captions of samples on their way to a model: laid out on the host, encoded where the models are."""
+"""Captions of samples on their way to a model: laid out on the host, encoded where the models are.
+
+Source: ours.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast

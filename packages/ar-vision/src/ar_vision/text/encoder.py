@@ -1,4 +1,7 @@
-"""Encoders of texts: what they do, and which one a model takes."""
+"""Encoders of texts: what they do, and which one a model takes.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol

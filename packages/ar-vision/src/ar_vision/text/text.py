@@ -1,4 +1,7 @@
-"""A batch of texts as features."""
+"""A batch of texts as features.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 """What tokenizers with a codebook share: an autoencoder around it, and its training pass.
 
 Letters: B images, H x W pixels, h x w latent cells, Cz latent channels, Cv code dimension, V codes.
+
+Source: VQ-VAE (arXiv 1711.00937) and VQGAN (arXiv 2012.09841).
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,7 @@
-"""What the scales so far amount to: the one path from codes to the inputs of a next-scale generator."""
+"""What the scales so far amount to: the one path from codes to the inputs of a next-scale generator.
+
+Source: ours, over VAR (arXiv 2404.02905), FlexVAR (arXiv 2502.20313) and Infinity (arXiv 2412.04431).
+"""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,4 +1,7 @@
-"""What backbones, objectives and decoders rely on in a tokenizer."""
+"""What backbones, objectives and decoders rely on in a tokenizer.
+
+Source: ours.
+"""
 
 from typing import ClassVar, Protocol
 

@@ -1,4 +1,7 @@
-"""What one training pass of a tokenizer returns."""
+"""What one training pass of a tokenizer returns.
+
+Source: ours.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

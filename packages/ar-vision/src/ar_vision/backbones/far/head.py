@@ -1,4 +1,7 @@
-"""What a cell's two codes are read in by, and predicted by."""
+"""What a cell's two codes are read in by, and predicted by.
+
+Source: FQGAN (arXiv 2411.16681), section 3.4, and its published code.
+"""
 
 import torch
 from ar_core.cache import WindowedKVCache

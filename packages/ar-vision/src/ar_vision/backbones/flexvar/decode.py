@@ -1,4 +1,7 @@
-"""Generation with FlexVAR, on any schedule."""
+"""Generation with FlexVAR, on any schedule.
+
+Source: FlexVAR (arXiv 2502.20313) and its published code.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

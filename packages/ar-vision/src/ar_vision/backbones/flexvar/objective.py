@@ -1,4 +1,7 @@
-"""The objective of FlexVAR: scales of a schedule that is drawn for each step."""
+"""The objective of FlexVAR: scales of a schedule that is drawn for each step.
+
+Source: FlexVAR (arXiv 2502.20313) and its published code.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

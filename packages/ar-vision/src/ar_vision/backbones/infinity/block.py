@@ -1,4 +1,7 @@
-"""One layer: attention over the scales, attention over the text, feed-forward."""
+"""One layer: attention over the scales, attention over the text, feed-forward.
+
+Source: Infinity (arXiv 2412.04431), section 3, and its published code.
+"""
 
 from collections.abc import Callable
 

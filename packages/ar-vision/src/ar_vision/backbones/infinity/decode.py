@@ -1,4 +1,7 @@
-"""Images from an Infinity: text, guidance and draws of bits, then the tokenizer."""
+"""Images from an Infinity: text, guidance and draws of bits, then the tokenizer.
+
+Source: Infinity (arXiv 2412.04431) and its published code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The objective of Infinity: predict every bit of every scale, from an image so far that may hold wrong bits."""
+"""The objective of Infinity: predict every bit of every scale, from an image so far that may hold wrong bits.
+
+Source: Infinity (arXiv 2412.04431), sections 3.3 and 3.4, and its published code.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

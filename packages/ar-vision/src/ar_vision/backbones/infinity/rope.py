@@ -1,4 +1,7 @@
-"""Rotary positions of a token in two dimensions, relative to the largest grid."""
+"""Rotary positions of a token in two dimensions, relative to the largest grid.
+
+Source: Infinity (arXiv 2412.04431) and its published code (two-dimensional rotary positions, scaled by grid).
+"""
 
 from functools import lru_cache
 

@@ -1,4 +1,7 @@
-"""What the transformer makes of texts."""
+"""What the transformer makes of texts.
+
+Source: Infinity (arXiv 2412.04431) and its published code.
+"""
 
 from dataclasses import dataclass
 

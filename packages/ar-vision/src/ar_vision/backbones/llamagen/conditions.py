@@ -1,4 +1,7 @@
-"""What stands before the codes: a class, or the features of a text."""
+"""What stands before the codes: a class, or the features of a text.
+
+Source: LlamaGen (arXiv 2406.06525), section 2.2, and its published code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Images from a LlamaGen, or a FAR: conditions, guidance and draws, then the tokenizer."""
+"""Images from a LlamaGen, or a FAR: conditions, guidance and draws, then the tokenizer.
+
+Source: LlamaGen (arXiv 2406.06525) and its published code.
+"""
 
 from __future__ import annotations
 

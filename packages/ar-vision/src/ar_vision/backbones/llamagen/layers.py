@@ -1,4 +1,7 @@
-"""One layer of LlamaGen: RMS norm, attention, RMS norm, SwiGLU."""
+"""One layer of LlamaGen: RMS norm, attention, RMS norm, SwiGLU.
+
+Source: LlamaGen (arXiv 2406.06525), section 2.2, after Llama (arXiv 2302.13971).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rotary embedding by row and column, with condition positions that rotate to zero."""
+"""Rotary embedding by row and column, with condition positions that rotate to zero.
+
+Source: LlamaGen (arXiv 2406.06525) and its published code (two-dimensional RoPE).
+"""
 
 from __future__ import annotations
 

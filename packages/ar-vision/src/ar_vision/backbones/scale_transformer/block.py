@@ -1,4 +1,7 @@
-"""The block of VAR and FlexVAR."""
+"""The block of VAR and FlexVAR.
+
+Source: VAR (arXiv 2404.02905), section 3.2, and its published code; FlexVAR (arXiv 2502.20313).
+"""
 
 from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask

@@ -1,4 +1,7 @@
-"""Class-conditional generation, scale after scale: what VAR and FlexVAR share."""
+"""Class-conditional generation, scale after scale: what VAR and FlexVAR share.
+
+Source: VAR (arXiv 2404.02905) and its published code.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

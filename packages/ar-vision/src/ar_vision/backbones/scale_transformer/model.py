@@ -1,6 +1,8 @@
 """A class-conditional transformer that predicts the codes of a scale from the scales before it.
 
 Letters: R rows, B images, C width, Cv code dimension, V codes, K scales, L_k tokens of scale k, L of all scales.
+
+Source: VAR (arXiv 2404.02905), section 3.2; FlexVAR (arXiv 2502.20313), section 3.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,7 @@
-"""The objective of next-scale training: predict every code of every scale from the scales before it."""
+"""The objective of next-scale training: predict every code of every scale from the scales before it.
+
+Source: VAR (arXiv 2404.02905), section 3.2.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Generation with VAR."""
+"""Generation with VAR.
+
+Source: VAR (arXiv 2404.02905) and its published code.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""VAR's ``more_smooth``: mixtures of code vectors in the place of codes."""
+"""VAR's ``more_smooth``: mixtures of code vectors in the place of codes.
+
+Source: the published code of VAR (arXiv 2404.02905).
+"""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,8 @@
 """The places of an image in the order of its cells, and which cells see which.
 
 Letters: R rows, Cv channels, g x g places, K cells of m = side² places each.
+
+Source: xAR (arXiv 2502.20388), section 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Images from an xAR: cell after cell, each from noise, on the cache of the clean cells before it."""
+"""Images from an xAR: cell after cell, each from noise, on the cache of the clean cells before it.
+
+Source: xAR (arXiv 2502.20388) and its published code.
+"""
 
 from __future__ import annotations
 

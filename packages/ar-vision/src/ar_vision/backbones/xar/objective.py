@@ -1,4 +1,7 @@
-"""xAR's objective: the velocity of every cell, noised at a time of its own, from noised cells before it."""
+"""xAR's objective: the velocity of every cell, noised at a time of its own, from noised cells before it.
+
+Source: xAR (arXiv 2502.20388), section 3.3.
+"""
 
 from __future__ import annotations
 

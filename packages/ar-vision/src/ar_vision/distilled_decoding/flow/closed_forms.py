@@ -1,6 +1,8 @@
 """Where the flow needs no solver: codes on a line, and two codes anywhere.
 
 N draws, V codes, Cv dimensions.
+
+Source: ours.
 """
 
 import torch

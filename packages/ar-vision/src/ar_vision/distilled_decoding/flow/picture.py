@@ -1,4 +1,7 @@
-"""The map from noise to codes as a picture of letters."""
+"""The map from noise to codes as a picture of letters.
+
+Source: ours.
+"""
 
 import torch
 from torch import Tensor

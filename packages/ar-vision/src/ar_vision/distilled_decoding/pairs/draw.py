@@ -1,4 +1,7 @@
-"""Which noise and label a pair has, and what its teacher makes of them."""
+"""Which noise and label a pair has, and what its teacher makes of them.
+
+Source: Distilled Decoding (arXiv 2412.17153): pairs of noise and codes of the teacher.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""The texts that pairs of a teacher of texts are of: a list, which the header of the pairs holds and conditions number."""
+"""The texts that pairs of a teacher of texts are of: a list, which the header of the pairs holds and conditions number.
+
+Source: ours.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Full fine-tuning: a trained copy of the base."""
+"""Full fine-tuning: a trained copy of the base.
+
+Source: full fine-tuning, the baseline of ECM (arXiv 2510.05610).
+"""
 
 from typing import ClassVar
 

@@ -1,4 +1,7 @@
-"""The control added to the input tokens of a base: what LoRA and full fine-tuning see of it."""
+"""The control added to the input tokens of a base: what LoRA and full fine-tuning see of it.
+
+Source: ours.
+"""
 
 import torch
 from torch import Tensor, nn

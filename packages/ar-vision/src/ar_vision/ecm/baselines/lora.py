@@ -1,4 +1,7 @@
-"""LoRA: updates of low rank to the matrices of a frozen base."""
+"""LoRA: updates of low rank to the matrices of a frozen base.
+
+Source: LoRA (arXiv 2106.09685), equation 3.
+"""
 
 from typing import ClassVar
 

@@ -1,4 +1,7 @@
-"""Canny edges of a batch of pictures, as OpenCV's ``Canny`` finds them: 3 x 3 Sobel filters, L1 norm, two thresholds."""
+"""Canny edges of a batch of pictures, as OpenCV's ``Canny`` finds them: 3 x 3 Sobel filters, L1 norm, two thresholds.
+
+Source: Canny (1986), with the choices of OpenCV's function.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,7 @@
-"""Models of depth and segments in Hugging Face layout, as extractors; the only place of the method that needs transformers."""
+"""Models of depth and segments in Hugging Face layout, as extractors; the only place of the method that needs transformers.
+
+Source: ours, around models of transformers.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

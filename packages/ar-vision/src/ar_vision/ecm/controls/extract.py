@@ -1,4 +1,7 @@
-"""From pictures to control maps, kind by kind."""
+"""From pictures to control maps, kind by kind.
+
+Source: ours.
+"""
 
 from collections.abc import Callable
 

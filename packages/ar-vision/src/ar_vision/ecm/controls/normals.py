@@ -1,4 +1,7 @@
-"""Surface normals as maps: x in red, y in green, towards the camera in blue, -1 to 1 as 0 to 255."""
+"""Surface normals as maps: x in red, y in green, towards the camera in blue, -1 to 1 as 0 to 255.
+
+Source: ours.
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""The augmentations of a control map that go with those of its picture."""
+"""The augmentations of a control map that go with those of its picture.
+
+Source: ours.
+"""
 
 import numpy as np
 import torch

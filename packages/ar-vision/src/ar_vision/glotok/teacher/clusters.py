@@ -1,6 +1,8 @@
 """k-means.
 
 Letters: m vectors, d their dimension, k centres.
+
+Source: Lloyd's algorithm (1982) with k-means++ (Arthur and Vassilvitskii, 2007).
 """
 
 import torch

@@ -1,6 +1,8 @@
 """Feature maps of frozen networks.
 
 Letters: B images, d channels, h x w places of a network's map.
+
+Source: ours.
 """
 
 from collections.abc import Mapping

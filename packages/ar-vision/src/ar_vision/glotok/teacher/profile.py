@@ -1,4 +1,7 @@
-"""A teacher as what training needs of it: the logarithm of its histogram, forty numbers, and where it comes from."""
+"""A teacher as what training needs of it: the logarithm of its histogram, forty numbers, and where it comes from.
+
+Source: GloTok (arXiv 2511.14184), equations 4 and 5, of a teacher.
+"""
 
 import json
 import math

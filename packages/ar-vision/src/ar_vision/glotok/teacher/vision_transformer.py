@@ -1,4 +1,7 @@
-"""Patch features of DINOv2 and CLIP; beside the text encoder the only file of the package that imports transformers."""
+"""Patch features of DINOv2 and CLIP; beside the text encoder the only file of the package that imports transformers.
+
+Source: DINOv2 (arXiv 2304.07193) and CLIP (arXiv 2103.00020), in transformers.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,4 +1,7 @@
-"""Random numbers and choices from an explicit generator."""
+"""Random numbers and choices from an explicit generator.
+
+Source: ours.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Blur kernels: bells of six shapes, and the low-pass filter whose copies ring. Each has the sum 1."""
+"""Blur kernels: bells of six shapes, and the low-pass filter whose copies ring. Each has the sum 1.
+
+Source: Real-ESRGAN (arXiv 2107.10833), section 3, and its published code.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""The single steps of a degradation, on an image float32 [3, H, W] in [0, 1]."""
+"""The single steps of a degradation, on an image float32 [3, H, W] in [0, 1].
+
+Source: Real-ESRGAN (arXiv 2107.10833) and its published code.
+"""
 
 import io
 import math

@@ -1,4 +1,7 @@
-"""The codes of an image's one grid as features of both codebooks."""
+"""The codes of an image's one grid as features of both codebooks.
+
+Source: ours.
+"""
 
 import torch
 from ar_core.errors import DataError

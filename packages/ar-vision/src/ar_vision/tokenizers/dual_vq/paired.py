@@ -1,6 +1,8 @@
 """Two codebooks whose codes stand side by side, a pair for each cell.
 
 Letters: n_1 and n_2 codes of the first and the second codebook, d their dimension, B images, L cells.
+
+Source: FQGAN (arXiv 2411.16681); one number a pair is ours.
 """
 
 from collections.abc import Mapping

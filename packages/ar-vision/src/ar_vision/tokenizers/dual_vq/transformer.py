@@ -1,6 +1,8 @@
 """Transformers over the cells of an image: the adapters in front of a quantiser, and the residual modules behind it.
 
 Letters: B images, C width, g x g cells, L = g² of them.
+
+Source: GloTok (arXiv 2511.14184); layers after ViT (arXiv 2010.11929).
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""The objective of an image tokenizer: a game of two players where a discriminator is used."""
+"""The objective of an image tokenizer: a game of two players where a discriminator is used.
+
+Source: VQGAN (arXiv 2012.09841, section 3.1); terms of VQ-VAE (arXiv 1711.00937, equation 3).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

@@ -1,4 +1,7 @@
-"""How well a tokenizer gives images back, and how many of its codes it needs for it."""
+"""How well a tokenizer gives images back, and how many of its codes it needs for it.
+
+Source: ours; PSNR by its definition.
+"""
 
 from collections.abc import Iterable
 from typing import Any

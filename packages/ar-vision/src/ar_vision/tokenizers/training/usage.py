@@ -1,6 +1,8 @@
 """Which codes of a codebook are used, and new places for those that are not.
 
 Letters: B images, L codes of an image, V codes of the codebook, Cv their dimension, N = images of a step times L.
+
+Source: ours; codes that die are moved as in Jukebox (arXiv 2005.00341) and SoundStream (arXiv 2107.03312).
 """
 
 from dataclasses import dataclass

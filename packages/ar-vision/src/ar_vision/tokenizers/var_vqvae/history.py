@@ -1,4 +1,7 @@
-"""The features that VAR's scales add up to."""
+"""The features that VAR's scales add up to.
+
+Source: VAR (arXiv 2404.02905), algorithm 2.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""The convolutions that refine upsampled codes, and which of them a scale uses."""
+"""The convolutions that refine upsampled codes, and which of them a scale uses.
+
+Source: VAR (arXiv 2404.02905), algorithms 1 and 2, and its published code.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,7 @@
-"""The scale that was added last: all that FlexVAR's next scale is fed with."""
+"""The scale that was added last: all that FlexVAR's next scale is fed with.
+
+Source: FlexVAR (arXiv 2502.20313), section 3.
+"""
 
 import torch
 import torch.nn.functional as F
