@@ -5,16 +5,24 @@ from pathlib import Path
 
 from ar_core.errors import DataError
 
-__all__ = ["text_folder"]
+__all__ = ["staged_folder", "text_folder"]
 
 
-def text_folder() -> Path:
-    """The folder of the staged texts.
+def staged_folder(holds: str) -> Path:
+    """The folder of all staged data.
+
+    Args:
+        holds: what is wanted of it, for the message.
 
     Raises:
         DataError: ``AR_DATA_DIR`` is not set.
     """
     folder = os.environ.get("AR_DATA_DIR")
     if folder is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds text/ and models/")
-    return Path(folder) / "text"
+        raise DataError(f"AR_DATA_DIR is not set: give the folder that holds {holds}")
+    return Path(folder)
+
+
+def text_folder() -> Path:
+    """The folder of the staged texts; raises as :func:`staged_folder` does."""
+    return staged_folder("text/ and models/") / "text"

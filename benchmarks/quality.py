@@ -7,16 +7,17 @@ Reads results of ``ar-decode eval`` and of ``benchmarks.tasks``; writes OUTPUT.s
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 from ar_core.evaluation import accuracy_under_parallelism
 from ar_quickstart.chart import Series, line_chart
+
+from .command_line import command_line, exit_code
 
 __all__ = ["Curve", "curves", "figure", "markdown_table", "read"]
 
@@ -142,17 +143,14 @@ def _drafted(row: dict[str, Any]) -> int:
 
 def main() -> int:
     """Read, draw, write; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.quality", __doc__)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="without suffix")
-    arguments = parser.parse_args()
-    try:
-        found = curves(read(arguments.files))
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_draw, parser.parse_args())
+
+
+def _draw(arguments: argparse.Namespace) -> int:
+    found = curves(read(arguments.files))
     arguments.output.with_suffix(".svg").write_text(figure(found) + "\n", encoding="utf-8")
     arguments.output.with_suffix(".md").write_text(markdown_table(found), encoding="utf-8")
     print(markdown_table(found), end="")

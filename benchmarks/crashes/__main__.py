@@ -12,22 +12,19 @@ state, averages, data, files or metrics than without kills.
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, command_line, exit_code
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code: 1 if a job was lost."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.crashes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.crashes", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
     run.add_argument("--kills", type=int, default=200, help="in the results, those of earlier sittings included")
@@ -37,14 +34,10 @@ def main(given: Sequence[str] | None = None) -> int:
     run.add_argument("--results", type=Path, default=RESULTS)
     commands.add_parser("jobs")
     arguments = parser.parse_args(given)
-    try:
-        return _run(arguments) if arguments.command == "run" else _list()
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code({"run": _run, "jobs": _list}[arguments.command], arguments)
 
 
-def _list() -> int:
+def _list(arguments: argparse.Namespace) -> int:
     from .jobs import JOBS
 
     for name, job in JOBS.items():

@@ -9,8 +9,8 @@ A pass whose logits are not Hugging Face's, and a method whose tokens are not AR
 scripted ones, has no times: the command says so, and its exit code is 1.
 """
 
-from benchmarks.command import Suite
-from benchmarks.command import main as command
+from benchmarks.suite import Suite
+from benchmarks.suite import main as command
 
 
 def main() -> int:

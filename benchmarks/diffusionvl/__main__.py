@@ -10,22 +10,15 @@ under autocast to bfloat16. A trial: `--language DIR --form plain --connector-st
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ar_core.errors import ArError
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, add_entries, command_line, exit_code
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.diffusionvl",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("benchmarks.diffusionvl", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
@@ -40,8 +33,7 @@ def main(given: Sequence[str] | None = None) -> int:
         command.add_argument("--batch-size", type=int, default=32)
         command.add_argument("--arms", nargs="+", help="instead of all")
         if name == "train":
-            more = "entries of the configs of all arms"
-            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
+            add_entries(command, "--train", "the configs of all arms")
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--questions", type=int, default=400, help="of each kind at most")
@@ -53,11 +45,7 @@ def main(given: Sequence[str] | None = None) -> int:
                 "--lengths", type=int, nargs=2, default=(32, 256), help="of the timed caption and answer"
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args(given))
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -9,21 +9,18 @@ python -m benchmarks.diffuspec plot tasks                                       
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from ar_core.config import apply_overrides
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, command_line, exit_code
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.diffuspec", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.diffuspec", __doc__)
     parser.add_argument("command", choices=("train", "measure", "plot"))
     parser.add_argument("verifier", choices=("tasks", "smollm2_135m"))
     parser.add_argument("--seed", type=int, default=0, help="of the task models")
@@ -49,14 +46,11 @@ def main() -> int:
         help="train: entries of the drafters' configs; measure: settings of DiffuSpec",
     )
     arguments = parser.parse_intermixed_args()
-    try:
-        return {"train": _train, "measure": _measure, "plot": _plot}[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept; the same command goes on", file=sys.stderr)
-        return 130
+    return exit_code(
+        {"train": _train, "measure": _measure, "plot": _plot}[arguments.command],
+        arguments,
+        interrupted="what is finished is kept; the same command goes on",
+    )
 
 
 def _train(arguments: argparse.Namespace) -> int:

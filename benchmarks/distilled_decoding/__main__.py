@@ -9,25 +9,17 @@ A stopped command goes on when it is given again. All seeds have the teacher of 
 """
 
 import argparse
-import sys
 from pathlib import Path
-
-from ar_core.errors import ArError
 
 from benchmarks.images.study import add_options, folders_of
 
+from ..command_line import RESULTS, add_entries, command_line, exit_code
 from .setups import SETUPS
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.distilled_decoding",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("benchmarks.distilled_decoding", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
@@ -35,14 +27,7 @@ def main() -> int:
         add_options(command)
         if name == "train":
             for stage, recipe in (("pairs", "noise_code_pairs"), ("train", "distilled_decoding")):
-                command.add_argument(
-                    f"--{stage}",
-                    action="extend",
-                    nargs="+",
-                    default=[],
-                    metavar="key=value",
-                    help=f"entries of {recipe}",
-                )
+                add_entries(command, f"--{stage}", recipe)
         else:
             command.add_argument("--count", type=int, default=5000, help="images of each way of sampling")
             command.add_argument("--ways", nargs="+", default=[], help="names of those to draw; default: all")
@@ -54,11 +39,7 @@ def main() -> int:
             command.add_argument("--results", type=Path, default=RESULTS, help="folder that is written to")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
     arguments = parser.parse_args()
-    try:
-        return _run(arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

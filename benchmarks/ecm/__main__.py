@@ -13,22 +13,16 @@ CPU core. All arms of seed 0 with measuring take some 75, and `--arms ecm lora f
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ar_core.errors import ArError
-
+from ..command_line import RESULTS, add_entries, command_line, exit_code
 from ..images.study import add_options, folders_of
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ecm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.ecm", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure", "picture", "controls"):
         command = commands.add_parser(name)
@@ -36,8 +30,7 @@ def main(given: Sequence[str] | None = None) -> int:
         if name != "controls":
             command.add_argument("--arms", nargs="+", help="instead of the usual ones")
         if name == "train":
-            more = "entries of the config, for all arms"
-            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
+            add_entries(command, "--train", "the config, for all arms")
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=1000, help="test pictures whose edges are followed")
@@ -50,11 +43,7 @@ def main(given: Sequence[str] | None = None) -> int:
                 help="of likelihoods, steps and samples; training takes a GPU if there is one",
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args(given))
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:

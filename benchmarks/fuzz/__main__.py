@@ -9,16 +9,15 @@ python -m benchmarks.fuzz read ar_core/yaml FOLDER               read one input 
 import argparse
 import math
 import os
-import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ar_core.environment import environment
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
-from ..command import RESULTS
+from ..command_line import RESULTS, command_line, exit_code
 from ..resumable import Row, measure_missing
 from .campaign import fuzzed
 from .judge import LIMIT_S, SPARE_BYTES
@@ -31,9 +30,7 @@ ROOM = Path("/dev/shm/ar_fuzz") if Path("/dev/shm").is_dir() else Path("runs/fuz
 
 def main() -> int:
     """Run a command; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.fuzz", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
     run = commands.add_parser("run")
@@ -50,11 +47,7 @@ def main() -> int:
     read.add_argument("loader")
     read.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    try:
-        return {"list": _list, "run": _run, "read": _read}[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code({"list": _list, "run": _run, "read": _read}[arguments.command], arguments)
 
 
 def counts_of(inputs: int) -> dict[str, int]:

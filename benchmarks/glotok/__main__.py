@@ -13,20 +13,15 @@ of its configs, 20,000 pictures encoded, 5,000 reconstructed and 2,000 drawn a g
 """
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, command_line, exit_code
+from ..data import staged_folder
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.glotok", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.glotok", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
@@ -51,11 +46,7 @@ def main() -> int:
                 "--device", default="cpu", help="that tokenizers and FARs run on; training takes a GPU if there is one"
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args())
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args())
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -67,10 +58,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from ..images.parts import Folders
     from .arms import GlotokStudy
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds models/")
-    study = GlotokStudy(Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed))
+    staged = staged_folder("models/")
+    study = GlotokStudy(Folders(arguments.runs, arguments.cifar10, staged, arguments.seed))
     if arguments.command == "train":
         from .training import train
 

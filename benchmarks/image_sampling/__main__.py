@@ -9,8 +9,8 @@ Weights are random: they change neither passes nor operations nor, but for noise
 case whose arms draw other codes or run other passes has no times: the command says so, and its exit code is 1.
 """
 
-from benchmarks.command import Suite
-from benchmarks.command import main as command
+from benchmarks.suite import Suite
+from benchmarks.suite import main as command
 
 
 def main() -> int:

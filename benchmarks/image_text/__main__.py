@@ -9,36 +9,27 @@ pictures; priors.json, how often each answer is right in training. No picture is
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ..command_line import command_line, exit_code
+from ..data import staged_folder
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.image_text",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("benchmarks.image_text", __doc__)
     prepare = parser.add_subparsers(dest="command", required=True).add_parser("prepare")
     prepare.add_argument("--easy-vqa", type=Path, required=True, help="the wheel that `pip download` left")
     prepare.add_argument("--output", type=Path, required=True, help="folder to write; one that is there is replaced")
-    arguments = parser.parse_args(given)
-    try:
-        from .prepare import write_all
+    return exit_code(_prepare, parser.parse_args(given))
 
-        staged = os.environ.get("AR_DATA_DIR")
-        if staged is None:
-            raise DataError("AR_DATA_DIR is not set: give the folder that holds image_text/ and text/")
-        for line in write_all(Path(staged), arguments.easy_vqa, arguments.output):
-            print(line, flush=True)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from .prepare import write_all
+
+    for line in write_all(staged_folder("image_text/ and text/"), arguments.easy_vqa, arguments.output):
+        print(line, flush=True)
     return 0
 
 

@@ -13,20 +13,15 @@ python -m benchmarks.images plot
 """
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, command_line, exit_code
+from ..data import staged_folder
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.images", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "take", "measure", "pictures", "export"):
         command = commands.add_parser(name)
@@ -44,11 +39,7 @@ def main() -> int:
             command.add_argument("--count", type=int, default=5000, help="images at each guidance scale")
             command.add_argument("--guidance", type=float, nargs="+", help="scales instead of the usual ones")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args())
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args())
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -59,10 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     from .parts import Folders, part
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
-    folders = Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.seed)
+    staged = staged_folder("images/ and models/")
+    folders = Folders(arguments.runs, arguments.cifar10, staged, arguments.seed)
     if arguments.command == "train":
         from .training import train
 

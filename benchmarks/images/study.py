@@ -1,7 +1,6 @@
 """A method that goes on from a small model of CIFAR-10, with one seed: where its runs and samples lie, and what says so on a command line."""
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ar_core.errors import DataError
 
+from ..data import staged_folder
 from ..recipes import run_to_end
 from .parts import Folders, Part, part
 
@@ -132,7 +132,5 @@ def folders_of(arguments: argparse.Namespace) -> Folders:
     Raises:
         DataError: ``AR_DATA_DIR`` is not set.
     """
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds images/ and models/")
-    return Folders(arguments.runs, arguments.cifar10, Path(staged), arguments.base_seed)
+    staged = staged_folder("images/ and models/")
+    return Folders(arguments.runs, arguments.cifar10, staged, arguments.base_seed)

@@ -11,24 +11,19 @@ Interrupted training goes on with the same command.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
+from ..command_line import RESULTS, add_entries, command_line, exit_code
 from .training import SETUPS, Budget
 
-RESULTS = Path(__file__).parents[1] / "results"
 TASKS = "tasks"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.jacobi_forcing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("benchmarks.jacobi_forcing", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
@@ -40,14 +35,7 @@ def main() -> int:
         if name == "train":
             command.add_argument("--base-steps", type=int, help="tasks: steps of the base (default: its config's)")
             for stage, recipe in (("collect", "jacobi_trajectories"), ("train", "jacobi_forcing")):
-                command.add_argument(
-                    f"--{stage}",
-                    action="extend",
-                    nargs="+",
-                    default=[],
-                    metavar="key=value",
-                    help=f"entries of {recipe}",
-                )
+                add_entries(command, f"--{stage}", recipe)
         else:
             command.add_argument("--problems", type=int, default=200, help="tasks: how many held-out ones")
             command.add_argument(
@@ -65,11 +53,9 @@ def main() -> int:
     for name in ("table", "plot"):
         commands.add_parser(name).add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
     arguments = parser.parse_args()
-    try:
-        return {"train": _train, "measure": _measure, "table": _table, "plot": _plot}[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(
+        {"train": _train, "measure": _measure, "table": _table, "plot": _plot}[arguments.command], arguments
+    )
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ python -m benchmarks.kernels table                     all results as a table
 A case whose implementations disagree has no times: the command says so, and its exit code is 1.
 """
 
-from benchmarks.command import Suite
-from benchmarks.command import main as command
+from benchmarks.suite import Suite
+from benchmarks.suite import main as command
 
 
 def main() -> int:

@@ -12,24 +12,20 @@ python -m benchmarks.language table stories260k --method efficient_dlm          
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
 from benchmarks.recipes import DEFAULT_METHOD
 
+from ..command_line import RESULTS, command_line, exit_code
 from .results import read_results, results_stem
 from .setups import SETUPS
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.language", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.language", __doc__)
     parser.add_argument("command", choices=("train", "measure", "table"))
     parser.add_argument("model", choices=tuple(SETUPS))
     parser.add_argument("--method", default=DEFAULT_METHOD, help="recipe and decoder of the conversion")
@@ -39,11 +35,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="measure: torch threads")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="train: entries of the configs")
     arguments = parser.parse_intermixed_args()
-    try:
-        return {"train": _train, "measure": _measure, "table": _table}[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code({"train": _train, "measure": _measure, "table": _table}[arguments.command], arguments)
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -12,21 +12,18 @@ command; what it shares with an earlier one is not decoded again. What has no dr
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from ar_core.errors import ArError, ConfigError, DataError
+from ar_core.errors import ConfigError, DataError
 
 from benchmarks.data import text_folder
 
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, command_line, exit_code
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.lossless", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.lossless", __doc__)
     parser.add_argument("command", choices=("measure", "plot"))
     parser.add_argument("--model", default="smollm2-135m-instruct", help="as ar-decode takes it")
     parser.add_argument("--data", type=Path, help="Spec-Bench file (default: $AR_DATA_DIR/text/spec_bench.jsonl)")
@@ -48,14 +45,11 @@ def main() -> int:
         "--output", type=Path, help="results without suffix (default: benchmarks/results/lossless_MODEL)"
     )
     arguments = parser.parse_args()
-    try:
-        return {"measure": _measure, "plot": _plot}[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished answers are kept; the same command goes on", file=sys.stderr)
-        return 130
+    return exit_code(
+        {"measure": _measure, "plot": _plot}[arguments.command],
+        arguments,
+        interrupted="finished answers are kept; the same command goes on",
+    )
 
 
 def _measure(arguments: argparse.Namespace) -> int:

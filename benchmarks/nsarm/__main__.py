@@ -10,21 +10,16 @@ its tokenizer are the shipped ones. Seeds differ in M's first weights, the order
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ar_core.errors import ArError, DataError
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..command_line import RESULTS, add_entries, command_line, exit_code
+from ..data import staged_folder
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.nsarm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.nsarm", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure", "pictures"):
         command = commands.add_parser(name)
@@ -32,8 +27,7 @@ def main(given: Sequence[str] | None = None) -> int:
         command.add_argument("--seed", type=int, default=0)
         if name == "train":
             command.add_argument("--arms", nargs="+", help="instead of the usual ones")
-            more = "entries of the configs of all arms"
-            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
+            add_entries(command, "--train", "the configs of all arms")
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=24, help="photographs under each degradation")
@@ -42,11 +36,7 @@ def main(given: Sequence[str] | None = None) -> int:
                 "--large", type=int, nargs=2, default=(1000, 700), help="width and height of the large input"
             )
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args(given))
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -57,10 +47,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     from .arms import USUAL, Study, train
 
-    staged = os.environ.get("AR_DATA_DIR")
-    if staged is None:
-        raise DataError("AR_DATA_DIR is not set: give the folder that holds image_text/, images/ and models/")
-    study = Study(arguments.runs, Path(staged), arguments.seed)
+    staged = staged_folder("image_text/, images/ and models/")
+    study = Study(arguments.runs, staged, arguments.seed)
     if arguments.command == "train":
         return 0 if train(study, tuple(arguments.arms or USUAL), arguments.train) else 130
     if arguments.command == "pictures":

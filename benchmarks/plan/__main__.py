@@ -7,8 +7,8 @@ python -m benchmarks.plan table            results as a table
 A plan that is off by more than 15 % is an error: the command says so, and its exit code is 1.
 """
 
-from benchmarks.command import Suite
-from benchmarks.command import main as command
+from benchmarks.suite import Suite
+from benchmarks.suite import main as command
 
 
 def main() -> int:

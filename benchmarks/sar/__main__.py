@@ -12,30 +12,23 @@ the data, dropped classes, rolled-out codes, and the samples that are drawn, tho
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ar_core.errors import ArError
-
+from ..command_line import RESULTS, add_entries, command_line, exit_code
 from ..images.study import add_options, folders_of
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sar", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("benchmarks.sar", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("train", "measure"):
         command = commands.add_parser(name)
         add_options(command)
         command.add_argument("--arms", nargs="+", help="instead of the usual ones")
         if name == "train":
-            more = "entries of the config, for all arms"
-            command.add_argument("--train", action="extend", nargs="+", default=[], metavar="key=value", help=more)
+            add_entries(command, "--train", "the config, for all arms")
         else:
             command.add_argument("--results", type=Path, default=RESULTS)
             command.add_argument("--count", type=int, default=5000, help="images at each guidance scale")
@@ -45,11 +38,7 @@ def main(given: Sequence[str] | None = None) -> int:
             command.add_argument("--batch", type=int, help="samples of a timed step; default: the config's")
             command.add_argument("--device", default="cpu", help="of the timed steps")
     commands.add_parser("plot").add_argument("--results", type=Path, default=RESULTS)
-    try:
-        return _run(parser.parse_args(given))
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:

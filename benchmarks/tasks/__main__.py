@@ -13,21 +13,20 @@ python -m benchmarks.tasks compare --method efficient_dlm         all variants t
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ar_core.config import apply_overrides
-from ar_core.errors import ArError, CheckpointError, DataError
+from ar_core.errors import CheckpointError, DataError
 
+from benchmarks.command_line import RESULTS, command_line, exit_code
 from benchmarks.recipes import DEFAULT_METHOD, conversion_name
 
-RESULTS = Path(__file__).parents[1] / "results"
 SHIPPED = Path(__file__).parents[2] / "apps" / "quickstart" / "src" / "ar_quickstart" / "weights"
 
 
 def main() -> int:
     """Run one of the commands; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__.splitlines()[0])
+    parser = command_line("benchmarks.tasks", __doc__)
     parser.add_argument("command", choices=("train", "measure", "export", "plot", "compare"))
     parser.add_argument("--method", default=DEFAULT_METHOD, help="recipe and decoder of the conversion")
     parser.add_argument("--variant", default="", help="name of a conversion with overrides")
@@ -46,12 +45,8 @@ def main() -> int:
         help="train: entries of the conversion's config; measure: settings of its decoder",
     )
     arguments = parser.parse_intermixed_args()
-    try:
-        commands = {"train": _train, "measure": _measure, "export": _export, "plot": _plot, "compare": _compare}
-        return commands[arguments.command](arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    commands = {"train": _train, "measure": _measure, "export": _export, "plot": _plot, "compare": _compare}
+    return exit_code(commands[arguments.command], arguments)
 
 
 def _train(arguments: argparse.Namespace) -> int:

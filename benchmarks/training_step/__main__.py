@@ -9,8 +9,8 @@ An arm whose loss, gradient or attention is off, or that makes a tensor of queri
 times: the command says so, and its exit code is 1. An arm whose backend is absent is told with the reason.
 """
 
-from benchmarks.command import Suite
-from benchmarks.command import main as command
+from benchmarks.suite import Suite
+from benchmarks.suite import main as command
 
 
 def main() -> int:

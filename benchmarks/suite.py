@@ -2,20 +2,18 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ar_core.errors import ArError, DataError
+from ar_core.errors import DataError
 
+from .command_line import RESULTS, command_line, exit_code
 from .resumable import Row, measure_missing
 
 __all__ = ["Suite", "main"]
-
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,7 @@ def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: 
         suite: gives the benchmark; called when it is needed.
         repeats: default of the option.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {program}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(program, doc)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
     run.add_argument("--part", help="what is measured; see the list of an unknown one")
@@ -64,11 +60,7 @@ def main(program: str, doc: str | None, suite: Callable[[], Suite], *, repeats: 
     run.add_argument("--results", type=Path, default=RESULTS, help="folder that is written to")
     commands.add_parser("table").add_argument("--results", type=Path, default=RESULTS, help="folder that is read")
     arguments = parser.parse_args()
-    try:
-        return {"run": _run, "table": _table}[arguments.command](suite(), arguments)
-    except ArError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda given: {"run": _run, "table": _table}[given.command](suite(), given), arguments)
 
 
 def _run(suite: Suite, arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ class Case:
 @pytest.fixture
 def run(benchmark_module, monkeypatch):
     """The command line of a benchmark of two cases, the second of which is told to go wrong; what it has measured."""
-    command = benchmark_module("command")
+    command = benchmark_module("suite")
     monkeypatch.setattr(benchmark_module("timing"), "ceilings", lambda device, dtype: CEILING)
     monkeypatch.setattr("ar_core.allocator.keep_freed_memory", lambda: True)
     seen = []
