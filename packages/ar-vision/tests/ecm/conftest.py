@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from ar_vision.backbones.scale_mask import scale_mask
+from ar_vision.ecm.base_pass import BasePass
 from ar_vision.ecm.baselines.car import CarControl
 from ar_vision.ecm.baselines.config import CarConfig, FullConfig, LoraConfig
 from ar_vision.ecm.baselines.full import FullControl
@@ -93,7 +94,7 @@ def logits(base, teacher):
             hidden = model.hidden(x, condition, scale=None, schedule=model.schedule, mask=mask)
         else:
             r = features[:, : x.shape[1]]
-            hidden = controller.hidden(model, x, condition, r, scale=None, mask=mask, **settings)
+            hidden = controller.hidden(BasePass(model, x, condition, scale=None, mask=mask), r, **settings)
         return transformer.head(hidden, condition)
 
     return run

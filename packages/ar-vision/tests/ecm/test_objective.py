@@ -7,6 +7,7 @@ import torch
 from ar_core.corruption import SampleRng
 from ar_core.training import Job, TrainConfig, train
 from ar_vision.backbones.scale_transformer.objective import TERM
+from ar_vision.ecm.base_pass import BasePass
 from ar_vision.ecm.controls.config import ControlConfig
 from ar_vision.ecm.controls.extract import extractor_of
 from ar_vision.ecm.objective import EcmObjective
@@ -76,9 +77,8 @@ def test_the_loss_is_the_cross_entropy_of_the_controlled_pass(
     x = torch.cat([base.embed(k, one, condition, base.schedule) for k, one in enumerate(inputs)], dim=1)
     from ar_vision.backbones.scale_mask import scale_mask
 
-    hidden = ecm.hidden(
-        base, x, condition, ecm.features(maps.float() / 127.5 - 1), scale=None, mask=scale_mask(base.schedule, x.device)
-    )
+    given = BasePass(base, x, condition, scale=None, mask=scale_mask(base.schedule, x.device))
+    hidden = ecm.hidden(given, ecm.features(maps.float() / 127.5 - 1))
     wanted = torch.nn.functional.cross_entropy(
         base.head(hidden, condition).flatten(0, 1), codes.flatten(), reduction="sum"
     )

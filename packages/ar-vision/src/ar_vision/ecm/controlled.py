@@ -20,6 +20,7 @@ from ..backbones.var.model import Var
 from ..decoding.guidance import doubled
 from ..decoding.scalewise import ScalePasses
 from ..scales import ScaleSchedule
+from .base_pass import BasePass
 from .controller import Controller, Strength
 
 __all__ = ["ControlPasses", "ControlledVar"]
@@ -86,7 +87,8 @@ class ControlledVar:
     ) -> Tensor:
         """Run the base under control over one scale, or (scale None) over the first ones.
 
-        See :meth:`ar_vision.decoding.scalewise.ScaleBackbone.hidden`. Both halves of guidance see the control, so that guidance is about the class.
+        See :meth:`ar_vision.decoding.scalewise.ScaleBackbone.hidden`. Both halves of guidance see the control, so that guidance is
+        about the class.
         """
         rows, n = x.shape[:2]
         parts = schedule.slices
@@ -107,7 +109,7 @@ class ControlledVar:
         elif self.free_rows and self._null is not None:
             null = self._null[:, tokens].expand(self.free_rows, -1, -1)
             r = torch.cat([r[: rows - self.free_rows], null])
-        return self.controller.hidden(self.base, x, condition, r, scale=scale, strength=given, cache=cache, mask=mask)
+        return self.controller.hidden(BasePass(self.base, x, condition, scale, cache, mask), r, given)
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """Return logits [R, n, V] of hidden states [R, n, C] and a condition [R, C]."""

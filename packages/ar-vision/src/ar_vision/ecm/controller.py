@@ -9,15 +9,14 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from ar_core.cache import WindowedKVCache
 from ar_core.errors import ConfigError, DataError
-from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 
 from ..backbones.var.config import VarConfig
 from ..backbones.var.model import Var
 from ..scales import ScaleSchedule
 from ..tokenizers.tokenizer import Tokenizer
+from .base_pass import BasePass
 from .config import EncoderConfig
 from .encoder import ControlEncoder
 
@@ -81,29 +80,13 @@ class Controller(nn.Module, ABC):
         """
 
     @abstractmethod
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the base's blocks under control.
 
         Args:
-            base: the frozen transformer.
-            x: [R, n, C], of one scale, or of the first scales.
-            condition: [R, C].
-            features: of the same tokens, [R, n, C].
-            scale: k, or None for the first scales at once.
+            given: the base and what it is run with.
+            features: r of the same tokens, [R, n, C].
             strength: 0 is the base, 1 the control as trained.
-            cache: with a window of n tokens and ``extra_layers`` more layers than the base; holds the earlier scales.
-            mask: who may see whom, in a pass without a cache.
 
         Returns:
             [R, n, C].

@@ -18,6 +18,7 @@ from ..backbones.scale_transformer.block import ScaleBlock
 from ..backbones.var.config import VarConfig
 from ..backbones.var.model import Var
 from .adapter import EcmAdapter
+from .base_pass import BasePass
 from .config import EcmConfig
 from .controller import EncodedController, Strength
 
@@ -115,21 +116,10 @@ class Ecm(EncodedController):
 
         return inject
 
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the base's blocks, with the adapters in front of some; [R, n, C]."""
-        inject = self.injections(condition, features, strength=strength, cache=cache, mask=mask)
-        return injected(base, x, condition, [inject], scale=scale, cache=cache, mask=mask)
+        inject = self.injections(given.condition, features, strength=strength, cache=given.cache, mask=given.mask)
+        return injected(given, [inject])
 
     @torch.no_grad()
     def initialize(self, generator: Generator, base: Var) -> None:
@@ -184,26 +174,12 @@ def _shut(parts: Tensor) -> None:
     parts[2:].mul_(0.5)
 
 
-def injected(
-    base: Var,
-    x: Tensor,
-    condition: Tensor,
-    injections: Sequence[Injections],
-    *,
-    scale: int | None,
-    cache: WindowedKVCache | None,
-    mask: Mask | None,
-) -> Tensor:
+def injected(given: BasePass, injections: Sequence[Injections]) -> Tensor:
     """Run the base's blocks; what is injected in front of one is a sum, so that no order of the controls matters.
 
     Args:
-        base: frozen.
-        x: input tokens, [R, n, C].
-        condition: of the base, [R, C].
-        injections: of each control: from block, tokens and modulation to what is added, [R, n, C], or None.
-        scale: k; None: all scales that x has.
-        cache: of the scales before.
-        mask: over the tokens.
+        given: the base and what it is run with.
+        injections: of each control.
 
     Returns:
         [R, n, C].
@@ -213,4 +189,4 @@ def injected(
         added = [one for inject in injections if (one := inject(layer, h, modulation)) is not None]
         return h + sum(added[1:], added[0]) if added else h
 
-    return base.hidden(x, condition, scale=scale, schedule=base.schedule, cache=cache, mask=mask, before_block=before)
+    return given.run(before_block=before)

@@ -17,6 +17,7 @@ from ..pixels import to_signed
 from ..scales import ScaleSchedule
 from ..tokenizers.scale_history import teacher_inputs
 from ..tokenizers.tokenizer import Tokenizer
+from .base_pass import BasePass
 from .controller import Controller
 from .controls.config import ControlConfig
 from .controls.extract import extractor_of
@@ -126,5 +127,6 @@ class EcmObjective(VarObjective):
         condition = transformer.condition(tensors["labels"])
         fed: list[Tensor | None] = [None, *inputs]
         x = torch.cat([transformer.embed(k, one, condition, whole) for k, one in enumerate(fed)], dim=1)
-        hidden = controller.hidden(base, x, condition, features, scale=None, mask=scale_mask(prefix, x.device))
+        given = BasePass(base, x, condition, scale=None, mask=scale_mask(prefix, x.device))
+        hidden = controller.hidden(given, features)
         return TeacherPass(transformer, tokenizer, codes, prefix, inputs, condition, hidden)

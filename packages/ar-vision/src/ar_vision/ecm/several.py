@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from ar_core.cache import WindowedKVCache
 from ar_core.errors import ConfigError, DataError
-from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 
 from ..backbones.var.model import Var
 from ..tokenizers.tokenizer import Tokenizer
+from .base_pass import BasePass
 from .controller import Controller, Strength
 from .model import Ecm, injected
 
@@ -84,25 +83,22 @@ class EcmSum(Controller):
         ]
         return torch.cat(found, dim=-1)
 
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the base's blocks with the adapters of all parts; [R, n, C]."""
-        injections, layer = [], base.config.depth
+        injections, layer = [], given.base.config.depth
         for part, own, r in zip(self._ecms(), self.strengths, features.chunk(len(self.parts), dim=-1)):
-            inject = part.injections(condition, r, strength=own * strength, cache=cache, mask=mask, first_layer=layer)
-            injections.append(inject)
+            injections.append(
+                part.injections(
+                    given.condition,
+                    r,
+                    strength=own * strength,
+                    cache=given.cache,
+                    mask=given.mask,
+                    first_layer=layer,
+                )
+            )
             layer += part.extra_layers
-        return injected(base, x, condition, injections, scale=scale, cache=cache, mask=mask)
+        return injected(given, injections)
 
     def initialize(self, generator: Generator, base: Var) -> None:
         """Refuse: its parts are trained.

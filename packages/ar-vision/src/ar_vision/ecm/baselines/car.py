@@ -8,14 +8,13 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from ar_core.cache import WindowedKVCache
-from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 
 from ...backbones.scale_transformer.block import ScaleBlock
 from ...backbones.var.config import VarConfig
 from ...backbones.var.model import Var
 from ...tokenizers.tokenizer import Tokenizer
+from ..base_pass import BasePass
 from ..controller import Controller, Strength
 from ..encoder import ControlConvs, require_stages
 from .config import CarConfig
@@ -77,41 +76,30 @@ class CarControl(Controller):
         grids = self.control_convs.of_scales(maps, sizes, self.downsampling, "bicubic")
         return torch.cat([grid.flatten(2).transpose(1, 2) for grid in grids], dim=1)
 
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the branch, then the base's blocks, the second half of which is given both; [R, n, C].
 
         At strength s, a block is given x + s (Linear(...) - x).
         """
-        scales = range(self._scales(x.shape[1])) if scale is None else (scale,)
+        base, x = given.base, given.x
+        scales = range(self._scales(x.shape[1])) if given.scale is None else (given.scale,)
         positions = torch.cat([base.positions_of(k, base.schedule) for k in scales], dim=1)
         u = self._convolved(x - positions, scales) + features + positions
-        modulation = condition if base.shared is None else base.shared(condition)
+        modulation = given.modulation
         outputs: list[Tensor] = []
         for block in self.blocks:
-            u = block(u, modulation, cache=cache, mask=mask)
+            u = block(u, modulation, cache=given.cache, mask=given.mask)
             outputs.append(u)
         first = base.config.depth - len(self.skip_linear)
 
         def before(layer: int, h: Tensor, modulation: Tensor) -> Tensor:
             if layer < first or not outputs:
                 return h
-            given = self.skip_linear[layer - first](self._normed(layer - first, torch.cat([h, outputs.pop()], dim=-1)))
-            return given if isinstance(strength, float | int) and strength == 1 else h + strength * (given - h)
+            both = self._normed(layer - first, torch.cat([h, outputs.pop()], dim=-1))
+            joined = self.skip_linear[layer - first](both)
+            return joined if isinstance(strength, float | int) and strength == 1 else h + strength * (joined - h)
 
-        return base.hidden(
-            x, condition, scale=scale, schedule=base.schedule, cache=cache, mask=mask, before_block=before
-        )
+        return given.run(before_block=before)
 
     @torch.no_grad()
     def initialize(self, generator: Generator, base: Var) -> None:

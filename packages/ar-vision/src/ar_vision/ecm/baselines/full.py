@@ -6,13 +6,12 @@ Source: full fine-tuning, the baseline of ECM (arXiv 2510.05610).
 from typing import ClassVar
 
 import torch
-from ar_core.cache import WindowedKVCache
-from ar_core.masks import Mask
 from torch import Generator, Tensor
 
 from ...backbones.scale_transformer.model import NO_DECAY
 from ...backbones.var.config import VarConfig
 from ...backbones.var.model import Var
+from ..base_pass import BasePass
 from ..controller import Strength
 from .config import FullConfig
 from .input_control import InputControl
@@ -45,21 +44,9 @@ class FullControl(InputControl):
         """Return the copy."""
         return self.tuned
 
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the copy's blocks; [R, n, C]. It stays the tuned one whatever the strength of the control."""
-        x = self.controlled(x, features, strength)
-        return self.tuned.hidden(x, condition, scale=scale, schedule=self.schedule, cache=cache, mask=mask)
+        return given.run(self.controlled(given.x, features, strength), base=self.tuned)
 
     @torch.no_grad()
     def initialize(self, generator: Generator, base: Var) -> None:

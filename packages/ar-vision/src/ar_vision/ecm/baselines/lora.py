@@ -6,13 +6,12 @@ Source: LoRA (arXiv 2106.09685), equation 3.
 from typing import ClassVar
 
 import torch
-from ar_core.cache import WindowedKVCache
-from ar_core.masks import Mask
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from ...backbones.var.config import VarConfig
 from ...backbones.var.model import Var
+from ..base_pass import BasePass
 from ..controller import Strength
 from .config import LoraConfig
 from .input_control import InputControl
@@ -50,26 +49,14 @@ class LoraControl(InputControl):
                 self.down[_key(layer, name)] = nn.Parameter(torch.zeros(config.rank, columns))
                 self.up[_key(layer, name)] = nn.Parameter(torch.zeros(rows, config.rank))
 
-    def hidden(
-        self,
-        base: Var,
-        x: Tensor,
-        condition: Tensor,
-        features: Tensor,
-        *,
-        scale: int | None,
-        strength: Strength = 1.0,
-        cache: WindowedKVCache | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor:
+    def hidden(self, given: BasePass, features: Tensor, strength: Strength = 1.0) -> Tensor:
         """Run the base's blocks with updated matrices; [R, n, C]. The updates stay whatever the strength of the control."""
-        x = self.controlled(x, features, strength)
-        modulation = condition if base.shared is None else base.shared(condition)
-        for layer, block in enumerate(base.blocks):
+        x, modulation = self.controlled(given.x, features, strength), given.modulation
+        for layer, block in enumerate(given.base.blocks):
             updated = {
                 f"{name}.weight": block.get_parameter(f"{name}.weight") + self.update(layer, name) for name in _MATRICES
             }
-            x = functional_call(block, updated, (x, modulation), {"cache": cache, "mask": mask})
+            x = functional_call(block, updated, (x, modulation), {"cache": given.cache, "mask": given.mask})
         return x
 
     def update(self, layer: int, name: str) -> Tensor:
