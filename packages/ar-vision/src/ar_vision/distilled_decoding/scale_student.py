@@ -7,10 +7,10 @@ from typing import Any
 
 from ar_core.cache import WindowedKVCache
 from ar_core.masks import Mask
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..backbones.scale_transformer.model import ScaleTransformer
-from .heads import NoiseData
+from .heads import ContinuousHead, NoiseData
 from .student import StudentCondition
 
 __all__ = ["ScaleStudent"]
@@ -21,9 +21,16 @@ class ScaleStudent(ScaleTransformer):
 
     Attributes:
         noise_data: the marks.
+        continuous_head: predicts code vectors.
     """
 
     noise_data: NoiseData
+    continuous_head: ContinuousHead
+
+    def initialize_own(self, std: float, generator: Generator) -> None:
+        """Draw what a teacher does not have."""
+        self.noise_data.initialize(std, generator)
+        self.continuous_head.initialize(std, generator)
 
     def condition_of(self, labels: Tensor) -> StudentCondition:
         """Return the condition of classes int64 [B]."""
@@ -54,3 +61,7 @@ class ScaleStudent(ScaleTransformer):
     def head_autocast(self, hidden: Tensor) -> Any:
         """Return the context in which the head is computed, for states [B, m, C]."""
         return self.head.autocast(hidden)
+
+    def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
+        """Return code vectors [B, m, Cv], float32 or better, of states [B, m, C]."""
+        return self.continuous_head(hidden, condition.vector)

@@ -49,8 +49,7 @@ class VarGuessStudent(ScaleStudent, Var):
     def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw positions, and what students alone have but for what the codebook gives."""
         super().initialize_positions(std, generator)
-        self.noise_data.initialize(std, generator)
-        self.continuous_head.initialize(std, generator)
+        self.initialize_own(std, generator)
 
     def hidden(  # type: ignore[override]
         self,
@@ -83,7 +82,7 @@ class VarGuessStudent(ScaleStudent, Var):
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return code vectors [B, m, Cv]."""
-        return self.continuous_head(self.noise_logits.apart(hidden)[0], condition.vector)
+        return super().continuous(self.noise_logits.apart(hidden)[0], condition)
 
     def _features(self, vectors: Tensor) -> Iterator[Tensor]:
         """What scales 1 to K - 1 are fed with, [B, Cv, h_k, w_k], as VAR's tokenizer makes it of code vectors [B, n, Cv]."""

@@ -75,8 +75,7 @@ class VarStudent(ScaleStudent):
     def initialize_positions(self, std: float, generator: Generator) -> None:
         """Draw positions, and what students alone have."""
         nn.init.trunc_normal_(self.positions, std=std, generator=generator)
-        self.noise_data.initialize(std, generator)
-        self.continuous_head.initialize(std, generator)
+        self.initialize_own(std, generator)
 
     def hidden(  # type: ignore[override]
         self,
@@ -103,7 +102,3 @@ class VarStudent(ScaleStudent):
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
         """Return states and matrix of the logits; see :meth:`ar_vision.distilled_decoding.student.Student.matrix_head`."""
         return self.head.as_matrix(hidden, condition.vector)
-
-    def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
-        """Return code vectors [B, m, Cv]."""
-        return self.continuous_head(hidden, condition.vector)
