@@ -105,9 +105,9 @@ def _gradients(
     noisy: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from ar_kernels.block_attention.training_triton import backward
+    from ar_kernels.block_attention.training_triton import Saved, backward
 
-    return backward(of_output, q, k, v, output, normaliser, ids, noisy, scale)
+    return backward(of_output, Saved(q, k, v, output, normaliser, ids), noisy, scale)
 
 
 @_gradients.register_fake

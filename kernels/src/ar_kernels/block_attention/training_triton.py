@@ -30,9 +30,41 @@ class Launch(NamedTuple):
     stages: int
 
 
+class Saved(NamedTuple):
+    """What the backward pass needs of the forward one, as `forward` took or gave it."""
+
+    q: Tensor
+    """[B, H, T, D]."""
+    k: Tensor
+    """[B, Hkv, T, D]."""
+    v: Tensor
+    """[B, Hkv, T, D]."""
+    output: Tensor
+    """[B, H, T, D]."""
+    normaliser: Tensor
+    """float32 [B, H, T]."""
+    ids: Tensor
+    """int64 [3 or 4, B or 1, T]."""
+
+
 NARROW = {"forward": Launch(64, 64, 4, 2), "queries": Launch(64, 64, 4, 2), "keys": Launch(64, 64, 4, 3)}
 """For heads of at most 256 bytes, 128 numbers in bfloat16."""
 WIDE = dict.fromkeys(NARROW, Launch(32, 32, 4, 1))
+
+
+@triton.jit
+def _place(ids, lists, counts, heads, batch_ids, length, blocks, tiles):
+    """Where a program stands: its pair of row and head, its tile, row and head; the ids of the row; and its list of tiles, of which
+    so many are seen whole, and so many at all.
+    """
+    pair = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
+    batch = (pair // heads).to(tl.int64)
+    head = (pair % heads).to(tl.int64)
+    own = (batch % batch_ids) * blocks + block
+    whole = tl.load(counts + 2 * own)
+    seen = tl.load(counts + 2 * own + 1)
+    return pair, block, batch, head, ids + (batch % batch_ids) * length, lists + own * tiles, whole, seen
 
 
 @triton.jit
@@ -95,19 +127,13 @@ def _forward_kernel(
     batch_ids, length, width, blocks, tiles, scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0) // blocks
-    block = tl.program_id(0) % blocks
-    batch = (pair // heads).to(tl.int64)
-    head = (pair % heads).to(tl.int64)
+    pair, block, batch, head, ids, lists, whole, seen = _place(
+        ids, lists, counts, heads, batch_ids, length, blocks, tiles
+    )
     row = block * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, KEYS)
     kind_stride = batch_ids * length
-    ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * blocks + block
-    lists += own * tiles
-    whole = tl.load(counts + 2 * own)
-    seen = tl.load(counts + 2 * own + 1)
     queries = _load(q + batch * q_batch + head * q_head, row, length, column, width, q_token)
     qs, qb, qo, qd = _ids(ids, kind_stride, row, length, DOCUMENTS)
     k += batch * k_batch + (head // group) * k_head
@@ -170,19 +196,13 @@ def _query_kernel(
     heads, group, batch_ids, length, width, blocks, tiles, scale, plain_scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0) // blocks
-    block = tl.program_id(0) % blocks
-    batch = (pair // heads).to(tl.int64)
-    head = (pair % heads).to(tl.int64)
+    pair, block, batch, head, ids, lists, whole, seen = _place(
+        ids, lists, counts, heads, batch_ids, length, blocks, tiles
+    )
     row = block * QUERIES + tl.arange(0, QUERIES)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, KEYS)
     kind_stride = batch_ids * length
-    ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * blocks + block
-    lists += own * tiles
-    whole = tl.load(counts + 2 * own)
-    seen = tl.load(counts + 2 * own + 1)
     place = pair.to(tl.int64) * length
     real = row < length
     queries = _load(q + batch * q_batch + head * q_head, row, length, column, width, q_token)
@@ -234,19 +254,13 @@ def _key_kernel(
     k_token, heads, group, batch_ids, length, width, blocks, tiles, scale, plain_scale,
     NOISY: tl.constexpr, DOCUMENTS: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0) // blocks
-    block = tl.program_id(0) % blocks
-    batch = (pair // heads).to(tl.int64)
-    head = (pair % heads).to(tl.int64)
+    pair, block, batch, head, ids, lists, whole, seen = _place(
+        ids, lists, counts, heads, batch_ids, length, blocks, tiles
+    )
     key = block * KEYS + tl.arange(0, KEYS)
     column = tl.arange(0, WIDTH)
     offset = tl.arange(0, QUERIES)
     kind_stride = batch_ids * length
-    ids += (batch % batch_ids) * length
-    own = (batch % batch_ids) * blocks + block
-    lists += own * tiles
-    whole = tl.load(counts + 2 * own)
-    seen = tl.load(counts + 2 * own + 1)
     base = batch * k_batch + (head // group) * k_head
     keys = _load(k + base, key, length, column, width, k_token)
     values = _load(v + base, key, length, column, width, k_token)
@@ -367,33 +381,19 @@ def forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: fl
     return output, normaliser
 
 
-def backward(
-    of_output: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    output: Tensor,
-    normaliser: Tensor,
-    ids: Tensor,
-    noisy: bool,
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def backward(of_output: Tensor, saved: Saved, noisy: bool, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v.
 
     Args:
         of_output: gradient of the output, [B, H, T, D].
-        q: [B, H, T, D], as all that follows as `forward` took or gave it.
-        k: [B, Hkv, T, D].
-        v: [B, Hkv, T, D].
-        output: [B, H, T, D].
-        normaliser: float32 [B, H, T].
-        ids: int64 [3 or 4, B or 1, T].
+        saved: of the forward pass.
         noisy: as in `forward`.
         scale: as in `forward`.
 
     Returns:
         [B, H, T, D] and twice [B, Hkv, T, D], in the dtypes of q, k and v.
     """
+    q, k, v, output, normaliser, ids = saved
     q, k, v = _prepared(q, k, v)
     ids, of_output = ids.contiguous(), of_output.contiguous()
     batch, heads, length, width = q.shape
