@@ -121,8 +121,6 @@ class Scripted:
         mask: Mask | None,
         cache: WindowedKVCache | None = None,
     ) -> Tensor:
-        assert ids is not None
-        assert cache is not None
         self.calls.append({"ids": ids, "starts": cache.starts, "visibles": cache.visibles, "length": ids.shape[1]})
         cache.update(0, ids[:, None, :, None].float(), ids[:, None, :, None].float())
         return positions[..., None].float()

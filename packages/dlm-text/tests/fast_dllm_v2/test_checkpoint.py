@@ -10,33 +10,16 @@ from ar_core.hf import HFBackbone, load_causal_lm
 from ar_core.masks import Mask, Tokens, block_causal
 from dlm_text.fast_dllm_v2.checkpoint import load_checkpoint, save_checkpoint
 from safetensors.torch import load_file, save_file
+from tiny_families import FAMILIES, SIZES
 from tokenizers import Tokenizer, models
 from transformers import (
     AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
 MASK_TOKEN = "|<MASK>|"
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
-FAMILIES = {
-    "qwen2": lambda tie: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=tie)),
-    "qwen3": lambda tie: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=tie)),
-    "llama": lambda tie: LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=tie)),
-}
 
 
 def tokenizer(*, mask: bool = True) -> PreTrainedTokenizerFast:
