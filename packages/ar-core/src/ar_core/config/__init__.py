@@ -7,6 +7,7 @@ from .nearest import did_you_mean
 from .overrides import apply_overrides
 from .paths import expand_path
 from .positive import require_positive
+from .share import require_share
 from .yaml_file import load_yaml, parse_yaml
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "load_yaml",
     "parse_yaml",
     "require_positive",
+    "require_share",
     "text_fields",
     "to_dict",
 ]

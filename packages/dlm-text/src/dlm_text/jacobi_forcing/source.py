@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from ar_core.config import expand_path, require_positive
+from ar_core.config import expand_path, require_positive, require_share
 from ar_core.data import epoch_order
 from ar_core.errors import ConfigError, DataError
 from torch import Tensor
@@ -37,8 +37,7 @@ class TrajectoryConfig:
     """Take only the first `count` trajectories."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out < 1:
-            raise ConfigError(f"held_out is {self.held_out} and must be in [0, 1): give a share such as 0.02")
+        require_share(self, "held_out")
         require_positive(self, "count")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE, require_positive
+from ar_core.config import FREE, require_positive, require_share
 from ar_core.errors import ConfigError
 
 __all__ = ["CodeDataConfig", "ImageCodesConfig"]
@@ -55,6 +55,5 @@ class CodeDataConfig:
     """Take only the first `count` pictures."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out < 1:
-            raise ConfigError(f"held_out is {self.held_out} and must be in [0, 1): give a share such as 0.02")
+        require_share(self, "held_out")
         require_positive(self, "count")

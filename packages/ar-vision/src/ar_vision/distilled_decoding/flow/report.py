@@ -1,4 +1,7 @@
-"""How many draws a solver decides as a solution does whose errors are thousands of times smaller."""
+"""How many draws a solver decides as a solution does whose errors are thousands of times smaller.
+
+Source: ours.
+"""
 
 from dataclasses import dataclass
 

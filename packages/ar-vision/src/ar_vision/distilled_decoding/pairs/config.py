@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ar_core.config import require_positive
+from ar_core.config import require_positive, require_share
 from ar_core.errors import ConfigError
 
 from ..flow.config import FlowSolver
@@ -57,6 +57,5 @@ class PairDataConfig:
     """Take only the first `count` pairs."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out < 1:
-            raise ConfigError(f"held_out is {self.held_out} and must be in [0, 1): give a share such as 0.02")
+        require_share(self, "held_out")
         require_positive(self, "count")
