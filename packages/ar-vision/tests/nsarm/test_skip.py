@@ -14,8 +14,8 @@ from ar_vision.nsarm import RECIPE
 from ar_vision.nsarm.config import MapConfig
 from ar_vision.nsarm.decode import NsarmOptions, upscale
 from ar_vision.nsarm.objective import MAP, PREFIX_ACCURACY, JointObjective, MapObjective
+from ar_vision.nsarm.objective_config import NsarmTraining
 from ar_vision.nsarm.targets import residual_targets
-from ar_vision.nsarm.training_config import NsarmTraining
 from ar_vision.text.encoder import build_text_encoder
 
 SETTINGS = {"grid": 8, "enlarged": 4, "norm": "channels", "layout": "spatial", "skip": True}

@@ -19,8 +19,8 @@ from ar_vision.nsarm.objective import (
     MapObjective,
     residual_errors,
 )
+from ar_vision.nsarm.objective_config import NsarmTraining
 from ar_vision.nsarm.targets import joint_targets, residual_targets
-from ar_vision.nsarm.training_config import NsarmTraining
 from ar_vision.scales import ScaleSchedule
 from ar_vision.text.encoder import build_text_encoder
 from ar_vision.tokenizers.bsq.bit_history import BitHistory

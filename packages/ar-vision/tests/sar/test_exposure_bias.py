@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
 from ar_core.training import mean_loss
-from ar_vision.backbones.flexvar.objective import FlexVarObjectiveConfig
+from ar_vision.backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ar_vision.backbones.flexvar.schedule_sampler import ScheduleSampler
 from ar_vision.decoding.scalewise import ScalePasses, generate_scales
 from ar_vision.sar import exposure_bias

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
-from ar_vision.backbones.flexvar.objective import FlexVarObjective, FlexVarObjectiveConfig
+from ar_vision.backbones.flexvar.objective import FlexVarObjective
+from ar_vision.backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ar_vision.backbones.flexvar.schedule_sampler import ScheduleSampler
 from ar_vision.backbones.scale_mask import scale_mask
 from ar_vision.backbones.scale_transformer.objective import TERM

@@ -17,7 +17,8 @@ from ar_kernels import sequence_logprob
 from torch import Tensor, nn
 
 from ..backbones.flexvar.model import FlexVar
-from ..backbones.flexvar.objective import FlexVarObjective, FlexVarObjectiveConfig
+from ..backbones.flexvar.objective import FlexVarObjective
+from ..backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ..backbones.flexvar.schedule_sampler import ScheduleSampler
 from ..backbones.llamagen.conditions import ClassCondition
 from ..backbones.llamagen.config import LlamaGenTraining

@@ -17,9 +17,9 @@ from .config import NsarmModelConfig
 from .low_samples import degraded
 from .map_network import MapNetwork
 from .model import Nsarm
+from .objective_config import NsarmTraining
 from .prediction import predicted_residuals
 from .targets import joint_targets, residual_targets, running_sums
-from .training_config import NsarmTraining
 
 __all__ = ["CONSISTENCY", "MAP", "PREFIX_ACCURACY", "JointObjective", "MapObjective", "residual_errors"]
 

@@ -25,7 +25,7 @@ from ..text.encoder import build_text_encoder
 from .config import MapConfig, NsarmModelConfig
 from .model import Nsarm
 from .objective import JointObjective, MapObjective
-from .training_config import NsarmTraining
+from .objective_config import NsarmTraining
 
 __all__ = ["NsarmRun", "NsarmRunModel", "build"]
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ar_core.errors import ConfigError
 
-from ..backbones.flexvar.objective import FlexVarObjectiveConfig
+from ..backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ..decoding.guidance import require_guidance
 from ..decoding.image_sampler import ImageSampler
 

@@ -15,7 +15,8 @@ from ar_core.training import Prepared
 from torch import Tensor, nn
 
 from ..backbones.flexvar.model import FlexVar
-from ..backbones.flexvar.objective import FlexVarObjective, FlexVarObjectiveConfig
+from ..backbones.flexvar.objective import FlexVarObjective
+from ..backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ..backbones.scale_transformer.objective import TeacherPass
 from ..decoding.image_sampler import ImageSampler
 from ..decoding.scalewise import ScalePasses, generate_scales

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from ar_core.corruption import SampleRng
 from ar_core.errors import ConfigError, DataError
-from ar_vision.backbones.flexvar.objective import FlexVarObjective, FlexVarObjectiveConfig
+from ar_vision.backbones.flexvar.objective import FlexVarObjective
+from ar_vision.backbones.flexvar.objective_config import FlexVarObjectiveConfig
 from ar_vision.backbones.flexvar.schedule_sampler import ScheduleSampler, draw_schedule
 from ar_vision.backbones.scale_transformer.objective import TERM
 from ar_vision.backbones.scale_transformer.objective_config import ScaleObjectiveConfig

@@ -4,7 +4,6 @@ Source: FlexVAR (arXiv 2502.20313) and its published code.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -15,27 +14,11 @@ from torch import Tensor
 
 from ...scales import ScaleSchedule
 from ..scale_transformer.objective import ScaleObjective
-from ..scale_transformer.objective_config import ScaleObjectiveConfig
 from .model import FlexVar
-from .schedule_sampler import ScheduleSampler, draw_schedule
+from .objective_config import FlexVarObjectiveConfig
+from .schedule_sampler import draw_schedule
 
-__all__ = ["FlexVarObjective", "FlexVarObjectiveConfig"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlexVarObjectiveConfig(ScaleObjectiveConfig):
-    """Hyperparameters of FlexVAR's training.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    final_resolution: int
-    """Side in pixels of the images that the codes were made of. No default: the paper (arXiv 2502.20313) trains on at most 256, the
-    released settings say 512, and which of them the published weights saw is not known."""
-
-    schedules: ScheduleSampler = field(default_factory=ScheduleSampler)
-    """What schedules are drawn from."""
+__all__ = ["FlexVarObjective"]
 
 
 class FlexVarObjective(ScaleObjective):

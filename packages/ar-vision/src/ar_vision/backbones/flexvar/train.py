@@ -10,7 +10,8 @@ from ...scales import ScaleSchedule
 from ...tokenizers.tokenizer import Tokenizer
 from ..scale_transformer.run import ScaleModelConfig, ScaleRun, build_scale_job
 from .model import FlexVar
-from .objective import FlexVarObjective, FlexVarObjectiveConfig
+from .objective import FlexVarObjective
+from .objective_config import FlexVarObjectiveConfig
 
 __all__ = ["FlexVarModelConfig", "FlexVarRun", "build", "stored_sides"]
 
