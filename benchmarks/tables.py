@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import quality
+from . import overview, quality
 from .cca import plotting as cca
 from .crashes import rendering as crashes
 from .decode import rendering as decode
@@ -53,7 +53,8 @@ OF_ONE_FILE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 def pages() -> list[Path]:
     """Everything that may have tables."""
-    return [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*/README.md"))]
+    readmes = [*sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/*/README.md"))]
+    return [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), *readmes]
 
 
 def tables(results: Path = RESULTS) -> dict[str, str]:
@@ -84,6 +85,7 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
             found[f"diffuspec_{name}_categories"] = diffuspec.category_table(measured)
     if files := sorted(results.glob("eval_tasks_*.json")):
         found["quality_tasks"] = quality.markdown_table(quality.curves(quality.read(files)))
+    found |= overview.tables(results)
     return {name: table.strip() for name, table in found.items()}
 
 

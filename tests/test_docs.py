@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*/README.md"))]
+READMES = [*sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/*/README.md"))]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), *READMES]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 

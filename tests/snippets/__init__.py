@@ -14,5 +14,6 @@ Comments of HTML right above a fence say more:
 - ``<!-- file: NAME -->`` writes the block to the scratch folder, for the commands behind it.
 - ``<!-- numbers vary -->`` compares an output but for its numbers, such as those of a clock.
 - ``<!-- not compared: REASON -->`` leaves an output alone.
+- ``<!-- typed: LINE -->`` is what is typed where a command of the block asks.
 - ``<!-- not run: REASON -->`` has a ``python`` block compiled and not executed.
 """

@@ -307,7 +307,7 @@ def _torchrun_options(options: Sequence[str]) -> None:
 
 
 def _srun(words: Sequence[str]) -> None:
-    resolve([word for word in words[1:]])
+    resolve(list(words[1:]))
 
 
 def _served(words: Sequence[str]) -> None:

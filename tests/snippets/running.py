@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -15,9 +16,18 @@ from .resolving import SnippetError
 __all__ = ["captured", "run", "runnable"]
 
 OF_THE_SYSTEM = frozenset({"cat", "cp", "head", "ls", "mkdir", "mv", "rm", "tail", "wc"})
-CONVERSATION = "Why is the sky blue?\nAnd at night?\n"
-"""What is typed where a command asks."""
 SECONDS = 120
+
+
+@dataclass
+class Printed:
+    """What was written: to standard output, and to both streams in the order in which it was written."""
+
+    output: str = ""
+    both: str = ""
+
+    def __add__(self, other: "Printed") -> "Printed":
+        return Printed(self.output + other.output, self.both + other.both)
 
 
 def _ar_train() -> Any:
@@ -59,42 +69,66 @@ def runnable(words: Sequence[str]) -> bool:
     )
 
 
-def run(words: Sequence[str]) -> str:
-    """Execute a command in the current folder; what it prints, on both streams.
+def run(words: Sequence[str], typed: str = "") -> Printed:
+    """Execute a command in the current folder.
+
+    Args:
+        words: of the command.
+        typed: a line that it reads, if it asks.
 
     Raises:
         SnippetError: its exit code is not 0, with what it printed.
     """
     if words[0] == "cd":
         os.chdir(words[1])
-        return ""
+        return Printed()
     if words[0] == "export":
         for word in words[1:]:
             name, _, value = word.partition("=")
             os.environ[name] = value
-        return ""
-    if words[0] in OF_THE_SYSTEM:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
-        code, said = done.returncode, done.stdout + done.stderr
+        return Printed()
+    if words[0] in OF_THE_SYSTEM or _file(words):
+        # A file is given a process of its own, and so its variables from the start.
+        command = [sys.executable, *words[1:]] if _file(words) else words
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        code, said = done.returncode, Printed(done.stdout, done.stdout + done.stderr)
     else:
         module = _module(words)
-        with captured() as written:
+        with captured() as said:
             if module is None:
-                code = _call(PROGRAMS[words[0]](), words)
+                code = _call(PROGRAMS[words[0]](), words, typed)
             else:
-                code = _call(lambda: runpy.run_module(module, run_name="__main__"), words[2:])
-        said = written.getvalue()
+                code = _call(lambda: runpy.run_module(module, run_name="__main__"), words[2:], typed)
     if code:
-        raise SnippetError(f"exit code {code}:\n{said}")
+        raise SnippetError(f"exit code {code}:\n{said.both}")
     return said
 
 
+class _Stream(io.StringIO):
+    def __init__(self, printed: Printed, *, output: bool) -> None:
+        super().__init__()
+        self.printed, self.output = printed, output
+
+    def write(self, text: str) -> int:
+        self.printed.both += text
+        if self.output:
+            self.printed.output += text
+        return len(text)
+
+
 @contextlib.contextmanager
-def captured() -> Iterator[io.StringIO]:
-    """What is written to both streams, in the order in which it is written."""
-    written = io.StringIO()
-    with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
-        yield written
+def captured() -> Iterator[Printed]:
+    """Catch both streams."""
+    printed = Printed()
+    with (
+        contextlib.redirect_stdout(_Stream(printed, output=True)),
+        contextlib.redirect_stderr(_Stream(printed, output=False)),
+    ):
+        yield printed
+
+
+def _file(words: Sequence[str]) -> bool:
+    return words[0] in ("python", "python3") and len(words) > 1 and words[1].endswith(".py")
 
 
 def _module(words: Sequence[str]) -> str | None:
@@ -103,8 +137,8 @@ def _module(words: Sequence[str]) -> str | None:
     return None
 
 
-def _call(main: Callable[[], Any], words: Sequence[str]) -> int:
-    with mock.patch.object(sys, "argv", list(words)), mock.patch.object(sys, "stdin", io.StringIO(CONVERSATION)):
+def _call(main: Callable[[], Any], words: Sequence[str], typed: str) -> int:
+    with mock.patch.object(sys, "argv", list(words)), mock.patch.object(sys, "stdin", io.StringIO(f"{typed}\n")):
         try:
             code = main()
         except SystemExit as ended:

@@ -18,6 +18,7 @@ from .commands import Command, commands
 from .pages import ROOT, Block, blocks, indented_code
 from .resolving import SnippetError
 from .rules import rule_of
+from .running import Printed
 
 __all__ = ["run_page"]
 
@@ -40,7 +41,8 @@ class Page:
         self.place = place
         # A module, since dataclasses and type hints look up where a class is from.
         self.module = types.ModuleType("snippets_of_a_page")
-        self.printed: str | None = None
+        self.printed: Printed | None = None
+        self.typed = ""
 
     def run(self, block: Block) -> None:
         """Do with a block what its language says."""
@@ -71,12 +73,13 @@ class Page:
         if _said(block, "not run") or _said(block, "file"):
             return
         self._place(block.text)
-        with running.captured() as written, mock.patch.dict(sys.modules, {self.module.__name__: self.module}):
+        with running.captured() as printed, mock.patch.dict(sys.modules, {self.module.__name__: self.module}):
             exec(code, self.module.__dict__)
-        self.printed = written.getvalue()
+        self.printed = printed
 
     def _bash(self, block: Block) -> None:
-        self.printed = ""
+        self.printed = Printed()
+        self.typed = (block.note or "").removeprefix("typed: ") if _said(block, "typed: ") else ""
         if block.text.startswith("#!"):
             self._script(block)
             return
@@ -94,17 +97,17 @@ class Page:
             if not line.startswith("#") and (ours := TRAIN.search(line)):
                 resolving.resolve(commands(re.sub(r"\$\{?\w+\}?", "1", ours[0]))[0].words)
 
-    def _command(self, command: Command) -> str:
+    def _command(self, command: Command) -> Printed:
         rule = rule_of(self.name, command.text)
         self._place(command.text)
         with mock.patch.dict(os.environ, command.environment):
             words = [os.path.expandvars(word) for word in command.words]
             if rule.reason is not None:
                 resolving.resolve(words)
-                return ""
+                return Printed()
             if not running.runnable(words):
                 raise SnippetError("nothing here executes this: give a rule with a reason in tests/snippets/rules.py")
-            return running.run([*words, *rule.more])
+            return running.run([*words, *rule.more], self.typed)
 
     def _place(self, text: str) -> None:
         self.place(self.name, text, self.folder)
@@ -112,7 +115,7 @@ class Page:
     def _text(self, block: Block) -> None:
         if not block.follows or self.printed is None or _said(block, "not compared"):
             return
-        compare(block.text, self.printed, numbers=not _said(block, "numbers vary"))
+        compare(block.text, self.printed.output, self.printed.both, numbers=not _said(block, "numbers vary"))
 
 
 def _said(block: Block, note: str) -> bool:
@@ -123,12 +126,12 @@ def _said(block: Block, note: str) -> bool:
     return True
 
 
-def compare(shown: str, printed: str, *, numbers: bool = True) -> None:
+def compare(shown: str, *printed: str, numbers: bool = True) -> None:
     """Hold an output on a page against what was printed.
 
     Args:
         shown: ``...`` in it stands for anything.
-        printed: trailing spaces do not count, nor do empty lines at both ends.
+        printed: any of these will do; trailing spaces do not count, nor do empty lines at both ends.
         numbers: whether they have to be equal; if not, the width of columns is free too.
 
     Raises:
@@ -141,10 +144,9 @@ def compare(shown: str, printed: str, *, numbers: bool = True) -> None:
             return "\n".join(lines)
         return "\n".join(re.sub(r"[ ─━┄-]{2,}", " ", NUMBER.sub("0", line)).strip() for line in lines)
 
-    wanted, found = cleaned(shown), cleaned(printed)
-    pattern = ".*?".join(re.escape(part) for part in wanted.split("..."))
-    if not re.fullmatch(pattern, found, re.DOTALL):
-        raise SnippetError(f"the page shows\n{shown}\nand this was printed\n{printed}")
+    pattern = ".*?".join(re.escape(part) for part in cleaned(shown).split("..."))
+    if not any(re.fullmatch(pattern, cleaned(one), re.DOTALL) for one in printed):
+        raise SnippetError(f"the page shows\n{shown}\nand this was printed\n{printed[-1]}")
 
 
 def run_page(path: Path, folder: Path, place: Callable[[str, str, Path], None], text: str | None = None) -> None:
