@@ -34,7 +34,8 @@ PLACES: tuple[Place, ...] = (
     # Language models, and what they are asked. The first that names a path has it.
     _named("./converted", "efficient_dlm", "methods/efficient_dlm"),
     _named("./hybrid", "hybrid"),
-    _named("W", "weights"),
+    _named("apps/quickstart/src/ar_quickstart/weights", "weights"),
+    _named("packages/ar-vision/examples", "examples"),
     *(_named(name, "chat_model") for name in ("MODEL", "PATH", "./model", "./converted", "./base")),
     _named("./efficient_dlm_4b", "efficient_dlm"),
     Place("out/final", {"out/final": "chat_model"}),

@@ -11,7 +11,6 @@ from importlib import metadata
 from typing import Any
 from unittest import mock
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -201,21 +200,20 @@ def _lm_eval(arguments: Sequence[str]) -> None:
     decoder(method[1] if method else "ar")
 
 
-def _click(app: Any, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The subcommand and its parameters, as the command line's own parser reads them."""
-    import click
+def _typed(app: Any, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The subcommand and its parameters, as the command line's own parser reads them; the command itself does nothing."""
     import typer
 
     group: Any = typer.main.get_command(app)
+    seen: dict[str, Any] = {}
+    for command in getattr(group, "commands", {"": group}).values():
+        command.callback = seen.update
     try:
-        with group.make_context(words[0], list(words[1:])) as outer:
-            name, command, rest = group.resolve_command(outer, [*outer._protected_args, *outer.args])
-            with command.make_context(name, rest, parent=outer) as inner:
-                return name, dict(inner.params)
-    except click.exceptions.Exit:
-        return "--help", {}
-    except click.ClickException as error:
-        raise SnippetError(f"{' '.join(words)!r}: {error.format_message()}") from error
+        group(list(words[1:]), prog_name=words[0], standalone_mode=False)
+    except Exception as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise SnippetError(f"{' '.join(words)!r}: {said}") from error
+    return words[1] if len(words) > 1 else "", seen
 
 
 def _ar_train(words: Sequence[str]) -> None:
@@ -224,7 +222,9 @@ def _ar_train(words: Sequence[str]) -> None:
     from ar_train.cli import app
     from ar_train.reference import recipe_of_run
 
-    name, given = _click(app, words)
+    name, given = _typed(app, words)
+    if not given:
+        return
     if name in ("run", "fit", "plan", "validate"):
         target = recipe_of_run(given["recipe"])
         if isinstance(target, Recipe):
@@ -245,7 +245,7 @@ def _ar_decode(words: Sequence[str]) -> None:
     from ar_core.registry import resolve as imported
     from ar_decode.cli import app
 
-    name, given = _click(app, words)
+    name, given = _typed(app, words)
     if name in commands():
         kind = imported(commands()[name].options)
         from_dict(kind, apply_overrides({}, given["settings"] or [], texts=text_fields(kind)))
@@ -253,18 +253,13 @@ def _ar_decode(words: Sequence[str]) -> None:
     if given.get("method"):
         decoder(given["method"])
     if name == "eval":
-        evaluation(given["benchmark"])
+        evaluation(given["task"])
 
 
 def _ar_quickstart(words: Sequence[str]) -> None:
-    import click
-    import typer
     from ar_quickstart.cli import app
 
-    try:
-        typer.main.get_command(app).make_context(words[0], list(words[1:]))
-    except click.ClickException as error:
-        raise SnippetError(f"{' '.join(words)!r}: {error.format_message()}") from error
+    _typed(app, words)
 
 
 def _recipe_file(path: str, arguments: Sequence[str]) -> None:
@@ -326,8 +321,16 @@ def _served(words: Sequence[str]) -> None:
 
 
 def _pytest(words: Sequence[str]) -> None:
-    given = pytest.Config.current._parser.parse_known_args(words[1:])  # type: ignore[attr-defined]
-    for path in given.file_or_dir:
+    parser = argparse.ArgumentParser()
+    for option in ("-n", "-k", "-m"):
+        parser.add_argument(option)
+    parser.add_argument("-q", action="store_true")
+    parser.add_argument("paths", nargs="*")
+    try:
+        given = parser.parse_args(words[1:])
+    except SystemExit as ended:
+        raise SnippetError(f"an option of {' '.join(words)!r} is not known here") from ended
+    for path in given.paths:
         if not (ROOT / path.partition("::")[0]).exists():
             raise SnippetError(f"there is no {path}")
 
