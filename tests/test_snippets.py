@@ -12,8 +12,6 @@ from snippets.rules import RULES
 from snippets.running_pages import compare, run_page
 from snippets.stand_ins import StandIns
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="session")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> StandIns:

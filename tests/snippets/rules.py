@@ -40,12 +40,9 @@ STEPS = (
 ROWS, IMAGES = "evaluation.rows=2", "evaluation.images=4"
 """What is evaluated behind the second step."""
 SMALL_LANGUAGE_MODEL = (
-    "~model.lora",
     "model.path=null",
-    "model.dtype=float32",
     "model.scratch={hidden: 16, layers: 1, heads: 2, kv_heads: 1, intermediate: 32, context: 128}",
     "data={kind: task, task: arithmetic, count: 20, seq_len: 64, packing: whole}",
-    "method.add_mask_token=false",
     "method.mask_token=<mask>",
 )
 """In the place of SmolLM2-135M and its data."""
