@@ -90,7 +90,9 @@ def faults(folder: Path) -> list[str]:
             elif link.fragment and target in pages and unquote(link.fragment) not in pages[target].ids:
                 found.append(f"{name}: {address} has no such anchor")
     for path in sorted(folder.rglob("*.css")):
-        found += [f"{path.name} loads {url}" for url in re.findall(r"url\(['\"]?((?:https?:)?//[^)]*)", path.read_text())]
+        found += [
+            f"{path.name} loads {url}" for url in re.findall(r"url\(['\"]?((?:https?:)?//[^)]*)", path.read_text())
+        ]
     return found
 
 

@@ -56,7 +56,9 @@ def _documented(module: Module, heading: int) -> list[str]:
     lines = [f"::: {module.name}", "    options:", f"      heading_level: {heading}"]
     if module.is_package:
         # What it gathers from its modules is shown there.
-        lines.append(f"      members: [{', '.join(_defined(module.path))}]" if _defined(module.path) else "      members: false")
+        lines.append(
+            f"      members: [{', '.join(_defined(module.path))}]" if _defined(module.path) else "      members: false"
+        )
     return [*lines, ""]
 
 
