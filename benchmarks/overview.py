@@ -176,7 +176,7 @@ def _sar(folder: Path) -> Line | None:
             row["values"][FRECHET]
             for one in found
             for row in one["rows"]
-            if (row["what"], row["arm"], row.get("guidance")) == ("samples", arm, 1)
+            if (row["what"], row.get("arm"), row.get("guidance")) == ("samples", arm, 1)
         ]
         for arm in ("full", "control")
     }

@@ -96,7 +96,7 @@ SETTINGS = {
         "dlm_text.jacobi_forcing.decode:JacobiForcingDecodeConfig",
     ],
     "nsarm": [
-        "ar_vision.nsarm.training_config:NsarmTraining",
+        "ar_vision.nsarm.objective_config:NsarmTraining",
         "ar_vision.backbones.infinity.objective_config:InfinityTraining",
         "ar_vision.nsarm.train:NsarmRunModel",
         "ar_vision.nsarm.config:MapConfig",

@@ -19,10 +19,11 @@ __all__ = [
 ]
 
 complete_engines = completed(ENGINES.keys())
+"""Engines that checkpoints are exported for."""
 
 
 def complete_recipes(incomplete: str) -> Words:
-    """Recipes."""
+    """Names of the recipes that are installed, with what each says of itself."""
     return completed({recipe.name: recipe.summary for recipe in recipes().values()})(incomplete)
 
 

@@ -28,6 +28,7 @@ CONVERT_EXAMPLES = (
 )
 """Calls that the help shows."""
 CONVERT_FIELDS = {"kind, source, destination": "what was converted, from where to where", "said": "what became of it"}
+"""Of the JSON document, with what they mean."""
 EXPORT_EXAMPLES = (
     "ar-train export vllm out/final ./served",
     "ar-train export sglang ./efficient_dlm_4b ./served threshold=0.9",

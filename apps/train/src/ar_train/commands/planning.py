@@ -16,6 +16,7 @@ VALIDATE_EXAMPLES = (
 )
 """Calls that the help shows."""
 VALIDATE_FIELDS = {"recipe": "its name", "config": "the whole config, every default included"}
+"""Of the JSON document, with what they mean."""
 PLAN_EXAMPLES = (
     "ar-train plan fast_dllm_v2 --config tiny",
     "ar-train plan fast_dllm_v2 --config qwen2_5_7b_qlora --hardware h100",

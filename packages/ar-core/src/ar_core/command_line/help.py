@@ -18,8 +18,11 @@ class CommandWithExamples(TyperCommand):
     """A command whose help ends with what its options cannot say; nothing heavy is imported for it."""
 
     examples: ClassVar[Sequence[str]] = ()
+    """Command lines that show its use."""
     fields: ClassVar[Mapping[str, str]] = {}
+    """Of its JSON document, with what they mean."""
     settings: ClassVar[str | None] = None
+    """``"module:Class"`` of the dataclass whose fields are its settings; None: it takes none."""
 
     @classmethod
     def of(
