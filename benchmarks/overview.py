@@ -231,7 +231,7 @@ def _ecm(folder: Path) -> Line | None:
             row["values"]["f1"]
             for one in found
             for row in one["rows"]
-            if (row["what"], row["arm"], row.get("late_temperature")) == ("samples", arm, 0.8)
+            if (row["what"], row.get("arm"), row.get("late_temperature")) == ("samples", arm, 0.8)
         ]
 
     if not edges("ecm"):
