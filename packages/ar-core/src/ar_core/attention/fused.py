@@ -9,6 +9,8 @@ __all__ = ["attention_dtype", "fused_attention"]
 # PyTorch's CPU backward in 16 bits pays for every small matrix; larger ones it computes faster than those of fp32. Where that
 # turns varies with the shape: between 2^20 and 2^22 on CPUs with units for bfloat16.
 _SMALL = 2**21
+# Asked once: PyTorch 2.11 does not compile the question.
+_AUTOCAST = frozenset(kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind))
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, scale: float | None) -> Tensor:
@@ -44,7 +46,7 @@ def attention_dtype(q: Tensor) -> torch.dtype:
     alone.
     """
     device = q.device.type
-    if q.dtype == torch.float64 or not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if q.dtype == torch.float64 or device not in _AUTOCAST or not torch.is_autocast_enabled(device):
         return q.dtype
     return torch.get_autocast_dtype(device)
 
