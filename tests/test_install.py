@@ -39,6 +39,7 @@ EXTRAS = [(one.name, extra) for one in find_workspace(ROOT).packages for extra i
 BRINGS = {
     ("ar-core", "hf"): {"transformers"},
     ("ar-core", "train"): {"lightning", "torchtune", "peft", "datasets"},
+    ("ar-core", "cli"): {"typer", "rich"},
     ("ar-core", "pictures"): {"pillow"},
     ("ar-core", "int8"): {"torchao"},
     ("ar-core", "ray"): {"ray"},

@@ -38,6 +38,8 @@ UV_OPTIONS = {
     "--group": 1,
     "--extra": 1,
     "--package": 1,
+    "--python": 1,
+    "--resolution": 1,
     "--with": 1,
 }
 PIP_OPTIONS = {"-e": 0, "-U": 0, "--upgrade": 0, "--no-deps": 0, "--pre": 0}
@@ -262,6 +264,15 @@ def _ar_quickstart(words: Sequence[str]) -> None:
     _typed(app, words)
 
 
+def _release(words: Sequence[str]) -> None:
+    from ar_release.cli import app
+    from ar_release.workspace import find_workspace
+
+    _, given = _typed(app, words)
+    for name in [*(given.get("names") or []), *([given["name"]] if given.get("name") else [])]:
+        find_workspace(ROOT).package(name)
+
+
 def _recipe_file(path: str, arguments: Sequence[str]) -> None:
     from ar_core.training import read_run_config
     from ar_train.reference import named_recipe
@@ -348,6 +359,7 @@ RESOLVERS: dict[str, Callable[[Sequence[str]], None]] = {
     "ar-train": _ar_train,
     "ar-decode": _ar_decode,
     "ar-quickstart": _ar_quickstart,
+    "release": _release,
     "pip": _pip,
     "python": _python,
     "python3": _python,

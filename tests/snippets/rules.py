@@ -57,7 +57,8 @@ RULES: tuple[Rule, ...] = (
         r"pip |python3? -m pip |uv |python3? -m uv ",
         reason="tests/test_install.py installs; names and extras are checked",
     ),
-    Rule(r"npm |git ", reason="a download"),
+    Rule(r"npm |git (?!commit|push)", reason="a download"),
+    Rule(r"git (commit|push)", reason="a commit or a push of this checkout; tests/test_release.py makes its own"),
     Rule(r"pytest", reason="these tests themselves"),
     # Benchmarks.
     Rule(r"python -m benchmarks\.(fuzz list|crashes jobs)"),
