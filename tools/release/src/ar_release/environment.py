@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .run import run, uv
@@ -57,6 +58,7 @@ def fresh_environment(folder: Path, wheels: Path, constraints: list[str], python
     return Environment(folder, wheels, limits)
 
 
+@cache
 def locked_versions(root: Path) -> list[str]:
     """Lines of constraints with the versions of uv.lock, the workspace's members apart."""
     options = [
