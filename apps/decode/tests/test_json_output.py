@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ar_core.json_document import undocumented
 from ar_decode.cli import app
 from typer.main import get_command
 
@@ -17,8 +18,7 @@ def document(ar_decode):
         outcome = ar_decode(*arguments, "--json")
         assert outcome.code == 0, outcome.err
         found = json.loads(outcome.out)
-        documented = {name for names in PROGRAM.commands[arguments[0]].fields for name in names.split(", ")}
-        assert set(found) <= documented
+        assert not undocumented(found, PROGRAM.commands[arguments[0]].fields)
         return found
 
     return run

@@ -11,6 +11,7 @@ import torch
 from ar_core import registry
 from ar_core.config import from_dict
 from ar_core.errors import ArError, ConfigError, DataError, ResumeError, UnsupportedModelError
+from ar_core.json_document import document, undocumented
 from ar_core.pictures import read_picture
 from dvlm.chat.byte_tokenizer import byte_tokenizer
 from dvlm.chat.config import ChatConfig
@@ -51,8 +52,10 @@ def folder(tmp_path_factory, tokenizer):
 
 
 def run(command, **settings):
-    """As ``ar-decode`` runs an announced command."""
-    return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    """As ``ar-decode`` runs an announced command, whose document holds what its help says."""
+    result = registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    assert not undocumented(json.loads(document(result.data)), command.fields)
+    return result
 
 
 @pytest.fixture
@@ -74,8 +77,10 @@ def test_one_prompt(ask, folder, capsys):
     """An image, several, none; as text, JSON, or a stream; fused and separate commits; AR is for AR checkpoints too."""
     one = {"image": str(folder / "0.png"), "prompt": "What shape is it?"}
     said = ask(**one)
-    found = json.loads(ask(**one, json=True))
+    asked = ask(**one, json=True)
+    found = json.loads(asked)
     assert found["output"] == said
+    assert json.loads(document(asked.data)) == found
     assert len(found["tokens"]) <= 9
     assert found["statistics"]["encoder"] == {"forwards": 1, "images": 1}
     method = found["settings"]["method"]

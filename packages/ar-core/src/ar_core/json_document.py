@@ -4,12 +4,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-__all__ = ["document", "only_the_document", "print_document"]
+__all__ = ["document", "only_the_document", "print_document", "undocumented"]
 
 
 def document(data: Any) -> str:
@@ -24,6 +24,16 @@ def print_document(data: Any) -> None:
     """Print :func:`document` on standard output."""
     sys.stdout.write(document(data))
     sys.stdout.flush()
+
+
+def undocumented(data: Mapping[str, Any], fields: Iterable[str]) -> set[str]:
+    """Return the fields of a document that its command does not tell of.
+
+    Args:
+        data: the document.
+        fields: documented names, one or several with ``", "`` between.
+    """
+    return set(data) - {name for names in fields for name in names.split(", ")}
 
 
 @contextmanager

@@ -230,7 +230,9 @@ def test_pairs_that_are_made_again_are_the_same(pairs, folders, kind):
     tokens = 30 if kind == "var" else 16
     assert (found.rows, found.different, found.codes, found.different_codes) == (10, (), 10 * tokens, 0)
     assert found.same_device
-    assert verify_pairs(config) == f"10 pairs made again, all {10 * tokens} codes as stored"
+    said = verify_pairs(config)
+    assert said == f"10 pairs made again, all {10 * tokens} codes as stored"
+    assert (said.data["rows"], said.data["different"], said.data["same_device"]) == (10, (), True)
     assert verify(settings(directory, folders(kind), rows=500)).rows == 24
 
 

@@ -9,8 +9,10 @@ import torch
 from ar_core import pictures
 from ar_core.config import from_dict
 from ar_core.errors import ArError, CheckpointError, ConfigError, DataError
+from ar_core.json_document import undocumented
 from ar_core.registry import commands
 from ar_vision.checkpoint import fingerprint, save_checkpoint
+from ar_vision.ecm import CONTROL, CONTROL_MAPS
 from ar_vision.ecm.checkpoint import save_controller
 from ar_vision.ecm.control_command import ControlCommandConfig, draw_controlled
 from ar_vision.ecm.controls.config import ControlConfig
@@ -62,6 +64,8 @@ def test_pictures_become_a_grid_with_their_control_and_a_record(control, tmp_pat
     said = control(labels=[3], guidance=2.0, ssim=True)
     assert said.startswith("4 images of 2 canny maps by ecm written to")
     assert "f1" in said
+    assert not undocumented(said.data, CONTROL.fields)
+    assert said.pictures.captions[:4] == ["picture", "control", "drawn 1", "drawn 2"]
     with Image.open(tmp_path / "out.png") as sheet:
         assert sheet.width > 4 * 96
         assert sheet.width > sheet.height
@@ -107,6 +111,7 @@ def test_the_drawn_images_are_those_of_the_decoder_under_their_maps(
 def test_maps_are_taken_in_the_place_of_pictures(control, folders, tmp_path):
     said = make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps", device="cpu"))
     assert said.startswith("2 maps of canny")
+    assert not undocumented(said.data, CONTROL_MAPS.fields)
     with Image.open(tmp_path / "maps" / "1.png") as made:
         found = np.asarray(made)
     assert found.shape == (20, 26, 3)

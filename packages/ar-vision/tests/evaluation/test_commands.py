@@ -7,6 +7,7 @@ import pytest
 from ar_core import registry
 from ar_core.config import from_dict
 from ar_core.errors import DataError
+from ar_core.json_document import document, undocumented
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ar_vision.evaluation import EVAL_IMAGE, EVAL_TOKENIZER, IMAGE
 from ar_vision.evaluation.image_set import open_images
@@ -14,8 +15,10 @@ from PIL import Image
 
 
 def run(command, **settings):
-    """As ``ar-decode`` runs an announced command."""
-    return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    """As ``ar-decode`` runs an announced command, whose document holds what its help says."""
+    result = registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    assert not undocumented(json.loads(document(result.data)), command.fields)
+    return result
 
 
 def test_commands_are_announced():
@@ -25,6 +28,7 @@ def test_commands_are_announced():
 def test_an_archive_is_that_of_any_batch_size_and_remembers_its_settings(models, tmp_path):
     line = run(IMAGE, **models, count=7, guidance=2.0, top_k=5, seed=3, output=str(tmp_path / "a.npz"))
     assert line == f"7 images of 3 classes by llamagen written to {tmp_path / 'a.npz'}"
+    assert (line.data["count"], line.data["labels"], line.pictures) == (7, [0, 1, 2], None)
     run(
         IMAGE,
         **models,
@@ -66,7 +70,9 @@ def test_scale_wise_generators(scale_models, tmp_path, kind):
 
 def test_scales_are_shown_from_the_first_to_the_last(scale_models, tmp_path):
     models = scale_models("var")
-    run(IMAGE, **models, labels=[1, 2], scales=True, output=str(tmp_path / "steps.png"))
+    shown = run(IMAGE, **models, labels=[1, 2], scales=True, output=str(tmp_path / "steps.png")).pictures
+    assert shown.captions == [f"{label} {step}/4" for label in (1, 2) for step in (1, 2, 3, 4)]
+    assert (shown.columns, {picture.size for picture in shown.pictures}) == (4, {(32, 32)})
     run(IMAGE, **models, labels=[1, 2], output=str(tmp_path / "whole.npz"))
     sheet = np.asarray(Image.open(tmp_path / "steps.png"))
     assert sheet.shape[1] == 4 * (96 + 4) + 4

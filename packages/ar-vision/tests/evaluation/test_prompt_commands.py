@@ -9,6 +9,7 @@ import torch
 from ar_core import registry
 from ar_core.config import from_dict
 from ar_core.errors import ArError, CheckpointError, ConfigError, MissingPackageError
+from ar_core.json_document import document, undocumented
 from ar_vision.backbones.infinity.config import InfinityConfig
 from ar_vision.backbones.infinity.model import Infinity
 from ar_vision.checkpoint import fingerprint, save_checkpoint
@@ -26,8 +27,10 @@ BUS, CAT = "a red bus", "a cat on a chair"
 
 
 def run(command, **settings):
-    """As ``ar-decode`` runs an announced command."""
-    return registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    """As ``ar-decode`` runs an announced command, whose document holds what its help says."""
+    result = registry.resolve(command.run)(from_dict(registry.resolve(command.options), settings))
+    assert not undocumented(json.loads(document(result.data)), command.fields)
+    return result
 
 
 @pytest.fixture

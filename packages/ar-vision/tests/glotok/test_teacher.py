@@ -61,7 +61,9 @@ def test_a_profile_is_the_histogram_of_all_centres(teacher, tmp_path):
     assert found.source["features"] == {"kind": "pixels"}
     assert found.source["vectors"] == len(centres)
     file = tmp_path / "teacher.json"
-    assert "40 numbers" in write_profile(TeacherProfileConfig(teacher=str(teacher), output=str(file)))
+    said = write_profile(TeacherProfileConfig(teacher=str(teacher), output=str(file)))
+    assert "40 numbers" in said
+    assert said.data == {"output": file, "bins": 40, "vectors": len(centres)}
     again = open_profile(str(file), HistogramConfig())
     assert torch.equal(again.logarithms, found.logarithms)
     assert file.stat().st_size < 5000

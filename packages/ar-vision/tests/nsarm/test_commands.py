@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ar_core.errors import ArError, CheckpointError, ConfigError, DataError, MissingPackageError
+from ar_core.json_document import undocumented
 from ar_core.registry import commands
 from ar_vision.checkpoint import fingerprint, save_checkpoint
 from ar_vision.evaluation.generation import open_generator
+from ar_vision.nsarm import DEGRADE, EVAL_SR, SR
 from ar_vision.nsarm.degradation.config import SWEEP
 from ar_vision.nsarm.degrade_command import DegradeConfig, degrade_picture
 from ar_vision.nsarm.eval_command import EvalSrConfig, evaluate_sr
@@ -25,6 +27,10 @@ def folders(nsarm, tokenizer, tmp_path):
     save_checkpoint(tmp_path / "nsarm", nsarm, tokenizer=fingerprint(tokenizer), provenance=provenance)
     save_checkpoint(tmp_path / "infinity", nsarm.transformer, tokenizer=fingerprint(tokenizer))
     return tmp_path
+
+
+FIGURES = (("mean", 4), ("mean_of_variances", 3), ("variance_of_means", 3))
+"""Of a row of the table, with their digits."""
 
 
 @pytest.fixture
@@ -73,6 +79,7 @@ def test_pictures_of_every_kind_are_upscaled(folders, upscaled, name, picture):
     assert {"text", "map", "scale", "history", "pixels", "blend", "colour"} == phases.keys()
     assert record["seconds"] >= record["pictures"][0]["seconds"] >= sum(phases.values()) * 0.99
     assert "1 pictures in" in line
+    assert not undocumented(line.data, SR.fields)
 
 
 def test_what_cannot_be_used_is_refused_in_one_sentence(folders, upscaled, monkeypatch):
@@ -175,6 +182,8 @@ def test_a_sweep_is_measured_beside_bicubic(folders, data_dir):
     )
     assert report["seconds_an_image"] > 0
     assert "2 images under 3 degradations" in line
+    assert not undocumented(line.data, EVAL_SR.fields)
+    assert line.table.rows[0] == ("bicubic psnr", *(f"{summary[name]:.{digits}g}" for name, digits in FIGURES))
     with pytest.raises(ConfigError, match="exists already"):
         evaluate_sr(config)
 
@@ -214,7 +223,11 @@ def test_metrics_without_reference_get_what_pyiqa_takes(monkeypatch):
 
 def test_degradations_are_shown_as_one_picture(tmp_path):
     Image.fromarray(pixels(66, 70)).save(tmp_path / "in.png")
-    degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "out.jpg", count=2, columns=5))
+    config = DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "out.jpg", count=2, columns=5)
+    result = degrade_picture(config)
+    assert not undocumented(result.data, DEGRADE.fields)
+    assert result.pictures.captions[0] == "photograph"
+    assert len(result.pictures.pictures) == 1 + 2 * len(SWEEP)
     with Image.open(tmp_path / "out.jpg") as found:
         assert found.format == "JPEG"
         rows = -(-(1 + 2 * len(SWEEP)) // 5)

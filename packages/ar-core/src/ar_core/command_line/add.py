@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..json_document import only_the_document, print_document
+from ..json_document import only_the_document, print_document, undocumented
 from ..quiet import quieted
 from .help import CommandWithExamples
 from .show import show, show_notes
@@ -57,7 +57,7 @@ def _shown(function: Callable[..., Any], fields: Mapping[str, str]) -> Callable[
                 result = function(**given, **more)
             if as_json:
                 data = result.data if hasattr(result, "data") else {"said": str(result)}
-                unknown = data.keys() - {name for names in fields for name in names.split(", ")}
+                unknown = undocumented(data, fields)
                 assert not unknown, f"fields without documentation: {unknown}"
                 print_document(data)
                 show_notes(result)

@@ -42,7 +42,7 @@ EVAL_SR = Command(
     fields={
         "output": "the report, which holds the same",
         "summary": "by method and metric: mean, mean_of_variances (over images), variance_of_means (over degradations)",
-        "values": "by method and degradation, every number",
+        "values": "of each photograph, by degradation, method and metric",
         "count, seconds_an_image": "photographs, and the time of one",
         "upscaling, images, degradations": "what was measured, and how",
     },
