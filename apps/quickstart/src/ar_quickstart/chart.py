@@ -17,7 +17,7 @@ Scale = Callable[[float], float]
 STYLE = """
 .chart { max-width: 100%; height: auto; font: 12.5px system-ui, -apple-system, "Segoe UI", sans-serif; }
 .chart text { fill: #5b6475; } .chart .grid { stroke: #d9dee8; stroke-width: 1; }
-@media (prefers-color-scheme: dark) { .chart text { fill: #a3adc2; } .chart .grid { stroke: #333b4d; } }
+@media (prefers-color-scheme: dark) { .chart text { fill: #98a2b8; } .chart .grid { stroke: #333b4d; } }
 """
 """CSS that a page with charts needs."""
 
