@@ -1,5 +1,6 @@
 """Act 1, what conversion does: a tiny model on problems with exact answers, before, after and during conversion."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 from ar_core.hf import HFBackbone, load_causal_lm
+from ar_core.quiet import quieted
 from ar_core.registry import recipe
 from ar_core.training import build_job, read_run_config, train
 from ar_decode.replay import Scene, replay_of
@@ -150,7 +152,9 @@ def _convert_live(
     points.append(LivePoint(0, **measure()))
     report(f"  step 0: {_words(points[0])}")
     job.models["model"].train()
-    train(replace(job, evaluate=measure), run.train, resume="never", report=record)
+    # Without a terminal the lines of a run would stand between ours, which say the same.
+    with quieted(not sys.stderr.isatty()):
+        train(replace(job, evaluate=measure), run.train, resume="never", report=record)
     return points, time.perf_counter() - started
 
 
