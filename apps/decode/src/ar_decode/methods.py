@@ -112,7 +112,7 @@ class Method:
         sampler = generation.sampler(tuple({mask for mask in masks if mask is not None}))
         stop = generation.stop(session.stop_ids, session.text)
         seeds = [row_seed(generation.seed, first_index + row) for row in range(len(prompts))]
-        return self.function(
+        out: Decoded = self.function(
             session.backbone,
             prompts,
             self.options,
@@ -122,6 +122,7 @@ class Method:
             on_token=on_token,
             trace=trace,
         )
+        return out
 
 
 def own_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

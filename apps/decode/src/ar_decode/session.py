@@ -56,7 +56,8 @@ class Session:
     def mask_id(self) -> int | None:
         """Id of the mask token of a converted model, which no method may emit: the config's, or the published token's."""
         named = getattr(self.config, "mask_token_id", None)
-        return self.tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN) if named is None else named
+        out: int | None = self.tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN) if named is None else named
+        return out
 
     @property
     def banned_ids(self) -> tuple[int, ...]:
@@ -85,7 +86,7 @@ class Session:
 
     def text(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def parse_device(text: str) -> torch.device:

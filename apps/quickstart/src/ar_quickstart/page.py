@@ -209,4 +209,4 @@ def _collapse(act: ModelAct, name: str) -> list[str]:
 
 
 def _speed(score: Any) -> float:
-    return score.stats.tokens_per_second
+    return float(score.stats.tokens_per_second)

@@ -63,9 +63,10 @@ def block_attention(
     _check(q, k, v, start, visible, tile, rows)
     triton = use_triton(implementation, q)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return torch.ops.ar_kernels.block_attention(
+    out: Tensor = torch.ops.ar_kernels.block_attention(
         q.detach(), k.detach(), v.detach(), start, visible, tile, rows, scale, triton
     )
+    return out
 
 
 def _check(
@@ -118,7 +119,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(q, k, v, start, visible, tile, rows, scale, triton):
+def _(q, k, v, start, visible, tile, rows, scale, triton):  # type: ignore[no-untyped-def]  # as the op above
     return torch.empty_like(q, memory_format=torch.contiguous_format)
 
 

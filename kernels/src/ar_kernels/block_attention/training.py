@@ -4,7 +4,7 @@ Source: the mask of block diffusion (BD3-LM, arXiv 2503.09573); tiles that are s
 2307.08691).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -76,7 +76,8 @@ def block_diffusion_attention(
     if use_triton(implementation, q):
         batch = max(len(one) for one in ids)
         packed = torch.stack([one.expand(batch, -1) for one in ids])
-        return torch.ops.ar_kernels.block_diffusion_attention(q, k, v, packed, context == "noisy", scale)[0]
+        out: Tensor = torch.ops.ar_kernels.block_diffusion_attention(q, k, v, packed, context == "noisy", scale)[0]
+        return out
     allowed = training_mask(stream, block, ids[2], document, context)
     return scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
 
@@ -89,7 +90,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, ids: Tensor, noisy: bool, scale: f
 
 
 @_forward.register_fake
-def _(q, k, v, ids, noisy, scale):
+def _(q, k, v, ids, noisy, scale):  # type: ignore[no-untyped-def]  # as the op above
     return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
@@ -111,17 +112,17 @@ def _gradients(
 
 
 @_gradients.register_fake
-def _(of_output, q, k, v, output, normaliser, ids, noisy, scale):
+def _(of_output, q, k, v, output, normaliser, ids, noisy, scale):  # type: ignore[no-untyped-def]  # as the op above
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     q, k, v, ids, ctx.noisy, ctx.scale = inputs
     ctx.save_for_backward(q, k, v, *output, ids)
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx, of_output, _):
+def _backward(ctx: Any, of_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     q, k, v, output, normaliser, ids = ctx.saved_tensors
     found = torch.ops.ar_kernels.block_diffusion_attention_backward(
         of_output, q, k, v, output, normaliser, ids, ctx.noisy, ctx.scale

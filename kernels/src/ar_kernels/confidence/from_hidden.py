@@ -112,7 +112,7 @@ def _in_pieces(
 
 
 @_forward.register_fake
-def _(hidden, weight, scale, cap, temperature, banned_ids, triton):
+def _(hidden, weight, scale, cap, temperature, banned_ids, triton):  # type: ignore[no-untyped-def]  # as the op above
     wide = torch.promote_types(hidden.dtype, torch.float32)
     rows = hidden.shape[:1]
     return (

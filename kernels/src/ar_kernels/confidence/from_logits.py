@@ -4,7 +4,7 @@ Source: ours.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ def _in_pieces(logits: Tensor, temperature: float, banned_ids: Sequence[int]) ->
 
 
 @_forward.register_fake
-def _(logits, temperature, banned_ids, triton):
+def _(logits, temperature, banned_ids, triton):  # type: ignore[no-untyped-def]  # as the op above
     wide = torch.promote_types(logits.dtype, torch.float32)
     rows = logits.shape[:1]
     return (
@@ -97,13 +97,13 @@ def _(logits, temperature, banned_ids, triton):
     )
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     logits, ctx.temperature, ctx.banned_ids, _ = inputs
     ctx.save_for_backward(logits)
     ctx.mark_non_differentiable(output[0])
 
 
-def _backward(ctx, _, *gradients):
+def _backward(ctx: Any, _: Tensor, *gradients: Tensor) -> tuple[Tensor | None, ...]:
     (logits,) = ctx.saved_tensors
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()

@@ -147,7 +147,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(z, tau, log_probs, codebook, ids, triton):
+def _(z, tau, log_probs, codebook, ids, triton):  # type: ignore[no-untyped-def]  # as the op above
     wide = _wide(z, log_probs, codebook)
     return z.new_empty(z.shape, dtype=wide), z.new_empty(len(z), dtype=torch.int64), z.new_empty(len(z), dtype=wide)
 

@@ -100,6 +100,6 @@ def _forward(x: Tensor, codebook: Tensor, cosine: bool, triton: bool) -> tuple[T
 
 
 @_forward.register_fake
-def _(x, codebook, cosine, triton):
+def _(x, codebook, cosine, triton):  # type: ignore[no-untyped-def]  # as the op above
     wide = torch.promote_types(torch.promote_types(x.dtype, codebook.dtype), torch.float32)
     return x.new_empty(len(x), dtype=torch.int64), x.new_empty(len(x), dtype=wide)

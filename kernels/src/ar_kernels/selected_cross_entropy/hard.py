@@ -60,7 +60,7 @@ def selected_cross_entropy(
     check(hidden, weight, rows, weights, scale, cap, max_logits)
     check_labels(labels, rows)
     grad = torch.is_grad_enabled()
-    return torch.ops.ar_kernels.selected_cross_entropy(
+    out: Tensor = torch.ops.ar_kernels.selected_cross_entropy(
         hidden,
         weight,
         rows,
@@ -73,6 +73,7 @@ def selected_cross_entropy(
         grad and hidden.requires_grad,
         grad and weight.requires_grad,
     )[0]
+    return out
 
 
 @torch.library.custom_op("ar_kernels::selected_cross_entropy", mutates_args=())
@@ -115,7 +116,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):
+def _(hidden, weight, rows, labels, weights, scale, cap, max_logits, triton, of_hidden, of_weight):  # type: ignore[no-untyped-def]  # as the op above
     return room(hidden, weight, rows, weights, of_hidden, of_weight)
 
 

@@ -58,7 +58,7 @@ def sharded_selected_cross_entropy(
     if shared is None:
         raise ValueError("there are no processes to share a head: call init_process_group, or selected_cross_entropy")
     grad = torch.is_grad_enabled()
-    return torch.ops.ar_kernels.sharded_selected_cross_entropy(
+    out: Tensor = torch.ops.ar_kernels.sharded_selected_cross_entropy(
         hidden,
         weight,
         rows,
@@ -72,6 +72,7 @@ def sharded_selected_cross_entropy(
         grad and hidden.requires_grad,
         grad and weight.requires_grad,
     )[0]
+    return out
 
 
 @torch.library.custom_op("ar_kernels::sharded_selected_cross_entropy", mutates_args=())
@@ -91,7 +92,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_ids(rows, len(hidden), "rows")
     # Ops take no process groups, so the group travels as its name.
-    group = dist.distributed_c10d._resolve_process_group(dist.distributed_c10d.GroupName(group_name))
+    name = dist.distributed_c10d.GroupName(group_name)  # type: ignore[attr-defined]  # torch says so of its own stubs
+    group = dist.distributed_c10d._resolve_process_group(name)
     operations = {"max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
 
     def reduce(tensor: Tensor, how: str) -> Tensor:
@@ -124,7 +126,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(hidden, weight, rows, labels, weights, first, group_name, scale, cap, max_logits, of_hidden, of_weight):
+def _(hidden, weight, rows, labels, weights, first, group_name, scale, cap, max_logits, of_hidden, of_weight):  # type: ignore[no-untyped-def]  # as the op above
     return room(hidden, weight, rows, weights, of_hidden, of_weight)
 
 

@@ -117,7 +117,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(hidden, weight, rows, teachers, weights, scale, cap, max_logits, triton, of_hidden, of_weight):
+def _(hidden, weight, rows, teachers, weights, scale, cap, max_logits, triton, of_hidden, of_weight):  # type: ignore[no-untyped-def]  # as the op above
     loss, d_hidden, d_weight = room(hidden, weight, rows, weights, of_hidden, of_weight)
     return loss, torch.empty_like(loss), d_hidden, d_weight
 

@@ -73,9 +73,10 @@ def sequence_logprob(
         )
     if valid is not None:
         labels = labels.masked_fill(~valid, 0)
-    return torch.ops.ar_kernels.sequence_logprob(
+    out: Tensor = torch.ops.ar_kernels.sequence_logprob(
         hidden, weight, labels, valid, scale, cap, max_logits, use_triton(implementation, hidden)
     )
+    return out
 
 
 @torch.library.custom_op("ar_kernels::sequence_logprob", mutates_args=())
@@ -107,7 +108,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(hidden, weight, labels, valid, scale, cap, max_logits, triton):
+def _(hidden, weight, labels, valid, scale, cap, max_logits, triton):  # type: ignore[no-untyped-def]  # as the op above
     return hidden.new_empty(labels.shape[:1], dtype=_wide(hidden))
 
 
@@ -149,7 +150,7 @@ def _gradients(
 
 
 @_gradients.register_fake
-def _(of_found, hidden, weight, labels, valid, scale, cap, max_logits, triton, of_hidden, of_weight):
+def _(of_found, hidden, weight, labels, valid, scale, cap, max_logits, triton, of_hidden, of_weight):  # type: ignore[no-untyped-def]  # as the op above
     return (
         hidden.new_empty(hidden.shape if of_hidden else (0,)),
         weight.new_empty(weight.shape if of_weight else (0,)),

@@ -14,7 +14,7 @@ import numpy as np
 from .errors import DataError, MissingPackageError
 
 try:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 except ImportError as error:
     raise MissingPackageError(
         "ar_core.pictures needs pillow, which is not installed: pip install 'ar-core[pictures]'."
@@ -81,7 +81,7 @@ def read_picture(
         return _decoded(data, place, background)
     except DataError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DataError(
             f"{place} is no picture in a format that Pillow knows, or its header is damaged: give PNG, JPEG, WebP, ..., or "
             "remove it from the data"

@@ -28,7 +28,7 @@ import importlib.util
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .announcements import Command, Converter, Decoder, Evaluation, Exporter, HubSet, Recipe
 from .config import did_you_mean, expand_path
@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 # The package that holds a method, named when a method is asked for and its package is absent.
+Announced = TypeVar("Announced", bound="Command | Converter | Decoder | Evaluation | Exporter | Recipe")
 HOMES = {
     "autoregressive": "dlm-text",
     "diffuspec": "dlm-text",
@@ -240,7 +241,7 @@ def resolve(reference: str) -> Any:
     return found
 
 
-def _announced(group: str, kind: type[Any]) -> dict[str, Any]:
+def _announced(group: str, kind: type[Announced]) -> dict[str, Announced]:
     found = {}
     for point in metadata.entry_points(group=group):
         record = point.load()
@@ -268,7 +269,7 @@ def require_home(what: str, name: str) -> None:
         raise MissingPackageError(f"the {what} {name!r} is in the package {home}; install it with `pip install {home}`")
 
 
-def _named(what: str, name: str, found: dict[str, Any]) -> Any:
+def _named(what: str, name: str, found: dict[str, Announced]) -> Announced:
     if name in found:
         return found[name]
     require_home(what, name)

@@ -265,7 +265,7 @@ def read_record(path: Path, more: Mapping[str, Any] | None = None) -> dict[str, 
         CheckpointError: it cannot be read, is no JSON, or lacks an entry.
     """
     try:
-        record = read_json(path / CONFIG)
+        record: dict[str, Any] = read_json(path / CONFIG)
     except OSError as error:
         raise CheckpointError(
             f"{path} is no checkpoint folder ({CONFIG} cannot be read: {error.strerror}): give a folder that a recipe or "

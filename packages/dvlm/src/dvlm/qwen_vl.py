@@ -58,7 +58,8 @@ class QwenVL(VisionLanguageModel):
     @property
     def tower(self) -> nn.Module:
         """The vision transformer, its merger included."""
-        return self.base_language.model.visual
+        out: nn.Module = self.base_language.model.visual
+        return out
 
     @property
     def connector(self) -> nn.Module:

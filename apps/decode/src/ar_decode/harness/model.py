@@ -116,12 +116,13 @@ class ArDecodeLM(LM):
                 f"a chat was asked for, but the tokenizer of {self.session.source!r} has no chat template; leave "
                 "--apply_chat_template out."
             )
-        return self.session.tokenizer.apply_chat_template(
+        out: str = self.session.tokenizer.apply_chat_template(
             chat_history,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
         )
+        return out
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Decode every request; contexts that are too long lose their beginning, as lm-eval does it."""

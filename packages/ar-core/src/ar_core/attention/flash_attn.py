@@ -43,7 +43,8 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
     options = {"softmax_scale": scale, "causal": found.causal, "window_size": window}
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if found.documents is None:
-        return flash_attn_func(q, k, v, **options).transpose(1, 2)
+        out: Tensor = flash_attn_func(q, k, v, **options).transpose(1, 2)
+        return out
     edges = torch.tensor([0, *accumulate(found.documents)], dtype=torch.int32, device=q.device)
     longest = max(found.documents)
     packed = flash_attn_varlen_func(
@@ -54,4 +55,5 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
         max_seqlen_k=longest,
         **options,
     )
-    return packed.view(q.shape).transpose(1, 2)
+    out: Tensor = packed.view(q.shape).transpose(1, 2)
+    return out

@@ -57,4 +57,5 @@ def _compiled() -> Any:
 
 def _call(function: Any, q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | None) -> Tensor:
     blocks = None if mask is None or mask.is_full else mask.block_mask()
-    return function(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    out: Tensor = function(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return out

@@ -52,7 +52,8 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
         q = q.unflatten(2, (key_heads, heads // key_heads))
         k, v = (x[:, :, :, None].expand(-1, -1, -1, heads // key_heads, -1) for x in (k, v))
     output = memory_efficient_attention(q, k, v, attn_bias=_bias(found), scale=scale)
-    return output.reshape(batch, -1, heads, width).transpose(1, 2)
+    out: Tensor = output.reshape(batch, -1, heads, width).transpose(1, 2)
+    return out
 
 
 def _bias(found: Structure) -> Any:

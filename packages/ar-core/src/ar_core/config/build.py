@@ -147,7 +147,7 @@ def _sequence(hint: Any, origin: type, value: Any, where: str) -> Any:
     return origin(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
 
 
-def _mapping(hint: Any, value: Any, where: str) -> dict:
+def _mapping(hint: Any, value: Any, where: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(_wrong(where, value, _describe(hint)))
     key_hint, item_hint = get_args(hint)

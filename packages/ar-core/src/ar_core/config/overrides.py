@@ -26,7 +26,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str], *, texts:
         ConfigError: an override without ``=`` or without a key, a key that leads through a value that is no mapping, or one
             to take out that is not there.
     """
-    result = _copy(data)
+    result: dict[str, Any] = _copy(data)
     for override in overrides:
         if override.startswith("~"):
             _take_out(result, override)

@@ -45,8 +45,8 @@ def _loader() -> Any:
                     f"{_place(node.start_mark)}: merged mappings have more than {LARGEST} keys; write fewer"
                 )
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-            seen: set = set()
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
             for key_node, _ in node.value:
                 if key_node.tag == "tag:yaml.org,2002:merge":
                     continue

@@ -54,7 +54,7 @@ def _check_messages(messages: Any, place: str) -> None:
         )
 
 
-def render_chat(tokenizer: Any, messages: list[dict], place: str, **options: Any) -> Any:
+def render_chat(tokenizer: Any, messages: list[dict[str, Any]], place: str, **options: Any) -> Any:
     """``tokenizer.apply_chat_template``; what the template refuses is a DataError with the chat's place."""
     from jinja2.exceptions import TemplateError
 
@@ -66,7 +66,7 @@ def render_chat(tokenizer: Any, messages: list[dict], place: str, **options: Any
         ) from error
 
 
-def _by_markers(tokenizer: Any, messages: list[dict], place: str) -> Document:
+def _by_markers(tokenizer: Any, messages: list[dict[str, Any]], place: str) -> Document:
     rendered = render_chat(
         tokenizer, messages, place, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -81,7 +81,7 @@ def _by_markers(tokenizer: Any, messages: list[dict], place: str) -> Document:
     return Document.of(ids, flags)
 
 
-def _by_difference(tokenizer: Any, messages: list[dict], place: str) -> Document:
+def _by_difference(tokenizer: Any, messages: list[dict[str, Any]], place: str) -> Document:
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(
             "a chat template without generation blocks needs a fast tokenizer, which tells where tokens begin"

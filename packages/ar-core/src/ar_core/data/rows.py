@@ -50,7 +50,7 @@ class RowStore:
         self._maps: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return self.meta["rows"]
+        return int(self.meta["rows"])
 
     def __getitem__(self, index: int) -> Row:
         """Copy one row out of the maps."""

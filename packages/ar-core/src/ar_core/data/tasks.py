@@ -46,5 +46,6 @@ def find_task(name: str) -> Task:
         ConfigError: no installed package has it; the nearest name is given.
     """
     for point in metadata.entry_points(group="ar_core.tasks", name=name):
-        return point.load()()
+        out: Task = point.load()()
+        return out
     raise ConfigError(f"no installed package has a task {name!r}; {did_you_mean(name, task_names())}")

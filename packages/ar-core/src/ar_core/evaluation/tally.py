@@ -123,4 +123,4 @@ def _ordered(phases: Mapping[str, Any]) -> list[str]:
 
 
 def _rate(record: Mapping[str, Any]) -> float:
-    return len(record["tokens"]) / record["seconds"]
+    return float(len(record["tokens"]) / record["seconds"])

@@ -65,26 +65,29 @@ class HFBackbone:
     @property
     def vocab_size(self) -> int:
         """V, the number of logits."""
-        return self.config.vocab_size
+        return int(self.config.vocab_size)
 
     @property
     def context_length(self) -> int:
         """Positions that the model was made for."""
-        return self.config.max_position_embeddings
+        return int(self.config.max_position_embeddings)
 
     @property
     def device(self) -> torch.device:
         """Device of the embeddings."""
-        return self._embeddings.weight.device
+        out: torch.device = self._embeddings.weight.device
+        return out
 
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of the embeddings."""
-        return self._embeddings.weight.dtype
+        out: torch.dtype = self._embeddings.weight.dtype
+        return out
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings `[B, n, C]` of ids int64 `[B, n]`."""
-        return self._embeddings(ids)
+        out: Tensor = self._embeddings(ids)
+        return out
 
     def hidden(
         self,
@@ -104,7 +107,7 @@ class HFBackbone:
         if mask is None:
             mask = everything(positions, positions.shape[-1] if cache is None else cache.span)
         past = {self._cache_keyword: LayerCache(cache)} if cache is not None else {}
-        return self.decoder(
+        out: Tensor = self.decoder(
             input_ids=ids,
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -113,10 +116,11 @@ class HFBackbone:
             **past,
             **(more or {}),
         ).last_hidden_state
+        return out
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits `[..., V]` of hidden states `[..., C]`, scaled and capped as the model does."""
-        logits = self.projection(hidden)
+        logits: Tensor = self.projection(hidden)
         if self._divisor is not None:
             logits = logits / self._divisor
         if self._factor is not None:

@@ -1,7 +1,7 @@
 """The first layers of a model as a model of their own."""
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -51,4 +51,4 @@ def first_layers(model: PreTrainedModel, layers: int) -> PreTrainedModel:
         if name.endswith(_BY_LAYER) and isinstance(value, list) and len(value) == held:
             setattr(config, name, value[:layers])
     config.num_hidden_layers = layers
-    return small
+    return cast(PreTrainedModel, small)

@@ -76,7 +76,8 @@ def _shaped(config: Any, dtype: torch.dtype | None) -> PreTrainedModel:
     loader: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with quiet(), allocating():
         model = loader._from_config(config, dtype=dtype or config.dtype, attn_implementation=IMPLEMENTATION)
-    return model.eval()
+    out: PreTrainedModel = model.eval()
+    return out
 
 
 def check_source(source: str | Path) -> None:

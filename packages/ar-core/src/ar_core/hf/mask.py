@@ -89,4 +89,5 @@ def _asked_by_model(predicate: Predicate) -> Rule:
 
 
 def _allows(q: Ids, k: Ids, predicate: Predicate) -> Tensor:
-    return predicate(q["row"], torch.zeros_like(q["row"]), q["position"], k["position"])
+    out: Tensor = predicate(q["row"], torch.zeros_like(q["row"]), q["position"], k["position"])
+    return out

@@ -41,7 +41,8 @@ class PackedLinear(nn.Linear):
         """[..., out] of [..., in]."""
         if x.numel() == self.in_features:
             return super().forward(x)
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        return out
 
     def _pack(self) -> None:
         if not can_pack(self.weight.dtype, self.weight.device):

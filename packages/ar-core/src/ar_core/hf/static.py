@@ -123,7 +123,7 @@ class StaticBackbone(HFBackbone):
             # What is made in inference mode could not be written outside of it.
             with torch.inference_mode(False):
                 built[kind] = _Pass(self, cache.storage, kind)
-        found = built[kind](ids, positions.expand_as(ids), cache, mask)
+        found: Tensor = built[kind](ids, positions.expand_as(ids), cache, mask)
         self.static_passes += 1
         cache.wrote()
         return found
@@ -141,9 +141,10 @@ class StaticBackbone(HFBackbone):
             `[R, n, C]`, C the width of the model.
         """
         past = {self._cache_keyword: PlacedLayerCache(cache)}
-        return self.decoder(
+        out: Tensor = self.decoder(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **past
         ).last_hidden_state
+        return out
 
 
 class _Pass:

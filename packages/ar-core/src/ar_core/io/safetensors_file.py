@@ -40,7 +40,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     try:
-        header = parse_json(text)
+        header: dict[str, Any] = parse_json(text)
         fault = _fault(header)
     except ValueError as error:
         raise CheckpointError(f"{path} is no safetensors file (its header is damaged): download it again") from error

@@ -44,7 +44,7 @@ class StepSamples:
     @property
     def tokens(self) -> int:
         """Tokens of a step, as the throughput meter counts them; 0 where samples have none."""
-        return sum(one.meta["tokens"] for one in self.prepared) * self.count // len(self.prepared)
+        return int(sum(one.meta["tokens"] for one in self.prepared) * self.count // len(self.prepared))
 
     def of_a_step(self, chosen: int) -> int:
         """Scale what grows with tokens (or bytes, where samples have none) from the chosen micro-batches to a step."""

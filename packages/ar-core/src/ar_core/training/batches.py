@@ -26,7 +26,7 @@ class _Failed:
     sentence: str
 
 
-class StepDataset(IterableDataset):
+class StepDataset(IterableDataset[Any]):
     """This rank's micro-batches of one optimiser step after another: ``list[Prepared]``.
 
     Rank r of R takes the r-th of R equal, contiguous shares of a step's samples. Worker w of W prepares every W-th
@@ -100,7 +100,7 @@ def _check(samples: list[Mapping[str, Any]], start: int, count: int) -> None:
             )
 
 
-class StepLoader(DataLoader):
+class StepLoader(DataLoader[Any]):
     """Loader of whole optimiser steps; what a worker cannot prepare is raised here as the error it was there."""
 
     def __iter__(self) -> Any:
@@ -111,7 +111,7 @@ class StepLoader(DataLoader):
             yield step
 
 
-def step_loader(dataset: StepDataset) -> DataLoader:
+def step_loader(dataset: StepDataset) -> DataLoader[Any]:
     """Return the loader of a run: one ``list[Prepared]`` an optimiser step, in order, for any number of workers."""
     return StepLoader(
         dataset,

@@ -114,7 +114,7 @@ def _numbers(directory: Path) -> Iterator[int]:
 
 def _read(directory: Path) -> dict[str, Any]:
     try:
-        record = read_json(directory / _RECORD)
+        record: dict[str, Any] = read_json(directory / _RECORD)
     except (OSError, ValueError) as error:
         raise DataError(f"{str(directory / _RECORD)!r} cannot be read ({error}): delete the folder") from error
     count = record.get("chunks", -1) if isinstance(record, dict) else -1

@@ -43,7 +43,8 @@ def run_identity(job: Job, config: TrainConfig) -> dict[str, Any]:
         "data": job.source.describe(),
         "job": job.identity,
     }
-    return json.loads(json.dumps(identity, default=str))
+    out: dict[str, Any] = json.loads(json.dumps(identity, default=str))
+    return out
 
 
 def with_defaults(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class LightningTask(pl.LightningModule):
             self.job, self.config, module=self.module, turns=turns, ranks=Ranks.current(), resume=self.resume
         ).__enter__()
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of the steps still to do."""
         assert self.run is not None
         return self.run.batches()

@@ -83,7 +83,8 @@ def leave_final_model(
 def _step(record: Path) -> int | None:
     """The step a final model is of; None where it was not noted down."""
     try:
-        return json.loads(record.read_text(encoding="utf-8"))["step"]
+        out: int | None = json.loads(record.read_text(encoding="utf-8"))["step"]
+        return out
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -57,12 +57,14 @@ def read_parts(paths: Sequence[Path], wanted: Callable[[str], Rows | None]) -> d
 
 def _read(name: str, holders: Sequence[tuple[Any, list[int]]], wanted: Callable[[str], Rows | None]) -> Tensor:
     if not holders[0][1]:
-        return holders[0][0].get_tensor(name)
+        out: Tensor = holders[0][0].get_tensor(name)
+        return out
     total = sum(shape[0] for _, shape in holders)
     rows = wanted(name)
     if rows is None:
         if len(holders) == 1:
-            return holders[0][0].get_tensor(name)
+            out: Tensor = holders[0][0].get_tensor(name)
+            return out
         rows = Rows(0, total, total)
     if rows.of != total:
         raise ValueError(f"{name} has {total} rows and should have {rows.of}")
@@ -73,5 +75,6 @@ def _read(name: str, holders: Sequence[tuple[Any, list[int]]], wanted: Callable[
             parts.append(file.get_slice(name)[first:last])
         before += shape[0]
     if not parts:
-        return holders[0][0].get_slice(name)[0:0]
+        out: Tensor = holders[0][0].get_slice(name)[0:0]
+        return out
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -21,7 +21,8 @@ def with_all_reached(tensor: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     Returns:
         The values of ``tensor``, in its shape.
     """
-    return _Reach.apply(tensor, *parameters)
+    out: Tensor = _Reach.apply(tensor, *parameters)
+    return out
 
 
 class _Reach(torch.autograd.Function):

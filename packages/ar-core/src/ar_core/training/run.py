@@ -117,7 +117,7 @@ class Run:
     ) -> None:
         self._stack.close()
 
-    def batches(self) -> DataLoader:
+    def batches(self) -> DataLoader[Any]:
         """Return the loader of the steps still to do: this rank's ``list[Prepared]`` per step."""
         return step_loader(StepDataset(self.job, self.config, self.ranks, self.step))
 

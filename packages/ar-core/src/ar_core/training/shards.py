@@ -132,7 +132,8 @@ class Shards:
             ConfigError: Layers are not passed as sharding by layers needs it.
         """
         try:
-            return step(prepared)
+            out: dict[str, Tensor] = step(prepared)
+            return out
         except RuntimeError as error:
             if not self._plain or "DTensor" not in str(error):
                 raise
@@ -192,7 +193,8 @@ class Shards:
 
 def _local(tensor: Any) -> Tensor:
     """The local part of a sharded tensor, in the same memory."""
-    return tensor.detach().to_local()
+    out: Tensor = tensor.detach().to_local()
+    return out
 
 
 def _norm(gradients: Sequence[Tensor], device: torch.device) -> Tensor:

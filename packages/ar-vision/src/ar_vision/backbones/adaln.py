@@ -69,7 +69,8 @@ class ConditionLinear(nn.Module):
 
     def forward(self, condition: Tensor) -> Tensor:
         """Return [R, 1, P, C] of the condition [R, C]."""
-        return self.linear(F.silu(condition)).unflatten(-1, (1, self.parts, -1))
+        out: Tensor = self.linear(F.silu(condition)).unflatten(-1, (1, self.parts, -1))
+        return out
 
 
 class ConditionOffset(nn.Module):
@@ -162,7 +163,8 @@ class ScaleAttention(nn.Module):
         if cache is not None:
             k, v = cache.update(layer, k, v)
         attended = attend(q, k, v, mask, scale=self.scale)
-        return self.proj(attended.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        return out
 
 
 class AdaFeedForward(nn.Module):
@@ -180,7 +182,8 @@ class AdaFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [R, n, C] of [R, n, C]."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out
 
 
 class AdaHead(nn.Module):

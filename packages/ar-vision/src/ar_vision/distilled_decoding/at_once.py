@@ -101,7 +101,8 @@ def _scales(
         states = hidden[:, teacher.units.part(scale)]
 
         def head(rows: int, states: Tensor = states) -> Tensor:
-            return model.head(states[:rows], condition[:rows])
+            out: Tensor = model.head(states[:rows], condition[:rows])
+            return out
 
         drawn.append(teacher.sampler.pick(guided_logits(head, len(classes), strengths[scale]), generators))
     return torch.cat(drawn, dim=1)

@@ -48,4 +48,5 @@ def condition_of(student: Student, numbers: Tensor, texts: Sequence[Tensor] | No
     """
     if texts is None:
         return student.condition_of(numbers.to(student.device))
-    return cast(Any, student).condition_of_texts([texts[number] for number in numbers.tolist()])
+    out: StudentCondition = cast(Any, student).condition_of_texts([texts[number] for number in numbers.tolist()])
+    return out

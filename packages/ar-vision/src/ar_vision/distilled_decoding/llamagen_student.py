@@ -130,4 +130,5 @@ class LlamaGenStudent(LlamaGen):
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return code vectors [B, m, Cv]."""
-        return self.continuous_head(hidden, condition.vector)
+        out: Tensor = self.continuous_head(hidden, condition.vector)
+        return out

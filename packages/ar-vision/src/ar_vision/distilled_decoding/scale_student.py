@@ -64,4 +64,5 @@ class ScaleStudent(ScaleTransformer):
 
     def continuous(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return code vectors [B, m, Cv], float32 or better, of states [B, m, C]."""
-        return self.continuous_head(hidden, condition.vector)
+        out: Tensor = self.continuous_head(hidden, condition.vector)
+        return out

@@ -35,7 +35,8 @@ def features_of(
     ]
     if not isinstance(tokenizer, VarTokenizer):
         # Every scale is the whole image.
-        return maps[-1]
+        out: Tensor = maps[-1]
+        return out
     history = tokenizer.history(len(vectors), schedule)
     for scale, one in enumerate(maps):
         history.add_vectors(one)

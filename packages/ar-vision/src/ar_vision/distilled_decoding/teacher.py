@@ -55,7 +55,8 @@ class Teacher(ABC):
     @property
     def sampler(self) -> ImageSampler:
         """Temperature and filters."""
-        return self.options.sampler
+        out: ImageSampler = self.options.sampler
+        return out
 
     @property
     def codebook(self) -> Tensor:

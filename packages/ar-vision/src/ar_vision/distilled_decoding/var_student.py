@@ -97,7 +97,8 @@ class VarStudent(ScaleStudent):
 
     def logits(self, hidden: Tensor, condition: StudentCondition) -> Tensor:
         """Return logits [B, m, V]."""
-        return self.head(hidden, condition.vector)
+        out: Tensor = self.head(hidden, condition.vector)
+        return out
 
     def matrix_head(self, hidden: Tensor, condition: StudentCondition) -> tuple[Tensor, LinearHead]:
         """Return states and matrix of the logits; see :meth:`ar_vision.distilled_decoding.student.Student.matrix_head`."""

@@ -62,7 +62,8 @@ class EcmAdapter(nn.Module):
         else:
             gate1, gate2, scale1, scale2, shift1, shift2 = self.modulation(modulation).unbind(2)
         a = self.attention(modulate(u, scale1, shift1), layer=layer, cache=cache, mask=mask) * gate1
-        return a + ffn(modulate(u + a, scale2, shift2)) * gate2 * self.ffn_gate
+        out: Tensor = a + ffn(modulate(u + a, scale2, shift2)) * gate2 * self.ffn_gate
+        return out
 
     @property
     def injection(self) -> Tensor:

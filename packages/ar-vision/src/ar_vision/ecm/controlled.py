@@ -113,7 +113,8 @@ class ControlledVar:
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """Return logits [R, n, V] of hidden states [R, n, C] and a condition [R, C]."""
-        return self._transformer.head(hidden, condition)
+        out: Tensor = self._transformer.head(hidden, condition)
+        return out
 
 
 class ControlPasses(ScalePasses):

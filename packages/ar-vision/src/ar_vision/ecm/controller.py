@@ -155,7 +155,7 @@ class EncodedController(Controller):
                 raise ConfigError("encoder.kind is 'latent', which sees maps through the tokenizer: give it")
             with torch.no_grad():
                 maps = tokenizer.encode(maps)
-        features = self.encoder(maps, scales)
+        features: Tensor = self.encoder(maps, scales)
         if self.type_embed is not None:
             chosen = torch.zeros(len(maps), dtype=torch.int64, device=maps.device) if kinds is None else kinds
             features = features + self.type_embed[chosen][:, None]

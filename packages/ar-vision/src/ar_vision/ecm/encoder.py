@@ -44,7 +44,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         x = x + self.proj(attend(q, k, v, None, scale=q.shape[-1] ** -0.5).transpose(1, 2).flatten(2))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return out
 
 
 class ControlViT(nn.Module):
@@ -75,7 +76,8 @@ class ControlViT(nn.Module):
         x = self.patches(maps).flatten(2).transpose(1, 2) + self.positions
         for block in self.blocks:
             x = block(x)
-        return self.norm(x).transpose(1, 2).unflatten(2, (self.side, self.side))
+        out: Tensor = self.norm(x).transpose(1, 2).unflatten(2, (self.side, self.side))
+        return out
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
@@ -122,7 +124,8 @@ class ControlConvs(nn.Module):
         x = F.silu(self.conv_in(maps))
         for block in self.blocks:
             x = F.silu(block(x))
-        return self.conv_out(x)
+        out: Tensor = self.conv_out(x)
+        return out
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:

@@ -112,7 +112,8 @@ class Ecm(EncodedController):
                 mask=mask,
             )
             state = state + change
-            return strength * (adapter.injection * (state if self.config.inject == "carry" else change))
+            out: Tensor | None = strength * (adapter.injection * (state if self.config.inject == "carry" else change))
+            return out
 
         return inject
 

@@ -62,4 +62,5 @@ def require_enough(count: int, dim: int, role: str, what: str) -> None:
 
 def _root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    out: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return out

@@ -166,7 +166,8 @@ def _of_classes(kind: str, model: Any, decoder: Any, options: Any) -> Sample:
     generate = resolve(ENTRIES[kind].generate)
 
     def sample(labels: Sequence[int], seeds: Sequence[int], *, on_scale: OnScale | None = None) -> GeneratedImages:
-        return generate(model, decoder, list(labels), options, seed=list(seeds), on_scale=on_scale)
+        out: GeneratedImages = generate(model, decoder, list(labels), options, seed=list(seeds), on_scale=on_scale)
+        return out
 
     return sample
 

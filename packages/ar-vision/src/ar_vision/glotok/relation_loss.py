@@ -69,7 +69,8 @@ def relation_loss(
             "method.glotok.histogram.bins to those of the teacher"
         )
     target = teacher.detach().to(codes.device, torch.float64)
-    return _RelationLoss.apply(codes, target, config, direction, evaluation, tile)
+    out: Tensor = _RelationLoss.apply(codes, target, config, direction, evaluation, tile)
+    return out
 
 
 def divergence(student: Tensor, teacher: Tensor, direction: Direction = "teacher_student") -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from ar_core.errors import ConfigError
@@ -62,6 +61,4 @@ def build(run: GlotokRun) -> Job:
         return found if profile is None else {**found, "histogram": float(objective.relation(tokenizer))}
 
     facts = {} if profile is None else {"teacher": profile.facts()}
-    return tokenizer_job(
-        run, cast(DualVqTokenizer, tokenizer), objective, {"recipe": "glotok", **facts}, more=more, identity=facts
-    )
+    return tokenizer_job(run, tokenizer, objective, {"recipe": "glotok", **facts}, more=more, identity=facts)

@@ -27,4 +27,5 @@ def to_maps(tokens: Tensor, size: tuple[int, int], layout: Layout) -> Tensor:
     batch, _, channels = tokens.shape
     if layout == "memory":
         return tokens.reshape(batch, channels, *size)
-    return tokens.transpose(1, 2).unflatten(2, size)
+    out: Tensor = tokens.transpose(1, 2).unflatten(2, size)
+    return out

@@ -118,7 +118,8 @@ class _Branch(nn.Module):
         tokens = pooled.flatten(2).transpose(1, 2)
         if self.positions:
             tokens = tokens + _positions(self.size, tokens.shape[2]).to(tokens)
-        return self.output(self.encoder(tokens))
+        out: Tensor = self.output(self.encoder(tokens))
+        return out
 
 
 def _convolution(config: MapConfig, before: int, behind: int) -> tuple[nn.Module, nn.Module]:

@@ -63,7 +63,8 @@ class HashedText(nn.Module):
     def encode(self, captions: Sequence[str]) -> Text:
         """Return the features of texts."""
         device = self.table.device
-        return self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
+        out: Text = self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
+        return out
 
 
 def _tokens(caption: str) -> list[tuple[int, ...]]:

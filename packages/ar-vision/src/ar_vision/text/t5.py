@@ -65,4 +65,5 @@ class T5Text(nn.Module):
     def encode(self, captions: Sequence[str]) -> Text:
         """Return the features of captions."""
         device = next(self.parameters()).device
-        return self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
+        out: Text = self({name: tensor.to(device) for name, tensor in self.prepare(captions).items()})
+        return out

@@ -53,7 +53,8 @@ class ConvTrunk(nn.Module):
         x = self.conv_in(images.to(self.conv_in.weight.dtype))
         for level in self.levels:
             x = level(x)
-        return self.middle(x)
+        out: Tensor = self.middle(x)
+        return out
 
     def _check(self, images: Tensor) -> None:
         unit = self.config.downsampling
@@ -81,7 +82,8 @@ class ConvEncoder(ConvTrunk):
 
     def forward(self, images: Tensor) -> Tensor:
         """Latent features of images, as the trunk takes them: `[B, Cz, h, w]`."""
-        return self.conv_out(F.silu(self.norm_out(super().forward(images))))
+        out: Tensor = self.conv_out(F.silu(self.norm_out(super().forward(images))))
+        return out
 
 
 class ConvDecoder(nn.Module):
@@ -114,7 +116,8 @@ class ConvDecoder(nn.Module):
         x = self.middle(self.conv_in(latents))
         for level in reversed(self.levels):
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        return out
 
 
 class ResidualBlock(nn.Module):
@@ -132,7 +135,8 @@ class ResidualBlock(nn.Module):
         """Features `[B, C, h, w]` to `[B, C', h, w]`."""
         inner = self.conv1(F.silu(self.norm1(x)))
         inner = self.conv2(F.silu(self.norm2(inner)))
-        return self.shortcut(x) + inner
+        out: Tensor = self.shortcut(x) + inner
+        return out
 
 
 class SpatialAttention(nn.Module):
@@ -149,7 +153,8 @@ class SpatialAttention(nn.Module):
         # [B, 1 head, cells, C] each
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)[:, None].chunk(3, dim=-1)
         seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(seen[:, 0].transpose(1, 2).reshape(x.shape))
+        out: Tensor = x + self.out(seen[:, 0].transpose(1, 2).reshape(x.shape))
+        return out
 
 
 class _Middle(nn.Module):
@@ -161,7 +166,8 @@ class _Middle(nn.Module):
         self.block2 = ResidualBlock(config, width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block2(self.attention(self.block1(x)))
+        out: Tensor = self.block2(self.attention(self.block1(x)))
+        return out
 
 
 class _Level(nn.Module):

@@ -51,4 +51,4 @@ class AutoencoderConfig:
     @property
     def downsampling(self) -> int:
         """Pixels per latent cell, in each direction."""
-        return 2 ** (len(self.channel_multipliers) - 1)
+        return int(2 ** (len(self.channel_multipliers) - 1))

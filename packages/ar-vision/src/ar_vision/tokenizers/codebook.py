@@ -71,7 +71,8 @@ class Codebook(nn.Module):
                 f"codes of shape {list(ids.shape)} were given for a scale of {height}x{width}, which has {height * width} "
                 "a row: they belong to another scale or schedule"
             )
-        return self.lookup(ids).transpose(1, 2).unflatten(2, size)
+        out: Tensor = self.lookup(ids).transpose(1, 2).unflatten(2, size)
+        return out
 
     def count(self, ids: Tensor) -> Tensor:
         """Return how often each code occurs, int64 `[V]`."""

@@ -84,7 +84,8 @@ class CodebookTokenizer(nn.Module):
         Raises:
             DataError: The images are of another shape or type.
         """
-        return self.quant_conv(self.encoder(images))
+        out: Tensor = self.quant_conv(self.encoder(images))
+        return out
 
     def decode(self, features: Tensor) -> Tensor:
         """Return the images of quantised features.
@@ -95,7 +96,8 @@ class CodebookTokenizer(nn.Module):
         Returns:
             `[B, 3, H, W]` of the dtype of the weights, about in [-1, 1] and not clamped.
         """
-        return self.decoder(self.post_quant_conv(features.to(self.post_quant_conv.weight.dtype)))
+        out: Tensor = self.decoder(self.post_quant_conv(features.to(self.post_quant_conv.weight.dtype)))
+        return out
 
     @torch.no_grad()
     def quantize(self, features: Tensor, schedule: ScaleSchedule) -> list[Tensor]:

@@ -121,7 +121,8 @@ def _unblocked(mask_id: int, shift: bool, layout: str, block_size: int | None) -
 
 def _model_type(folder: Path) -> str | None:
     try:
-        return read_json(folder / "config.json").get("model_type")
+        out: str | None = read_json(folder / "config.json").get("model_type")
+        return out
     except (OSError, ValueError, AttributeError):
         # Whatever is wrong with it, the loader says it better.
         return None
@@ -142,7 +143,7 @@ def _told(config: Any, source: str) -> LayoutName:
 
 
 def _mask_id(config: Any, source: str) -> int:
-    mask_id = getattr(config, "mask_token_id", None)
+    mask_id: int | None = getattr(config, "mask_token_id", None)
     if mask_id is None:
         raise CheckpointError(
             f"the config of the drafter {source!r} has no mask_token_id; add it, since nothing can be drafted without a mask token."

@@ -72,4 +72,4 @@ def mark(device: torch.device) -> Any:
 
 def seconds_between(begin: Any, end: Any) -> float:
     """Seconds between two marks of one device, of which a result has been read since."""
-    return end - begin if isinstance(begin, float) else begin.elapsed_time(end) / 1000
+    return float(end - begin if isinstance(begin, float) else begin.elapsed_time(end) / 1000)

@@ -95,7 +95,8 @@ def load_llada(
     load_strict(model, tensors, source=str(folder))
     model.set_attn_implementation(IMPLEMENTATION)
     torch.nn.Module.to(model, device)
-    return model.eval()
+    out: LlamaForCausalLM = model.eval()
+    return out
 
 
 def _llama(given: dict[str, Any]) -> LlamaConfig:

@@ -17,7 +17,7 @@ def text_field(record: Record, *names: str) -> str:
     Raises:
         DataError: it has none of them, or no text there.
     """
-    return _field(record, names, str, "text")
+    return str(_field(record, names, str, "text"))
 
 
 def texts_field(record: Record, *names: str) -> list[str]:
@@ -26,7 +26,7 @@ def texts_field(record: Record, *names: str) -> list[str]:
     Raises:
         DataError: it has none of them, or no such list there.
     """
-    found = _field(record, names, list, "a list of texts")
+    found: list[str] = _field(record, names, list, "a list of texts")
     if not found or not all(isinstance(text, str) for text in found):
         raise DataError(f"{record.place}: {names[0]!r} must be a list of texts with at least one in it.")
     return found

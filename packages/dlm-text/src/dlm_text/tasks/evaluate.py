@@ -56,7 +56,8 @@ def arm(
 
     def run(prompts: list[list[int]]) -> Decoded:
         stop = StopRule(stop_ids, MAX_ANSWER_TOKENS if limit is None else max(map(limit, prompts)))
-        return decode(backbone, prompts, settings, stop=stop, sampler=Sampler(), trace=trace)
+        out: Decoded = decode(backbone, prompts, settings, stop=stop, sampler=Sampler(), trace=trace)
+        return out
 
     return run
 

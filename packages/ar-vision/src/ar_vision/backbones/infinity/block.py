@@ -56,7 +56,8 @@ class CrossAttention(nn.Module):
         """
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = keys_values
-        return self.proj(attend(q, k.to(q.dtype), v.to(q.dtype), mask).transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(attend(q, k.to(q.dtype), v.to(q.dtype), mask).transpose(1, 2).flatten(2))
+        return out
 
 
 class InfinityBlock(nn.Module):
@@ -104,4 +105,5 @@ class InfinityBlock(nn.Module):
         attended = self.attention(modulate(x, scale1, shift1), layer=self.layer, cache=cache, mask=mask, rotate=rotate)
         x = x + gate1 * attended
         x = x + self.cross(self.cross_norm(x), keys_values, text_mask)
-        return x + gate2 * self.feed_forward(modulate(x, scale2, shift2))
+        out: Tensor = x + gate2 * self.feed_forward(modulate(x, scale2, shift2))
+        return out

@@ -81,7 +81,8 @@ class Infinity(nn.Module):
             DataError: they are too long, or of another width than the model's.
         """
         text.check(self.config.texts)
-        return self.text(text)
+        out: TextCondition = self.text(text)
+        return out
 
     def new_cache(self, rows: int, capacity: int) -> WindowedKVCache:
         """Return an empty cache for all layers, in the dtype in which attention runs."""
@@ -171,7 +172,8 @@ class Infinity(nn.Module):
 
     def head(self, hidden: Tensor, condition: Tensor) -> Tensor:
         """Return logits [R, n, 2 d_v], float32, of hidden states [R, n, C] and a condition, the pooled text, [R, C]."""
-        return self.output(hidden, condition)
+        out: Tensor = self.output(hidden, condition)
+        return out
 
     def forward(
         self, inputs: Sequence[Tensor], text: Text, schedule: ScaleSchedule, *, recompute: bool = False

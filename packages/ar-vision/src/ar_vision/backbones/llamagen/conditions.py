@@ -33,11 +33,13 @@ class ClassCondition(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         """`[B, 1, C]` of classes int64 `[B]`."""
-        return self.table(labels)[:, None]
+        out: Tensor = self.table(labels)[:, None]
+        return out
 
     def null(self, rows: int) -> Tensor:
         """`[B, 1, C]` of no class."""
-        return self(torch.full((rows,), self.null_class, device=self.table.weight.device))
+        out: Tensor = self(torch.full((rows,), self.null_class, device=self.table.weight.device))
+        return out
 
 
 class TextCondition(nn.Module):
@@ -63,11 +65,13 @@ class TextCondition(nn.Module):
         features = features.type_as(self.null_features)
         if dropped is not None:
             features = torch.where(dropped[:, None, None], self.null_features, features)
-        return self.fc2(F.gelu(self.fc1(features), approximate="tanh"))
+        out: Tensor = self.fc2(F.gelu(self.fc1(features), approximate="tanh"))
+        return out
 
     def null(self, rows: int) -> Tensor:
         """`[B, P, C]` of no text."""
-        return self(self.null_features.expand(rows, -1, -1))
+        out: Tensor = self(self.null_features.expand(rows, -1, -1))
+        return out
 
 
 def pad_texts(features: Sequence[Tensor], config: LlamaGenConfig) -> tuple[Tensor, Tensor]:

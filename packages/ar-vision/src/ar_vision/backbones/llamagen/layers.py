@@ -56,7 +56,8 @@ class Attention(nn.Module):
         (q, k), v = rotate(heads[:2], table), heads[2]
         if cache is not None:
             k, v = cache.update(layer, k, v)
-        return self.dropout(self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)))
+        out: Tensor = self.dropout(self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)))
+        return out
 
 
 class FeedForward(nn.Module):
@@ -75,7 +76,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[R, n, C]` to the same."""
-        return self.dropout(self.down(F.silu(self.gate(x)) * self.up(x)))
+        out: Tensor = self.dropout(self.down(F.silu(self.gate(x)) * self.up(x)))
+        return out
 
 
 class Layer(nn.Module):
@@ -117,4 +119,5 @@ class Layer(nn.Module):
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
         if between is not None:
             x = x + between
-        return x + self.ffn(self.ffn_norm(x))
+        out: Tensor = x + self.ffn(self.ffn_norm(x))
+        return out

@@ -54,7 +54,8 @@ class LlamaGen(RasterTransformer):
 
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits `[..., V]`."""
-        return self.output(hidden)
+        out: Tensor = self.output(hidden)
+        return out
 
     def draw(
         self, place: int, hidden: Tensor, batch: int, scale: float, pick: PickCode, generators: Sequence[Generator]

@@ -124,7 +124,8 @@ class LlamaGenObjective:
         Raises:
             DataError: they are of another grid or vocabulary, or the sample lacks its condition.
         """
-        model, codes, number = self.model, sample["codes"].long(), sample["index"]
+        model, number = self.model, sample["index"]
+        codes: Tensor = sample["codes"].long()
         if codes.shape != (model.codes,):
             raise DataError(
                 f"sample {number} has codes of shape {list(codes.shape)} and the model takes {model.codes} (a grid of "

@@ -60,7 +60,8 @@ class RasterTransformer(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the inputs `[R, n, C]` of codes int64 `[R, n]`."""
-        return self.codes(codes)
+        out: Tensor = self.codes(codes)
+        return out
 
     def hidden(
         self, x: Tensor, *, start: int = 0, mask: Mask | None = None, cache: WindowedKVCache | None = None
@@ -82,7 +83,8 @@ class RasterTransformer(nn.Module):
         x = self.dropout(x)
         for index, layer in enumerate(self.layers):
             x = layer(x, table, mask, cache, index)
-        return self.norm(x)
+        out: Tensor = self.norm(x)
+        return out
 
     def draw(
         self, place: int, hidden: Tensor, batch: int, scale: float, pick: PickCode, generators: Sequence[Generator]

@@ -59,4 +59,5 @@ class ScaleBlock(nn.Module):
         x = x + self.drop_path(attended * gate1)
         if between is not None:
             x = x + between
-        return x + self.drop_path(self.ffn(modulate(x, scale2, shift2)) * gate2)
+        out: Tensor = x + self.drop_path(self.ffn(modulate(x, scale2, shift2)) * gate2)
+        return out

@@ -72,7 +72,8 @@ class ScaleTransformer(nn.Module, ABC):
 
     def condition(self, labels: Tensor) -> Tensor:
         """Return the condition [B, C] of labels, int64 [B] on the model's device, in 0 to ``num_classes``."""
-        return self.class_embedding(labels)
+        out: Tensor = self.class_embedding(labels)
+        return out
 
     def null_condition(self, rows: int) -> Tensor:
         """Return the condition [R, C] of the null class."""
@@ -101,7 +102,8 @@ class ScaleTransformer(nn.Module, ABC):
         if features is None:
             return condition[:, None] + self.start + positions
         cells = features.to(self.word_embed.weight.dtype).flatten(2).transpose(1, 2)
-        return self.word_embed(cells) + positions
+        out: Tensor = self.word_embed(cells) + positions
+        return out
 
     def hidden(
         self,

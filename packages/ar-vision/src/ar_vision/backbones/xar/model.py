@@ -51,7 +51,8 @@ class Block(nn.Module):
         if cache is not None:
             k, v = cache.update(layer, k, v)
         x = x + gate_1 * self.dropout(self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2)))
-        return x + gate_2 * self.dropout(self.ffn(modulate(x, scale_2, shift_2)))
+        out: Tensor = x + gate_2 * self.dropout(self.ffn(modulate(x, scale_2, shift_2)))
+        return out
 
 
 class Xar(nn.Module):
@@ -129,7 +130,8 @@ class Xar(nn.Module):
             h = block(h, condition, mask, cache, index)
         scale, shift = _of_cells(self.head_modulation, condition, h)
         found = self.output(modulate(h, scale, shift))
-        return found.to(torch.promote_types(found.dtype, torch.float32))
+        out: Tensor = found.to(torch.promote_types(found.dtype, torch.float32))
+        return out
 
     def teacher_forced(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         """Return the velocities of all cells at once, each at its own time and seeing those before it as they are noised.
@@ -149,7 +151,8 @@ class Xar(nn.Module):
         )
         angles = 1000 * time.float()[..., None] * frequencies
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.time_in.weight.dtype)
-        return self.time_out(F.silu(self.time_in(waves)))
+        out: Tensor = self.time_out(F.silu(self.time_in(waves)))
+        return out
 
 
 def _of_cells(modulation: ConditionLinear, condition: Tensor, x: Tensor) -> tuple[Tensor, ...]:

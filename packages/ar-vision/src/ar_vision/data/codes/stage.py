@@ -112,7 +112,10 @@ def build(run: ImageCodesRun) -> StageJob:
 @torch.no_grad()
 def _encoded(tokenizer: Any, images: torch.Tensor, schedule: ScaleSchedule) -> list[torch.Tensor]:
     weight = next(tokenizer.parameters())
-    return tokenizer.quantize(tokenizer.encode(to_signed(images.to(weight.device)).to(weight.dtype)), schedule)
+    out: list[torch.Tensor] = tokenizer.quantize(
+        tokenizer.encode(to_signed(images.to(weight.device)).to(weight.dtype)), schedule
+    )
+    return out
 
 
 def _labels(pictures: Pictures, items: Sequence[int]) -> dict[str, torch.Tensor]:

@@ -77,7 +77,8 @@ class ParquetPictures:
     def _labels(self, file: int, column: str) -> list[Any]:
         if (rows := self._file(file).metadata.num_rows) > max(MOST_ROWS, self.paths[file].stat().st_size):
             raise DataError(f"{self.paths[file]} promises {rows} rows, more than it has bytes: fetch it again")
-        return self._read(lambda: self._file(file).read([column])[column].to_pylist())
+        out: list[Any] = self._read(lambda: self._file(file).read([column])[column].to_pylist())
+        return out
 
     def _require(self, path: Path, names: Sequence[str]) -> None:
         import pyarrow
@@ -99,10 +100,11 @@ class ParquetPictures:
 
     def _names(self, path: Path) -> list[str]:
         file = self._file(self.paths.index(path))
-        return self._read(lambda: list(file.schema_arrow.names))
+        out: list[str] = self._read(lambda: list(file.schema_arrow.names))
+        return out
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return int(self._ends[-1])
 
     def __getitem__(self, number: int) -> Picture:
         """The picture's bytes and captions."""

@@ -97,7 +97,8 @@ class CarControl(Controller):
                 return h
             both = self._normed(layer - first, torch.cat([h, outputs.pop()], dim=-1))
             joined = self.skip_linear[layer - first](both)
-            return joined if isinstance(strength, float | int) and strength == 1 else h + strength * (joined - h)
+            out: Tensor = joined if isinstance(strength, float | int) and strength == 1 else h + strength * (joined - h)
+            return out
 
         return given.run(before_block=before)
 

@@ -62,7 +62,8 @@ class LoraControl(InputControl):
     def update(self, layer: int, name: str) -> Tensor:
         """Return what is added to a matrix [C_out, C_in], such as ``attention.qkv``, of a block: B A alpha / rank."""
         key = _key(layer, name)
-        return self.up[key] @ self.down[key] * (self.config.alpha / self.config.rank)
+        out: Tensor = self.up[key] @ self.down[key] * (self.config.alpha / self.config.rank)
+        return out
 
     @torch.no_grad()
     def initialize(self, generator: Generator, base: Var) -> None:

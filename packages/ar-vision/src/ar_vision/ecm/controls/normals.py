@@ -26,7 +26,8 @@ def normals_of_depth(depth: Tensor, deep: float = 1.0) -> Tensor:
     dx, dy = (part / 8 for part in sobel(heights))
     normal = torch.cat([-dx, -dy, torch.ones_like(dx)], dim=1)
     normal = normal / normal.norm(dim=1, keepdim=True)
-    return ((normal + 1) * 127.5).round().to(torch.uint8)
+    out: Tensor = ((normal + 1) * 127.5).round().to(torch.uint8)
+    return out
 
 
 def mirrored(maps: Tensor, *, normal: bool) -> Tensor:

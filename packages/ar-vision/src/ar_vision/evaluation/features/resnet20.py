@@ -27,7 +27,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, h / stride, w / stride] before the last ReLU."""
         shortcut = F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
-        return self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + shortcut
+        out: Tensor = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + shortcut
+        return out
 
 
 class ResNet20(nn.Module):
@@ -85,7 +86,8 @@ class ResNet20(nn.Module):
                 "choose another extractor, resizing would change what is measured"
             )
         x = (images.to(self.mean.device, torch.float32) / 255 - self.mean) / self.std
-        x = F.relu(self.bn1(self.conv1(x)))
+        before: Tensor = self.bn1(self.conv1(x))
+        x = F.relu(before)
         for number in (1, 2, 3):
             for block in self.get_submodule(f"layer{number}"):  # type: ignore[attr-defined]
                 before = block(x)

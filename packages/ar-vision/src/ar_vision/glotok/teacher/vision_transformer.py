@@ -92,7 +92,8 @@ class VisionTransformer:
                 f"images of {width} x {height} pixels were given, which the network does not take ({error}): set data.size"
             ) from error
         tokens = states[self.layer][:, -grid[0] * grid[1] :]
-        return tokens.transpose(1, 2).unflatten(2, grid).float()
+        out: Tensor = tokens.transpose(1, 2).unflatten(2, grid).float()
+        return out
 
 
 def _require_whole(kind: str, source: str, network: Any, found: Mapping[str, Any]) -> None:

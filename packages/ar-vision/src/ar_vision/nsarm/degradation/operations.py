@@ -36,7 +36,8 @@ def convolved(image: Tensor, kernel: Tensor) -> Tensor:
     # A transform multiplies a convolution, and a filter is one with the kernel turned around.
     turned = kernel.flip(0, 1).to(image)
     filtered = torch.fft.irfft2(torch.fft.rfft2(padded) * torch.fft.rfft2(turned, s=shape), s=shape)
-    return filtered[:, size - 1 :, size - 1 :]
+    out: Tensor = filtered[:, size - 1 :, size - 1 :]
+    return out
 
 
 def sharpened(image: Tensor) -> Tensor:
@@ -78,7 +79,8 @@ def _photons(image: Tensor, grey: bool, generator: Generator) -> Tensor:
         image = (image * image.new_tensor([0.2989, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
         image = (image * 255).round() / 255
     most = 2 ** math.ceil(math.log2(max(2, len(image.unique()))))
-    return torch.poisson(image * most, generator=generator) / most - image
+    out: Tensor = torch.poisson(image * most, generator=generator) / most - image
+    return out
 
 
 def jpeg(image: Tensor, quality: float) -> Tensor:

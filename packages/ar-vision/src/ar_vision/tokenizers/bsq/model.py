@@ -62,7 +62,8 @@ class BsqTokenizer(nn.Module):
         Raises:
             DataError: a side is no multiple of the pixels of a latent cell, or the images are no images.
         """
-        return self.encoder(images)
+        out: Tensor = self.encoder(images)
+        return out
 
     def history(self, batch: int, schedule: ScaleSchedule, *, input_resize: InputResize = "bilinear") -> BitHistory:
         """Return an empty history of B rows on the tokenizer's device."""
@@ -85,7 +86,8 @@ class BsqTokenizer(nn.Module):
 
     def decode(self, features: Tensor) -> Tensor:
         """Return images [B, 3, height, width], not clamped, of features [B, d, s H, s W]."""
-        return self.decoder(features.to(next(self.parameters()).dtype))
+        out: Tensor = self.decoder(features.to(next(self.parameters()).dtype))
+        return out
 
     def train_forward(self, images: Tensor, schedule: ScaleSchedule) -> TokenizerOutput:
         """Encode, quantise with a straight-through gradient, decode, and measure the losses of the quantiser.

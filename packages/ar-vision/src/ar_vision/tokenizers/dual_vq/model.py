@@ -37,7 +37,8 @@ class Branch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """`[B, C, g, g]` to `[B, d, g, g]`."""
-        return self.quant_conv(self.conv_out(F.silu(self.norm_out(self.adapter(features)))))
+        out: Tensor = self.quant_conv(self.conv_out(F.silu(self.norm_out(self.adapter(features)))))
+        return out
 
 
 class DualVqTokenizer(nn.Module):
@@ -236,7 +237,8 @@ class DualVqTokenizer(nn.Module):
             yield name, F.normalize(z, dim=1) if self.config.normalized else z
 
     def _images(self, refined: Tensor) -> Tensor:
-        return self.decoder(self.post_quant_conv(refined.to(self.post_quant_conv.weight.dtype)))
+        out: Tensor = self.decoder(self.post_quant_conv(refined.to(self.post_quant_conv.weight.dtype)))
+        return out
 
     def _require_one(self, schedule: ScaleSchedule) -> None:
         grid = self.config.grid

@@ -30,7 +30,8 @@ class Block(nn.Module):
         """`[B, L, C]` to the same."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         x = x + self.out(attend(q, k, v, None).transpose(1, 2).flatten(2))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        out: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return out
 
 
 class Adapter(nn.Module):
@@ -55,7 +56,8 @@ class Adapter(nn.Module):
         x = self.norm_in(features.flatten(2).transpose(1, 2) + self.positions)
         for block in self.blocks:
             x = block(x)
-        return self.norm_out(x).transpose(1, 2).reshape(features.shape)
+        out: Tensor = self.norm_out(x).transpose(1, 2).reshape(features.shape)
+        return out
 
 
 class ResidualModule(nn.Module):
@@ -83,7 +85,8 @@ class ResidualModule(nn.Module):
         x = self.input(features.flatten(2).transpose(1, 2)) + self.positions
         for block in self.blocks:
             x = block(x)
-        return self.output(x).transpose(1, 2).reshape(features.shape).to(features.dtype)
+        out: Tensor = self.output(x).transpose(1, 2).reshape(features.shape).to(features.dtype)
+        return out
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ class DiscriminatorConfig:
     def smallest(self) -> int:
         """Pixels of the shortest side that leave one logit."""
         # Two convolutions of side 4, stride 1 and padding 1 take a cell each.
-        return 3 * 2**self.layers
+        return int(3 * 2**self.layers)
 
 
 class PatchDiscriminator(nn.Module):
@@ -76,7 +76,8 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits `[B, 1, h, w]` of the patches of images, float `[B, 3, H, W]` in [-1, 1]."""
-        return self.layers(images)
+        out: Tensor = self.layers(images)
+        return out
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:

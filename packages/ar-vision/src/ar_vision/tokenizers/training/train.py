@@ -230,7 +230,7 @@ def _tokenizer(config: TokenizerModelConfig, seed: int) -> nn.Module:
     shape = from_dict(resolve(found.config), config.settings, "model.settings")
     model: Any = undrawn(lambda: resolve(found.model)(shape))
     model.initialize(SampleRng(seed).row(0, "weights of the tokenizer"))
-    return model
+    return cast(nn.Module, model)
 
 
 def _evaluation(

@@ -89,7 +89,8 @@ class _Chunk:
         return Trajectory(prompt, clean, states.split(lengths))
 
     def _read(self, name: str, start: Tensor, stop: Tensor) -> Tensor:
-        return self._file.get_slice(name)[int(start) : int(stop)].long()
+        out: Tensor = self._file.get_slice(name)[int(start) : int(stop)].long()
+        return out
 
 
 def _checked(path: Path) -> dict[str, Tensor]:
