@@ -92,8 +92,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_ids(rows, len(hidden), "rows")
     # Ops take no process groups, so the group travels as its name.
-    name = dist.distributed_c10d.GroupName(group_name)  # type: ignore[attr-defined]  # torch says so of its own stubs
-    group = dist.distributed_c10d._resolve_process_group(name)
+    name = dist.distributed_c10d.GroupName(group_name)
+    group = dist.distributed_c10d._resolve_process_group(name)  # type: ignore[attr-defined]  # torch's ops use it, too
     operations = {"max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
 
     def reduce(tensor: Tensor, how: str) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .digest import digest_of
 from .families import Family, Role, family
-from .younger import YOUNGER
+from .later_field import LATER_FIELD
 
 __all__ = [
     "CONFIG",
@@ -170,7 +170,7 @@ def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
 def fingerprint(model: nn.Module) -> str:
     """Return what tells a tokenizer from any other: the first 16 hex digits of a digest of its kind, config and weights."""
     config: Any = model.config
-    absent = {one.name for one in fields(config) if YOUNGER.items() <= one.metadata.items()}
+    absent = {one.name for one in fields(config) if LATER_FIELD.items() <= one.metadata.items()}
     settings = {name: value for name, value in to_dict(config).items() if value is not None or name not in absent}
     return digest_of(model.state_dict(), f"{model.kind}/{json.dumps(settings, sort_keys=True)}")
 

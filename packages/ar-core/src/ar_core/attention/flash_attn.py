@@ -55,5 +55,5 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
         max_seqlen_k=longest,
         **options,
     )
-    out: Tensor = packed.view(q.shape).transpose(1, 2)
+    out = packed.view(q.shape).transpose(1, 2)
     return out

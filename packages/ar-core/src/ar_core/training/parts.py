@@ -63,7 +63,7 @@ def _read(name: str, holders: Sequence[tuple[Any, list[int]]], wanted: Callable[
     rows = wanted(name)
     if rows is None:
         if len(holders) == 1:
-            out: Tensor = holders[0][0].get_tensor(name)
+            out = holders[0][0].get_tensor(name)
             return out
         rows = Rows(0, total, total)
     if rows.of != total:
@@ -75,6 +75,6 @@ def _read(name: str, holders: Sequence[tuple[Any, list[int]]], wanted: Callable[
             parts.append(file.get_slice(name)[first:last])
         before += shape[0]
     if not parts:
-        out: Tensor = holders[0][0].get_slice(name)[0:0]
+        out = holders[0][0].get_slice(name)[0:0]
         return out
     return parts[0] if len(parts) == 1 else torch.cat(parts)

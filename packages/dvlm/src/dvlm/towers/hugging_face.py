@@ -103,7 +103,7 @@ class HuggingFaceTower(Tower):
         if hidden.ndim == 4:
             out: Tensor = hidden.flatten(2).transpose(1, 2)
             return out
-        out: Tensor = hidden[:, -(self.features**2) :]
+        out = hidden[:, -(self.features**2) :]
         return out
 
     def save(self, folder: Path) -> dict[str, Any]:

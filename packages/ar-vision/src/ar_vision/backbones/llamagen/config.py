@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from ar_core.config import FREE, did_you_mean
 from ar_core.errors import ConfigError
 
+from ...later_field import LATER_FIELD
 from ...text.config import TextEncoderName, TextShape
-from ...younger import YOUNGER
 
 __all__ = ["SIZES", "LlamaGenConfig", "LlamaGenTraining", "Size"]
 
@@ -70,7 +70,7 @@ class LlamaGenConfig:
     """Width of the text features; FLAN-T5-XL has 2048. Text condition only."""
     text_tokens: int = 120
     """P of the text condition: longer texts are cut, shorter ones padded on the left."""
-    text_encoder: TextEncoderName | None = field(default=None, metadata=YOUNGER)
+    text_encoder: TextEncoderName | None = field(default=None, metadata=LATER_FIELD)
     """Whose features they are; null: a T5's, as published. ``hashed`` needs no language model. Text condition only."""
     rope_base: float = 10000.0
     """Base of the rotary frequencies."""

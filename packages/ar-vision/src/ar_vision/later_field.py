@@ -1,10 +1,10 @@
-"""Fields of configs that are younger than checkpoints. Imports no torch."""
+"""Fields of configs that came later than checkpoints. Imports no torch."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["YOUNGER"]
+__all__ = ["LATER_FIELD"]
 
-YOUNGER: Mapping[str, bool] = MappingProxyType({"younger": True})
+LATER_FIELD: Mapping[str, bool] = MappingProxyType({"later_field": True})
 """Metadata of a dataclass field, null by default, that checkpoints were written without: while it is null, fingerprints are the same as
 before, so that whatever names such a checkpoint goes on knowing it."""
