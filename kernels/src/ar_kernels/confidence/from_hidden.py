@@ -86,7 +86,7 @@ def _forward(
 
         return launch(hidden, weight, scale, cap, temperature, banned_ids)
     found = _in_pieces(hidden, weight, scale, cap, temperature, banned_ids)
-    return tuple(found.confidence())  # type: ignore[return-value]
+    return tuple(found.confidence())  # type: ignore[return-value]  # a tuple of four, which tuple() forgets
 
 
 def _in_pieces(

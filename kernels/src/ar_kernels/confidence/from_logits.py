@@ -65,7 +65,7 @@ def _forward(
         from ar_kernels.confidence.rows_triton import launch
 
         return launch(logits, temperature, banned_ids)
-    return tuple(_in_pieces(logits, temperature, banned_ids))  # type: ignore[return-value]
+    return tuple(_in_pieces(logits, temperature, banned_ids))  # type: ignore[return-value]  # a tuple of four, which tuple() forgets
 
 
 def _in_pieces(logits: Tensor, temperature: float, banned_ids: Sequence[int]) -> Confidence:

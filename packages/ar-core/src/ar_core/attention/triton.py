@@ -55,7 +55,7 @@ def compute(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float | N
             None if one is None else one.view(-1, tokens.length).long()
             for one in (tokens["stream"], tokens["block"], order, tokens["document"] if form.documents else None)
         ]
-        return block_diffusion_attention(q, k, v, *ids, context=form.context, scale=scale, implementation="triton")  # type: ignore[arg-type]
+        return block_diffusion_attention(q, k, v, *ids, context=form.context, scale=scale, implementation="triton")  # type: ignore[arg-type]  # the ids that it takes, None where it takes None
     if torch.is_grad_enabled() and v.requires_grad:
         raise BackendError(
             "The attention backend 'triton' was given values that need a gradient, with a mask for which it has none; choose "

@@ -34,7 +34,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(_wrong(where or cls.__name__, data, f"a mapping of {cls.__name__} settings"))
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]  # a dataclass, which the caller has checked
     for key in data:
         if key not in fields:
             raise ConfigError(f"unknown key {_join(where, str(key))!r}; {did_you_mean(str(key), fields)}")
@@ -90,7 +90,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         )
         raise ConfigError(f"{where} is {value!r}, which is none of {_list(choices)}; {hint_text}")
     if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)  # type: ignore[arg-type]
+        return from_dict(hint, value, where)  # type: ignore[arg-type]  # a dataclass, as the line above says
     if origin in (list, tuple):
         return _sequence(hint, origin, value, where)
     if origin is dict:
@@ -182,7 +182,7 @@ def _describe(hint: Any) -> str:
     if origin is Literal:
         return f"one of {_list(args)}"
     if dataclasses.is_dataclass(hint):
-        return f"a mapping of {hint.__name__} settings"  # type: ignore[union-attr]
+        return f"a mapping of {hint.__name__} settings"  # type: ignore[union-attr]  # a class: hints are no instances
     if origin is list or (origin is tuple and args[-1] is Ellipsis):
         return f"a list, each entry {_describe(args[0])}"
     if origin is tuple:

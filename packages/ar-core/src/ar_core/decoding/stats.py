@@ -64,7 +64,7 @@ class DecodeStats:
         """Add the time of what runs inside to a phase, without a call of the model."""
         begun = time.perf_counter()
         yield
-        self.seconds[phase] += time.perf_counter() - begun  # type: ignore[assignment]
+        self.seconds[phase] += time.perf_counter() - begun  # type: ignore[assignment]  # Counter is typed for whole numbers
 
     def judge(self, drafted: int, right: int) -> None:
         """Note that a row's draft reached `drafted` tokens ahead and was right for `right` of them."""

@@ -37,7 +37,7 @@ class HFBackbone:
 
     def __init__(self, model: nn.Module) -> None:
         register()
-        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]  # only models of peft have it
         check_supported(base.config)
         if not getattr(base, "_supports_attention_backend", False):
             raise UnsupportedModelError(
@@ -57,7 +57,7 @@ class HFBackbone:
             raise UnsupportedModelError(
                 f"{type(base).__name__} has no output embeddings; give a causal language model."
             )
-        self._cache_keyword = _cache_keyword(type(self.decoder))  # type: ignore[arg-type]
+        self._cache_keyword = _cache_keyword(type(self.decoder))  # type: ignore[arg-type]  # a module, as transformers has it
         self._divisor = getattr(self.config, "logits_scaling", None)
         self._factor = getattr(self.config, "logit_scale", None)
         self._cap = getattr(self.config, "final_logit_softcapping", None)

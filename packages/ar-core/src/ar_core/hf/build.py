@@ -92,7 +92,7 @@ def _from_scratch(scratch: LlamaScratch, seed: int, tokenizer: PreTrainedTokeniz
         pad_token_id=getattr(tokenizer, "pad_token_id", None),
         bos_token_id=getattr(tokenizer, "bos_token_id", None),
         eos_token_id=getattr(tokenizer, "eos_token_id", None),
-        attn_implementation=IMPLEMENTATION,  # type: ignore[call-arg]
+        attn_implementation=IMPLEMENTATION,  # type: ignore[call-arg]  # a keyword of from_config that transformers does not declare
     )
     with seeded(seed), allocating():
         return LlamaForCausalLM(config)

@@ -27,4 +27,4 @@ def build_backbone(model: nn.Module, engine: EngineName | str = "plain") -> HFBa
     """
     if engine not in get_args(EngineName):
         raise BackendError(f"There is no engine {engine!r}; choose {', '.join(get_args(EngineName))}.")
-    return HFBackbone(model) if engine == "plain" else StaticBackbone(model, engine)  # type: ignore[arg-type]
+    return HFBackbone(model) if engine == "plain" else StaticBackbone(model, engine)  # type: ignore[arg-type]  # checked above

@@ -79,7 +79,7 @@ class FlopMeter:
     def _pass(self, module: nn.Module, positional: Any, given: dict[str, Any]) -> None:
         del module, positional
         ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
-        batch, width = (embeds if ids is None else ids).shape[:2]  # type: ignore[union-attr]
+        batch, width = (embeds if ids is None else ids).shape[:2]  # type: ignore[union-attr]  # one of the two is given
         self.tokens += batch * width
         self.pairs += batch * width * given["attention_mask"].shape[-1]
 

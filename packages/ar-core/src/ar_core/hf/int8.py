@@ -30,7 +30,7 @@ def quantize_int8(model: nn.Module) -> None:
     with quiet():
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()  # type: ignore[operator]  # transformers declares it on a mixin
     chosen = {module for module in model.modules() if type(module) is nn.Linear and module is not head}
     if not chosen:
         raise UnsupportedModelError(

@@ -35,7 +35,7 @@ def quantize_nf4(model: nn.Module) -> None:
     with quiet():
         from torchao.dtypes.nf4tensor import to_nf4
 
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()  # type: ignore[operator]  # transformers declares it on a mixin
     chosen = [
         module
         for module in model.modules()

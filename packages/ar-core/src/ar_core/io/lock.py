@@ -5,7 +5,7 @@ from typing import IO
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # not there on Windows
 
 __all__ = ["lock_file"]
 

@@ -32,6 +32,6 @@ def mean_loss(
         prepared = objective.prepare(list(samples[start : start + batch_size]), SampleRng(seed=0)).to(device)
         found = objective.sums(models, prepared)
         for name in found.keys() & prepared.weights.keys():
-            sums[name] += found[name].item()  # type: ignore[assignment]
-            weights[name] += prepared.weights[name]  # type: ignore[assignment]
+            sums[name] += found[name].item()  # type: ignore[assignment]  # Counter is typed for whole numbers
+            weights[name] += prepared.weights[name]  # type: ignore[assignment]  # Counter is typed for whole numbers
     return {name: sums[name] / weights[name] if weights[name] else float("nan") for name in sorted(sums)}

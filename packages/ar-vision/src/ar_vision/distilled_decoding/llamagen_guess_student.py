@@ -40,7 +40,7 @@ class LlamaGenGuessStudent(LlamaGenStudent):
         for parameter in (*self.first_guess.parameters(), *self.noise_logits.parameters()):
             parameter.zero_()
 
-    def hidden(  # type: ignore[override]
+    def hidden(  # type: ignore[override]  # a student is fed with noise, and is no LlamaGen to callers
         self,
         inputs: Tensor,
         clean: Tensor,

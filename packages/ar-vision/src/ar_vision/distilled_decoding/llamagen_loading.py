@@ -69,7 +69,7 @@ def from_published(
             noise_data_embed=NoiseDataEmbedding(layerwise=layerwise),
             timesteps=timesteps if timesteps is not None else (0, 80) if published else (0,),
             split=split if split is not None else _SPLITS.get(str(size), side**2) if published else side**2,
-            **condition,  # type: ignore[arg-type]
+            **condition,  # type: ignore[arg-type]  # fields of the condition, by name
         )
     except ConfigError as error:
         raise CheckpointError(f"the weights are of no LlamaGen student of a known shape: {error}") from error

@@ -43,7 +43,7 @@ class LlamaGenStudent(LlamaGen):
         self.prefix = config.prefix
         self.schedule = ScaleSchedule.square(config.grid)
         self.units = Units([1] * config.codes)
-        self.codes = nn.Linear(config.code_dim, config.dim)  # type: ignore[assignment]
+        self.codes = nn.Linear(config.code_dim, config.dim)  # type: ignore[assignment]  # vectors take the place of codes
         self.noise_data = NoiseData(config.dim, config.layers, config.noise_data_embed)
         self.continuous_head = ContinuousHead(config.dim, config.code_dim)
 
@@ -74,7 +74,7 @@ class LlamaGenStudent(LlamaGen):
         share = valid[..., None].type_as(tokens)
         return StudentCondition(tokens, (tokens * share).sum(1) / share.sum(1).clamp(min=1), valid)
 
-    def hidden(  # type: ignore[override]
+    def hidden(  # type: ignore[override]  # a student is fed with noise, and is no LlamaGen to callers
         self,
         inputs: Tensor,
         clean: Tensor,

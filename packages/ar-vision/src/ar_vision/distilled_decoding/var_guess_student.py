@@ -51,7 +51,7 @@ class VarGuessStudent(ScaleStudent, Var):
         super().initialize_positions(std, generator)
         self.initialize_own(std, generator)
 
-    def hidden(  # type: ignore[override]
+    def hidden(  # type: ignore[override]  # a student is fed with noise, and is no VAR to callers
         self,
         inputs: Tensor,
         clean: Tensor,

@@ -77,7 +77,7 @@ class VarStudent(ScaleStudent):
         nn.init.trunc_normal_(self.positions, std=std, generator=generator)
         self.initialize_own(std, generator)
 
-    def hidden(  # type: ignore[override]
+    def hidden(  # type: ignore[override]  # a student is fed with noise, and is no VAR to callers
         self,
         inputs: Tensor,
         clean: Tensor,

@@ -86,7 +86,7 @@ def open_controlled(
             f"{loaded.path} was trained with the tokenizer {loaded.tokenizer} and {coder.path} is {given}: give the tokenizer it was trained with"
         )
     number = 0 if kind is None else require_kind(loaded, kind)
-    count = int(base.model.config.num_classes)  # type: ignore[union-attr, arg-type]
+    count = int(base.model.config.num_classes)  # type: ignore[union-attr, arg-type]  # a VAR, which loading has checked
     classes = checked_labels([count] * len(maps) if labels is None else list(labels), count)
     if len(classes) != len(maps):
         raise DataError(f"{len(classes)} labels and {len(maps)} control maps were given: give one label for each map")

@@ -86,7 +86,7 @@ def evaluate_tokenizer(config: EvalTokenizerConfig) -> CommandResult:
     model = placed(loaded, device, config.dtype)
     images = open_images(config.images)
     schedule = _schedule(config, loaded, images.size)
-    cell = int(loaded.model.downsampling)  # type: ignore[arg-type]
+    cell = int(loaded.model.downsampling)  # type: ignore[arg-type]  # a tokenizer, which loading has checked
     grid = (images.size[0] // cell, images.size[1] // cell)
     # Sides that no grid fits are for the tokenizer to refuse.
     if grid != schedule.sizes[-1] and all(side % cell == 0 for side in images.size):

@@ -211,7 +211,7 @@ def _loaded(
     source: str, layout: str, block_size: int | None, dtype: str, device: str, engine: str
 ) -> DrafterCheckpoint:
     kept = None if dtype == "stored" else getattr(torch, dtype)
-    return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device, engine=engine)  # type: ignore[arg-type]
+    return load_drafter(source, layout, block_size=block_size, dtype=kept, device=device, engine=engine)  # type: ignore[arg-type]  # the settings have checked it
 
 
 @lru_cache(maxsize=4)

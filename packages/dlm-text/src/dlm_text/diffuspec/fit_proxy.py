@@ -117,6 +117,6 @@ def _ids(record: Record, config: FitProxyConfig, tokenizer: object) -> list[int]
     if tokenizer is None:
         raise DataError(f"{record.place}: this is text, and no tokenizer was given; give model, or records of ids")
     text = "\n".join(record.data[name] for name in config.fields)
-    ids = list(tokenizer(text, verbose=False)["input_ids"])  # type: ignore[operator]
+    ids = list(tokenizer(text, verbose=False)["input_ids"])  # type: ignore[operator]  # a tokenizer, which is callable
     end = getattr(tokenizer, "eos_token_id", None)
     return [*ids, end] if config.append_eos and end is not None and ids[-1:] != [end] else ids

@@ -154,8 +154,8 @@ class DiffuSpecProposer:
         done = mark(device)
         if device.type == "cuda":
             done.synchronize()
-        self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]
-        self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]
+        self.stats.seconds["draft"] += seconds_between(begun, drafted)  # type: ignore[assignment]  # Counter is typed for whole numbers
+        self.stats.seconds["search"] += seconds_between(drafted, done)  # type: ignore[assignment]  # Counter is typed for whole numbers
         self.stats.forwards, self.stats.tokens = self.drafter.forwards, self.drafter.tokens
         return found
 

@@ -71,7 +71,7 @@ def guard(folder: str) -> None:
     def outside(path: object) -> bool:
         if isinstance(path, int):
             return False
-        name = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]
+        name = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]  # an audit event hands over what the program gave
         return not (name == os.devnull or name.startswith(folder + os.sep))
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:

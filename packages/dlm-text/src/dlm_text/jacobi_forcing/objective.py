@@ -109,7 +109,7 @@ class JacobiForcingObjective:
             return
         generator = rng.row(sample["index"], "corrupt")
         size = self.config.block_size
-        found = answers(sample, block_size=size, stop_ids=self.stop_ids, prompt_length=self.prompt_length)  # type: ignore[arg-type]
+        found = answers(sample, block_size=size, stop_ids=self.stop_ids, prompt_length=self.prompt_length)  # type: ignore[arg-type]  # None only where rows have prompts of their own
         for prompt, text in found:
             yield corrupt(prompt, text, block_size=size, context=self.config.corrupt_context, generator=generator)
 

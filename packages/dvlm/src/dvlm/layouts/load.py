@@ -174,7 +174,7 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     """Layout (e)."""
     tensors = read_checkpoint(folder)
     fields = qwen_keys.text_fields(published, Qwen2Config)
-    config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]
+    config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]  # a keyword that transformers takes and does not declare
     vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
     encoder: Any
     held = {name: tensor.shape for name, tensor in tensors.items()}

@@ -81,7 +81,7 @@ def infer_config(tensors: Mapping[str, Tensor], *, grid: int | None = None, head
         dim=dim,
         vocab_size=vocab,
         grid=_settled("grid", grid, found_grid, "the file does not hold it (16 for 256 px, 24 for 384, 32 for 512)"),
-        **condition,  # type: ignore[arg-type]
+        **condition,  # type: ignore[arg-type]  # fields of the condition, by name
     )
 
 
@@ -104,4 +104,4 @@ def _settled(name: str, given: int | None, found: int | None, why: str) -> int:
         raise ConfigError(f"{name} is needed: {why}; give {name}")
     if given is not None and found is not None and given != found:
         raise ConfigError(f"{name} is {given} and the file says {found}: leave it out")
-    return given if given is not None else found  # type: ignore[return-value]
+    return given if given is not None else found  # type: ignore[return-value]  # one of the two is given

@@ -50,7 +50,7 @@ def open_features(config: FeaturesConfig, device: str = "cpu") -> FeatureExtract
     # Counters of training steps are in some copies of the files and not in others, and play no part in eval mode.
     counters = {name: value for name, value in network.named_buffers() if name.endswith("num_batches_tracked")}
     load_strict(network, {**tensors, **counters}, source=str(path))
-    return network.eval().to(where)  # type: ignore[return-value]
+    return network.eval().to(where)  # type: ignore[return-value]  # an extractor is a module, too
 
 
 def _digest(path: Path) -> str:

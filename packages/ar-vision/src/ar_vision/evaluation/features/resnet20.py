@@ -89,7 +89,7 @@ class ResNet20(nn.Module):
         before: Tensor = self.bn1(self.conv1(x))
         x = F.relu(before)
         for number in (1, 2, 3):
-            for block in self.get_submodule(f"layer{number}"):  # type: ignore[attr-defined]
+            for block in self.get_submodule(f"layer{number}"):  # type: ignore[attr-defined]  # a Sequential
                 before = block(x)
                 x = F.relu(before)
         return before

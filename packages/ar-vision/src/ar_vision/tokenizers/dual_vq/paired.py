@@ -48,7 +48,7 @@ class PairedCodebooks(nn.Module):
         super().__init__()
         self.names = tuple(sizes)
         for name, count in sizes.items():
-            self.add_module(name, Codebook(count, dim, metric=metric, unit_rows=unit_rows))  # type: ignore[arg-type]
+            self.add_module(name, Codebook(count, dim, metric=metric, unit_rows=unit_rows))  # type: ignore[arg-type]  # one of the two metrics
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -63,7 +63,7 @@ class PairedCodebooks(nn.Module):
 
     def __getitem__(self, name: str) -> Codebook:
         """The codebook of that name."""
-        return self.get_submodule(name)  # type: ignore[return-value]
+        return self.get_submodule(name)  # type: ignore[return-value]  # what __init__ put there
 
     def split(self, codes: Tensor) -> dict[str, Tensor]:
         """Return the codes of each codebook of pairs, int64 of the same shape."""

@@ -89,7 +89,7 @@ class Lpips(nn.Module):
                 targets = self.activations(references.float())
             distance = images.new_zeros(len(images), dtype=torch.float32)
             for index, (ours, theirs) in enumerate(zip(self.activations(images.float()), targets)):
-                head: Tensor = self.get_submodule(f"lin{index}").weight  # type: ignore[assignment]
+                head: Tensor = self.get_submodule(f"lin{index}").weight  # type: ignore[assignment]  # what __init__ put there
                 difference = (_unit(ours) - _unit(theirs)).square()
                 distance = distance + torch.einsum("bchw,c->b", difference, head.flatten()) / difference[0, 0].numel()
         return distance

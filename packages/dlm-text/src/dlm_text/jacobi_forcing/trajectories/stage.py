@@ -67,7 +67,7 @@ def build(run: JacobiTrajectoriesRun) -> StageJob:
         ArError: as loading the model and the data does.
     """
     model, tokenizer = build_text_model(run.model, run.data, seed=run.method.seed)
-    model.to(choose_device(run.stage.device)).eval()  # type: ignore[arg-type]
+    model.to(choose_device(run.stage.device)).eval()  # type: ignore[arg-type]  # transformers wraps `to`
     backbone, ends = HFBackbone(model), stop_ids(model, tokenizer)
     encode_prompt = prompt_encoder(run.data, tokenizer)
     records = read_records(run.data, "train")
