@@ -74,6 +74,6 @@ def _shown(function: Callable[..., Any], fields: Mapping[str, str]) -> Callable[
             for one, annotation in added.items()
         ),
     ]
-    command.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]  # what inspect reads, and typer
     command.__annotations__ = {**function.__annotations__, **added, "return": None}
     return command
