@@ -14,6 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*sorted(ROOT.glob("*/src")), *sorted(ROOT.glob("*/*/src"))]
 LOADED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
+KNOWN = set(
+    "a article aside b blockquote body br button circle code col colgroup dd del details dialog div dl dt em footer form g h1 h2 h3 h4 h5 h6 "
+    "head header hr html i img input label li link main meta nav noscript ol p path pre rect script section small source span strong style "
+    "sub summary sup svg table tbody td th thead time title tr ul video".split()
+)
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
@@ -25,11 +30,13 @@ class Html:
         ids: of all elements.
         links: addresses of links and of what is loaded, with the tag.
         listed: paragraphs that hold a line like that of a list.
+        unknown: tags that HTML does not have, such as an inner product of a text.
     """
 
     ids: set[str] = field(default_factory=set)
     links: list[tuple[str, str]] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 class Reader(HTMLParser):
@@ -41,6 +48,8 @@ class Reader(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in KNOWN:
+            self.read.unknown.append(tag)
         if tag not in VOID:
             self.open.append(tag)
         given = {name: value or "" for name, value in attrs}
@@ -73,6 +82,7 @@ def faults(folder: Path) -> list[str]:
     for path, page in pages.items():
         name = path.relative_to(folder).as_posix()
         found += [f"{name}: a list is text: {line}" for line in page.listed]
+        found += [f"{name}: <{tag}> is no tag" for tag in page.unknown]
         for tag, address in page.links:
             link = urlsplit(address)
             if link.scheme == "data":
@@ -103,10 +113,11 @@ def test_faults_are_found(tmp_path):
     (tmp_path / "index.html").write_text(
         '<a href="b/#here">1</a><a href="b/#gone">2</a><a href="c/">3</a><a href="https://example.org">4</a>'
         '<script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="style.css">'
-        "<p>Fruits:\n- apples</p><ul><li><p>a - b</p></li></ul>"
+        "<p>Fruits:\n- apples</p><ul><li><p>a - b <noise, c></p></li></ul>"
     )
     assert faults(tmp_path) == [
         "index.html: a list is text: - apples",
+        "index.html: <noise,> is no tag",
         "index.html: b/#gone has no such anchor",
         "index.html: c/ leads nowhere",
         "index.html loads https://cdn.example/x.js",

@@ -5,8 +5,6 @@ is there in a checkout alone: of the link, the text stays, with the path beside 
 """
 
 import posixpath
-import sys
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -17,7 +15,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-sys.path.insert(0, str(Path(__file__).parent))
 from modules import ROOT, anchor_of
 
 __all__ = ["on_config", "on_files", "on_page_markdown"]

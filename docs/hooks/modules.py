@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ROOT", "Module", "anchor_of", "modules", "page_of"]
+__all__ = ["ROOT", "SOURCES", "Module", "anchor_of", "modules", "page_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [*sorted(ROOT.glob("*/src")), *sorted(ROOT.glob("*/*/src"))]
+"""Folders that the packages of the workspace are in."""
 BESIDE = "recipes"
 """A folder whose modules are a few lines each, and which is shown with the folder that holds it."""
 
@@ -41,7 +43,7 @@ class Module:
 def modules() -> tuple[Module, ...]:
     """All modules whose names do not begin with an underscore, packages before what they hold."""
     found = []
-    for source in sorted(ROOT.glob("*/src")) + sorted(ROOT.glob("*/*/src")):
+    for source in SOURCES:
         for path in source.rglob("*.py"):
             parts = path.relative_to(source).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

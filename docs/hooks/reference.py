@@ -2,18 +2,25 @@
 
 import ast
 import html
-import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
-sys.path.insert(0, str(Path(__file__).parent))
-from modules import Module, modules, page_of
+from modules import SOURCES, Module, modules, page_of
 
-__all__ = ["on_files"]
+__all__ = ["on_config", "on_files"]
+
+
+@event_priority(50)
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Tell mkdocstrings, before it looks, where the packages are."""
+    plugin: Any = config.plugins["mkdocstrings"]
+    plugin.config.handlers["python"]["paths"] = [str(path) for path in SOURCES]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
