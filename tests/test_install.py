@@ -31,7 +31,7 @@ ABSENT = {
     "dlm-text": TRAINING | {"peft", "datasets", "ar-vision", "ar-train"},
     "dvlm": TRAINING | {"peft", "datasets", "torchvision", "ar-vision", "dlm-text", "ar-train"},
     "ar-decode": LANGUAGE | TRAINING | METHODS,
-    "ar-train": {"transformers", "ray"} | METHODS,
+    "ar-train": {"ray"} | METHODS,
     "ar-quickstart": {"ray", "ar-vision", "dvlm"},
 }
 """What a package does not bring."""
@@ -56,6 +56,7 @@ BRINGS = {
     ("dvlm", "train"): {"lightning", "torchtune"},
     ("dvlm", "eval"): {"rouge-score", "sacrebleu"},
     ("dvlm", "efficientnet"): {"efficientnet-lite-pytorch"},
+    ("ar-train", "plot"): {"matplotlib"},
     ("ar-train", "ray"): {"ray"},
     ("ar-decode", "eval"): {"lm-eval"},
     ("ar-decode", "ray"): {"ray"},
@@ -83,7 +84,7 @@ def test_every_extra_is_looked_at():
     assert sorted(BRINGS) == sorted(EXTRAS)
 
 
-@pytest.mark.parametrize(("package", "extra"), EXTRAS, ids="-".join)
+@pytest.mark.parametrize(("package", "extra"), EXTRAS, ids=[f"{name}[{extra}]" for name, extra in EXTRAS])
 def test_an_extra_brings_what_it_is_for(package, extra):
     alone, more = names(locked(package)), names(locked(package, f"--extra={extra}"))
     assert alone <= more
