@@ -10,6 +10,7 @@ from .run import run, uv
 
 __all__ = ["Environment", "fresh_environment", "locked_versions"]
 
+INSTALLED = re.compile(r"^([A-Za-z0-9._-]+)(?:==| @ )", re.MULTILINE)
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 
 
@@ -41,7 +42,7 @@ class Environment:
 
     def names(self) -> set[str]:
         """What is installed."""
-        return set(PINNED.findall(uv(self.folder, "pip", "freeze", "--python", self.python)))
+        return set(INSTALLED.findall(uv(self.folder, "pip", "freeze", "--python", self.python)))
 
     def run(self, *words: str | Path, seconds: float = 600) -> str:
         """Run one of its programs in an empty folder of its own."""
