@@ -12,7 +12,13 @@ from .package import Package
 
 __all__ = ["Imports", "check_imports", "check_scripts", "run_job"]
 
-PRELOADED = ("torch", "transformers.modeling_utils", "lightning.pytorch", "datasets")
+PRELOADED = (
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.qwen2.modeling_qwen2",
+    "lightning.pytorch",
+    "datasets",
+)
 """What takes longest to import of what packages need."""
 ASKED = re.compile(r"""pip install ['"]?([A-Za-z0-9-]+)(?:\[([A-Za-z0-9,-]+)\])?['"]?""")
 IMPORTS = Path(__file__).with_name("imports.py")
