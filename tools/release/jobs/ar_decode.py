@@ -1,4 +1,4 @@
-"""The tiny job of ar-decode: a file of prompts for a random model, one token a pass and by lookup, with equal texts."""
+"""The tiny job of ar-decode: a file of prompts for a random model, one token a pass and by lookup, with equal tokens."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ command = [Path(sys.executable).with_name("ar-decode"), "text", "model", "--inpu
 found = []
 for method in ("ar", "lookup"):
     subprocess.run([*command, "--method", method, "--output", f"{method}.jsonl"], check=True, stdout=subprocess.DEVNULL)
-    found.append([json.loads(line)["text"] for line in Path(f"{method}.jsonl").read_text().splitlines()])
+    found.append([json.loads(line)["tokens"] for line in Path(f"{method}.jsonl").read_text().splitlines()])
 assert len(found[0]) == 2
 assert found[0] == found[1]
 print("2 prompts, lookup writes what ar writes")
