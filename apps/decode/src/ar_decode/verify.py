@@ -77,7 +77,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The report for programs, JSON-able but for values of the config that have no JSON, which become text there."""
         fields = {**vars(self), "checks": [vars(check) for check in self.checks], "passed": self.passed}
-        return json.loads(json.dumps(fields, default=str))
+        out: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+        return out
 
     def to_json(self) -> str:
         """The same as a file."""

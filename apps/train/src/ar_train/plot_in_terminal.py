@@ -78,7 +78,7 @@ def _picture(curves: dict[str, Curve], title: str, width: int, height: int, colo
 
 def _round_up(value: float) -> float:
     """The least round number that is no less."""
-    magnitude = 10 ** math.floor(math.log10(value))
+    magnitude: float = 10 ** math.floor(math.log10(value))
     return next(one * magnitude for one in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if one * magnitude >= value)
 
 
