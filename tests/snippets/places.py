@@ -60,7 +60,7 @@ PLACES: tuple[Place, ...] = (
     # Image models.
     *(_named(name, "example_infinity", NSARM) for name in ("INFINITY",)),
     *(_named(name, "example_bsq_tokenizer", NSARM) for name in ("TOKENIZER", "BSQ")),
-    _named("NSARM", "nsarm", NSARM),
+    _named("NSARM", "nsarm", f"{NSARM}|docs/index"),
     _named("./nsarm", "nsarm_of_hashed_words", "ar-vision/README"),
     _named("./bsq", "example_bsq_tokenizer", "ar-vision/README"),
     _named("TOKENIZER", "example_vq_tokenizer", SAR),
