@@ -14,11 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*sorted(ROOT.glob("*/src")), *sorted(ROOT.glob("*/*/src"))]
 LOADED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
-KNOWN = set(
-    "a article aside b blockquote body br button circle code col colgroup dd del details dialog div dl dt em footer form g h1 h2 h3 h4 h5 h6 "
-    "head header hr html i img input label li link main meta nav noscript ol p path pre rect script section small source span strong style "
-    "sub summary sup svg table tbody td th thead time title tr ul video".split()
-)
+KNOWN = {
+    "a", "article", "aside", "b", "blockquote", "body", "br", "button", "code", "col", "colgroup", "dd", "del", "details", "dialog", "div",
+    "dl", "dt", "em", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "i",
+    "img", "input", "label", "li", "link", "main", "meta", "nav", "noscript", "ol", "p", "path", "pre", "script", "section", "small",
+    "source", "span", "strong", "style", "sub", "summary", "sup", "svg", "table", "tbody", "td", "th", "thead", "time", "title", "tr",
+    "ul",
+}  # fmt: skip
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 
@@ -30,7 +32,7 @@ class Html:
         ids: of all elements.
         links: addresses of links and of what is loaded, with the tag.
         listed: paragraphs that hold a line like that of a list.
-        unknown: tags that HTML does not have, such as an inner product of a text.
+        unknown: tags that no page has, such as an inner product in a text.
     """
 
     ids: set[str] = field(default_factory=set)

@@ -14,7 +14,6 @@ from markdown.treeprocessors import Treeprocessor
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-
 from modules import ROOT, anchor_of
 
 __all__ = ["on_config", "on_files", "on_page_markdown"]

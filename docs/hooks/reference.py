@@ -9,7 +9,6 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
-
 from modules import SOURCES, Module, modules, page_of
 
 __all__ = ["on_config", "on_files"]

@@ -66,7 +66,7 @@ PLACES: tuple[Place, ...] = (
     _named("TOKENIZER", "example_vq_tokenizer", SAR),
     _named("FLEXVAR", "example_flexvar", SAR),
     _named("CODES", "side_codes", SAR),
-    *(_named(name, "example_var", f"{CCA}|{ECM}|distilled") for name in ("VAR",)),
+    *(_named(name, "example_var", f"{CCA}|{ECM}|distilled|docs/index") for name in ("VAR",)),
     _named("VAR", "imagenet_var"),
     *(_named(name, "example_var_tokenizer") for name in ("VAE", "TOKENIZER")),
     _named("CODES", "var_codes"),
