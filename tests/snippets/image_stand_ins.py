@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from .text_stand_ins import Builder, shipped
+from .text_stand_ins import Builder, pictures_in, shipped
 
 __all__ = ["IMAGE_STAND_INS"]
 
@@ -225,15 +225,44 @@ def _data(home: Any, target: Path) -> None:
     (target / "images").mkdir(parents=True)
     for split in ("train", "test"):
         (target / "images" / f"cifar10_{split}.parquet").symlink_to(home.of("cifar10") / f"{split}.parquet")
+    pictures_in(target / "images" / "kodak256", 4, (256, 256))
     (target / "image_text").mkdir()
     (target / "models" / "lpips_alex").mkdir(parents=True)
     (target / "models" / "lpips_alex" / "model.safetensors").symlink_to(home.of("lpips.safetensors"))
+    (target / "models" / "cifar10_resnet").mkdir()
+    (target / "models" / "cifar10_resnet" / "resnet20.safetensors").symlink_to(home.of("resnet20.safetensors"))
     (target / "image_text" / "coco_cc").symlink_to(home.of("captioned"))
     draw = np.random.default_rng(1)
     pictures = [_png(draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(40)]
     names = [f"{colour} {what} {n}" for n in range(10) for colour in ("red", "green") for what in ("heart", "flag")]
     table = pyarrow.table({"image": pictures, "caption": names})
     pyarrow.parquet.write_table(table, target / "image_text" / "emoji64.parquet")
+
+
+def _emoji(home: Any, target: Path) -> None:
+    """Tokenizer, codes and generator of emoji, from two steps of their configs."""
+    import os
+    from unittest import mock
+
+    from ar_core.registry import recipe
+    from ar_core.training import read_run_config, run_recipe
+
+    from .rules import IMAGES, STEPS
+
+    made = {
+        "image_tokenizer": [f"train.checkpoint_dir={target / 'tokenizer'}", *STEPS, IMAGES],
+        "image_codes": [f"tokenizer={target / 'tokenizer' / 'final'}", f"stage.directory={target / 'codes'}"],
+        "llamagen": [
+            f"tokenizer={target / 'tokenizer' / 'final'}",
+            f"data.codes.path={target / 'codes'}",
+            f"train.checkpoint_dir={target / 'llamagen'}",
+            *STEPS,
+            IMAGES,
+        ],
+    }
+    with mock.patch.dict(os.environ, AR_DATA_DIR=str(home.of("data"))):
+        for name, overrides in made.items():
+            run_recipe(recipe(name), read_run_config(recipe(name), "emoji", overrides))
 
 
 def _resnet20(home: Any, target: Path) -> None:
@@ -268,7 +297,13 @@ def _depth_detector(home: Any, target: Path) -> None:
     import torch
     import transformers
 
-    shape = {"depths": [1] * 4, "hidden_sizes": [8] * 4, "num_attention_heads": [1] * 4, "decoder_hidden_size": 8}
+    shape = {
+        "depths": [1] * 4,
+        "hidden_sizes": [8] * 4,
+        "num_attention_heads": [1] * 4,
+        "decoder_hidden_size": 8,
+        "sr_ratios": [1] * 4,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         transformers.GLPNForDepthEstimation(transformers.GLPNConfig(**shape)).save_pretrained(target)
@@ -327,13 +362,14 @@ IMAGE_STAND_INS: dict[str, Builder] = {
     "var_codes": _codes("var_tokenizer", "method.scales=[1, 2, 3, 4, 6, 8]"),
     "side_codes": _codes("vq_tokenizer", "method.scales=[1, 2, 3, 4, 5, 6, 7, 8]"),
     "data": _data,
+    "emoji": _emoji,
     "resnet20.safetensors": _resnet20,
     "lpips.safetensors": _lpips,
     "depth_detector": _depth_detector,
     "student": _student,
     "ecm_canny": _ecm("canny"),
     "ecm_depth": _ecm("depth"),
-    "samples.npz": _samples(20, 2),
-    "test.npz": _samples(30, 3),
-    "train.npz": _samples(40, 4),
+    "samples.npz": _samples(460, 2),
+    "test.npz": _samples(460, 3),
+    "train.npz": _samples(460, 4),
 }

@@ -13,7 +13,7 @@ class Place:
 
     Attributes:
         named: expression that is found in the command, or in the code.
-        holds: paths in the scratch folder, and the stand-ins that lie there.
+        holds: paths in the scratch folder, and the stand-ins, or paths in them, that lie there.
         page: expression that is found in the path of the page.
     """
 
@@ -37,8 +37,8 @@ PLACES: tuple[Place, ...] = (
     _named("apps/quickstart/src/ar_quickstart/weights", "weights"),
     _named("packages/ar-vision/examples", "examples"),
     *(_named(name, "chat_model") for name in ("MODEL", "PATH", "./model", "./converted", "./base")),
-    _named("./efficient_dlm_4b", "efficient_dlm"),
-    Place("out/final", {"out/final": "chat_model"}),
+    _named("./efficient_dlm_4b", "efficient_dlm_of_qwen3"),
+    Place("out/final", {"out/final": "plain_model"}),
     _named("prompts.jsonl", "prompts.jsonl"),
     _named("spec_bench.jsonl", "spec_bench.jsonl"),
     _named("gsm8k_test.jsonl", "gsm8k.jsonl"),
@@ -47,7 +47,10 @@ PLACES: tuple[Place, ...] = (
     _named("my_chats.jsonl", "chats.jsonl"),
     Place("humaneval", {"humaneval.jsonl": "humaneval.jsonl"}),
     Place("proxy=proxy.safetensors", {"proxy.safetensors": "proxy.safetensors"}),
-    Place("runs/task_base|jacobi_trajectories --config task", {"runs/task_base/final": "task_model"}),
+    Place(
+        "runs/task_base|(jacobi_trajectories|efficient_dlm|fast_dllm_v2) --config task",
+        {"runs/task_base/final": "task_model"},
+    ),
     # Vision-language models.
     _named("my_folder", "vision_language", "diffusionvl|dvlm"),
     _named("Qwen/Qwen2.5-VL-3B-Instruct", "qwen_vl"),
@@ -80,7 +83,16 @@ PLACES: tuple[Place, ...] = (
     _named("CIFAR10", "cifar10"),
     _named("DIR", "cifar10"),
     Place(r"\bDATA\b|emoji|photographs128|image_tokenizer --config cifar10", {"DATA": "data"}),
-    Place(r"(glotok\w*|image_codes|far) --config cifar10", {"CIFAR10": "cifar10"}),
+    Place(r"(glotok\w*|image_codes|far) --config cifar10", {"CIFAR10": "cifar10", "DATA": "data"}),
+    Place(
+        "emoji_llamagen",
+        {
+            "runs/emoji_tokenizer/final": "emoji/tokenizer/final",
+            "runs/emoji_codes": "emoji/codes",
+            "runs/emoji_llamagen/best": "emoji/llamagen/best",
+        },
+        "distilled",
+    ),
     Place("cifar10_var(?!_cca)", {**CIFAR10, "runs/cifar10_var_codes": "var_codes"}, "distilled"),
     _named("vae_ch160v4096z32.pth", "published_var_tokenizer.pth"),
     _named("var_d16.pth", "published_var.pth"),
@@ -88,7 +100,7 @@ PLACES: tuple[Place, ...] = (
     _named("./var_d16", "converted_var", ECM),
     _named("car_canny_d16.pth", "published_car.pth"),
     _named("VAR-DD/var-d16.pth", "published_var_student.pth"),
-    _named("TRAIN", "small_pictures", ECM),
+    _named("TRAIN", "held_out", ECM),
     _named("PHOTOS", "pictures"),
     _named("DPT_FOLDER", "depth_detector"),
     _named("cat.jpg", "picture.jpg"),

@@ -1,6 +1,7 @@
 """Commands that are not executed: they exist, their options parse, what they name is there, and their configs compose."""
 
 import argparse
+import contextlib
 import importlib
 import re
 import sys
@@ -158,15 +159,19 @@ def _python(words: Sequence[str]) -> None:
 
 def parsed(main: Callable[[], Any], program: str, arguments: Sequence[str]) -> argparse.Namespace | None:
     """What a program's own parser makes of arguments; None where it has none. The program does nothing else."""
-    original = argparse.ArgumentParser.parse_args
+    names = ("parse_args", "parse_intermixed_args")
+    originals = {name: getattr(argparse.ArgumentParser, name) for name in names}
 
-    def parse(self: argparse.ArgumentParser, *given: Any, **named: Any) -> Any:
-        raise _Parsed(original(self, *given, **named))
+    def ending(name: str) -> Callable[..., Any]:
+        def parse(self: argparse.ArgumentParser, *given: Any, **named: Any) -> Any:
+            raise _Parsed(originals[name](self, *given, **named))
 
-    with (
-        mock.patch.object(argparse.ArgumentParser, "parse_args", parse),
-        mock.patch.object(sys, "argv", [program, *arguments]),
-    ):
+        return parse
+
+    with contextlib.ExitStack() as patches:
+        for name in names:
+            patches.enter_context(mock.patch.object(argparse.ArgumentParser, name, ending(name)))
+        patches.enter_context(mock.patch.object(sys, "argv", [program, *arguments]))
         try:
             main()
         except _Parsed as done:

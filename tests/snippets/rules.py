@@ -60,6 +60,8 @@ RULES: tuple[Rule, ...] = (
     Rule(r"npm |git (?!commit|push)", reason="a download"),
     Rule(r"git (commit|push)", reason="a commit or a push of this checkout; tests/test_release.py makes its own"),
     Rule(r"pytest", reason="these tests themselves"),
+    Rule(r"ar-quickstart --fast", more=("--problems", "2", "--live-steps", "2")),
+    Rule(r"ar-quickstart", reason="minutes; both acts are in the tests of ar-quickstart"),
     # Benchmarks.
     Rule(r"python -m benchmarks\.(fuzz list|crashes jobs)"),
     Rule(
@@ -77,26 +79,32 @@ RULES: tuple[Rule, ...] = (
         r"python -m ar_decode\.harness",
         reason="downloads its tasks; apps/decode/tests/test_harness.py runs it on its own",
     ),
-    Rule(
-        r"ar-decode tune",
-        reason="times passes, which a busy machine refuses; apps/decode/tests/test_tune.py holds the clock",
-    ),
     # Training, and data made for it.
     Rule(
         r"ar-train (run|fit) \S+ (--nproc 8 )?--config (qwen|imagenet|smollm2_135m |llamagen_vq16|8b|2b|125m)",
         reason=HUB,
         page="(dlm|vl|jacobi|scale_out)",
     ),
+    Rule(
+        r"ar-train plan \S+ .*--config (qwen2_5_1_5b|qwen2_5_7b_qlora) --hardware h100( data\.path=\S+)?$", reason=HUB
+    ),
     Rule(r"ar-train (run|fit) \S+ --config (qwen|imagenet|llamagen_vq16|8b|2b|125m|alpaca)", reason=PUBLISHED),
-    Rule(r"ar-train (run|fit) \S+ --config mine\.yaml", more=(*SMALL_LANGUAGE_MODEL, *STEPS, ROWS, "--nproc", "1")),
+    Rule(
+        r"ar-train run \S+ --config mine\.yaml .*--nproc 2", more=(*SMALL_LANGUAGE_MODEL, *STEPS, ROWS, "--nproc", "1")
+    ),
+    Rule(
+        r"ar-train fit \S+ --config mine\.yaml",
+        more=(*SMALL_LANGUAGE_MODEL, *STEPS, ROWS, "--resume", "never", "train.checkpoint_dir=runs/fit"),
+    ),
     Rule(
         r"ar-train run fast_dllm_v2 --config smollm2_135m model\.layers=10",
-        more=("model.layers=1", "model.dtype=float32", "data.chat_template=false", "data.seq_len=64", *STEPS, ROWS),
+        more=("model.layers=1", "model.dtype=float32", "data.held_out=0", *STEPS, "train.eval_every=null"),
     ),
     Rule(
         r"ar-train run infinity --nproc 8 --config tiny",
         reason="eight processes; tests/test_invariance.py shards with two",
     ),
+    Rule(TRAINS + "image_tokenizer --config tiny", more=(*STEPS, IMAGES, "method.adversarial_start_step=1")),
     Rule(TRAINS + "image_codes", more=("data.count=24", "stage.device=cpu")),
     Rule(TRAINS + "(cca_log_probs)", more=("train.steps=2", "train.batch_size=4", "stage.device=cpu")),
     Rule(TRAINS + "noise_code_pairs", more=("method.count=8", "method.batch_size=4", "stage.device=cpu")),
@@ -105,6 +113,11 @@ RULES: tuple[Rule, ...] = (
         TRAINS + "jacobi_trajectories",
         more=("data.count=8", "method.max_new_tokens=16", "method.batch_size=4", "stage.device=cpu"),
     ),
+    Rule(
+        TRAINS + "jacobi_forcing --config task",
+        more=(*STEPS, ROWS, "evaluation.prompts=2", "trajectories.held_out=0.25"),
+    ),
+    Rule(TRAINS + "distilled_decoding --config", more=(*STEPS, IMAGES, "data.held_out=0.25")),
     Rule(TRAINS + OF_TEXT + r"(\.py)? --config (tiny|task)", more=(*STEPS, ROWS)),
     Rule(TRAINS + r"\w+(\.py)? --config", more=(*STEPS, IMAGES)),
     # Weights whose published size is what tells their shape.

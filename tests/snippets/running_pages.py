@@ -1,5 +1,6 @@
 """One page, from its first block to its last."""
 
+import contextlib
 import json
 import os
 import re
@@ -99,8 +100,10 @@ class Page:
 
     def _command(self, command: Command) -> Printed:
         rule = rule_of(self.name, command.text)
-        self._place(command.text)
-        with mock.patch.dict(os.environ, command.environment):
+        self._place(" ".join([command.text, *command.environment.values()]))
+        # A variable of the command alone is gone behind it; what the command itself exports stays.
+        own = mock.patch.dict(os.environ, command.environment) if command.environment else contextlib.nullcontext()
+        with own:
             words = [os.path.expandvars(word) for word in command.words]
             if rule.reason is not None:
                 resolving.resolve(words)
@@ -159,10 +162,10 @@ def run_page(path: Path, folder: Path, place: Callable[[str, str, Path], None], 
     for line in indented_code(text):
         raise SnippetError(f"{path.name}, line {line}: code is set off by spaces; fence it and name its language")
     page = Page(path, folder, place)
-    for block in blocks(text):
-        try:
-            page.run(block)
-        except Exception as error:
-            raise SnippetError(
-                f"{page.name}, line {block.line} ({block.language or 'no language'}): {error}"
-            ) from error
+    with mock.patch.dict(os.environ):
+        for block in blocks(text):
+            try:
+                page.run(block)
+            except Exception as error:
+                where = f"{page.name}, line {block.line} ({block.language or 'no language'})"
+                raise SnippetError(f"{where}: {error}") from error

@@ -47,4 +47,5 @@ class StandIns:
                     target = folder / where
                     if not target.exists():
                         target.parent.mkdir(parents=True, exist_ok=True)
-                        target.symlink_to(self.of(name))
+                        made, _, inside = name.partition("/")
+                        target.symlink_to(self.of(made) / inside)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .pages import ROOT
 
-__all__ = ["TEXT_STAND_INS", "Builder", "lines", "shipped"]
+__all__ = ["TEXT_STAND_INS", "Builder", "lines", "pictures_in", "shipped"]
 
 Builder = Callable[[Any, Path], None]
 """Takes the stand-ins made so far, and where this one belongs."""
@@ -37,15 +37,29 @@ def _zipped(*records: object) -> Builder:
     return build
 
 
-def _chat(home: Any, target: Path) -> None:
-    """The byte-level Llama of the tests of ar-decode, with a chat template, converted to blocks of 8."""
-    path = ROOT / "apps" / "decode" / "tests" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("conftest_of_ar_decode", path)
+def _tests(path: str) -> Any:
+    """A module of the tests of a package, which build models too."""
+    spec = importlib.util.spec_from_file_location(f"of_{Path(path).stem}", ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.save_checkpoint(target, chat=True, converted=True, context=4096)
+    return module
+
+
+def _byte_level(*, converted: bool) -> Builder:
+    """A byte-level Llama with a chat template, converted to blocks of 8 or not."""
+
+    def build(home: Any, target: Path) -> None:
+        _tests("apps/decode/tests/conftest.py").save_checkpoint(target, chat=True, converted=converted, context=4096)
+
+    return build
+
+
+def _efficient_dlm_of_qwen3(home: Any, target: Path) -> None:
+    """An Efficient-DLM on Qwen3 with rows enough for the mask token of SDAR."""
+    module = _tests("packages/dlm-text/tests/test_export.py")
+    module.save("efficient_dlm", "qwen3", target, rows=module.LARGE)
 
 
 def _vision_language(home: Any, target: Path) -> None:
@@ -84,7 +98,8 @@ def _qwen_vl(home: Any, target: Path) -> None:
     words.save_pretrained(target)
 
 
-def _pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
+def pictures_in(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Make a folder of coloured patches."""
     import numpy as np
     from PIL import Image
 
@@ -96,7 +111,7 @@ def _pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 def _folder(count: int, size: tuple[int, int]) -> Builder:
     """Coloured patches."""
-    return lambda home, target: _pictures(target, count, size)
+    return lambda home, target: pictures_in(target, count, size)
 
 
 def _picture(kind: str, size: tuple[int, int]) -> Builder:
@@ -111,7 +126,7 @@ def _picture(kind: str, size: tuple[int, int]) -> Builder:
 
 def _captioned(home: Any, target: Path) -> None:
     """A folder like that of the captioned photographs."""
-    _pictures(target, 8, (160, 144))
+    pictures_in(target, 8, (160, 144))
     lines(*({"file_name": f"{n}.png", "captions": [f"patches {n}", "colours"]} for n in range(8)))(
         home, target / "metadata.jsonl"
     )
@@ -157,7 +172,9 @@ HALF = {
 CHAT = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello. How are you?"}]}
 
 TEXT_STAND_INS: dict[str, Builder] = {
-    "chat_model": _chat,
+    "chat_model": _byte_level(converted=True),
+    "plain_model": _byte_level(converted=False),
+    "efficient_dlm_of_qwen3": _efficient_dlm_of_qwen3,
     "weights": shipped("apps/quickstart/src/ar_quickstart/weights"),
     "task_model": shipped("apps/quickstart/src/ar_quickstart/weights/ar"),
     "efficient_dlm": shipped("apps/quickstart/src/ar_quickstart/weights/efficient_dlm"),
