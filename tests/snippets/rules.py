@@ -88,6 +88,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         r"ar-train plan \S+ .*--config (qwen2_5_1_5b|qwen2_5_7b_qlora) --hardware h100( data\.path=\S+)?$", reason=HUB
     ),
+    Rule(r"ar-train plan var --config imagenet", reason=PUBLISHED),
     Rule(r"ar-train (run|fit) \S+ --config (qwen|imagenet|llamagen_vq16|8b|2b|125m|alpaca)", reason=PUBLISHED),
     Rule(
         r"ar-train run \S+ --config mine\.yaml .*--nproc 2", more=(*SMALL_LANGUAGE_MODEL, *STEPS, ROWS, "--nproc", "1")
@@ -108,7 +109,7 @@ RULES: tuple[Rule, ...] = (
     Rule(TRAINS + "image_codes", more=("data.count=24", "stage.device=cpu")),
     Rule(TRAINS + "(cca_log_probs)", more=("train.steps=2", "train.batch_size=4", "stage.device=cpu")),
     Rule(TRAINS + "noise_code_pairs", more=("method.count=8", "method.batch_size=4", "stage.device=cpu")),
-    Rule(TRAINS + "glotok_teacher", more=("data.count=24", "stage.device=cpu")),
+    Rule(TRAINS + "glotok_teacher", more=("data.count=24", "method.clusters=2", "stage.device=cpu")),
     Rule(
         TRAINS + "jacobi_trajectories",
         more=("data.count=8", "method.max_new_tokens=16", "method.batch_size=4", "stage.device=cpu"),

@@ -74,8 +74,13 @@ class Page:
         if _said(block, "not run") or _said(block, "file"):
             return
         self._place(block.text)
-        with running.captured() as printed, mock.patch.dict(sys.modules, {self.module.__name__: self.module}):
-            exec(code, self.module.__dict__)
+        # Set by hand: putting the whole table back would import torch's extensions twice.
+        sys.modules[self.module.__name__] = self.module
+        try:
+            with running.captured() as printed:
+                exec(code, self.module.__dict__)
+        finally:
+            del sys.modules[self.module.__name__]
         self.printed = printed
 
     def _bash(self, block: Block) -> None:
