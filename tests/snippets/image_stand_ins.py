@@ -160,7 +160,7 @@ def _published_car(home: Any, target: Path) -> None:
     from ar_vision.ecm.baselines.config import CarConfig
 
     base = _var_of_published()
-    car = CarControl(CarConfig(channels=(4, 6, 8)), base.config, 256)
+    car = CarControl(CarConfig(channels=(4,) * 7), base.config, 256)
     car.initialize(torch.Generator().manual_seed(0), base)
     _saved(to_published(car), target)
 

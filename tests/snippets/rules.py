@@ -79,7 +79,8 @@ RULES: tuple[Rule, ...] = (
         r"python -m ar_decode\.harness",
         reason="downloads its tasks; apps/decode/tests/test_harness.py runs it on its own",
     ),
-    # Training, and data made for it.
+    # Training, and data made for it. Tutorials are short as they are written.
+    Rule(r"ar-train run", page="docs/tutorials"),
     Rule(
         r"ar-train (run|fit) \S+ (--nproc 8 )?--config (qwen|imagenet|smollm2_135m |llamagen_vq16|8b|2b|125m)",
         reason=HUB,
@@ -108,7 +109,7 @@ RULES: tuple[Rule, ...] = (
     Rule(TRAINS + "image_tokenizer --config tiny", more=(*STEPS, IMAGES, "method.adversarial_start_step=1")),
     Rule(TRAINS + "image_codes", more=("data.count=24", "stage.device=cpu")),
     Rule(TRAINS + "(cca_log_probs)", more=("train.steps=2", "train.batch_size=4", "stage.device=cpu")),
-    Rule(TRAINS + "noise_code_pairs", more=("method.count=8", "method.batch_size=4", "stage.device=cpu")),
+    Rule(TRAINS + "noise_code_pairs", more=("method.count=6", "method.batch_size=6", "stage.device=cpu")),
     Rule(TRAINS + "glotok_teacher", more=("data.count=24", "method.clusters=2", "stage.device=cpu")),
     Rule(
         TRAINS + "jacobi_trajectories",
@@ -118,7 +119,7 @@ RULES: tuple[Rule, ...] = (
         TRAINS + "jacobi_forcing --config task",
         more=(*STEPS, ROWS, "evaluation.prompts=2", "trajectories.held_out=0.25"),
     ),
-    Rule(TRAINS + "distilled_decoding --config", more=(*STEPS, IMAGES, "data.held_out=0.25")),
+    Rule(TRAINS + "distilled_decoding --config", more=(*STEPS, IMAGES, "data.held_out=0.4")),
     Rule(TRAINS + OF_TEXT + r"(\.py)? --config (tiny|task)", more=(*STEPS, ROWS)),
     Rule(TRAINS + r"\w+(\.py)? --config", more=(*STEPS, IMAGES)),
     # Weights whose published size is what tells their shape.

@@ -64,9 +64,8 @@ PROGRAMS: Mapping[str, Callable[[], Any]] = {
 
 def runnable(words: Sequence[str]) -> bool:
     """Whether a command can be executed here."""
-    return (
-        words[0] in PROGRAMS or words[0] in OF_THE_SYSTEM or words[0] in ("cd", "export") or _module(words) is not None
-    )
+    ours = words[0] in PROGRAMS or _file(words) or _module(words) is not None
+    return ours or words[0] in OF_THE_SYSTEM or words[0] in ("cd", "export")
 
 
 def run(words: Sequence[str], typed: str = "") -> Printed:
