@@ -236,7 +236,7 @@ def _ecm(folder: Path) -> Line | None:
 
     if not edges("ecm"):
         return None
-    trained = next(row["trained_parameters"] for row in found[0]["rows"] if row["arm"] == "ecm")
+    trained = next(row["trained_parameters"] for row in found[0]["rows"] if row.get("arm") == "ecm")
     return Line(
         f"a 1.2 M VAR {CIFAR10}, canny edges, {_seeds(len(edges('ecm')))}",
         f"F1 {_spread(edges('ecm'), 3)} with {100 * trained / found[0]['base_parameters']:.0f} % of the base's weights",
