@@ -27,7 +27,7 @@ def scratch(tmp_path: Path, stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    for name, value in {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PWD": str(folder)}.items():
+    for name, value in {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "PWD": str(folder)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # What is made of a GGUF file takes seconds, and is the same for all pages.

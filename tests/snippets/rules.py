@@ -89,6 +89,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         r"ar-train plan \S+ .*--config (qwen2_5_1_5b|qwen2_5_7b_qlora) --hardware h100( data\.path=\S+)?$", reason=HUB
     ),
+    Rule(
+        r"ar-train plan fast_dllm_v2 --config qwen2_5_7b_qlora .*model.scratch",
+        reason="a minute and a half of one core; the tests of ar_core.planning",
+    ),
     Rule(r"ar-train plan var --config imagenet", reason=PUBLISHED),
     Rule(r"ar-train (run|fit) \S+ --config (qwen|imagenet|llamagen_vq16|8b|2b|125m|alpaca)", reason=PUBLISHED),
     Rule(

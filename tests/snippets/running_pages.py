@@ -44,6 +44,7 @@ class Page:
         self.module = types.ModuleType("snippets_of_a_page")
         self.printed: Printed | None = None
         self.typed = ""
+        self.resolved_only = False
 
     def run(self, block: Block) -> None:
         """Do with a block what its language says."""
@@ -85,6 +86,7 @@ class Page:
 
     def _bash(self, block: Block) -> None:
         self.printed = Printed()
+        self.resolved_only = False
         self.typed = (block.note or "").removeprefix("typed: ") if _said(block, "typed: ") else ""
         if block.text.startswith("#!"):
             self._script(block)
@@ -112,6 +114,7 @@ class Page:
             words = [os.path.expandvars(word) for word in command.words]
             if rule.reason is not None:
                 resolving.resolve(words)
+                self.resolved_only = True
                 return Printed()
             if not running.runnable(words):
                 raise SnippetError("nothing here executes this: give a rule with a reason in tests/snippets/rules.py")
@@ -123,6 +126,8 @@ class Page:
     def _text(self, block: Block) -> None:
         if not block.follows or self.printed is None or _said(block, "not compared"):
             return
+        if self.resolved_only:
+            raise SnippetError("a command in front of this output is not executed: write <!-- not compared: REASON -->")
         compare(block.text, self.printed.output, self.printed.both, numbers=not _said(block, "numbers vary"))
 
 
