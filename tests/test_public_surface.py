@@ -10,7 +10,9 @@ import pytest
 from public_surface import COMPUTES, PublicName, Surface
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOTS = sorted(path for pattern in ("kernels", "packages/*", "apps/*") for path in ROOT.glob(f"{pattern}/src"))
+ROOTS = sorted(
+    path for pattern in ("kernels", "packages/*", "apps/*", "tools/*") for path in ROOT.glob(f"{pattern}/src")
+)
 SCIENCE = re.compile(
     r"""ar_kernels/
     | ar_core/(masks|corruption|sampling|verification|block_diffusion)/

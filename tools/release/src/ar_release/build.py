@@ -17,7 +17,9 @@ class Built:
     """What is published of one version."""
 
     wheel: Path
+    """The file ``*.whl``."""
     sdist: Path
+    """The source archive, ``*.tar.gz``."""
 
 
 def build(package: Package, out: Path) -> Built:

@@ -47,12 +47,17 @@ class Options:
     """How a check is run."""
 
     tag: Tag | None = None
+    """The tag that is released; None: a dry run of the version in pyproject.toml."""
     against: str | None = None
+    """Commit or tag that the interface is compared with; None: the package's last tag."""
     skip: frozenset[str] = frozenset()
+    """Names of steps that are left out."""
     allow_dirty: bool = False
+    """Also check a tree with changes that are not committed."""
     newest: bool = False
     """Install the newest versions of everything else, not those of uv.lock."""
     python: str | None = None
+    """Version of Python of the environments, such as ``3.12``; None: the one that runs this."""
     out: Path | None = None
     """Where wheel and archive are left."""
 
@@ -62,11 +67,15 @@ class Result:
     """How a step ended."""
 
     package: str
+    """Name of the package."""
     step: str
+    """One of the steps."""
     state: str
     """passed, failed or skipped."""
     note: str
+    """What was found, or why it failed."""
     seconds: float
+    """What the step took."""
     broken: tuple[str, ...] = ()
     """Incompatible changes that the version does not tell."""
 
@@ -76,8 +85,11 @@ class Check:
     """The check of one package; what earlier steps made is there for later ones."""
 
     workspace: Workspace
+    """The checkout."""
     package: Package
+    """What is checked."""
     options: Options
+    """How."""
     scratch: Path
     """An empty folder."""
     wheels: Path

@@ -19,7 +19,9 @@ class Environment:
     """A virtual environment and the folder that programs run in."""
 
     folder: Path
+    """Where programs run; the interpreter is below it."""
     wheels: Path
+    """Folder that siblings are installed from."""
     constraints: Path
     """Versions that may be installed."""
 

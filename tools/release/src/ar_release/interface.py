@@ -27,11 +27,15 @@ class Since:
     """What changed since a reference, and the lowest version that it asks for."""
 
     reference: str
+    """The tag or commit that was compared with."""
     version: str
     """At the reference."""
     changes: Changes
+    """What is different."""
     level: str
+    """The level of these changes: ``major``, ``minor`` or ``patch``."""
     asked: str
+    """The lowest version with this level."""
 
 
 def changes_since(package: Package, reference: str, scratch: Path) -> Since | None:

@@ -7,6 +7,7 @@ from packaging.version import Version
 __all__ = ["LEVELS", "asked_level", "bumped"]
 
 LEVELS = ("patch", "minor", "major")
+"""Names of the parts of a version that can be raised, the least first."""
 
 
 def bumped(version: str, level: str) -> str:

@@ -39,8 +39,11 @@ class Package:
     root: Path
     """Of the workspace."""
     folder: Path
+    """Its own, with pyproject.toml."""
     project: dict[str, Any]
+    """The table ``[project]`` of it."""
     settings: ReleaseSettings
+    """The table ``[tool.ar-release]`` of it."""
 
     @property
     def name(self) -> str:

@@ -21,7 +21,9 @@ class Planned:
     """What one package's next release would be."""
 
     name: str
+    """Of the package."""
     version: str
+    """Of its pyproject.toml."""
     last: str | None
     """Tag of the last release."""
     commits: int
@@ -29,7 +31,9 @@ class Planned:
     waits_for: tuple[str, ...]
     """Siblings at versions that are not released yet."""
     broken: tuple[str, ...] = ()
+    """Incompatible changes since the last release."""
     added: tuple[str, ...] = ()
+    """New names since."""
     asks: str = "nothing"
     """A level, ``first``, ``tag`` (the version is raised already) or ``nothing``."""
 

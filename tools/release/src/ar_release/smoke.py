@@ -31,6 +31,7 @@ class Imports:
     """What importing the modules of a package came to."""
 
     count: int
+    """Modules that were imported."""
     refused: tuple[str, ...]
     """Modules that ask for something to install."""
 

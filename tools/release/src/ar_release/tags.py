@@ -20,8 +20,11 @@ class Tag:
     """A tag, and what it names."""
 
     text: str
+    """As git has it, such as ``ar-core-0.1.0``."""
     name: str
+    """The package."""
     version: str
+    """The version behind the name, such as ``0.1.0``."""
 
 
 def parse_tag(text: str) -> Tag:

@@ -10,6 +10,7 @@ from .tags import Tag
 __all__ = ["VERSION_LINE", "check_version"]
 
 VERSION_LINE = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
+"""The line of ``__init__.py`` that tells the version; its group is the version."""
 
 
 def check_version(package: Package, tag: Tag | None) -> str:

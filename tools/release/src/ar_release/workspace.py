@@ -22,7 +22,9 @@ class Workspace:
     """A checkout and its members, in the order in which they can be released: what is needed comes first."""
 
     root: Path
+    """The folder of the checkout."""
     members: tuple[Package, ...]
+    """All of them, also those that are never released."""
 
     @property
     def packages(self) -> tuple[Package, ...]:
