@@ -31,17 +31,22 @@ MAP = (
 
 def test_arms_go_on_from_one_stage_one_and_differ_in_what_they_say(module, study):
     arms = module("arms")
-    with pytest.raises(DataError, match="there is no arm 'jiont': give some of map, joint, map_longer"):
+    with pytest.raises(
+        DataError, match="there is no arm 'jiont': give some of map, joint, map_longer, map_seven, joint_seven"
+    ):
         arms.entries(study, "jiont")
     with pytest.raises(DataError, match=r"benchmarks\.nsarm train --seed 3"):
         arms.entries(study, "joint")
-    (study.of("map") / "final").mkdir(parents=True)
-    runs = {arm: read_run_config(recipe("nsarm"), arms.ARMS[arm][0], arms.entries(study, arm)) for arm in arms.ARMS}
+    for arm in ("map", "map_seven"):
+        (study.of(arm) / "final").mkdir(parents=True)
+    runs = {arm: read_run_config(recipe("nsarm"), arms.ARMS[arm].config, arms.entries(study, arm)) for arm in arms.ARMS}
     assert runs["map"].method.stage == runs["map_longer"].method.stage == "map"
     assert runs["joint"].method.stage == "joint"
     assert runs["joint"].train.steps == runs["map_longer"].train.steps
     assert runs["joint"].data == runs["map_longer"].data == runs["map"].data
     assert {run.train.seed for run in runs.values()} == {3}
+    assert (runs["map"].model.map.count, runs["map_seven"].model.map.count) == (5, 7)
+    assert "map_seven" in arms.entries(study, "joint_seven")[0]
     # Photographs that are held out of the training of tokenizer and Infinity stay held out.
     assert runs["map"].data.held_out == read_run_config(recipe("infinity"), "photographs128", []).data.held_out
 
@@ -61,7 +66,7 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, study, tmp_path, capsy
     assert capsys.readouterr().out == ""
 
     sweep = rows[3]["values"]
-    assert sweep.keys() == {"bicubic", "tokenizer", "map", "joint", "joint_greedy", "joint_raw"}
+    assert sweep.keys() == {"bicubic", "tokenizer", "map", "map_greedy", "joint", "joint_greedy", "joint_raw"}
     ceiling = rows[2]["values"]["ceiling"]
     # Models of two steps are far behind what bounds them.
     for name in ("map", "joint"):
@@ -87,10 +92,13 @@ def test_tables_are_means_and_spreads_over_the_seeds(module, tmp_path):
             "bicubic": {"psnr": [20.0, 22.0], "ssim": [0.5, 0.5], "lpips[alexnet]": [0.5, 0.7]},
             "joint": {"psnr": [19.0, 19.0], "ssim": [0.4, 0.4], "lpips[alexnet]": [best, best]},
         }
+        if seed == 0:
+            values["joint_seven"] = values["bicubic"]
         rows = [{"name": "a", "what": "sweep", "degradation": name, "values": values} for name in ("blur", "noise")]
         (tmp_path / f"nsarm_photographs_seed{seed}.json").write_text(json.dumps({"seed": seed, "rows": rows}))
     table = plotting.methods_table(plotting.read(tmp_path))
     assert "| bicubic | 21.00 ± 0.00 | 0.5000 ± 0.0000 | 0.6000 ± 0.0000 | 0.02000 ± 0.00000 |" in table
+    assert "| seven scales of M: both stages | 21.00 | 0.5000 | 0.6000 |" in table
     assert "| both stages | 19.00 ± 0.00 | 0.4000 ± 0.0000 | 0.3000 ± 0.1414 |" in table
 
 

@@ -26,7 +26,7 @@ def main(given: Sequence[str] | None = None) -> int:
         command.add_argument("--runs", type=Path, default=Path("runs/nsarm"))
         command.add_argument("--seed", type=int, default=0)
         if name == "train":
-            command.add_argument("--arms", nargs="+", help="instead of the usual ones")
+            command.add_argument("--arms", nargs="+", help="instead of map, joint and map_longer")
             add_entries(command, "--train", "the configs of all arms")
         if name == "measure":
             command.add_argument("--results", type=Path, default=RESULTS)

@@ -14,19 +14,45 @@ __all__ = ["ARMS", "EXAMPLES", "USUAL", "Study", "entries", "train"]
 EXAMPLES = Path(__file__).parents[2] / "packages" / "ar-vision" / "examples"
 """The shipped models."""
 
-ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Arm:
+    """One run.
+
+    Attributes:
+        config: of the recipe.
+        base: the arm that it goes on from; None: the shipped Infinity.
+        entries: what is its own.
+    """
+
+    config: str
+    base: str | None
+    entries: tuple[str, ...] = ()
+
+
+SEVEN = (
+    "model.map.sizes=[1, 2, 3, 4, 6, 8, 12]",
+    "model.map.widths=[32, 32, 48, 64, 96, 128, 160]",
+    "model.map.layers=[1, 1, 1, 1, 2, 2, 2]",
+    "model.map.heads=[4, 4, 4, 4, 4, 4, 4]",
+)
+ARMS: Mapping[str, Arm] = MappingProxyType(
     {
-        "map": ("photographs128", ()),
-        "joint": ("photographs128_joint", ()),
-        "map_longer": (
+        "map": Arm("photographs128", None),
+        "joint": Arm("photographs128_joint", "map"),
+        "map_longer": Arm(
             "photographs128_joint",
+            "map",
             ("method.stage=map", "method.map_weight=0", "train.best_by=held_out_residuals"),
         ),
+        "map_seven": Arm("photographs128", None, SEVEN),
+        "joint_seven": Arm("photographs128_joint", "map_seven"),
     }
 )
-"""Config and own entries of each arm. ``map_longer``: as many more steps of stage 1 as stage 2 has, what more training of M alone is worth."""
+"""``map_longer``: as many more steps of stage 1 as stage 2 has, what more training of M alone is worth. ``..._seven``: M replaces seven scales,
+all but the last, where the config has five."""
 
-USUAL = ("map", "joint")
+USUAL = ("map", "joint", "map_longer")
 
 
 @dataclass(frozen=True)
@@ -84,13 +110,14 @@ def entries(study: Study, arm: str) -> list[str]:
     """
     if arm not in ARMS:
         raise DataError(f"there is no arm {arm!r}: give some of {', '.join(ARMS)}")
-    begins = f"model.base={EXAMPLES / 'infinity'}" if arm == "map" else f"model.start={study.model('map')}"
+    chosen = ARMS[arm]
+    begins = f"model.base={EXAMPLES / 'infinity'}" if chosen.base is None else f"model.start={study.model(chosen.base)}"
     return [
         begins,
         f"companions.tokenizer={study.tokenizer}",
         f"data.path={study.staged / 'image_text' / 'coco_cc' / 'metadata.jsonl'}",
         f"train.seed={study.seed}",
-        *ARMS[arm][1],
+        *chosen.entries,
     ]
 
 
@@ -107,6 +134,6 @@ def train(study: Study, arms: Sequence[str], overrides: Sequence[str] = ()) -> b
     """
     for arm in arms:
         own = [*entries(study, arm), *overrides]
-        if run_to_end("nsarm", ARMS[arm][0], study.of(arm), own) is None:
+        if run_to_end("nsarm", ARMS[arm].config, study.of(arm), own) is None:
             return False
     return True

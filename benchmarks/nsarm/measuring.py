@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..recipes import training_record
 from ..resumable import Row, measure_missing
-from .arms import Study
+from .arms import ARMS, Study
 from .methods import CEILING, FACTOR, ceiling, methods
 
 __all__ = ["measure_all", "photographs"]
@@ -79,8 +79,9 @@ def measure_all(
     images = cache(lambda: photographs(study, count))
 
     def cases() -> Iterator[tuple[str, Callable[[], Row]]]:
-        for arm in ("map", "joint"):
-            yield f"training, {arm}", partial(_training, study, arm)
+        for arm in ARMS:
+            if study.of(arm).is_dir():
+                yield f"training, {arm}", partial(_training, study, arm)
         name = f"{CEILING}, {count} photographs"
         yield name, lambda: _ceiling(name, study, images(), lpips())
         for one in degradations or tuple(SWEEP):

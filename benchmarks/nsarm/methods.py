@@ -18,7 +18,7 @@ from ar_vision.tokenizers.bsq.model import BsqTokenizer
 from ar_vision.tokenizers.training.reconstruction import reconstruct
 from torch import Tensor
 
-from .arms import Study
+from .arms import ARMS, Study
 
 __all__ = ["CEILING", "FACTOR", "NAMES", "ceiling", "methods", "opened"]
 
@@ -28,13 +28,20 @@ NAMES: Mapping[str, str] = {
     "bicubic": "bicubic",
     "tokenizer": "bicubic, through the tokenizer",
     "map": "stage 1 alone",
+    "map_greedy": "stage 1 alone, greedy",
     "joint": "both stages",
     "joint_greedy": "both stages, greedy",
     "joint_raw": "both stages, colours as they come",
     "map_longer": "stage 1 alone, as many steps as both",
+    "map_seven": "seven scales of M: stage 1 alone",
+    "joint_seven": "seven scales of M: both stages",
     CEILING: "tokenizer, from the original",
 }
-SETTINGS: Mapping[str, dict[str, Any]] = {"joint_greedy": {"temperature": 0.0}, "joint_raw": {"colour": "none"}}
+SETTINGS: Mapping[str, dict[str, Any]] = {
+    "map_greedy": {"temperature": 0.0},
+    "joint_greedy": {"temperature": 0.0},
+    "joint_raw": {"colour": "none"},
+}
 """Of decoding, where they are not the usual ones."""
 
 
@@ -49,9 +56,8 @@ def opened(study: Study, method: str) -> Restore:
 
 def methods(study: Study) -> dict[str, Restore]:
     """All ways from the small photograph, by name; arms that were trained beside the usual ones too."""
-    names = ["map", "joint", "joint_greedy", "joint_raw"]
-    if study.of("map_longer").is_dir():
-        names.append("map_longer")
+    names = ["map", "map_greedy", "joint", "joint_greedy", "joint_raw"]
+    names += [arm for arm in ARMS if arm not in names and study.of(arm).is_dir()]
     plain = {"bicubic": bicubic(FACTOR), "tokenizer": partial(requantised, study.tokenizer)}
     return {**plain, **{name: opened(study, name) for name in names}}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..bars import Bars, bar_chart
 from ..markdown import table
+from .arms import ARMS
 from .methods import CEILING, NAMES
 
 __all__ = ["plot", "read", "tables"]
@@ -39,7 +40,7 @@ def tables(folder: Path) -> dict[str, str]:
 def training_table(seeds: Sequence[Results]) -> str:
     """One line a stage: steps, minutes, and the last held-out numbers."""
     lines: list[Iterable[str]] = []
-    for arm in ("map", "joint"):
+    for arm in ARMS:
         rows = [row for one in seeds for row in _rows(one, "training") if row["arm"] == arm]
         if not rows:
             continue
@@ -73,7 +74,7 @@ def methods_table(seeds: Sequence[Results]) -> str:
     ]
     lines: list[Iterable[str]] = []
     for method in _methods(seeds):
-        every = [_swept(one, method) for one in seeds]
+        every = _all_swept(seeds, method)
         cells = [NAMES.get(method, method)]
         cells += [
             _spread([fmean(fmean(v) for v in by[metric].values()) for by in every], digits)
@@ -105,7 +106,7 @@ def degradations_table(seeds: Sequence[Results]) -> str:
     for name in _degradations(seeds):
         cells = [name]
         for method in methods:
-            every = [_swept(one, method) for one in seeds]
+            every = _all_swept(seeds, method)
             cells.append(_spread([fmean(by[PSNR][name]) for by in every], 2))
             cells.append(_spread([fmean(by[LPIPS][name]) for by in every], 4))
         lines.append(cells)
@@ -144,7 +145,9 @@ def plot(folder: Path) -> None:
     seeds = read(folder)
     names = _degradations(seeds)
     bars = [
-        Bars(NAMES.get(method, method), [[fmean(_swept(one, method)[LPIPS][name]) for one in seeds] for name in names])
+        Bars(
+            NAMES.get(method, method), [[fmean(by[LPIPS][name]) for by in _all_swept(seeds, method)] for name in names]
+        )
         for method in _methods(seeds)
     ]
     if bars and names:
@@ -171,6 +174,11 @@ def _swept(one: Results, method: str) -> dict[str, dict[str, list[float]]]:
         for metric, values in row["values"].get(method, {}).items():
             found.setdefault(metric, {})[row["degradation"]] = values
     return found
+
+
+def _all_swept(seeds: Sequence[Results], method: str) -> list[dict[str, dict[str, list[float]]]]:
+    """The same of every seed that has the method."""
+    return [found for one in seeds if (found := _swept(one, method))]
 
 
 def _variance(values: Sequence[float]) -> float:
