@@ -426,12 +426,11 @@ def test_a_change_concerns_the_package_and_what_needs_it():
     assert concerned("apps/quickstart/src/ar_quickstart/page.py") >= {"ar-quickstart", "ar-decode"}
 
 
-def test_pages_alone_run_no_tests_of_packages():
-    workspace = find_workspace(ROOT)
-    pages = affected_by(workspace, ["docs/performance.md", "README.md"])
-    assert (pages.members, pages.workspace, pages.docs) == ((), False, True)
-    tests = affected_by(workspace, ["tests/test_docs.py"])
-    assert (tests.members, tests.workspace, tests.docs) == ((), True, False)
+def test_a_file_of_no_package_concerns_those_whose_tests_name_it():
+    assert concerned("docs/performance.md", "LICENSE") == set()
+    assert concerned("docs/methods/sar.md") == {"ar-vision"}
+    # A module of tests/, which tests of the applications import.
+    assert concerned("tests/headless_browser.py") == {"ar-decode", "ar-quickstart"}
 
 
 def test_affected_prints_a_matrix(demo, release):
@@ -446,8 +445,6 @@ def test_affected_prints_a_matrix(demo, release):
     assert json.loads(written) == {
         "members": ["packages/demo-core"],
         "packages": ["demo-core", "demo-app"],
-        "workspace": True,
-        "docs": True,
     }
     assert "unknown revision" in release(demo.root, "affected", "nowhere")[2]
 

@@ -24,7 +24,7 @@ UV = os.environ.get("UV", "uv")
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = ["ci", "release"]
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
-HOSTED = {"gh", "echo"}
+HOSTED = {"cat", "echo", "gh", "git"}
 """Programs of the machines that GitHub lends."""
 UNPINNED = {
     "actions/checkout@v4",
@@ -67,6 +67,7 @@ def test_every_run_line_calls_what_is_here(name):
     assert lines(name)
     for line in lines(name):
         assert "${{" not in line, f"what others may write enters a shell by a variable, not by its text: {line}"
+        assert not re.search(r"\$\((?!cat )", line), f"the exit code of what is in $(...) is lost: {line}"
         for words in commands(line):
             check_command(words)
 
@@ -75,10 +76,13 @@ def check_command(words: list[str]) -> None:
     program, *rest = words
     if program in HOSTED:
         return
-    assert (program, rest[0]) == ("uv", "run"), words
+    assert program == "uv", words
+    assert rest[0] in {"run", "sync"}, words
     options, called = split_uv(rest[1:])
-    assert set(options) <= uv_run_options(), words
-    if called[0] == "release":
+    assert set(options) <= uv_options(rest[0]), words
+    if rest[0] == "sync":
+        assert not called, words
+    elif called[0] == "release":
         check_release(called[1:])
     elif called[0] == "mkdocs":
         assert "mkdocs" in {package["name"] for package in LOCK["package"]}
@@ -90,17 +94,17 @@ def check_command(words: list[str]) -> None:
 
 
 def split_uv(words: list[str]) -> tuple[list[str], list[str]]:
-    """Options of ``uv run``, and the command that it runs."""
+    """Options of ``uv run`` or ``uv sync``, and the command that is run."""
     options, valued = [], {"--package", "--python", "--resolution", "--only-group"}
-    while words[0].startswith("--"):
+    while words and words[0].startswith("--"):
         options.append(words[0])
         words = words[2:] if words[0] in valued else words[1:]
     return options, words
 
 
 @cache
-def uv_run_options() -> set[str]:
-    text = subprocess.check_output([UV, "run", "--help"], text=True)
+def uv_options(command: str) -> set[str]:
+    text = subprocess.check_output([UV, command, "--help"], text=True)
     return set(re.findall(r"--[a-z-]+", text))
 
 
@@ -118,6 +122,8 @@ def check_release(words: list[str]) -> None:
     "line",
     [
         "uv run --lockd pytest",
+        "uv sync --lockd",
+        "uv sync pytest",
         "uv run pytst",
         "uv run pytest gone/tests",
         "make it",

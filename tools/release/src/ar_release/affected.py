@@ -1,6 +1,7 @@
-"""Which members a change concerns: those whose files changed, and those whose code or tests need one of them."""
+"""Which members a change concerns: those whose files changed, those whose code or tests need one of them, and those whose tests read it."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from .run import git
 from .workspace import Workspace
@@ -10,21 +11,16 @@ __all__ = ["Affected", "affected_by", "affected_since"]
 SHARED = ("pyproject.toml", "uv.lock", "conftest.py", "packages/conftest.py")
 """Files that every package's tests depend on."""
 SHARED_FOLDERS = (".github/", ".ci/")
-DOCS = ("docs/", "mkdocs.yml", "README.md")
 
 
 @dataclass(frozen=True)
 class Affected:
-    """What continuous integration has to look at."""
+    """What continuous integration has to look at beside the tests across packages, which read everything."""
 
     members: tuple[str, ...]
     """Folders with tests, such as ``packages/ar-core``."""
     packages: tuple[str, ...]
     """Names of those among them that are released."""
-    workspace: bool
-    """Whether tests across packages (``tests/``) are concerned: everything but pages is."""
-    docs: bool
-    """Whether the site is concerned: pages, and docstrings of any package."""
 
 
 def affected_since(workspace: Workspace, base: str) -> Affected:
@@ -33,16 +29,20 @@ def affected_since(workspace: Workspace, base: str) -> Affected:
 
 
 def affected_by(workspace: Workspace, files: list[str]) -> Affected:
-    """What a change of these files concerns."""
+    """What a change of these files concerns.
+
+    A file of no member, such as a page, concerns the members whose tests name it.
+    """
     if any(file in SHARED or file.startswith(SHARED_FOLDERS) for file in files):
         names = {one.name for one in workspace.members}
     else:
-        touched = {one.name for one in workspace.members if any(file.startswith(f"{one.relative}/") for file in files)}
-        names = workspace.dependents(touched)
+        owners = {file: [one.name for one in workspace.members if file.startswith(f"{one.relative}/")] for file in files}
+        names = workspace.dependents({name for found in owners.values() for name in found})
+        ownerless = {PurePosixPath(file) for file, found in owners.items() if not found}
+        named = {path.name for path in ownerless} | {path.stem for path in ownerless if path.suffix == ".py"}
+        names |= {name for name, words in workspace.test_words.items() if words & named}
     found = [one for one in workspace.members if one.name in names]
     return Affected(
         members=tuple(one.relative for one in found if (one.folder / "tests").is_dir()),
         packages=tuple(one.name for one in found if not one.private),
-        workspace=bool(names) or any(not file.startswith(DOCS) for file in files),
-        docs=bool(names) or any(file.startswith(DOCS) for file in files),
     )

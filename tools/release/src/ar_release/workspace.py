@@ -15,6 +15,7 @@ from .package import Package, read_package
 __all__ = ["Workspace", "find_workspace"]
 
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
+QUOTED_FILE = re.compile(r"""["'](?:[\w./-]+/)?([\w-]+\.\w+)["']""")
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,22 @@ class Workspace:
         return tuple(one for one in self.members if one is not package and canonicalize_name(one.name) in needed)
 
     @cached_property
+    def test_words(self) -> dict[str, set[str]]:
+        """Per member the modules that its tests import and the names of files that they have in quotes."""
+        found = {}
+        for one in self.members:
+            texts = [file.read_text(encoding="utf-8") for file in (one.folder / "tests").rglob("*.py")]
+            found[one.name] = {word for text in texts for form in (IMPORT, QUOTED_FILE) for word in form.findall(text)}
+        return found
+
+    @cached_property
     def test_needs(self) -> dict[str, set[str]]:
         """Per member the members that it requires or its tests import."""
         modules = {one.module: one.name for one in self.members}
         needs = {}
         for one in self.members:
-            files = (one.folder / "tests").rglob("*.py")
-            imported = {module for file in files for module in IMPORT.findall(file.read_text(encoding="utf-8"))}
-            needs[one.name] = {modules[module] for module in imported & modules.keys()} - {one.name}
+            imported = self.test_words[one.name] & modules.keys()
+            needs[one.name] = {modules[module] for module in imported} - {one.name}
             needs[one.name] |= {sibling.name for sibling in self.siblings(one)}
         return needs
 
