@@ -118,7 +118,7 @@ def test_each_package_works_alone(tmp_path):
     """One environment that is made to hold what each package brings, and nothing else, one after the other."""
     workspace = find_workspace(ROOT)
     made = published(workspace, tmp_path / "dist")
-    environment = fresh_environment(tmp_path / "environment", tmp_path, [])
+    environment = fresh_environment(tmp_path / "environment", [])
     for package in workspace.packages:
         held = make_it_hold(environment, locked(package.name), made)
         assert package.name in held

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,14 +12,17 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import typer
 from ar_release.affected import affected_by
 from ar_release.build import Built, build, compare_wheels
 from ar_release.bump import bump
 from ar_release.changelog import read_changelog, release_unreleased
 from ar_release.check import STEPS
-from ar_release.cli import main
+from ar_release.cli import app, main
 from ar_release.contents import check_contents
+from ar_release.environment import locked_with_extra
 from ar_release.errors import ReleaseError
+from ar_release.help import EXAMPLES, FIELDS
 from ar_release.interface import IncompatibleError, check_interface
 from ar_release.levels import asked_level, bumped
 from ar_release.metadata import check_metadata
@@ -264,8 +268,9 @@ def test_a_tag_carries_the_notes_and_is_made_once(demo, release):
     assert not released_versions(demo.root, "demo-core")
     assert make_tag(core) == "demo-core-v0.2.0"
     message = subprocess.check_output(["git", "tag", "-l", "--format=%(contents)"], cwd=demo.root, text=True)
-    assert message.strip() == f"demo-core-v0.2.0\n\n{notes(core)}"
+    assert message.strip() == f"demo-core-v0.2.0\n\n{notes(core, core.version)}"
     assert release(demo.root, "notes", "--tag", "demo-core-v0.2.0") == (0, "- First.\n", "")
+    assert "has no section of 0.1.9" in release(demo.root, "notes", "--tag", "demo-core-v0.1.9")[2]
     with pytest.raises(ReleaseError, match="is tagged already"):
         make_tag(core)
 
@@ -440,12 +445,13 @@ def test_affected_prints_a_matrix(demo, release):
     commit(demo.root)
     (core.source / "more.py").write_text("")
     commit(demo.root)
-    _, written, _ = release(demo.root, "affected", "HEAD~1")
+    _, written, _ = release(demo.root, "affected", "HEAD~1", "--json")
     assert written.count("\n") == 1
     assert json.loads(written) == {
         "members": ["packages/demo-core"],
         "packages": ["demo-core", "demo-app"],
     }
+    assert release(demo.root, "affected", "HEAD~1") == (0, "packages/demo-core\n", "")
     assert "unknown revision" in release(demo.root, "affected", "nowhere")[2]
 
 
@@ -513,6 +519,62 @@ def test_a_failed_step_ends_the_check_with_one_sentence(demo, release):
     assert "would ship demo_core/left.txt" in results[-1]["note"]
 
 
+def test_a_tag_is_checked_where_it_is(demo, release):
+    core = demo.package("demo-core")
+    bump(core, "first", date(2026, 1, 31))
+    commit(demo.root)
+    make_tag(core)
+    checked = (
+        "check",
+        "--tag",
+        "demo-core-v0.1.0",
+        *(word for step in STEPS if step != "checkout" for word in ("--skip", step)),
+    )
+    assert release(demo.root, *checked)[0] == 0
+    (core.source / "more.py").write_text("")
+    commit(demo.root)
+    code, _, said = release(demo.root, *checked)
+    assert code == 2
+    assert "check the tag out" in said
+
+
+def test_an_extra_that_is_not_installed_is_resolved(written):
+    assert locked_with_extra(written, "demo-app", "draw") == []
+    with pytest.raises(ReleaseError, match="Extra `paint` is not defined"):
+        locked_with_extra(written, "demo-app", "paint")
+    assert any(line.startswith("flash-attn==") for line in locked_with_extra(ROOT, "ar-core", "flash-attn"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_of_a_command_ends_with_its_fields_and_examples(name, release):
+    code, said, _ = release(ROOT, name, "--help")
+    assert code == 0
+    assert "--json" in said
+    told = said.partition("Fields of --json\n")[2]
+    assert [line.split()[0] for line in told.partition("Examples\n")[0].splitlines()] == list(FIELDS[name])
+    command = typer.main.get_command(app).commands[name]
+    for example in EXAMPLES[name]:
+        assert f"  {example}\n" in told
+        command.make_context(name, shlex.split(example)[2:])
+
+
+def test_documents_have_the_fields_that_the_help_names(demo, release):
+    calls = {
+        "check": ("demo-core", "--no-install"),
+        "plan": (),
+        "affected": ("HEAD",),
+        "tag": ("demo-core",),
+        "notes": ("demo-core",),
+        "bump": ("demo-core", "first"),
+    }
+    assert calls.keys() == FIELDS.keys()
+    for name, words in calls.items():
+        code, written, said = release(demo.root, name, *words, "--json")
+        assert code == 0, said
+        found = json.loads(written)
+        assert list(found[0] if isinstance(found, list) else found) == list(FIELDS[name]), name
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -522,6 +584,7 @@ def test_a_failed_step_ends_the_check_with_one_sentence(demo, release):
         (["check", "demo-core", "--skip", "lunch"], "no step 'lunch'"),
         (["bump", "demo-core", "minor", "--date", "tomorrow"], "the date 'tomorrow'"),
         (["check", "--tag", "demo-core"], "the tag 'demo-core' names no package"),
+        (["notes", "demo-app", "--tag", "demo-core-v0.1.0"], "both the name 'demo-app' and the tag"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -36,7 +36,9 @@ def affected_by(workspace: Workspace, files: list[str]) -> Affected:
     if any(file in SHARED or file.startswith(SHARED_FOLDERS) for file in files):
         names = {one.name for one in workspace.members}
     else:
-        owners = {file: [one.name for one in workspace.members if file.startswith(f"{one.relative}/")] for file in files}
+        owners = {
+            file: [one.name for one in workspace.members if file.startswith(f"{one.relative}/")] for file in files
+        }
         names = workspace.dependents({name for found in owners.values() for name in found})
         ownerless = {PurePosixPath(file) for file, found in owners.items() if not found}
         named = {path.name for path in ownerless} | {path.stem for path in ownerless if path.suffix == ".py"}

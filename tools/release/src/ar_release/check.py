@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .build import Built, build, compare_wheels
 from .contents import check_contents
-from .environment import Environment, fresh_environment, locked_versions
+from .environment import Environment, fresh_environment, locked_versions, locked_with_extra
 from .errors import ReleaseError
 from .interface import IncompatibleError, check_interface
 from .metadata import check_metadata
@@ -16,7 +16,7 @@ from .package import Package
 from .run import git, uv
 from .siblings import check_bounds, lowest_siblings, sibling_wheel
 from .smoke import check_imports, check_scripts, run_job
-from .tags import Tag
+from .tags import Tag, released_versions
 from .versions import check_version
 from .workspace import Workspace
 
@@ -119,9 +119,16 @@ class Check:
                 return
 
     def _checkout(self) -> str:
-        changed = git(self.workspace.root, "status", "--porcelain")
+        root, tag = self.workspace.root, self.options.tag
+        if tag and tag.text in released_versions(root, tag.name).values():
+            commits = [git(root, "rev-parse", "--short", f"{one}^{{commit}}") for one in (tag.text, "HEAD")]
+            if commits[0] != commits[1]:
+                raise ReleaseError(
+                    f"the tag {tag.text} is of {commits[0]}, and {commits[1]} is checked out; check the tag out"
+                )
+        changed = git(root, "status", "--porcelain")
         if not changed:
-            return git(self.workspace.root, "rev-parse", "--short", "HEAD")
+            return git(root, "rev-parse", "--short", "HEAD")
         files = [line[3:] for line in changed.splitlines()]
         told = f"{len(files)} files differ from the commit, such as {files[0]}"
         if not self.options.allow_dirty:
@@ -181,7 +188,8 @@ class Check:
         notes = []
         for extra in self.package.extras:
             if extra in self.package.settings.unbuilt_extras:
-                notes.append(f"{extra}: not installed")
+                count = len(locked_with_extra(self.workspace.root, self.package.name, extra))
+                notes.append(f"{extra}: resolved to {count} packages, not installed")
                 continue
             environment = self._environment(f"extra-{extra}", (extra,))
             environment.install(self._own(extra))
@@ -212,9 +220,9 @@ class Check:
 
     def _environment(self, name: str, extras: tuple[str, ...] = (), beside: tuple[str, ...] = ()) -> Environment:
         """A fresh environment that finds the siblings at the lowest versions that this package allows."""
-        pins = lowest_siblings(self.workspace, self.package, extras, beside)
-        for sibling, version in pins.items():
-            sibling_wheel(self.workspace, sibling, version, self.wheels, self.scratch / f"tag-{sibling}")
-        others = [] if self.options.newest else locked_versions(self.workspace.root)
-        limits = [*others, *(f"{sibling}=={version}" for sibling, version in pins.items())]
-        return fresh_environment(self.scratch / name, self.wheels, limits, self.options.python)
+        limits = [] if self.options.newest else list(locked_versions(self.workspace.root))
+        for sibling, version in lowest_siblings(self.workspace, self.package, extras, beside).items():
+            wheel = sibling_wheel(self.workspace, sibling, version, self.wheels, self.scratch / f"tag-{sibling}")
+            # By its file: an index may have something else under this name.
+            limits.append(f"{sibling} @ {wheel.as_uri()}")
+        return fresh_environment(self.scratch / name, limits, self.options.python)

@@ -14,6 +14,7 @@ from .affected import affected_since
 from .bump import FIRST, bump
 from .check import INSTALLED, STEPS, Check, Options, Result
 from .errors import ReleaseError
+from .help import Documented
 from .levels import LEVELS
 from .package import Package
 from .plan import plan as plan_releases
@@ -30,10 +31,10 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A package, such as ar-core.")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document and nothing else.")]
 
 
-@app.command()
+@app.command(cls=Documented)
 def check(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Packages, such as ar-core.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every package.")] = False,
@@ -94,13 +95,14 @@ def check(
         raise typer.Exit(2)
 
 
-@app.command("bump")
+@app.command("bump", cls=Documented)
 def raise_version(
     name: Name,
     level: Annotated[str, typer.Argument(metavar=f"{'|'.join((*LEVELS, FIRST))}")],
     day: Annotated[
         str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="The release's day; default today.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Raise a version, and put what is unreleased in the changelog under it; changes four files and nothing else."""
     package = find_workspace(Path.cwd()).package(name)
@@ -109,34 +111,43 @@ def raise_version(
     except ValueError as error:
         raise ReleaseError(f"the date {day!r} is not of the form 2026-01-31") from error
     version, files = bump(package, level, when)
-    typer.echo(f"{package.name} {version}")
-    for path in files:
-        typer.echo(f"  {path.relative_to(package.root)}")
+    changed = [path.relative_to(package.root).as_posix() for path in files]
+    if json:
+        typer.echo(report.as_json({"package": package.name, "version": version, "files": changed}))
+    else:
+        typer.echo("\n  ".join((f"{package.name} {version}", *changed)))
 
 
-@app.command("tag")
+@app.command("tag", cls=Documented)
 def name_tag(
     name: Name,
     make: Annotated[bool, typer.Option("--make", help="Make it, at the current commit.")] = False,
+    json: Json = False,
 ) -> None:
     """Print the tag of a package's version."""
     package = find_workspace(Path.cwd()).package(name)
-    typer.echo(make_tag(package) if make else tag_name(package))
+    tag = make_tag(package) if make else tag_name(package)
+    typer.echo(report.as_json({"tag": tag, "made": make}) if json else tag)
 
 
-@app.command("notes")
+@app.command("notes", cls=Documented)
 def show_notes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A package, such as ar-core.")] = None,
     tag: Annotated[str | None, typer.Option(help="A tag, in place of a name.")] = None,
+    json: Json = False,
 ) -> None:
-    """Print the changelog's section of a package's version: the notes of its release."""
+    """Print the changelog's section of a package's version, or of a tag's: the notes of its release."""
     workspace = find_workspace(Path.cwd())
-    told = parse_tag(tag).name if tag else name
-    (package,) = _chosen(workspace, [told] if told else [], False)
-    typer.echo(notes(package))
+    told = parse_tag(tag) if tag else None
+    if told and name:
+        raise ReleaseError(f"both the name {name!r} and the tag {told.text!r} are given; give one of them")
+    (package,) = _chosen(workspace, [one for one in (name, told.name if told else None) if one], False)
+    version = told.version if told else package.version
+    text = notes(package, version)
+    typer.echo(report.as_json({"package": package.name, "version": version, "notes": text}) if json else text)
 
 
-@app.command("plan")
+@app.command("plan", cls=Documented)
 def show_plan(json: Json = False) -> None:
     """Tell what has changed in each package since its last release, and what that asks for."""
     planned = plan_releases(find_workspace(Path.cwd()))
@@ -146,10 +157,13 @@ def show_plan(json: Json = False) -> None:
         report.show_plan(Console(), planned)
 
 
-@app.command()
-def affected(base: Annotated[str, typer.Argument(metavar="BASE", help="A reference, such as origin/main.")]) -> None:
-    """Print as one line of JSON which packages the commits since BASE concern, for a matrix of jobs."""
-    typer.echo(" ".join(report.as_json(affected_since(find_workspace(Path.cwd()), base)).split()))
+@app.command(cls=Documented)
+def affected(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A reference, such as origin/main.")], json: Json = False
+) -> None:
+    """Print the folders whose tests the commits since BASE concern; as JSON it is one line, for a matrix of jobs."""
+    found = affected_since(find_workspace(Path.cwd()), base)
+    typer.echo(" ".join(report.as_json(found).split()) if json else "\n".join(found.members))
 
 
 def _chosen(workspace: Workspace, names: list[str], everything: bool) -> tuple[Package, ...]:

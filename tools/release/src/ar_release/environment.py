@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .run import run, uv
 
-__all__ = ["Environment", "fresh_environment", "locked_versions"]
+__all__ = ["Environment", "fresh_environment", "locked_versions", "locked_with_extra"]
 
 INSTALLED = re.compile(r"^([A-Za-z0-9._-]+)(?:==| @ )", re.MULTILINE)
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
@@ -20,10 +20,8 @@ class Environment:
 
     folder: Path
     """Where programs run; the interpreter is below it."""
-    wheels: Path
-    """Folder that siblings are installed from."""
     constraints: Path
-    """Versions that may be installed."""
+    """Versions and files that may be installed."""
 
     @property
     def python(self) -> Path:
@@ -31,15 +29,8 @@ class Environment:
         return self.folder / "bin" / "python"
 
     def install(self, *requirements: str) -> None:
-        """Install requirements, siblings from the folder of wheels alone."""
-        where: list[str | Path] = [
-            "--python",
-            self.python,
-            "--find-links",
-            self.wheels,
-            "--constraint",
-            self.constraints,
-        ]
+        """Install requirements, within the constraints."""
+        where: list[str | Path] = ["--python", self.python, "--constraint", self.constraints]
         uv(self.folder, "pip", "install", "--quiet", *where, *requirements)
 
     def names(self) -> set[str]:
@@ -53,24 +44,28 @@ class Environment:
         return run([self.folder / "bin" / words[0], *words[1:]], cwd=place, seconds=seconds)
 
 
-def fresh_environment(folder: Path, wheels: Path, constraints: list[str], python: str | None = None) -> Environment:
-    """An empty environment of this interpreter, or of another one that uv finds; constraints are lines such as ``torch==2.11.0``."""
+def fresh_environment(folder: Path, constraints: list[str], python: str | None = None) -> Environment:
+    """An empty environment of this interpreter, or of another one that uv finds.
+
+    Constraints are lines such as ``torch==2.11.0`` or ``ar-core @ file:///ar_core-0.1.0-py3-none-any.whl``.
+    """
     uv(folder.parent, "venv", "--quiet", "--python", python or sys.executable, folder)
     limits = folder / "constraints.txt"
     limits.write_text("".join(f"{line}\n" for line in constraints))
-    return Environment(folder, wheels, limits)
+    return Environment(folder, limits)
 
 
 @cache
 def locked_versions(root: Path) -> list[str]:
     """Lines of constraints with the versions of uv.lock, the workspace's members apart."""
-    options = [
-        "--locked",
-        "--no-hashes",
-        "--no-dev",
-        "--no-header",
-        "--no-emit-workspace",
-        "--all-packages",
-        "--all-extras",
-    ]
-    return [line for line in uv(root, "export", "--quiet", *options).splitlines() if PINNED.match(line)]
+    return _exported(root, "--all-packages", "--all-extras")
+
+
+def locked_with_extra(root: Path, name: str, extra: str) -> list[str]:
+    """What uv.lock resolves a member with one of its extras to, members of the workspace apart."""
+    return _exported(root, "--package", name, "--extra", extra)
+
+
+def _exported(root: Path, *chosen: str) -> list[str]:
+    options = ("--quiet", "--locked", "--no-hashes", "--no-dev", "--no-header", "--no-emit-workspace")
+    return [line for line in uv(root, "export", *options, *chosen).splitlines() if PINNED.match(line)]

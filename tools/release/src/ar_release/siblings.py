@@ -65,20 +65,19 @@ def lowest_siblings(
     return {one.name: lowest[one.name] for one in workspace.packages if one.name in lowest}
 
 
-def sibling_wheel(workspace: Workspace, name: str, version: str, wheels: Path, scratch: Path) -> None:
-    """Put the wheel of a version into a folder, unless it is there: built from its tag, or from the checkout if it has none yet."""
+def sibling_wheel(workspace: Workspace, name: str, version: str, wheels: Path, scratch: Path) -> Path:
+    """The wheel of a version in a folder, put there unless it is: built from its tag, or from the checkout if it has none yet."""
     sibling = workspace.package(name)
-    if any(wheels.glob(f"{sibling.module}-{version}-*.whl")):
-        return
+    if found := next(wheels.glob(f"{sibling.module}-{version}-*.whl"), None):
+        return found
     if tag := released_versions(workspace.root, name).get(version):
         scratch.mkdir(exist_ok=True)
-        build_at_tag(sibling, tag, wheels, scratch)
-    elif version == sibling.version:
-        build_wheel(sibling, wheels)
-    else:
-        raise ReleaseError(
-            f"{name} {version} has no tag and is not the version of this checkout; ask for one that is there"
-        )
+        return build_at_tag(sibling, tag, wheels, scratch)
+    if version == sibling.version:
+        return build_wheel(sibling, wheels)
+    raise ReleaseError(
+        f"{name} {version} has no tag and is not the version of this checkout; ask for one that is there"
+    )
 
 
 def _requirements(package: Package, extras: Iterable[str]) -> list[Requirement]:
