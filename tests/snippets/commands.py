@@ -8,7 +8,6 @@ from dataclasses import dataclass
 __all__ = ["Command", "commands"]
 
 SET = re.compile(r"[A-Za-z_]\w*=")
-BEHIND = "\0"
 
 
 @dataclass(frozen=True)

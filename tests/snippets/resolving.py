@@ -40,6 +40,7 @@ UV_OPTIONS = {
     "--extra": 1,
     "--package": 1,
     "--python": 1,
+    "--no-sync": 0,
     "--resolution": 1,
     "--with": 1,
 }
