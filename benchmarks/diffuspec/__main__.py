@@ -2,8 +2,8 @@
 
 python -m benchmarks.diffuspec train tasks --seed 0                                drafters and n-gram model; continues
 python -m benchmarks.diffuspec measure tasks --seed 0                              results/diffuspec_tasks_seed0.json
-AR_DATA_DIR=../shared/data python -m benchmarks.diffuspec train smollm2_135m       the verifier's answers, then drafters
-AR_DATA_DIR=../shared/data python -m benchmarks.diffuspec measure smollm2_135m     results/diffuspec_smollm2_135m.json
+AR_DATA_DIR=DATA python -m benchmarks.diffuspec train smollm2_135m       the verifier's answers, then drafters
+AR_DATA_DIR=DATA python -m benchmarks.diffuspec measure smollm2_135m     results/diffuspec_smollm2_135m.json
 python -m benchmarks.diffuspec plot tasks                                          tables and figure again from the results
 """
 

@@ -3,8 +3,8 @@
 python -m benchmarks.jacobi_forcing train tasks --seed 0                        base if absent, trajectories, training
 python -m benchmarks.jacobi_forcing measure tasks --seed 0                      results/jacobi_forcing_tasks_seed0.json
 python -m benchmarks.jacobi_forcing plot                                        tables and figure of all measured seeds
-AR_DATA_DIR=../shared/data python -m benchmarks.jacobi_forcing train stories260k      and smollm2_135m
-AR_DATA_DIR=../shared/data python -m benchmarks.jacobi_forcing measure stories260k    results/jacobi_forcing_stories260k.json
+AR_DATA_DIR=DATA python -m benchmarks.jacobi_forcing train stories260k      and smollm2_135m
+AR_DATA_DIR=DATA python -m benchmarks.jacobi_forcing measure stories260k    results/jacobi_forcing_stories260k.json
 python -m benchmarks.jacobi_forcing table                                       the tables of the docs
 
 Interrupted training goes on with the same command.

@@ -1,7 +1,7 @@
 """Conversion of real language models on a budget of CPU minutes.
 
-AR_DATA_DIR=../shared/data python -m benchmarks.language train stories260k      conversion and control
-AR_DATA_DIR=../shared/data python -m benchmarks.language measure stories260k    results/language_stories260k.json
+AR_DATA_DIR=DATA python -m benchmarks.language train stories260k      conversion and control
+AR_DATA_DIR=DATA python -m benchmarks.language measure stories260k    results/language_stories260k.json
 python -m benchmarks.language table stories260k                                 the tables of the docs
 
 All of them take --method and, for a conversion with other settings and the same control, --variant:

@@ -1,6 +1,6 @@
 """Lossless decoders on Spec-Bench: equal to AR greedy, and how many tokens a pass.
 
-AR_DATA_DIR=../shared/data python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final \\
+AR_DATA_DIR=DATA python -m benchmarks.lossless measure --assistant runs/diffuspec/smollm2_135m/assistant/final \\
     --arm 'DiffuSpec, all layers: diffuspec drafter=runs/diffuspec/smollm2_135m/full/final tree_nodes=32'
 python -m benchmarks.lossless plot                                  table and figure again from the results
 
