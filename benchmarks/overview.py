@@ -51,6 +51,7 @@ class Method:
         needs: what it takes to use it.
         output: whose it is.
         line: from a folder of results; None where there are none yet.
+        trained: whether it has a recipe of its own.
     """
 
     name: str
@@ -59,14 +60,17 @@ class Method:
     needs: str
     output: str
     line: Callable[[Path], Line | None]
+    trained: bool = True
 
 
 def tables(folder: Path) -> dict[str, str]:
-    """A table of all methods, with links from the root of the repository, and one for each package, with paths instead."""
+    """A table of all methods, with links from the root of the repository, and one for each README of a package, with paths instead."""
     found = {"overview": _table(folder, METHODS, linked=True)}
     for package in dict.fromkeys(method.package for method in METHODS):
         own = [method for method in METHODS if method.package == package]
         found[f"overview_{package.replace('-', '_')}"] = _table(folder, own, linked=False)
+    found["overview_lossless"] = _table(folder, LOSSLESS, linked=False)
+    found["overview_ar_train"] = _table(folder, [method for method in METHODS if method.trained], linked=False)
     return found
 
 
@@ -297,7 +301,15 @@ def _page(name: str) -> str:
 
 
 METHODS = (
-    Method("n-gram lookup", "dlm-text", "docs/evaluation.md", "nothing", "identical to AR greedy", _lossless("lookup")),
+    Method(
+        "n-gram lookup",
+        "dlm-text",
+        "docs/evaluation.md",
+        "nothing",
+        "identical to AR greedy",
+        _lossless("lookup"),
+        trained=False,
+    ),
     Method(
         "DiffuSpec",
         "dlm-text",
@@ -305,6 +317,7 @@ METHODS = (
         "a diffusion model to draft with",
         "identical to AR greedy",
         _lossless("DiffuSpec, all layers"),
+        trained=False,
     ),
     Method(
         "Fast-dLLM v2",
@@ -382,3 +395,14 @@ METHODS = (
         _nsarm,
     ),
 )
+
+LOSSLESS = tuple(
+    Method(f"`{name}`", "ar-core", "docs/evaluation.md", "nothing", "identical to AR", _lossless(row))
+    for name, row in (
+        ("lookup", "lookup"),
+        ("jacobi", "jacobi fallback=false"),
+        ("recycling", "recycling fallback=false"),
+        ("multiblock", "multiblock fallback=false"),
+    )
+)
+"""Decoders of `ar-core`; but for lookup, every draft is verified in full."""
