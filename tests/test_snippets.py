@@ -109,6 +109,7 @@ def test_blocks_of_a_page_share_a_folder_and_a_namespace(run, scratch: Path) -> 
 
 def test_a_text_block_is_an_output_only_right_behind_what_prints(run) -> None:
     run(_fenced("python", "print(1)") + "\nA drawing:\n\n```text\n2\n```\n")
+    run(_fenced("bash", "pip install ar-core") + "\n" + _fenced("python", "print(1)") + "\n```text\n1\n```\n")
     run(_fenced("text", "2"))
 
 

@@ -71,7 +71,7 @@ class Page:
 
     def _python(self, block: Block) -> None:
         code = compile("\n" * block.line + block.text, self.name, "exec")
-        self.printed = None
+        self.printed, self.resolved_only = None, False
         if _said(block, "not run") or _said(block, "file"):
             return
         self._place(block.text)
