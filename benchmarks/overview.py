@@ -51,7 +51,6 @@ class Method:
         needs: what it takes to use it.
         output: whose it is.
         line: from a folder of results; None where there are none yet.
-        trained: whether it has a recipe of its own.
     """
 
     name: str
@@ -60,7 +59,6 @@ class Method:
     needs: str
     output: str
     line: Callable[[Path], Line | None]
-    trained: bool = True
 
 
 def tables(folder: Path) -> dict[str, str]:
@@ -70,7 +68,9 @@ def tables(folder: Path) -> dict[str, str]:
         own = [method for method in METHODS if method.package == package]
         found[f"overview_{package.replace('-', '_')}"] = _table(folder, own, linked=False)
     found["overview_lossless"] = _table(folder, LOSSLESS, linked=False)
-    found["overview_ar_train"] = _table(folder, [method for method in METHODS if method.trained], linked=False)
+    found["overview_ar_train"] = _table(
+        folder, [method for method in METHODS if method.name not in TRAINING_FREE], linked=False
+    )
     return found
 
 
@@ -301,15 +301,7 @@ def _page(name: str) -> str:
 
 
 METHODS = (
-    Method(
-        "n-gram lookup",
-        "dlm-text",
-        "docs/evaluation.md",
-        "nothing",
-        "identical to AR greedy",
-        _lossless("lookup"),
-        trained=False,
-    ),
+    Method("n-gram lookup", "dlm-text", "docs/evaluation.md", "nothing", "identical to AR greedy", _lossless("lookup")),
     Method(
         "DiffuSpec",
         "dlm-text",
@@ -317,7 +309,6 @@ METHODS = (
         "a diffusion model to draft with",
         "identical to AR greedy",
         _lossless("DiffuSpec, all layers"),
-        trained=False,
     ),
     Method(
         "Fast-dLLM v2",
@@ -395,6 +386,9 @@ METHODS = (
         _nsarm,
     ),
 )
+
+TRAINING_FREE = frozenset({"n-gram lookup", "DiffuSpec"})
+"""Methods without a recipe."""
 
 LOSSLESS = tuple(
     Method(f"`{name}`", "ar-core", "docs/evaluation.md", "nothing", "identical to AR", _lossless(row))
