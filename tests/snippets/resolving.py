@@ -357,6 +357,11 @@ def _installed(words: Sequence[str]) -> None:
         raise SnippetError(f"no installed package has the command {words[0]!r}")
 
 
+def _source(words: Sequence[str]) -> None:
+    if words[1:] != [".venv/bin/activate"]:
+        raise SnippetError(f"{' '.join(words)!r} is no environment that uv makes")
+
+
 def _nothing(words: Sequence[str]) -> None:
     """A program of the system, whose arguments nobody checks; a rule says why."""
 
@@ -378,6 +383,7 @@ RESOLVERS: dict[str, Callable[[Sequence[str]], None]] = {
     "ruff": _installed,
     "lint-imports": _installed,
     "mypy": _installed,
+    "source": _source,
     "npm": _nothing,
     "git": _nothing,
 }

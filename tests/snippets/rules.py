@@ -57,6 +57,7 @@ RULES: tuple[Rule, ...] = (
         r"pip |python3? -m pip |uv |python3? -m uv ",
         reason="tests/test_install.py installs; names and extras are checked",
     ),
+    Rule(r"source ", reason="of a shell; these tests run in such an environment already"),
     Rule(r"npm |git (?!commit|push)", reason="a download"),
     Rule(r"git (commit|push)", reason="a commit or a push of this checkout; tests/test_release.py makes its own"),
     Rule(r"pytest", reason="these tests themselves"),

@@ -20,7 +20,7 @@ class Tag:
     """A tag, and what it names."""
 
     text: str
-    """As git has it, such as ``ar-core-0.1.0``."""
+    """As git has it, such as ``ar-core-v0.1.0``."""
     name: str
     """The package."""
     version: str
