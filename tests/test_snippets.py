@@ -104,7 +104,7 @@ def test_blocks_of_a_page_share_a_folder_and_a_namespace(run, scratch: Path) -> 
     second = _fenced("python", "open('out.txt', 'w').write('abc')\nprint(x)") + "\n```text\n3\n```\n"
     placed = run(first + second + _fenced("bash", "A=1 wc -c out.txt  # three") + "\n```text\n3 out.txt\n```\n")
     assert (scratch / "out.txt").read_text() == "abc"
-    assert placed[-1] == "wc -c out.txt"
+    assert placed[-1] == "wc -c out.txt 1"  # values of the environment may name files too
 
 
 def test_a_text_block_is_an_output_only_right_behind_what_prints(run) -> None:
