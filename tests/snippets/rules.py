@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     # Decoding.
     Rule(r"ar-decode eval ./converted humaneval", more=("--data", "humaneval.jsonl", "-n", "8")),
     Rule(r"ar-decode eval .* exact_answers", page="docs/evaluation", more=("--limit", "1")),
-    Rule(r"ar-decode (text|trace|bench|eval) ", page="^(?!docs/tutorials)", more=("-n", "8")),
+    Rule(r"ar-decode (text|trace|bench|eval) (?!runs/tiny/)", page="^(?!docs/tutorials)", more=("-n", "8")),
     Rule(r"ar-decode vlm ", page="^(?!docs/tutorials)", more=("max_new_tokens=4",)),
     Rule(r"ar-decode eval-vlm ", page="^(?!docs/tutorials)", more=("max_new_tokens=4",)),
     Rule(
