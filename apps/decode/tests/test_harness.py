@@ -197,7 +197,7 @@ def test_an_error_of_ours_is_one_sentence_there(monkeypatch, capsys):
 
 def test_lm_eval_s_default_device_is_not_insisted_on(plain_model):
     if torch.cuda.is_available():
-        pytest.skip("its default is there")
+        pytest.skip("a CUDA device is here; needs a machine without one")
     assert ArDecodeLM(str(plain_model), device="cuda:0").session.device == "cpu"
     with pytest.raises(ConfigError, match="torch sees no CUDA device"):
         ArDecodeLM(str(plain_model), device="cuda:1")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from .run import git
+from .run import git, require_commit
 from .workspace import Workspace
 
 __all__ = ["Affected", "affected_by", "affected_since"]
@@ -25,6 +25,7 @@ class Affected:
 
 def affected_since(workspace: Workspace, base: str) -> Affected:
     """What the commits since a base, such as ``origin/main``, concern."""
+    require_commit(workspace.root, base)
     return affected_by(workspace, git(workspace.root, "diff", "--name-only", f"{base}...HEAD").splitlines())
 
 

@@ -9,7 +9,7 @@ import griffe
 
 from .errors import ReleaseError
 from .package import Package, read_package
-from .run import git
+from .run import git, require_commit
 
 __all__ = ["Changes", "compare_interfaces", "package_at", "public_names"]
 
@@ -36,7 +36,7 @@ class _Commands(griffe.Extension):
 
 def package_at(package: Package, reference: str, scratch: Path) -> Package | None:
     """The package as it was at a reference of git, or None where there was none."""
-    git(package.root, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
+    require_commit(package.root, reference)
     if not git(package.root, "ls-tree", reference, f"{package.relative}/pyproject.toml"):
         return None
     archive = scratch / "reference.tar"

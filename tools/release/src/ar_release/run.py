@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import ReleaseError
 
-__all__ = ["clean_environment", "git", "run", "uv"]
+__all__ = ["clean_environment", "git", "require_commit", "run", "uv"]
 
 SHOWN = 1500
 """Characters of a failed program's output that a message ends with."""
@@ -37,6 +37,16 @@ def run(command: Sequence[str | Path], *, cwd: Path, seconds: float | None = Non
 def git(root: Path, *arguments: str) -> str:
     """What git writes, without the last line's end."""
     return run(["git", *arguments], cwd=root).rstrip("\n")
+
+
+def require_commit(root: Path, reference: str) -> None:
+    """Raise :class:`ReleaseError` unless a reference of git names a commit that is here."""
+    try:
+        git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+    except ReleaseError as error:
+        raise ReleaseError(
+            f"{reference!r} names no commit of this checkout; give a branch, a tag or a commit that has been fetched"
+        ) from error
 
 
 def uv(cwd: Path, *arguments: str | Path) -> str:
