@@ -274,7 +274,8 @@ def _nsarm(folder: Path) -> Line | None:
     return Line(
         f"a 0.6 M Infinity, 24 photographs, nine degradations, {_seeds(len(distances('joint')))}",
         f"LPIPS {_spread(distances('joint'), 3)}",
-        f"bicubic: {_spread(distances('bicubic'), 3)}",
+        f"stage 1 alone: {_spread(distances('map'), 3)}; bicubic: {distances('bicubic')[0]:.3f}, "
+        f"through the tokenizer: {distances('tokenizer')[0]:.3f}",
     )
 
 

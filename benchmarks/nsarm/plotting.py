@@ -16,6 +16,8 @@ __all__ = ["plot", "read", "tables"]
 Results = Mapping[str, Any]
 
 PSNR, SSIM, LPIPS = "psnr", "ssim", "lpips[alexnet]"
+CHARTED = ("bicubic", "tokenizer", "map", "map_longer", "joint")
+"""Methods of the figure; the others are in the tables."""
 
 
 def read(folder: Path) -> list[Results]:
@@ -31,7 +33,11 @@ def tables(folder: Path) -> dict[str, str]:
         return {}
     found = {"nsarm_training": training_table(seeds)}
     if _rows(seeds[0], "sweep"):
-        found |= {"nsarm_photographs": methods_table(seeds), "nsarm_degradations": degradations_table(seeds)}
+        found |= {
+            "nsarm_photographs": methods_table(seeds),
+            "nsarm_degradations_lpips": degradations_table(seeds, LPIPS, 3),
+            "nsarm_degradations_psnr": degradations_table(seeds, PSNR, 2),
+        }
     if _rows(seeds[0], "large"):
         found["nsarm_large"] = large_table(seeds)
     return found
@@ -96,21 +102,15 @@ def methods_table(seeds: Sequence[Results]) -> str:
     return table(header, lines)
 
 
-def degradations_table(seeds: Sequence[Results]) -> str:
-    """One line a degradation: PSNR and LPIPS of every method."""
-    methods = _methods(seeds)
-    header = ["degradation"]
-    for method in methods:
-        header += [f"{NAMES.get(method, method)}: PSNR", "LPIPS"]
+def degradations_table(seeds: Sequence[Results], metric: str, digits: int) -> str:
+    """One line a method: the mean of a metric under every degradation; spread over the seeds."""
+    names = _degradations(seeds)
     lines: list[Iterable[str]] = []
-    for name in _degradations(seeds):
-        cells = [name]
-        for method in methods:
-            every = _all_swept(seeds, method)
-            cells.append(_spread([fmean(by[PSNR][name]) for by in every], 2))
-            cells.append(_spread([fmean(by[LPIPS][name]) for by in every], 4))
-        lines.append(cells)
-    return table(header, lines)
+    for method in _methods(seeds):
+        every = _all_swept(seeds, method)
+        cells = [_spread([fmean(by[metric][name]) for by in every], digits) for name in names]
+        lines.append([NAMES.get(method, method), *cells])
+    return table(["method", *names], lines)
 
 
 def large_table(seeds: Sequence[Results]) -> str:
@@ -141,7 +141,7 @@ def large_table(seeds: Sequence[Results]) -> str:
 
 
 def plot(folder: Path) -> None:
-    """Write LPIPS of every method under every degradation as a figure beside the results: a dot a seed."""
+    """Write LPIPS of the main methods under every degradation as a figure beside the results: a dot a seed."""
     seeds = read(folder)
     names = _degradations(seeds)
     bars = [
@@ -149,6 +149,7 @@ def plot(folder: Path) -> None:
             NAMES.get(method, method), [[fmean(by[LPIPS][name]) for by in _all_swept(seeds, method)] for name in names]
         )
         for method in _methods(seeds)
+        if method in CHARTED
     ]
     if bars and names:
         chart = bar_chart(names, bars, x_label="LPIPS (AlexNet); smaller is nearer to the original")
@@ -189,4 +190,5 @@ def _spread(values: Sequence[float], digits: int) -> str:
     if not values:
         return ""
     mean = f"{fmean(values):.{digits}f}"
-    return f"{mean} ± {stdev(values):.{digits}f}" if len(values) > 1 else mean
+    # What no seed decides, such as bicubic, has no spread.
+    return f"{mean} ± {stdev(values):.{digits}f}" if len(set(values)) > 1 else mean
