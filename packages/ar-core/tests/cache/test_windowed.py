@@ -178,7 +178,7 @@ def test_rows_fork_permute_and_evict_with_their_memory():
     cache.keep([4, 2, 3])
     cache.rows([2, 0, 0, 2])
     assert (cache.batch, cache.lengths) == (4, [3, 4, 4, 3])
-    assert not cache.has_window
+    assert cache._window is None
     for layer, k in enumerate(keys):
         assert torch.equal(cache._keys[layer][:, :, :4], k[[2, 0, 0, 2]])
         assert cache.memory[layer][0][:, 0, 0, 0].tolist() == [2, 0, 0, 2]

@@ -107,11 +107,6 @@ class WindowedKVCache:
         return list(self._lengths)
 
     @property
-    def has_window(self) -> bool:
-        """Whether a window is set, so that a pass may run."""
-        return self._window is not None
-
-    @property
     def starts(self) -> list[int]:
         """First slot that the pass writes, per row."""
         return list(self._current.starts)

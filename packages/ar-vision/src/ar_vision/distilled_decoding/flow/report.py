@@ -37,11 +37,6 @@ class SolverReport:
         """Share of draws that agree; 1 if there is none."""
         return self.agreeing / self.draws if self.draws else 1.0
 
-    @property
-    def per_draw(self) -> float:
-        """Evaluations of D a draw, by the solver."""
-        return self.evaluations / self.draws if self.draws else 0.0
-
 
 def solver_report(noise: Tensor, log_probs: Tensor, codebook: Tensor, solver: FlowSolver) -> SolverReport:
     """Solve draws twice.
