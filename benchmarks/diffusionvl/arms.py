@@ -27,6 +27,8 @@ WARM_UP = 20
 """Part of the steps: one in so many."""
 BLOCK_SIZE = 8
 """D."""
+MIN_NOISE = 0.2
+"""t_min. A token counts 1 / t times, so that the gradient of a small batch is mostly noise where levels begin near 0."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class Study:
             "steps": self.steps,
             "batch_size": self.batch_size,
             "block_size": BLOCK_SIZE,
+            "min_noise": MIN_NOISE,
+            "lr": LR,
         }
 
 
@@ -165,7 +169,7 @@ def entries(study: Study, arm: str, overrides: Sequence[str] = ()) -> list[str]:
         "train.eval_every=null",
     ]
     if chosen.recipe == DIFFUSION:
-        found.append(f"method.diffusion_block_size={BLOCK_SIZE}")
+        found += [f"method.diffusion_block_size={BLOCK_SIZE}", f"method.min_noise={MIN_NOISE}"]
     return [*found, *overrides]
 
 
