@@ -8,6 +8,7 @@ from ar_core.errors import DataError
 from ar_core.registry import recipe
 from ar_core.training import read_run_config
 from ar_vision.checkpoint import load_checkpoint
+from ar_vision.evaluation.image_set import SplitConfig, open_images
 from ar_vision.nsarm.degradation.config import SWEEP
 
 
@@ -47,8 +48,11 @@ def test_arms_go_on_from_one_stage_one_and_differ_in_what_they_say(module, study
     assert {run.train.seed for run in runs.values()} == {3}
     assert (runs["map"].model.map.count, runs["map_seven"].model.map.count) == (5, 7)
     assert "map_seven" in arms.entries(study, "joint_seven")[0]
-    # Photographs that are held out of the training of tokenizer and Infinity stay held out.
-    assert runs["map"].data.held_out == read_run_config(recipe("infinity"), "photographs128", []).data.held_out
+    # Photographs that are held out of the training of the Infinity stay held out.
+    generator = read_run_config(recipe("infinity"), "photographs128", [f"data.path={runs['map'].data.path}"])
+    ours, theirs = (list(open_images(SplitConfig(one.data, "held_out")).stream(0)) for one in (runs["map"], generator))
+    assert ours
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_a_tiny_run_is_trained_measured_and_shown(module, study, tmp_path, capsys):
@@ -72,9 +76,9 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, study, tmp_path, capsy
     for name in ("map", "joint"):
         assert sweep[name]["lpips[alexnet]"][0] > ceiling["lpips[alexnet]"][0]
     large = rows[5]
-    assert (large["size"], large["tiles"]) == ([40, 36], 4)
+    assert (large["photograph"], large["size"], large["tiles"]) == (0, [40, 36], 4)
+    assert large["overlap"] == 24
     assert 100 < large["peak_mebibytes"] < 8192
-    assert large["seam_ratio"] > 0
 
     found = plotting.tables(results)
     by_degradation = {"nsarm_degradations_lpips", "nsarm_degradations_psnr"}
@@ -89,21 +93,45 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, study, tmp_path, capsy
 def test_tables_are_means_and_spreads_over_the_seeds(module, tmp_path):
     plotting = module("plotting")
     for seed, best in enumerate((0.2, 0.4)):
-        values = {
-            "bicubic": {"psnr": [20.0, 22.0], "ssim": [0.5, 0.5], "lpips[alexnet]": [0.5, 0.7]},
-            "joint": {"psnr": [19.0, 19.0], "ssim": [0.4, 0.4], "lpips[alexnet]": [best, best]},
-        }
-        if seed == 0:
-            values["joint_seven"] = values["bicubic"]
-        rows = [{"name": "a", "what": "sweep", "degradation": name, "values": values} for name in ("blur", "noise")]
+        rows = []
+        for name, more in (("blur", 0.0), ("noise", 0.2)):
+            values = {
+                "bicubic": {"psnr": [20.0, 22.0], "ssim": [0.5, 0.5], "lpips[alexnet]": [0.5, 0.7]},
+                "joint": {"psnr": [19.0, 19.0], "ssim": [0.4, 0.4], "lpips[alexnet]": [best + more, best + more]},
+            }
+            if seed == 0:
+                values["joint_seven"] = values["bicubic"]
+            # An arm that was trained when a part was measured already.
+            if name == "noise":
+                values["map_seven"] = values["bicubic"]
+            rows.append({"name": name, "what": "sweep", "degradation": name, "values": values})
+        ceiling = {"ceiling": {"psnr": [24.0, 26.0], "ssim": [0.8, 0.8], "lpips[alexnet]": [0.1, 0.3]}}
+        rows.append({"name": "ceiling", "what": "ceiling", "values": ceiling})
         (tmp_path / f"nsarm_photographs_seed{seed}.json").write_text(json.dumps({"seed": seed, "rows": rows}))
-    table = plotting.methods_table(plotting.read(tmp_path))
-    assert "| bicubic | 21.00 | 0.5000 | 0.6000 | 0.02000 |" in table
+    seeds = plotting.read(tmp_path)
+    table = plotting.methods_table(seeds)
+    assert "| bicubic | 21.00 | 0.5000 | 0.6000 | 0.02000 | 0.00000 |" in table
     assert "| seven scales of M: both stages | 21.00 | 0.5000 | 0.6000 |" in table
-    assert "| both stages | 19.00 | 0.4000 | 0.3000 ± 0.1414 |" in table
-    by_degradation = plotting.degradations_table(plotting.read(tmp_path), plotting.LPIPS, 3).splitlines()
+    assert "seven scales of M: stage 1" not in table
+    # Degradations have 0.2 and 0.4 in one seed, 0.4 and 0.6 in the other: a variance of 0.02 in both.
+    joint = next(line for line in table.splitlines() if line.startswith("| both stages |"))
+    assert joint.startswith("| both stages | 19.00 | 0.4000 | 0.4000 ± 0.1414 | 0.00000 | 0.02000")
+    assert "| tokenizer, from the original | 25.00 | 0.8000 | 0.2000 | 0.02000 |  |" in table
+    by_degradation = plotting.degradations_table(seeds, plotting.LPIPS, 3).splitlines()
     assert by_degradation[0] == "| method | blur | noise |"
-    assert "| both stages | 0.300 ± 0.141 | 0.300 ± 0.141 |" in by_degradation
+    assert "| both stages | 0.300 ± 0.141 | 0.500 ± 0.141 |" in by_degradation
+    assert "| tokenizer, from the original | 0.200 | 0.200 |" in by_degradation
+
+
+def test_longer_training_is_told_as_a_sum(module):
+    plotting = module("plotting")
+    rows = [
+        {"what": "training", "arm": arm, "steps": steps, "minutes": 1.0, "evaluations": []}
+        for arm, steps in (("map", 400), ("joint", 600))
+    ]
+    table = plotting.training_table([{"rows": rows}])
+    assert "| stage 1 alone | 1 | 400 | 1.0 |" in table
+    assert "| both stages | 1 | 400 + 600 | 1.0 |" in table
 
 
 def test_the_sweep_has_at_least_six_settings():

@@ -87,9 +87,9 @@ class Study:
             )
         return found
 
-    def large(self, overlap: int | None) -> Path:
-        """The upscaled large picture with an overlap of tiles, None: the usual one; for looking at."""
-        return self.runs / f"seed{self.seed}" / f"large_overlap_{'usual' if overlap is None else overlap}.png"
+    def large(self, number: int, overlap: int | None) -> Path:
+        """The upscaled large picture of a photograph with an overlap of tiles, None: the usual one; for looking at."""
+        return self.runs / f"seed{self.seed}" / f"large_{number}_overlap_{'usual' if overlap is None else overlap}.png"
 
     @property
     def tokenizer(self) -> Path:

@@ -1,21 +1,18 @@
-"""The sweep of degradations, and one large photograph: rows of one file a seed."""
+"""The sweep of degradations, and large pictures: rows of one file a seed."""
 
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ar_core.environment import environment
-from ar_core.errors import DataError
 from ar_vision.evaluation.image_set import open_images
 from ar_vision.nsarm.degradation.config import SWEEP, degradation_of
 from ar_vision.nsarm.measure import bicubic, image_metrics, measure_sweep
@@ -26,6 +23,7 @@ from ar_vision.tokenizers.training.lpips import load_lpips
 from PIL import Image
 from torch import Tensor
 
+from ..child_memory import run_alone
 from ..recipes import training_record
 from ..resumable import Row, measure_missing
 from .arms import ARMS, Study
@@ -35,6 +33,10 @@ __all__ = ["measure_all", "photographs"]
 
 SEED = 0
 """Of the degradations, the same for all seeds of training."""
+LARGE = (0, 2)
+"""The photographs that large pictures are made of: a wall, whose texture hides seams, and caps under a smooth sky, which shows them."""
+TILE = 32
+"""Pixels of a tile of the small image."""
 
 
 def photographs(study: Study, count: int) -> list[Tensor]:
@@ -58,8 +60,8 @@ def measure_all(
         results: folder of the results.
         count: photographs under each degradation.
         degradations: by name; None: the sweep.
-        large: width and height of the large input.
-        overlaps: of its tiles; None: the usual one.
+        large: width and height of the large inputs.
+        overlaps: of their tiles; None: the usual one. 0: inputs are as much larger as makes them whole tiles, or some would overlap.
 
     Raises:
         DataError: an arm has not been trained.
@@ -87,9 +89,12 @@ def measure_all(
         for one in degradations or tuple(SWEEP):
             label = f"{one}, {count} photographs"
             yield label, lambda label=label, one=one: _swept(label, one, images(), ways(), lpips())
-        for overlap in overlaps:
-            label = f"large, {large[0]} x {large[1]}, overlap {'default' if overlap is None else overlap}"
-            yield label, partial(_large, label, study, large, overlap)
+        for number, overlap in product(LARGE[:count], overlaps):
+            width, height = (side if overlap != 0 else -(-side // TILE) * TILE for side in large)
+            label = (
+                f"large, photograph {number}, {width} x {height}, overlap {'default' if overlap is None else overlap}"
+            )
+            yield label, partial(_large, label, study, number, (width, height), overlap)
 
     return measure_missing(results / f"nsarm_photographs_seed{study.seed}.json", head, cases(), tell=_tell)
 
@@ -117,16 +122,16 @@ def _swept(name: str, degradation: str, images: Sequence[Tensor], ways: Any, lpi
     }  # fmt: skip
 
 
-def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) -> Row:
-    """Upscale a large picture by the command, in a process of its own, whose largest memory is asked for; the result is kept."""
-    output = study.large(overlap)
+def _large(name: str, study: Study, number: int, size: tuple[int, int], overlap: int | None) -> Row:
+    """Upscale a large picture by the command, in a process of its own; the result is kept."""
+    output = study.large(number, overlap)
     record = output.with_name(f"{output.name}.json")
     for left in (output, record):
         left.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.png"
-        # Mirrored and not enlarged: what is smooth shows no seams.
-        low = photographs(study, 1)[0].numpy()
+        # Mirrored, so that it has the detail of a photograph throughout; enlarged, it would be smooth and upscaling would have little to draw.
+        low = photographs(study, number + 1)[number].numpy()
         behind = [max(0, wanted - side) for wanted, side in zip(reversed(size), low.shape[1:])]
         low = np.pad(low, [(0, 0), *((0, more) for more in behind)], mode="symmetric")[:, : size[1], : size[0]]
         Image.fromarray(np.ascontiguousarray(low.transpose(1, 2, 0))).save(small)
@@ -139,28 +144,21 @@ def _large(name: str, study: Study, size: tuple[int, int], overlap: int | None) 
             f"seed={study.seed}",
         ]
         command += [] if overlap is None else [f"overlap={overlap}"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        begun = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
-        seconds = time.perf_counter() - begun
-        if done.returncode:
-            raise DataError(f"the command of the large photograph failed: {done.stderr.strip()}")
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    tile = 32
+        done = run_alone(command)
     used = json.loads(record.read_text(encoding="utf-8"))["pictures"][0]
     enlarged = bicubic(FACTOR)(torch.from_numpy(low), 0)
-    plan = tile_plan(size[1], size[0], tile, default_overlap(tile) if overlap is None else overlap)
+    plan = tile_plan(size[1], size[0], TILE, default_overlap(TILE) if overlap is None else overlap)
     return {
         "name": name,
         "error": None,
         "what": "large",
+        "photograph": number,
         "size": list(size),
         "overlap": used["overlap"],
         "tiles": used["tiles"],
-        "seconds": round(seconds, 2),
+        "seconds": round(done.seconds, 2),
         "phases": {phase: round(value, 3) for phase, value in used["phases"].items()},
-        # Of the largest child so far; another one before it can only make it larger.
-        "peak_mebibytes": round(max(peak, before) / 1024, 1),
+        "peak_mebibytes": round(done.peak_mebibytes, 1),
         "seam_ratio": used["seam_ratio"],
         "seam_ratio_bicubic": seam_ratio(enlarged, plan, FACTOR),
         "blend_ratio": used["blend_ratio"],

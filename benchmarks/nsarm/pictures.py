@@ -13,7 +13,7 @@ from ar_vision.nsarm.low_samples import STREAM
 from torch import Tensor
 
 from .arms import Study
-from .measuring import SEED, photographs
+from .measuring import LARGE, SEED, photographs
 from .methods import NAMES, methods
 
 __all__ = ["pictures"]
@@ -29,7 +29,7 @@ def pictures(study: Study) -> None:
     """Write pictures for the docs.
 
     nsarm.jpg: the original, what is left of it, and what bicubic, stage 1 and both stages make of that, a row a photograph, under the
-    published degradation. nsarm_seams.jpg, where it was measured: a corner of the large picture with and without overlap of tiles.
+    published degradation. nsarm_seams.jpg, where they were measured: a corner of each large picture with and without overlap of tiles.
     """
     ways, rng = methods(study), SampleRng(SEED)
     shown: list[Tensor] = []
@@ -42,7 +42,11 @@ def pictures(study: Study) -> None:
     DOCS.mkdir(exist_ok=True)
     picture_grid(shown, 2 + len(SHOWN), captions, enlarge=1).save(DOCS / "nsarm.jpg", optimize=True, quality=88)
     print(f"{DOCS.name}/nsarm.jpg")
-    kept = [(name, study.large(overlap)) for name, overlap in (("tiles overlap by 8", None), ("tiles side by side", 0))]
+    kept = [
+        (name, study.large(number, overlap))
+        for number in LARGE
+        for name, overlap in (("tiles overlap by 8", None), ("tiles side by side", 0))
+    ]
     if all(file.is_file() for _, file in kept):
         crops = [to_tensor(read_picture(file))[:, :CROP, :CROP] for _, file in kept]
         picture_grid(crops, 2, [name for name, _ in kept], enlarge=1).save(

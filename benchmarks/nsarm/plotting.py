@@ -32,13 +32,13 @@ def tables(folder: Path) -> dict[str, str]:
     if not seeds:
         return {}
     found = {"nsarm_training": training_table(seeds)}
-    if _rows(seeds[0], "sweep"):
+    if any(_rows(one, "sweep") for one in seeds):
         found |= {
             "nsarm_photographs": methods_table(seeds),
             "nsarm_degradations_lpips": degradations_table(seeds, LPIPS, 3),
             "nsarm_degradations_psnr": degradations_table(seeds, PSNR, 2),
         }
-    if _rows(seeds[0], "large"):
+    if any(_rows(one, "large") for one in seeds):
         found["nsarm_large"] = large_table(seeds)
     return found
 
@@ -51,7 +51,11 @@ def training_table(seeds: Sequence[Results]) -> str:
         if not rows:
             continue
         last = [row["evaluations"][-1]["evaluation"] for row in rows if row["evaluations"]]
-        cells = [NAMES[arm], str(len(rows)), str(rows[0]["steps"]), _spread([row["minutes"] for row in rows], 1)]
+        base = ARMS[arm].base
+        before = [row["steps"] for one in seeds for row in _rows(one, "training") if row["arm"] == base]
+        # Minutes have other work on the machine in them.
+        cells = [NAMES[arm], str(len(rows)), " + ".join(map(str, [*before[:1], rows[0]["steps"]]))]
+        cells.append(f"{min(row['minutes'] for row in rows):.1f}")
         for name in ("held_out_residuals", "held_out_prefix_accuracy", "held_out_bits", "held_out_bit_accuracy"):
             cells.append(_spread([one[name] for one in last if name in one], 4))
         lines.append(cells)
@@ -59,8 +63,8 @@ def training_table(seeds: Sequence[Results]) -> str:
         "stage",
         "seeds",
         "steps",
-        "minutes",
-        "squared error of M",
+        "minutes of the last, in the fastest run",
+        "squared error of M at the end",
         "M's bits right",
         "nats a bit of the transformer",
         "its bits right",
@@ -89,16 +93,10 @@ def methods_table(seeds: Sequence[Results]) -> str:
         cells.append(_spread([fmean(_variance(v) for v in by[LPIPS].values()) for by in every], 5))
         cells.append(_spread([_variance([fmean(v) for v in by[LPIPS].values()]) for by in every], 5))
         lines.append(cells)
-    top = [row["values"][CEILING] for one in seeds for row in _rows(one, "ceiling")]
-    if top:
-        cells = [
-            NAMES[CEILING],
-            *(
-                _spread([fmean(one[metric]) for one in top[:1]], digits)
-                for metric, digits in ((PSNR, 2), (SSIM, 4), (LPIPS, 4))
-            ),
-        ]
-        lines.append([*cells, _spread([_variance(one[LPIPS]) for one in top[:1]], 5), ""])
+    if _ceiling(seeds, LPIPS):
+        cells = [_spread(_ceiling(seeds, metric)[:1], digits) for metric, digits in ((PSNR, 2), (SSIM, 4), (LPIPS, 4))]
+        spread = [_variance(row["values"][CEILING][LPIPS]) for one in seeds for row in _rows(one, "ceiling")]
+        lines.append([NAMES[CEILING], *cells, _spread(spread[:1], 5), ""])
     return table(header, lines)
 
 
@@ -110,12 +108,15 @@ def degradations_table(seeds: Sequence[Results], metric: str, digits: int) -> st
         every = _all_swept(seeds, method)
         cells = [_spread([fmean(by[metric][name]) for by in every], digits) for name in names]
         lines.append([NAMES.get(method, method), *cells])
+    if top := _ceiling(seeds, metric):
+        lines.append([NAMES[CEILING], *[_spread(top[:1], digits)] * len(names)])
     return table(["method", *names], lines)
 
 
 def large_table(seeds: Sequence[Results]) -> str:
-    """One line an overlap of tiles."""
+    """One line a picture and overlap of tiles."""
     header = [
+        "photograph",
         "input",
         "overlap",
         "tiles",
@@ -127,9 +128,11 @@ def large_table(seeds: Sequence[Results]) -> str:
         "of bicubic",
     ]
     lines: list[Iterable[str]] = []
-    for row in _rows(seeds[0], "large"):
-        same = [other for one in seeds for other in _rows(one, "large") if other["name"] == row["name"]]
-        cells = [" x ".join(map(str, row["size"])), str(row["overlap"]), str(row["tiles"])]
+    every = [row for one in seeds for row in _rows(one, "large")]
+    for name in dict.fromkeys(row["name"] for row in every):
+        same = [row for row in every if row["name"] == name]
+        row = same[0]
+        cells = [str(row["photograph"] + 1), " x ".join(map(str, row["size"])), str(row["overlap"]), str(row["tiles"])]
         cells += [
             _spread([other[key] for other in same], digits)
             for key, digits in (("seconds", 1), ("peak_mebibytes", 0), ("seam_ratio", 3))
@@ -161,7 +164,8 @@ def _rows(one: Results, what: str) -> list[Any]:
 
 
 def _methods(seeds: Sequence[Results]) -> list[str]:
-    return list(dict.fromkeys(method for one in seeds for row in _rows(one, "sweep") for method in row["values"]))
+    found = dict.fromkeys(method for one in seeds for row in _rows(one, "sweep") for method in row["values"])
+    return [method for method in found if _all_swept(seeds, method)]
 
 
 def _degradations(seeds: Sequence[Results]) -> list[str]:
@@ -178,8 +182,14 @@ def _swept(one: Results, method: str) -> dict[str, dict[str, list[float]]]:
 
 
 def _all_swept(seeds: Sequence[Results], method: str) -> list[dict[str, dict[str, list[float]]]]:
-    """The same of every seed that has the method."""
-    return [found for one in seeds if (found := _swept(one, method))]
+    """The same of every seed in which the method went through all degradations."""
+    names = set(_degradations(seeds))
+    return [found for one in seeds if (found := _swept(one, method)) and found[LPIPS].keys() == names]
+
+
+def _ceiling(seeds: Sequence[Results], metric: str) -> list[float]:
+    """The mean over the photographs, of each seed; no seed decides it."""
+    return [fmean(row["values"][CEILING][metric]) for one in seeds for row in _rows(one, "ceiling")]
 
 
 def _variance(values: Sequence[float]) -> float:
