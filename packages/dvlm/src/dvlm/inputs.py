@@ -33,6 +33,14 @@ class Expanded:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def up_to_answer(self) -> "Expanded":
+        """Return the sequence up to its last supervised token; as it is if there is none."""
+        supervised = (self.labels != IGNORED).nonzero()[:, 0]
+        if not len(supervised):
+            return self
+        kept = slice(int(supervised[-1]) + 1)
+        return Expanded(self.ids[kept], self.labels[kept], self.image_rows[kept], self.positions[..., kept])
+
 
 def expand(
     ids: Sequence[int],

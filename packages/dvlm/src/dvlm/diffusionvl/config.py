@@ -17,7 +17,8 @@ class DiffusionVLConfig:
     """What is particular to the method; model, data and optimiser have their own sections.
 
     Paper and published code differ, and the defaults follow the paper. All choices of the published code together:
-    `supervise_template_tokens=True, noise_strata="flat_index", prune=False` (the others are published as they stand).
+    `supervise_template_tokens=True, hide_following=False, noise_strata="flat_index", prune=False` (the others are published as they
+    stand).
 
     Raises:
         ConfigError: a value is out of range or two contradict each other.
@@ -34,6 +35,11 @@ class DiffusionVLConfig:
     """Also noise and supervise what frames the turns: the header and last line break of the assistant's, and in all turns every
     line break, `<|im_start|>` and `<|im_end|>` token. Published code: True. Paper: the answer (with the token that ends it) and
     the padding behind it alone."""
+
+    hide_following: bool = True
+    """Hide, without supervision, what stands behind an answer in its own block: the template and the next question, which a decoder
+    does not have before it at that point. Seen, they tell where the answer ends, and a model that was trained with them does not end
+    its answers. What stands behind the last answer is left out, so that end tokens follow its own. Published: False."""
 
     align_eos: bool = True
     """Fill a sample's last block with end tokens that are noised and supervised. Published: True (`bd3lm_block_aligned_eos`)."""

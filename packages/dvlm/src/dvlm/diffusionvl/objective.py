@@ -54,7 +54,22 @@ class Row:
     """[M], t of each."""
 
 
-def lay_out(expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool) -> Row:
+def following(supervised: Tensor, blocks: Tensor) -> Tensor:
+    """Return which tokens stand behind the last supervised one of their block: [L] bool.
+
+    Args:
+        supervised: [L] bool.
+        blocks: [L], the number of the block of each token.
+    """
+    place = torch.arange(len(blocks))
+    last = torch.full((int(blocks.max()) + 1,), len(blocks))
+    last.scatter_reduce_(0, blocks[supervised], place[supervised], "amax", include_self=False)
+    return place > last[blocks]
+
+
+def lay_out(
+    expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool, covered: Tensor | None = None
+) -> Row:
     """Put the noised copy of a sample before the clean one.
 
     Pruned, the noised half keeps the blocks with a masked token, and the clean half the blocks before the last of those: a noised
@@ -67,6 +82,7 @@ def lay_out(expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, pru
         draw: what is hidden, at which level.
         mask_id: id of M.
         prune: leave out what cannot change the loss; else all 2L positions.
+        covered: [L] bool, what the noised half hides too, without a target; null: nothing.
     """
     blocks = grid.blocks
     noised = clean = torch.ones_like(draw.hidden)
@@ -81,10 +97,11 @@ def lay_out(expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, pru
     hidden = draw.hidden[index]
     hidden[count:] = False
     masked = index[hidden]
+    unseen = hidden if covered is None else hidden | (covered[index] & (torch.arange(len(index)) < count))
     stream = torch.full_like(index, CLEAN)
     stream[:count] = NOISED
     return Row(
-        ids=expanded.ids[index].masked_fill(hidden, mask_id),
+        ids=expanded.ids[index].masked_fill(unseen, mask_id),
         image_rows=expanded.image_rows[index],
         stream=stream,
         block=blocks[index],
@@ -154,7 +171,8 @@ class DiffusionVLObjective:
             grid = block_grid(len(expanded), self.config.block_size_at(sample["index"]))
             maskable = expanded.labels != IGNORED
             draw = self.noise.draw(maskable, grid.blocks, rng.row(sample["index"], "mask"))
-            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune)
+            covered = following(maskable, grid.blocks) if self.config.hide_following else None
+            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune, covered=covered)
             count = int(maskable.sum())
             by_rows = self.config.normalisation == "rows"
             weights.append(1 / (row.levels * (max(1, count) if by_rows else 1)))
@@ -199,6 +217,8 @@ class DiffusionVLObjective:
                 f"sample {sample['index']} is supervised on the mask token (id {self.mask_id}), which must never be generated: "
                 "remove it from the text or unsupervise it (label -100)"
             )
+        if self.config.hide_following:
+            expanded = expanded.up_to_answer()
         return (
             align_to_blocks(expanded, self.config.largest_block_size, self.eos_id)
             if self.config.align_eos
