@@ -82,7 +82,7 @@ def test_both_routes_and_the_control_have_one_budget(module, data, tmp_path):
     assert runs["connector"].model.trained == ("connector",)
     assert runs["from_vlm"].model.path == str(study.model("half"))
     assert runs["from_language"].model.connector.stage1 == str(study.model("connector"))
-    assert {runs[arm].train.lr for arm in ("autoregressive", "from_language", "from_vlm", "half", "blind")} == {2e-4}
+    assert {runs[arm].train.lr for arm in ("autoregressive", "from_language", "from_vlm", "half", "blind")} == {4e-4}
 
 
 @pytest.mark.parametrize(
