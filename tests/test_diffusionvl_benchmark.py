@@ -130,6 +130,7 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert by_name["guessing"]["values"]["shape"] == {"chance": 0.5, "majority": 1.0}
     assert by_name["training, from_vlm"]["steps"] == 1
     control_texts = by_name["texts, autoregressive, AR"]["values"]["long caption"]
+    assert control_texts["long_again_same"] == control_texts["long"] == 1
     assert control_texts["tokens"] <= control_texts["row_passes"] <= control_texts["tokens"] + 1
     cases = {(one["arm"], one["way"]): one for one in by_name["speed, answer of 17 tokens"]["cases"]}
     control = cases["autoregressive", "AR"]
@@ -137,11 +138,14 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert {one["tokens"] for one in cases.values()} == {17}
     for arm in arms.ROUTES:
         fused, separate = cases[arm, "S=8"], cases[arm, "S=8, separate commits"]
-        blocks = (fused["prompt"] + 16) // 8 - fused["prompt"] // 8 + 1
+        (prompt,) = fused["prompts"]
+        blocks = (prompt + 16) // 8 - prompt // 8 + 1
         assert separate["nfe"] - fused["nfe"] == blocks - 1
         assert separate["same_text"]
         assert "same_text" not in fused
         assert cases[arm, "S=1"]["tokens_per_pass"] > 3
+
+    assert all(0 < length <= 17 for one in cases.values() for length in one["tokens_where_it_may_end"])
 
     found = plotting.tables(results)
     names = ("training", "answers", "texts", "speed_caption", "speed_answer")
@@ -154,7 +158,17 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert plotting.tables(tmp_path) == {}
 
     monkeypatch.setattr(speed, "static_passes", lambda *given, **options: 1)
-    photograph = questions.held_out_kinds(data, questions=1, captions=1)["long caption"].requests[0]
+    photographs = questions.held_out_kinds(data, questions=1, captions=1)["long caption"].requests
+    asked, _ = speed.asked_for_speed(photographs, (9, 17))
     loaded = measuring._Loaded(study, "cpu", "stored")
     with pytest.raises(NumericsError, match="the schedule says 1 passes for 9"):
-        speed.measure_speed(loaded, arms.AUTOREGRESSIVE, arms.ROUTES[:1], photograph, "caption", 9, 0, "cpu")
+        speed.measure_speed(loaded, arms.AUTOREGRESSIVE, arms.ROUTES[:1], asked, 0, "cpu")
+
+
+def test_other_data_are_told_apart(module, data):
+    digest = module("questions").digest
+    before = digest(data)
+    assert digest(data) == before
+    file = data / "easy_vqa_held_out.jsonl"
+    file.write_text(file.read_text().replace("red", "blue"))
+    assert digest(data) != before

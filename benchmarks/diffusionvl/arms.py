@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ar_core.environment import portable
 from ar_core.errors import ConfigError, DataError
+from dvlm.diffusionvl.config import DiffusionVLConfig
 
 from ..image_text.prepare import BLIND, TRAIN
 from ..recipes import FINAL, run_to_end
@@ -127,6 +129,11 @@ class Study:
             "block_size": BLOCK_SIZE,
             "min_noise": MIN_NOISE,
             "lr": LR,
+            "connector_lr": CONNECTOR_LR,
+            "max_length": MAX_LENGTH,
+            "tower_side": TOWER_SIDE,
+            "pool": POOL,
+            "method": portable(asdict(DiffusionVLConfig(diffusion_block_size=BLOCK_SIZE, min_noise=MIN_NOISE))),
         }
 
 

@@ -17,8 +17,8 @@ from ..recipes import FINAL, training_record
 from ..resumable import Row, measure_missing
 from .answering import Way, answer, prompts_of, session_for, ways_of
 from .arms import ARMS, AUTOREGRESSIVE, BLIND_ARM, ROUTES, Study
-from .questions import ANSWERS, TEXTS, Kind, held_out_kinds
-from .speed import measure_speed
+from .questions import ANSWERS, TEXTS, Kind, digest, held_out_kinds
+from .speed import asked_for_speed, measure_speed
 
 __all__ = ["MEASURED", "measure_all"]
 
@@ -28,6 +28,8 @@ LONG = 24
 """Tokens of an answer from which on it counts as a long one."""
 KEPT = 20
 """Texts of a kind that are kept to be read."""
+TIMED = 4
+"""Photographs whose captions are timed."""
 
 
 def measure_all(
@@ -65,6 +67,7 @@ def measure_all(
     head = {
         "kind": "diffusionvl",
         **study.describe(),
+        "data": digest(study.data),
         "questions": {name: len(kind.requests) for name, kind in kinds.items()},
         "dtype": dtype,
         "decode_batch_size": batch_size,
@@ -85,12 +88,9 @@ def measure_all(
                     yield f"{what}, {arm}, {way.name}", partial(_asked, what, loaded, arm, way, asked, batch_size)
         if repeats and AUTOREGRESSIVE in arms:
             routes = [arm for arm in arms if arm in ROUTES]
-            photograph = kinds["long caption"].requests[0]
-            for name, length in zip(("caption", "answer"), lengths):
-                speed = partial(
-                    measure_speed, loaded, AUTOREGRESSIVE, routes, photograph, name, length, repeats, device
-                )
-                yield f"speed, {name} of {length} tokens", speed
+            for asked in asked_for_speed(kinds["long caption"].requests[:TIMED], lengths):
+                speed = partial(measure_speed, loaded, AUTOREGRESSIVE, routes, asked, repeats, device)
+                yield f"speed, {asked.name} of {asked.length} tokens", speed
 
     return measure_missing(results / f"diffusionvl_seed{study.seed}.json", head, cases(), tell=_tell)
 
@@ -152,13 +152,15 @@ def _asked(what: str, loaded: _Loaded, arm: str, way: Way, kinds: Sequence[Kind]
             "tokens_per_pass": found.stats.tokens_per_forward,
         }
         if kind.name in TEXTS:
-            long = [one for one, tokens in zip(prompts, found.tokens) if tokens >= LONG]
-            # Rows do not depend on their batch, so that these are decoded as before, and counted by themselves.
-            again = asked(long).stats if long else None
+            long = [place for place, tokens in enumerate(found.tokens) if tokens >= LONG]
+            # Passes are counted over a batch, so that the long ones are decoded once more by themselves. A row gets what it gets in any
+            # batch but for the rounding of products of other shapes: how many texts are the same is told.
+            again = asked([prompts[place] for place in long]) if long else None
             value |= {
                 "metrics": caption_metrics(found.texts, kind.references),
                 "long": len(long),
-                "tokens_per_pass_of_long": None if again is None else again.tokens_per_forward,
+                "long_again_same": 0 if again is None else sum(found.texts[p] == t for p, t in zip(long, again.texts)),
+                "tokens_per_pass_of_long": None if again is None else again.stats.tokens_per_forward,
                 "texts": found.texts[:KEPT],
                 "of": [one.id for one in kind.requests[:KEPT]],
             }

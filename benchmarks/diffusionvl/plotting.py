@@ -119,7 +119,9 @@ def texts_table(seeds: Sequence[Results]) -> str:
 
 
 def speed_table(seeds: Sequence[Results], question: str) -> str:
-    """One line for each arm and way: passes, tokens per pass, the smallest time, and how many times as fast as the AR control."""
+    """One line for each arm and way: passes, tokens per pass, the smallest time, how many times as fast as the AR control, and how long
+    the texts are where they may end.
+    """
     rows = [row for row in _rows(seeds, "speed") if row["question"] == question]
     header = [
         "",
@@ -128,7 +130,8 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
         "tokens per pass",
         "seconds",
         "times as fast as the AR control",
-        "the text of fused commits",
+        "tokens of a text that may end",
+        "the texts of fused commits",
     ]
     lines: list[Iterable[str]] = []
     for case in rows[0]["cases"]:
@@ -141,6 +144,7 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
                 _spread(_all(same, "tokens_per_pass"), 2),
                 _spread([min(one["seconds"]) for one in same], 3),
                 _spread(_all(same, "times_as_fast"), 2),
+                _spread([fmean(one["tokens_where_it_may_end"]) for one in same], 1),
                 _told([one["same_text"] for one in same if "same_text" in one]),
             ]
         )

@@ -1,5 +1,6 @@
 """Held-out questions by kind, and what guessing is worth."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from dvlm.evaluation.vqa_accuracy import exact_match
 from ..image_text.prepare import PRIORS, SETS
 from ..image_text.records import draw
 
-__all__ = ["ANSWERS", "TEXTS", "Kind", "held_out_kinds"]
+__all__ = ["ANSWERS", "TEXTS", "Kind", "digest", "held_out_kinds"]
 
 ANSWERS = {"shape": 8, "color": 8, "yes or no": 8, "statement": 8, "presence": 8, "count": 8, "emoji kind": 8}
 """Kinds whose answers are right or wrong, with the most tokens of one."""
@@ -69,3 +70,11 @@ def held_out_kinds(data: Path, *, questions: int, captions: int) -> dict[str, Ki
         right = [exact_match(usual, one.data["answers"]) for one in taken]
         found[kind] = Kind(kind, taken, tokens, 1 / len(answers), sum(right) / len(right))
     return found
+
+
+def digest(data: Path) -> str:
+    """Short SHA-256 of all conversations, questions and priors of a prepared folder, by which results of other data are told apart."""
+    total = hashlib.sha256()
+    for file in sorted([*data.glob("*.jsonl"), *data.glob("*.json"), *data.glob("*.yaml")]):
+        total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:16]

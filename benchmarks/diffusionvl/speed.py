@@ -1,10 +1,11 @@
 """Passes and wall clock of texts of one length, in one engine with one kind of cache: one token a pass, and both routes."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 
-from ar_core.decoding import Decoded, DecodeStats, StopRule
+from ar_core.decoding import Decoded, StopRule
 from ar_core.errors import NumericsError
 from ar_core.sampling import Sampler
 from dvlm.chat.conversation import MARKER, Turn
@@ -19,10 +20,8 @@ from ..resumable import Row
 from ..timing import interleaved
 from .answering import AR, DIFFUSION_WAYS, Way, by_way
 
-__all__ = ["QUESTIONS", "measure_speed", "static_passes"]
+__all__ = ["Asked", "asked_for_speed", "measure_speed", "static_passes"]
 
-QUESTIONS = {"caption": DETAIL, "answer": TELL}
-"""What is asked about the photograph."""
 SEPARATE = Way("S=8, separate commits", "diffusionvl", {"steps": 8, "commit": "separate"})
 SEPARATE_FAST = Way("S=1, separate commits", "diffusionvl", {"steps": 1, "commit": "separate"})
 FUSED = {SEPARATE.name: "S=8", SEPARATE_FAST.name: "S=1"}
@@ -49,109 +48,152 @@ def static_passes(prompt: int, length: int, block_size: int, steps: int, *, fuse
     return int(prompt >= block_size) + denoised + (0 if fused else len(masks) - 1)
 
 
-def measure_speed(
-    loaded: Callable[[str], Session],
-    base: str,
-    routes: Sequence[str],
-    photograph: Request,
-    question: str,
-    length: int,
-    repeats: int,
-    device: str,
-) -> Row:
-    """Decode one question about a photograph to exactly so many tokens, by the AR control and by both routes, round robin.
+@dataclass(frozen=True)
+class Asked:
+    """What is asked, one text after another.
 
-    End-of-text and all other special tokens are banned, so that every token that is counted is one of text.
+    Attributes:
+        name: of the row.
+        question: the same of every text.
+        photographs: looked at, one a text; None: a text without a picture.
+        length: N, tokens of each text.
+    """
+
+    name: str
+    question: str
+    photographs: tuple[Request | None, ...]
+    length: int
+
+
+def asked_for_speed(photographs: Sequence[Request], lengths: tuple[int, int]) -> tuple[Asked, Asked]:
+    """Captions of photographs, and one long answer: a story, which training has without a picture."""
+    caption, answer = lengths
+    return Asked("caption", DETAIL, tuple(photographs), caption), Asked("answer", TELL, (None,), answer)
+
+
+def measure_speed(
+    loaded: Callable[[str], Session], base: str, routes: Sequence[str], asked: Asked, repeats: int, device: str
+) -> Row:
+    """Decode the texts one by one, each to exactly so many tokens, by the AR control and by both routes, round robin.
+
+    End-of-text and all other special tokens are banned, so that every token that is counted is one of text. Where a text goes on
+    behind the end that its model would have given it, it tends to repeat itself, which a threshold takes for confidence: how long
+    the texts are that may end is told beside.
 
     Args:
         loaded: gives the session of an arm.
         base: the AR arm.
         routes: arms of DiffusionVL.
-        photograph: what is looked at.
-        question: one of :data:`QUESTIONS`.
-        length: N.
+        asked: the texts.
         repeats: rounds.
         device: of the models.
 
     Returns:
-        A row with a case for each arm and way: passes by phase, tokens per pass, the seconds of each round, and the ratio of its
-        smallest time to that of the AR arm; of separate commits, whether the text is that of fused ones, token for token. In float32 on
-        a CPU it is; elsewhere products of other shapes round differently, and a near tie may fall otherwise.
+        A row with a case for each arm and way: passes by phase over all texts, tokens per pass, the seconds of each round, and the
+        ratio of its smallest time to that of the AR arm; tokens of each text where it may end (at most as many); of separate
+        commits, whether the texts are those of fused ones, token for token. In float32 on a CPU they are; elsewhere products of
+        other shapes round differently, and a near tie may fall otherwise.
 
     Raises:
         NumericsError: passes are not as many as the schedule says.
     """
-    runs = {(base, AR): _run_of(loaded(base), AR, photograph, question, length)}
+    runs = {(base, AR): _Run(loaded(base), AR, asked)}
     for arm in routes:
         for way in (*DIFFUSION_WAYS, SEPARATE, SEPARATE_FAST):
-            runs[arm, way] = _run_of(loaded(arm), way, photograph, question, length)
+            runs[arm, way] = _Run(loaded(arm), way, asked)
     decoded = {key: run() for key, run in runs.items()}
-    prompts = {arm: len(_prompt(loaded(arm), photograph, question)) for arm in (base, *routes)}
     for (arm, way), found in decoded.items():
-        _check(arm, way, loaded(arm), found, prompts[arm], length)
+        _check(_name(arm, way), runs[arm, way], found, asked.length)
     seconds = interleaved({_name(*key): run for key, run in runs.items()}, repeats, device, launches=True)
     fastest = min(seconds[_name(base, AR)])
     cases = []
     for (arm, way), found in decoded.items():
-        session = loaded(arm)
+        run = runs[arm, way]
         fused = next(
             (other for (one, by), other in decoded.items() if (one, by.name) == (arm, FUSED.get(way.name))), None
         )
         times = seconds[_name(arm, way)]
+        texts = [one.tokens[0] for one in found]
+        passes: Counter[str] = Counter()
+        for one in found:
+            passes.update(one.stats.forwards)
+        tokens, nfe = sum(map(len, texts)), passes.total()
         cases.append(
             {
                 "arm": arm,
                 "way": way.name,
-                "prompt": prompts[arm],
-                "tokens": len(found.tokens[0]),
-                "passes": dict(found.stats.forwards),
-                "nfe": found.stats.nfe,
-                "tokens_per_pass": len(found.tokens[0]) / found.stats.nfe,
+                "prompts": run.lengths,
+                "tokens": tokens,
+                "passes": dict(passes),
+                "nfe": nfe,
+                "tokens_per_pass": tokens / nfe,
                 "seconds": times,
                 "times_as_fast": fastest / min(times),
-                "text": session.text(found.tokens[0]),
-                **({} if fused is None else {"same_text": fused.tokens == found.tokens}),
+                "tokens_where_it_may_end": [len(one.tokens[0]) for one in run(may_end=True)],
+                "texts": [run.session.text(ids) for ids in texts],
+                **({} if fused is None else {"same_text": [one.tokens[0] for one in fused] == texts}),
             }
         )
-    name = f"speed, {question} of {length} tokens"
-    return {"name": name, "error": None, "what": "speed", "question": question, "length": length, "cases": cases}
+    return {
+        "name": f"speed, {asked.name} of {asked.length} tokens",
+        "error": None,
+        "what": "speed",
+        "question": asked.name,
+        "length": asked.length,
+        "texts": len(asked.photographs),
+        "cases": cases,
+    }
 
 
 def _name(arm: str, way: Way) -> str:
     return f"{arm}, {way.name}"
 
 
-def _prompt(session: Session, photograph: Request, question: str) -> VisionPrompt:
-    return session.prompt([Turn("user", f"{MARKER}\n{QUESTIONS[question]}")], photograph.pictures(), photograph.place)
+class _Run:
+    """Texts by one arm and way, from the pixels on, tower included; reading the files is not a part of it."""
+
+    def __init__(self, session: Session, way: Way, asked: Asked) -> None:
+        self.session, self.way, self.length = by_way(session, way, asked.length), way, asked.length
+        self.prompts = [_prompt(self.session, asked.question, photograph) for photograph in asked.photographs]
+
+    @property
+    def lengths(self) -> list[int]:
+        """P of each text, tokens of its picture included."""
+        return [len(prompt) for prompt in self.prompts]
+
+    def __call__(self, *, may_end: bool = False) -> list[Decoded]:
+        """Decode each prompt alone."""
+        return [self._decode(prompt, may_end) for prompt in self.prompts]
+
+    def _decode(self, prompt: VisionPrompt, may_end: bool) -> Decoded:
+        session = self.session
+        special = {*session.stop.stop_ids, *session.tokenizer.all_special_ids, *session.sampler.banned_ids}
+        sampler = session.sampler if may_end else Sampler(banned_ids=tuple(sorted(special)))
+        stop = StopRule(session.stop.stop_ids if may_end else frozenset(), self.length)
+        seen = VisionBackbone(session.loaded.model, [prompt], session.backbone)
+        found: Decoded = session.method.function(seen, seen.ids, session.method.options, stop=stop, sampler=sampler)
+        return found
 
 
-def _run_of(session: Session, way: Way, photograph: Request, question: str, length: int) -> Callable[[], Decoded]:
-    """One decoding from the pixels on, tower included; reading the file is not a part of it."""
-    asked = by_way(session, way, length)
-    prompt = _prompt(asked, photograph, question)
-    special = {*asked.stop.stop_ids, *asked.tokenizer.all_special_ids, *asked.sampler.banned_ids}
-    sampler = Sampler(banned_ids=tuple(sorted(special)))
-    return partial(_decode, asked, prompt, sampler, StopRule(frozenset(), length))
+def _prompt(session: Session, question: str, photograph: Request | None) -> VisionPrompt:
+    if photograph is None:
+        return session.prompt([Turn("user", question)], [], question)
+    return session.prompt([Turn("user", f"{MARKER}\n{question}")], photograph.pictures(), photograph.place)
 
 
-def _decode(session: Session, prompt: VisionPrompt, sampler: Sampler, stop: StopRule) -> Decoded:
-    seen = VisionBackbone(session.loaded.model, [prompt], session.backbone)
-    found: Decoded = session.method.function(seen, seen.ids, session.method.options, stop=stop, sampler=sampler)
-    return found
-
-
-def _check(arm: str, way: Way, session: Session, found: Decoded, prompt: int, length: int) -> None:
+def _check(name: str, run: _Run, found: Sequence[Decoded], length: int) -> None:
     """Hold the counters against the schedule."""
-    stats: DecodeStats = found.stats
-    if way == AR:
-        expected: int | None = length
-    elif "steps" in way.settings:
-        size = session.method.policy.block_size if session.method.policy else 1
-        expected = static_passes(prompt, length, size, way.settings["steps"], fused="commit" not in way.settings)
-    else:
-        expected = None
-    if len(found.tokens[0]) != length or (expected is not None and stats.nfe != expected):
-        raise NumericsError(
-            f"{_name(arm, way)}: {stats.nfe} passes gave {len(found.tokens[0])} tokens, and the schedule says {expected} passes for {length}: "
-            "the decoder does not do what it says"
-        )
+    for prompt, one in zip(run.lengths, found, strict=True):
+        if run.way == AR:
+            expected: int | None = length
+        elif "steps" in run.way.settings:
+            size = run.session.method.policy.block_size if run.session.method.policy else 1
+            fused = "commit" not in run.way.settings
+            expected = static_passes(prompt, length, size, run.way.settings["steps"], fused=fused)
+        else:
+            expected = None
+        if len(one.tokens[0]) != length or (expected is not None and one.stats.nfe != expected):
+            raise NumericsError(
+                f"{name}: {one.stats.nfe} passes gave {len(one.tokens[0])} tokens, and the schedule says {expected} passes for {length}: "
+                "the decoder does not do what it says"
+            )
