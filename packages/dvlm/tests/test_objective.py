@@ -14,7 +14,7 @@ from ar_core.masks import Mask, Tokens, block_causal, causal
 from dvlm.assembled import AssembledVL
 from dvlm.diffusionvl.config import DiffusionVLConfig
 from dvlm.diffusionvl.noise import BlockNoise
-from dvlm.diffusionvl.objective import MASKED, DiffusionVLObjective, following
+from dvlm.diffusionvl.objective import MASKED, DiffusionVLObjective
 from dvlm.qwen_vl import QwenVL
 from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
 from tiny_vision_language import EOS, MASK, TEXT, VOCAB, assembled, qwen2_5_vl, qwen3_vl
@@ -368,32 +368,3 @@ def test_supervision_on_the_mask_is_refused():
     objective = DiffusionVLObjective(CONFIG, MASK, EOS)
     with pytest.raises(DataError, match="sample 7 is supervised on the mask token"):
         objective.prepare([{"index": 7, "tokens": [1, MASK], "labels": [-100, MASK], "images": []}], SampleRng(0))
-
-
-def test_what_stands_behind_an_answer_in_its_block_is_not_shown():
-    """A decoder does not have it there: shown in training, it tells where the answer ends."""
-    # Two turns in blocks of four: q q a a | a t q q | a t t, where t is the template.
-    ids = [10, 11, 20, 21, 22, 40, 12, 13, 23, 40, 41]
-    labels = [-100, -100, 20, 21, 22, -100, -100, -100, 23, -100, -100]
-    sample = {"index": 0, "tokens": ids, "labels": labels, "images": []}
-    always = replace(CONFIG, min_noise=1.0, prune=False)
-
-    def noised(config: DiffusionVLConfig) -> list[int]:
-        prepared = DiffusionVLObjective(config, MASK, EOS).prepare([sample], SampleRng(0))
-        return prepared.tensors["ids"][0, prepared.tensors["stream"][0] == 1].tolist()
-
-    assert noised(always) == [10, 11, MASK, MASK, MASK, MASK, MASK, MASK, MASK, MASK, MASK, MASK]
-    shown = noised(replace(always, hide_following=False))
-    assert shown == [10, 11, MASK, MASK, MASK, 40, 12, 13, MASK, 40, 41, MASK]
-    prepared = DiffusionVLObjective(always, MASK, EOS).prepare([sample], SampleRng(0))
-    # The clean half stays what was said, and only answers and end tokens are predicted.
-    assert prepared.tensors["ids"][0, prepared.tensors["stream"][0] == 0].tolist() == [*ids[:9], EOS, EOS, EOS]
-    assert prepared.tensors["labels"].tolist() == [20, 21, 22, 23, EOS, EOS, EOS]
-    without = {**sample, "labels": [-100] * len(ids)}
-    assert len(DiffusionVLObjective(always, MASK, EOS).expanded(without)) == 12  # type: ignore[arg-type]
-
-
-def test_following_is_told_by_block():
-    supervised = torch.tensor([False, True, False, True, False, False, False, False])
-    blocks = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
-    assert following(supervised, blocks).tolist() == [False, False, True, False, True, True, False, False]

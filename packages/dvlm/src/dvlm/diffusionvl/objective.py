@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..batch import images_of, player, run_model, stack_image_rows, stack_positions
 from ..data.sample import VisionTextSample
-from ..inputs import Expanded, align_to_blocks, expand
+from ..inputs import TEXT, Expanded, align_to_blocks, expand
 from .config import DiffusionVLConfig
 from .noise import BlockNoise
 
@@ -54,8 +54,8 @@ class Row:
     """[M], t of each."""
 
 
-def following(supervised: Tensor, blocks: Tensor) -> Tensor:
-    """Return which tokens stand behind the last supervised one of their block: [L] bool.
+def anchors(supervised: Tensor, blocks: Tensor) -> Tensor:
+    """Return the place of the last supervised token of its block for each token behind it, and the token's own place for others: [L].
 
     Args:
         supervised: [L] bool.
@@ -64,11 +64,11 @@ def following(supervised: Tensor, blocks: Tensor) -> Tensor:
     place = torch.arange(len(blocks))
     last = torch.full((int(blocks.max()) + 1,), len(blocks))
     last.scatter_reduce_(0, blocks[supervised], place[supervised], "amax", include_self=False)
-    return place > last[blocks]
+    return torch.minimum(place, last[blocks])
 
 
 def lay_out(
-    expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool, covered: Tensor | None = None
+    expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool, anchor: Tensor | None = None
 ) -> Row:
     """Put the noised copy of a sample before the clean one.
 
@@ -82,9 +82,11 @@ def lay_out(
         draw: what is hidden, at which level.
         mask_id: id of M.
         prune: leave out what cannot change the loss; else all 2L positions.
-        covered: [L] bool, what the noised half hides too, without a target; null: nothing.
+        anchor: [L], :func:`anchors`; in the noised half, tokens behind theirs are M too, without a target or a picture, and count on
+            from its position, as masks do in decoding. None: nothing else is hidden.
     """
     blocks = grid.blocks
+    anchor = torch.arange(len(expanded)) if anchor is None else anchor
     noised = clean = torch.ones_like(draw.hidden)
     if prune:
         kept = torch.zeros(int(blocks[-1]) + 1, dtype=torch.bool)
@@ -97,16 +99,17 @@ def lay_out(
     hidden = draw.hidden[index]
     hidden[count:] = False
     masked = index[hidden]
-    unseen = hidden if covered is None else hidden | (covered[index] & (torch.arange(len(index)) < count))
+    source = torch.cat([anchor[index[:count]], index[count:]])
+    covered = source < index
     stream = torch.full_like(index, CLEAN)
     stream[:count] = NOISED
     return Row(
-        ids=expanded.ids[index].masked_fill(unseen, mask_id),
-        image_rows=expanded.image_rows[index],
+        ids=expanded.ids[index].masked_fill(hidden | covered, mask_id),
+        image_rows=expanded.image_rows[index].masked_fill(covered, TEXT),
         stream=stream,
         block=blocks[index],
         position=index,
-        rope=expanded.positions[..., index],
+        rope=expanded.positions[..., source] + (index - source),
         targets=hidden.nonzero()[:, 0],
         labels=expanded.labels[masked],
         levels=draw.level[masked],
@@ -171,8 +174,8 @@ class DiffusionVLObjective:
             grid = block_grid(len(expanded), self.config.block_size_at(sample["index"]))
             maskable = expanded.labels != IGNORED
             draw = self.noise.draw(maskable, grid.blocks, rng.row(sample["index"], "mask"))
-            covered = following(maskable, grid.blocks) if self.config.hide_following else None
-            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune, covered=covered)
+            anchor = anchors(maskable, grid.blocks) if self.config.hide_following else None
+            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune, anchor=anchor)
             count = int(maskable.sum())
             by_rows = self.config.normalisation == "rows"
             weights.append(1 / (row.levels * (max(1, count) if by_rows else 1)))
