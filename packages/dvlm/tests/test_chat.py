@@ -100,8 +100,11 @@ def test_images_and_their_places_must_agree():
 
 
 def test_paths_of_images():
-    assert image_paths(None, "here") == []
-    assert image_paths("a.png", "here") == ["a.png"]
-    assert image_paths(["a.png", "b.png"], "here") == ["a.png", "b.png"]
-    with pytest.raises(DataError, match=r"here: image is 3; give the path of a picture"):
-        image_paths(3, "here")
+    assert image_paths({}, "here") == image_paths({"image": None, "images": None}, "here") == []
+    for key in ("image", "images"):
+        assert image_paths({key: "a.png"}, "here") == ["a.png"]
+        assert image_paths({key: ["a.png", "b.png"]}, "here") == ["a.png", "b.png"]
+        with pytest.raises(DataError, match=rf"here: {key} is 3; give the path of a picture"):
+            image_paths({key: 3}, "here")
+    with pytest.raises(DataError, match="here has image and images"):
+        image_paths({"image": "a.png", "images": ["a.png"]}, "here")

@@ -100,6 +100,21 @@ def test_files_of_the_published_format(conversations, tmp_path):
     assert [sample["tokens"] for sample in source_of(listed).once()] == [sample["tokens"] for sample in samples]
 
 
+def test_images_of_either_name(conversations, tmp_path):
+    """Also where the text does not say where they stand; by kind of record, too."""
+    records = [json.loads(line) for line in conversations.read_text().splitlines()]
+    records[3]["conversations"][0]["value"] = "What?"
+    renamed = [{"images" if key == "image" else key: value for key, value in one.items()} for one in records]
+    conversations.write_text("\n".join(map(json.dumps, renamed)))
+    assert [len(sample["images"]) for sample in source_of(conversations).once()] == [1, 2, 0, 1]
+    sorted_by_kind = source_of(conversations, "data.batches=by_modality", "train.batch_size=3").open(0)
+    assert sum(bool(next(sorted_by_kind)["images"]) for _ in range(3)) == 3
+    both = {**records[0], "images": ["1.png"]}
+    conversations.write_text(json.dumps(both))
+    with pytest.raises(DataError, match=r"data.jsonl, line 1 has image and images"):
+        list(source_of(conversations).once())
+
+
 def test_mixes_take_the_first_the_last_or_random_records(conversations, tmp_path):
     (tmp_path / "sub").mkdir()
     mix = tmp_path / "sub" / "mix.yaml"

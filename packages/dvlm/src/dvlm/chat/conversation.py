@@ -74,15 +74,25 @@ def _image_in_front(text: str) -> str:
     return f"{MARKER}\n{text.replace(MARKER, '').strip()}".strip()
 
 
-def image_paths(image: Any, place: str) -> list[str]:
-    """The entry `image` of a record, a path or a list of paths or absent, as a list.
+def image_paths(data: Mapping[str, Any], place: str) -> list[str]:
+    """The pictures of a record: its entry `image` or `images`, a path or a list of paths, as a list; empty where it has neither.
+
+    Args:
+        data: of the record.
+        place: names it in messages.
 
     Raises:
-        DataError: it is something else.
+        DataError: the entry is something else, or it has both.
     """
-    paths = [] if image is None else [image] if isinstance(image, str) else image
+    given = [key for key in ("image", "images") if data.get(key) is not None]
+    if not given:
+        return []
+    if len(given) > 1:
+        raise DataError(f"{place} has image and images, which mean the same; give all its pictures in one of them")
+    found = data[given[0]]
+    paths = [found] if isinstance(found, str) else found
     if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
-        raise DataError(f"{place}: image is {image!r:.60}; give the path of a picture, or a list of paths")
+        raise DataError(f"{place}: {given[0]} is {found!r:.60}; give the path of a picture, or a list of paths")
     return paths
 
 

@@ -22,7 +22,8 @@ class VisionTextDataConfig:
 
     kind: Literal["conversations", "shapes"] = "conversations"
     """``conversations``: JSON Lines, a JSON list or a YAML mix of such files, in the published format, `{"id", "image": path | [paths], "conversations":
-    [{"from": "human" | "gpt", "value": text}, ...]}`, text-only records without `image`. ``shapes``: drawn pictures with
+    [{"from": "human" | "gpt", "value": text}, ...]}`, text-only records without `image`, whose other name
+    is `images`. ``shapes``: drawn pictures with
     questions that have exact answers, no file at all."""
     path: str | None = None
     """The file; ``~`` and ``$NAME`` are expanded."""

@@ -121,7 +121,7 @@ class ConversationSource:
 
     def sample(self, record: Record, index: int) -> VisionTextSample:
         """Encode a record and read its pictures; raises as :meth:`open` does."""
-        paths = image_paths(record.data.get("image"), record.place)
+        paths = image_paths(record.data, record.place)
         turns = turns_of(record.data.get("conversations"), record.place)
         limit, break_after = self.config.images.max_images, self.encoder.config.break_after_image
         turns = check_images(turns, len(paths), record.place, limit=limit, break_after=break_after)
@@ -135,7 +135,7 @@ class ConversationSource:
             return order
         size, batches, rest = self.batch_size, [], []
         for wanted in (True, False):
-            kind = [number for number in order if bool(self.records[number].data.get("image")) == wanted]
+            kind = [number for number in order if self._pictured(number) == wanted]
             whole = len(kind) - len(kind) % size
             rest += kind[whole:]
             for begin in range(0, whole, POOL * size):
@@ -145,6 +145,10 @@ class ConversationSource:
         batches += [rest[a : a + size] for a in range(0, len(rest) - len(rest) % size, size)]
         places = torch.randperm(len(batches), generator=SampleRng(self.seed, epoch).row(0, "order of batches"))
         return [number for place in places.tolist() for number in batches[place]]
+
+    def _pictured(self, number: int) -> bool:
+        record = self.records[number]
+        return bool(image_paths(record.data, record.place))
 
     def _length(self, number: int) -> int:
         return sum(len(str(turn)) for turn in self.records[number].data.get("conversations") or ())

@@ -42,7 +42,8 @@ class VlmOptions(DecodingOptions):
     images: tuple[Path, ...] = ()
     """Several picture files, in the order of their places."""
     input: Path | None = None
-    """A file of questions, JSON Lines: `prompt` (or `question`, `conversations`, `messages`), `image`, `id`; in place of `prompt`."""
+    """A file of questions, JSON Lines: `prompt` (or `question`, `conversations`, `messages`), `image` (or
+    `images`), `id`; in place of `prompt`."""
     output: Path | None = None
     """With `input`: JSON Lines of answers. An interrupted run leaves its answers in OUTPUT.partial; the same command goes on."""
     image_root: Path | None = None
