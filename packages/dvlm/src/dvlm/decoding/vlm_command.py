@@ -36,7 +36,8 @@ class VlmOptions(DecodingOptions):
     """
 
     prompt: str | None = None
-    """The question; `<image>` says where an image stands, else images go in front. Null with `input` or `chat`."""
+    """The question; `<image>` says where an image stands, if there are several; a single one goes in front wherever it is named, as
+    in training. Null with `input` or `chat`."""
     image: Path | None = None
     """One picture file."""
     images: tuple[Path, ...] = ()

@@ -29,8 +29,8 @@ __all__ = ["DvlmModel"]
 class DvlmModel(lmms):
     """A checkpoint decoded by one of our methods; statistics of all answers are in :attr:`stats`.
 
-    Images stand where a task's text says `<image>`. Some tasks name one picture twice; where numbers do not agree, the marks are left
-    out and all images go in front, as lmms-eval's own models do it everywhere.
+    Images stand where a task's text says `<image>`, and a single one in front, as in training. Some tasks name one picture twice; where
+    numbers do not agree, the marks are left out and all images go in front, as lmms-eval's own models do it everywhere.
 
     Args:
         pretrained: as ``model`` of ``ar-decode vlm``.
