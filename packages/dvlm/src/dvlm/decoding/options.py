@@ -19,8 +19,8 @@ class DecodingOptions:
     model: str
     """Folder or hub id: a converted checkpoint in any layout that is read, or an AR base (Qwen2.5-VL, Qwen3-VL)."""
     method: str | None = None
-    """`diffusionvl`; `ar`, one token a pass, for AR checkpoints; or another decoder for AR models that is installed, such as
-    `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
+    """`diffusionvl`, for converted checkpoints; for AR ones `ar`, one token a pass, or another decoder of AR models that is installed,
+    such as `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
     decoding: dict[str, Any] = field(default_factory=dict)
     """Settings of the method, e.g. `decoding.strategy=dynamic decoding.threshold=0.8`; see its page. Published code: commit=separate
     and whole_last_block=true."""
