@@ -138,6 +138,25 @@ def test_mixes_take_the_first_the_last_or_random_records(conversations, tmp_path
             read(entry)
 
 
+def test_the_split_of_a_mix_does_not_hang_on_its_folder(tmp_path, monkeypatch):
+    """By a relative path, an absolute one, and when moved."""
+    said = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "data.jsonl").write_text("".join(json.dumps({"id": n, "conversations": said}) + "\n" for n in range(40)))
+    (folder / "mix.yaml").write_text("datasets: [{json_path: data.jsonl}]")
+
+    def trained(path: Path) -> list[int]:
+        return [record.data["id"] for record in source_of(path, "data.held_out=0.5").records]
+
+    expected = trained(folder / "mix.yaml")
+    assert 5 < len(expected) < 35
+    assert trained(folder / "data.jsonl") == expected
+    monkeypatch.chdir(folder)
+    assert trained(Path("mix.yaml")) == expected
+    assert trained(folder.rename(tmp_path / "there") / "mix.yaml") == expected
+
+
 def test_batches_of_one_kind():
     config = run("diffusionvl", "data.batches=by_modality", "~train.eval_every", "data.count=64", "~data.held_out")
     source = build_job(recipe("diffusionvl"), config).source

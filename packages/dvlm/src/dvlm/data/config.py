@@ -32,7 +32,8 @@ class VisionTextDataConfig:
     count: int | None = None
     """Take only the first ``count`` records; how many are drawn, for kind ``shapes``."""
     held_out: float = 0.0
-    """Share of the records that is never trained on, in [0, 1): decided by a hash of the record."""
+    """Share of the records that is never trained on, in [0, 1): decided by a hash of the record, without the
+    folder of its pictures."""
     max_length: int = 8192
     """Most positions of a sample, image tokens included; longer ones are cut at the end. A multiple of the block size.
     Published: 8192."""
