@@ -166,6 +166,21 @@ def test_batches_of_one_kind():
     assert all(len(set(batch)) == 1 for batch in batches)
 
 
+def test_what_is_left_of_both_kinds_makes_one_step():
+    """17 records with pictures and 5 without leave 1 and 1, too few for a step of 4; 19 and 6 leave 3 and 2, a step and 1 over."""
+    for count, kinds, mixed in ((22, 5, 0), (25, 5, 1)):
+        config = run(
+            "diffusionvl", "data.batches=by_modality", "~train.eval_every", f"data.count={count}", "~data.held_out"
+        )
+        source = build_job(recipe("diffusionvl"), config).source
+        assert len(source) == 4 * (kinds + mixed)
+        for epoch in (0, 1):
+            samples = source.open(epoch * len(source))
+            steps = [{bool(next(samples)["images"]) for _ in range(4)} for _ in range(kinds + mixed)]
+            assert sum(len(step) == 1 for step in steps) == kinds
+            assert sum(len(step) == 2 for step in steps) == mixed
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

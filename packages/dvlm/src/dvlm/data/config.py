@@ -38,8 +38,9 @@ class VisionTextDataConfig:
     """Most positions of a sample, image tokens included; longer ones are cut at the end. A multiple of the block size.
     Published: 8192."""
     batches: Literal["mixed", "by_modality"] = "mixed"
-    """``mixed``: text-only and image samples in any order. ``by_modality``: whole optimiser steps of one kind and of similar length
-    (published: grouped by modality and length)."""
+    """``mixed``: text-only and image samples in any order. ``by_modality``: optimiser steps of one kind and of similar length
+    (published: grouped by modality and length); what is left of both kinds makes at most one step of both in an epoch, and what
+    fills no step is dropped."""
     images: ImageConfig = field(default_factory=ImageConfig)
     """The fit of pictures."""
     chat: ChatConfig = field(default_factory=ChatConfig)

@@ -141,7 +141,7 @@ class ConversationSource:
             for begin in range(0, whole, POOL * size):
                 pool = sorted(kind[begin : min(begin + POOL * size, whole)], key=self._length)
                 batches += [pool[a : a + size] for a in range(0, len(pool), size)]
-        # What fills no batch of one kind makes mixed ones.
+        # Of each kind less than a batch is left: of both together at most one.
         batches += [rest[a : a + size] for a in range(0, len(rest) - len(rest) % size, size)]
         places = torch.randperm(len(batches), generator=SampleRng(self.seed, epoch).row(0, "order of batches"))
         return [number for place in places.tolist() for number in batches[place]]
