@@ -385,7 +385,8 @@ def test_lmms_eval_model(folder, monkeypatch):
     assert cut == expected[: expected.index(letter)]
     free = DvlmModel(str(folder / "model"), device="cpu", cut="none", max_new_tokens=11, task_limits=False)
     free.task_dict = model.task_dict
-    free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter]})])
+    greedy = {"do_sample": True, "temperature": 0, "top_p": 0.9}
+    free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter], **greedy})])
     assert free.stats.generated == [11]
     # Marks that are not as many as the images go.
     twice = types.SimpleNamespace(

@@ -1,10 +1,12 @@
-"""Files of questions: what a record may have."""
+"""Files of questions: what a record may have, and which settings go with them."""
 
 import json
 
 import pytest
-from ar_core.errors import DataError
+from ar_core.errors import ConfigError, DataError
+from dvlm.decoding.options import DecodingOptions
 from dvlm.decoding.requests import read_requests
+from dvlm.decoding.vlm_command import VlmOptions
 
 
 @pytest.fixture
@@ -34,3 +36,12 @@ def test_images_of_either_name(read, key):
 def test_images_of_both_names_are_refused(read):
     with pytest.raises(DataError, match="line 1 has image and images, which mean the same; give"):
         read({"prompt": "What?", "image": "0.png", "images": ["1.png"]})
+
+
+def test_settings_without_effect_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"json prints the object of one answer, .*: drop json"):
+        VlmOptions(model="m", input=tmp_path / "q.jsonl", output=tmp_path / "a.jsonl", json=True)
+    for name, value in (("top_k", 5), ("top_p", 0.9)):
+        with pytest.raises(ConfigError, match=f"{name} is given at temperature 0, .*: drop it, or give"):
+            DecodingOptions(model="m", **{name: value})
+        DecodingOptions(model="m", temperature=0.5, **{name: value})

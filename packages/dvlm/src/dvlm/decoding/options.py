@@ -29,9 +29,9 @@ class DecodingOptions:
     temperature: float = 0.0
     """0 is greedy, as published."""
     top_k: int | None = None
-    """Sample among the K most probable tokens."""
+    """Sample among the K most probable tokens; with a temperature above 0."""
     top_p: float | None = None
-    """Sample within the nucleus of mass P."""
+    """Sample within the nucleus of mass P; likewise."""
     seed: int = 0
     """Of the random streams, one a prompt."""
     stop: tuple[str, ...] = ()
@@ -56,3 +56,9 @@ class DecodingOptions:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1: give more")
         if self.max_pixels is not None and self.max_pixels < 1:
             raise ConfigError(f"max_pixels is {self.max_pixels}, but must be at least 1, or null")
+        filters = [name for name in ("top_k", "top_p") if getattr(self, name) is not None]
+        if self.temperature == 0 and filters:
+            raise ConfigError(
+                f"{filters[0]} is given at temperature 0, where the most probable token is taken and no filter matters: drop it, or give a "
+                "temperature above 0"
+            )
