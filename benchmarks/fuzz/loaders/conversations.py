@@ -60,7 +60,7 @@ def _read_data(folder: Path) -> None:
     path = next((folder / name for name in names if (folder / name).exists()), folder / names[0])
     records, _ = read_conversations(path)
     for record in records:
-        paths = image_paths(record.data.get("image"), record.place)
+        paths = image_paths(record.data, record.place)
         check_images(turns_of(record.data.get("conversations"), record.place), len(paths), record.place, limit=4)
 
 

@@ -18,10 +18,19 @@ def shown(tokenizer, encoded) -> tuple[str, str]:
     return whole, "".join(tokenizer.decode([label]) for label in encoded.labels if label != -100)
 
 
+def placed(conversations, **more):
+    turns = turns_of(conversations, "here")
+    images = sum(turn.text.count("<image>") for turn in turns)
+    return check_images(turns, images, "here", limit=4, **more)
+
+
 def test_one_image_goes_in_front():
-    assert turns_of(QUESTION, "here")[0].text == "<image>\nWhat is it?"
+    """With a line break or without; once there, it stays."""
+    assert placed(QUESTION)[0].text == "<image>\nWhat is it?"
+    assert placed(QUESTION, break_after=False)[0].text == "<image>What is it?"
+    assert check_images(placed(QUESTION), 1, "here", limit=4, break_after=False)[0].text == "<image>\nWhat is it?"
     two = "<image> or <image>?"
-    assert turns_of([{"from": "human", "value": two}, QUESTION[1]], "here")[0].text == two
+    assert placed([{"from": "human", "value": two}, QUESTION[1]])[0].text == two
 
 
 def test_a_first_turn_that_is_not_human_is_dropped():
@@ -31,7 +40,7 @@ def test_a_first_turn_that_is_not_human_is_dropped():
 
 def test_the_answer_and_its_end_are_supervised(tokenizer):
     encoder = ChatEncoder(tokenizer, ChatConfig())
-    encoded = encoder.conversation(turns_of(QUESTION, "here"), supervise_template=False)
+    encoded = encoder.conversation(placed(QUESTION), supervise_template=False)
     whole, supervised = shown(tokenizer, encoded)
     assert whole == (
         f"<|im_start|>system\n{QWEN_SYSTEM}<|im_end|>\n<|im_start|>user\n<image>\nWhat is it?<|im_end|>\n"
@@ -43,7 +52,7 @@ def test_the_answer_and_its_end_are_supervised(tokenizer):
 def test_the_template_is_supervised_as_published(tokenizer):
     """The example of the specification: 29 supervised ids = 6 of the answer, 13 of the rest of its turn, 10 before."""
     encoder = ChatEncoder(tokenizer, ChatConfig())
-    turns = turns_of([{"from": "human", "value": "<image>\nLook.\nWhat is it?"}, QUESTION[1]], "here")
+    turns = placed([{"from": "human", "value": "<image>\nLook.\nWhat is it?"}, QUESTION[1]])
     encoded = encoder.conversation(turns, supervise_template=True)
     _, supervised = shown(tokenizer, encoded)
     system, user = "<|im_start|>\n<|im_end|>\n", "<|im_start|>\n\n\n<|im_end|>\n"
@@ -53,7 +62,7 @@ def test_the_template_is_supervised_as_published(tokenizer):
 
 def test_a_prompt_is_what_stands_before_an_answer(tokenizer):
     encoder = ChatEncoder(tokenizer, ChatConfig(system=None))
-    turns = turns_of(QUESTION, "here")
+    turns = placed(QUESTION)
     whole = encoder.conversation(turns, supervise_template=False)
     prompt = encoder.prompt(turns[:1])
     assert whole.ids[: len(prompt)] == prompt
@@ -63,7 +72,7 @@ def test_a_prompt_is_what_stands_before_an_answer(tokenizer):
 
 def test_plain_conversations(tokenizer):
     encoder = ChatEncoder(tokenizer, ChatConfig(form="plain"))
-    whole, supervised = shown(tokenizer, encoder.conversation(turns_of(QUESTION, "here"), supervise_template=False))
+    whole, supervised = shown(tokenizer, encoder.conversation(placed(QUESTION), supervise_template=False))
     assert (whole, supervised) == ("<image>\nWhat is it?\na ring<|im_end|>", "a ring<|im_end|>")
 
 
@@ -100,8 +109,11 @@ def test_images_and_their_places_must_agree():
 
 
 def test_paths_of_images():
-    assert image_paths(None, "here") == []
-    assert image_paths("a.png", "here") == ["a.png"]
-    assert image_paths(["a.png", "b.png"], "here") == ["a.png", "b.png"]
-    with pytest.raises(DataError, match=r"here: image is 3; give the path of a picture"):
-        image_paths(3, "here")
+    assert image_paths({}, "here") == image_paths({"image": None, "images": None}, "here") == []
+    for key in ("image", "images"):
+        assert image_paths({key: "a.png"}, "here") == ["a.png"]
+        assert image_paths({key: ["a.png", "b.png"]}, "here") == ["a.png", "b.png"]
+        with pytest.raises(DataError, match=rf"here: {key} is 3; give the path of a picture"):
+            image_paths({key: 3}, "here")
+    with pytest.raises(DataError, match="here has image and images"):
+        image_paths({"image": "a.png", "images": ["a.png"]}, "here")

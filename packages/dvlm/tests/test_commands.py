@@ -4,6 +4,7 @@ import json
 import sys
 import types
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ def folder(tmp_path_factory, tokenizer):
     """A converted checkpoint, three pictures and a file of questions."""
     root = tmp_path_factory.mktemp("vlm")
     settings = Settings(ChatConfig(system=None), ImageConfig(fit="stretch", max_images=3), diffusion=Diffusion(MASK, 4))
-    save_vision_language(assembled().float(), root / "model", settings, tokenizer=tokenizer)
+    for name, one in (("model", settings), ("autoregressive", replace(settings, diffusion=None))):
+        save_vision_language(assembled().float(), root / name, one, tokenizer=tokenizer)
     for number in range(3):
         Image.fromarray(shape_picture(number)).resize((40 + 9 * number, 30)).save(root / f"{number}.png")
     questions = [
@@ -74,7 +76,7 @@ def test_commands_are_announced():
 
 
 def test_one_prompt(ask, folder, capsys):
-    """An image, several, none; as text, JSON, or a stream; fused and separate commits; AR is for AR checkpoints too."""
+    """An image, several, none; as text, JSON, or a stream; fused and separate commits; AR checkpoints."""
     one = {"image": str(folder / "0.png"), "prompt": "What shape is it?"}
     said = ask(**one)
     asked = ask(**one, json=True)
@@ -104,7 +106,8 @@ def test_one_prompt(ask, folder, capsys):
     )
     assert several["tokens"] == in_order != swapped
     assert json.loads(ask(prompt="Hello", json=True))["statistics"]["encoder"] == {}
-    assert json.loads(ask(**one, json=True, method="ar"))["settings"]["method"] == {"name": "ar"}
+    stepped = json.loads(ask(**one, json=True, model=str(folder / "autoregressive"), method="ar"))
+    assert (stepped["settings"]["method"], stepped["statistics"]["encoder"]["images"]) == ({"name": "ar"}, 1)
 
 
 def test_answers_end_at_the_end_of_a_turn_and_never_hold_the_mask():
@@ -113,7 +116,7 @@ def test_answers_end_at_the_end_of_a_turn_and_never_hold_the_mask():
     words.eos_token = "<|endoftext|>"
     model.language.config.eos_token_id = model.language.generation_config.eos_token_id = None
     settings = Settings(images=ImageConfig(fit="stretch"), diffusion=Diffusion(MASK, 4))
-    session = session_of(LoadedVL(model, words, settings, "tiny"), DecodingOptions(model="tiny", method="ar"))
+    session = session_of(LoadedVL(model, words, settings, "tiny"), DecodingOptions(model="tiny"))
     assert session.stop.stop_ids == {words.get_vocab()[token] for token in ("<|im_end|>", "<|endoftext|>")}
     assert session.sampler.banned_ids == (MASK,)
 
@@ -382,7 +385,8 @@ def test_lmms_eval_model(folder, monkeypatch):
     assert cut == expected[: expected.index(letter)]
     free = DvlmModel(str(folder / "model"), device="cpu", cut="none", max_new_tokens=11, task_limits=False)
     free.task_dict = model.task_dict
-    free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter]})])
+    greedy = {"do_sample": True, "temperature": 0, "top_p": 0.9}
+    free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter], **greedy})])
     assert free.stats.generated == [11]
     # Marks that are not as many as the images go.
     twice = types.SimpleNamespace(

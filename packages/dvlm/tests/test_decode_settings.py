@@ -69,6 +69,14 @@ def test_the_checkpoint_decides_masks_blocks_and_what_finished_tokens_see():
         choose_method("diffusionvl", Settings(), {})
 
 
+@pytest.mark.parametrize("name", ["ar", "lookup", "jacobi"])
+def test_decoders_of_autoregressive_models_take_no_other_checkpoint(name):
+    """Whose labels are not shifted: a position's logits are those of its own token."""
+    assert choose_method(name, Settings(), {}).name == name
+    with pytest.raises(ConfigError, match=f"the method is '{name}', .*: leave method out, or give an autoregressive"):
+        choose_method(name, Settings(diffusion=Diffusion(5, 4)), {})
+
+
 def test_a_threshold_without_effect_is_refused():
     settings = Settings(diffusion=Diffusion(5, 4))
     with pytest.raises(ConfigError, match="static knows no threshold"):

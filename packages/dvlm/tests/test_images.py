@@ -1,13 +1,14 @@
 """Pictures to patches and crops: equal to transformers' processor and to the recorded any-resolution layouts."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 from ar_core.errors import ConfigError, DataError
 from dvlm.images.anyres import anyres_map, best_resolution, candidates
-from dvlm.images.canvas import background_of, square
+from dvlm.images.canvas import background_of, on_canvas, resized, squared
 from dvlm.images.config import ImageConfig
 from dvlm.images.processor import CLIP_MEAN, CropProcessor, PatchProcessor
 from dvlm.images.smart_resize import smart_resize
@@ -36,10 +37,41 @@ def test_smart_resize_equals_the_recorded_table(golden_dir):
 def test_square_canvas():
     """Oracle 19: colour, and the smaller margin first."""
     assert background_of(CLIP_MEAN) == (122, 116, 104)
-    found = square(picture(4, 9), (122, 116, 104))
+    found = squared(picture(4, 9), 9, 9, (122, 116, 104))
     assert found.shape == (9, 9, 3)
     assert (found[:2] == (122, 116, 104)).all()
     assert (found[2:6] == picture(4, 9)).all()
+
+
+@pytest.mark.parametrize("size", [(3, 300), (300, 3), (50, 70), (64, 64), (1, 2)])
+@pytest.mark.parametrize("target", [(28, 28), (64, 56), (300, 300), (392, 28)])
+def test_a_square_canvas_in_bands_is_that_at_once(size, target, monkeypatch):
+    """Bit for bit, whatever the size of bands."""
+    monkeypatch.setattr("dvlm.images.canvas.AT_ONCE", 7 * max(size))
+    pixels, colour = picture(*size), background_of(CLIP_MEAN)
+    expected = resized(on_canvas(pixels, max(size), max(size), colour), *target)
+    np.testing.assert_array_equal(squared(pixels, *target, colour), expected)
+
+
+PROCESSORS = [
+    *(PatchProcessor(ImageConfig(fit=fit)) for fit in ("native", "square")),
+    *(CropProcessor(ImageConfig(fit=fit), side=8, features=2) for fit in ("square", "stretch", "anyres")),
+]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda one: f"{type(one).__name__}, {one.config.fit}")
+def test_memory_of_long_pictures(processor):
+    """A strip is refused before it is fitted, whose square would take 3 TB; of the longest that are read the square is never whole."""
+    for shape in ((1, 1_000_000, 3), (2_000, 1, 3)):
+        with pytest.raises(DataError, match=rf"strip.png is {shape[0]} x {shape[1]} pixels, .* at most 200 times"):
+            processor(np.broadcast_to(np.uint8(9), shape), "strip.png")
+    for shape in ((40, 8_000, 3), (8_000, 40, 3)):
+        pixels = np.full(shape, 9, np.uint8)
+        tracemalloc.start()
+        processor(pixels, "long.png")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 8_000**2 * 3 / 2
 
 
 @pytest.mark.parametrize("size", [(40, 70), (100, 30), (56, 56)])

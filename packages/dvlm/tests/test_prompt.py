@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from ar_core.data import Record
 from ar_core.errors import DataError
 from dvlm.chat.config import ChatConfig
-from dvlm.chat.conversation import Turn
+from dvlm.chat.conversation import Turn, read_turns
 from dvlm.chat.encode import ChatEncoder
+from dvlm.data.config import VisionTextDataConfig
+from dvlm.data.source import ConversationSource
 from dvlm.images.config import ImageConfig
 from dvlm.images.processor import PatchProcessor
+from dvlm.inputs import expand
 from dvlm.prompt import encode_prompt
 
 PICTURE = np.zeros((56, 84, 3), np.uint8)
@@ -26,6 +30,25 @@ def test_images_stand_where_the_text_says_or_in_front(parts):
     assert marked.expanded.ids.tolist() == bare.expanded.ids.tolist()
     assert int((marked.expanded.image_rows >= 0).sum()) == marked.images[0].layout.tokens == 6
     assert (marked.expanded.labels == -100).all()
+
+
+@pytest.mark.parametrize("break_after", [True, False])
+def test_a_prompt_reads_as_in_training_and_a_single_image_stands_in_front(tokenizer, break_after):
+    """The same from a record to learn from, a question of the command, and a turn that a caller builds."""
+    encoder = ChatEncoder(tokenizer, ChatConfig(break_after_image=break_after))
+    processor = PatchProcessor(ImageConfig(fit="native", min_pixels=784, max_pixels=7840))
+    text = "Look <image> here."
+    conversations = [{"from": "human", "value": text}, {"from": "gpt", "value": "yes"}]
+    source = ConversationSource(
+        [Record("here", {"image": "a.png", "conversations": conversations})], lambda *_: PICTURE, encoder, processor,
+        VisionTextDataConfig(path="x.jsonl"), supervise_template=False, seed=0, batch_size=1, facts={},
+    )  # fmt: skip
+    learnt = next(source.once())["tokens"]
+    in_front = encoder.prompt([Turn("user", "<image>\nLook  here." if break_after else "<image>Look  here.")])
+    assert learnt[: len(in_front)] == in_front
+    for turns in (read_turns(conversations[:1], "here"), [Turn("user", text)]):
+        found = encode_prompt(turns, [PICTURE], encoder, processor)
+        assert found.expanded.ids.tolist() == expand(in_front, None, [found.images[0].layout]).ids.tolist()
 
 
 def test_text_alone(parts):

@@ -100,6 +100,21 @@ def test_files_of_the_published_format(conversations, tmp_path):
     assert [sample["tokens"] for sample in source_of(listed).once()] == [sample["tokens"] for sample in samples]
 
 
+def test_images_of_either_name(conversations, tmp_path):
+    """Also where the text does not say where they stand; by kind of record, too."""
+    records = [json.loads(line) for line in conversations.read_text().splitlines()]
+    records[3]["conversations"][0]["value"] = "What?"
+    renamed = [{"images" if key == "image" else key: value for key, value in one.items()} for one in records]
+    conversations.write_text("\n".join(map(json.dumps, renamed)))
+    assert [len(sample["images"]) for sample in source_of(conversations).once()] == [1, 2, 0, 1]
+    sorted_by_kind = source_of(conversations, "data.batches=by_modality", "train.batch_size=3").open(0)
+    assert sum(bool(next(sorted_by_kind)["images"]) for _ in range(3)) == 3
+    both = {**records[0], "images": ["1.png"]}
+    conversations.write_text(json.dumps(both))
+    with pytest.raises(DataError, match=r"data.jsonl, line 1 has image and images"):
+        list(source_of(conversations).once())
+
+
 def test_mixes_take_the_first_the_last_or_random_records(conversations, tmp_path):
     (tmp_path / "sub").mkdir()
     mix = tmp_path / "sub" / "mix.yaml"
@@ -123,6 +138,25 @@ def test_mixes_take_the_first_the_last_or_random_records(conversations, tmp_path
             read(entry)
 
 
+def test_the_split_of_a_mix_does_not_hang_on_its_folder(tmp_path, monkeypatch):
+    """By a relative path, an absolute one, and when moved."""
+    said = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "data.jsonl").write_text("".join(json.dumps({"id": n, "conversations": said}) + "\n" for n in range(40)))
+    (folder / "mix.yaml").write_text("datasets: [{json_path: data.jsonl}]")
+
+    def trained(path: Path) -> list[int]:
+        return [record.data["id"] for record in source_of(path, "data.held_out=0.5").records]
+
+    expected = trained(folder / "mix.yaml")
+    assert 5 < len(expected) < 35
+    assert trained(folder / "data.jsonl") == expected
+    monkeypatch.chdir(folder)
+    assert trained(Path("mix.yaml")) == expected
+    assert trained(folder.rename(tmp_path / "there") / "mix.yaml") == expected
+
+
 def test_batches_of_one_kind():
     config = run("diffusionvl", "data.batches=by_modality", "~train.eval_every", "data.count=64", "~data.held_out")
     source = build_job(recipe("diffusionvl"), config).source
@@ -130,6 +164,21 @@ def test_batches_of_one_kind():
     batches = [kinds[a : a + 4] for a in range(0, len(kinds), 4)]
     assert len(kinds) == 64
     assert all(len(set(batch)) == 1 for batch in batches)
+
+
+def test_what_is_left_of_both_kinds_makes_one_step():
+    """17 records with pictures and 5 without leave 1 and 1, too few for a step of 4; 19 and 6 leave 3 and 2, a step and 1 over."""
+    for count, kinds, mixed in ((22, 5, 0), (25, 5, 1)):
+        config = run(
+            "diffusionvl", "data.batches=by_modality", "~train.eval_every", f"data.count={count}", "~data.held_out"
+        )
+        source = build_job(recipe("diffusionvl"), config).source
+        assert len(source) == 4 * (kinds + mixed)
+        for epoch in (0, 1):
+            samples = source.open(epoch * len(source))
+            steps = [{bool(next(samples)["images"]) for _ in range(4)} for _ in range(kinds + mixed)]
+            assert sum(len(step) == 1 for step in steps) == kinds
+            assert sum(len(step) == 2 for step in steps) == mixed
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def encode_prompt(
 ) -> VisionPrompt:
     """Encode turns and pictures up to the header of the assistant's next turn.
 
-    Where the text has no ``<image>`` at all, all pictures go in front of the first user turn.
+    Pictures stand as :func:`dvlm.chat.conversation.check_images` says.
 
     Args:
         turns: of the conversation so far.

@@ -29,8 +29,8 @@ class ChatConfig:
     """Put ``<|vision_start|>`` and ``<|vision_end|>`` around an image, as Qwen-VL's own template does. Published: false."""
 
     break_after_image: bool = True
-    """Put a line break behind each image that goes in front of a question which names no place for it, as the published data do.
-    Qwen-VL's own template has none."""
+    """Put a line break behind each image that goes in front of a text: of a question which names no place for it, or of a turn which
+    names one for a single image and not at its beginning (published data). Qwen-VL's own template has none."""
 
     def __post_init__(self) -> None:
         if self.form not in get_args(ChatConfig.__annotations__["form"]):

@@ -22,7 +22,8 @@ class VisionTextDataConfig:
 
     kind: Literal["conversations", "shapes"] = "conversations"
     """``conversations``: JSON Lines, a JSON list or a YAML mix of such files, in the published format, `{"id", "image": path | [paths], "conversations":
-    [{"from": "human" | "gpt", "value": text}, ...]}`, text-only records without `image`. ``shapes``: drawn pictures with
+    [{"from": "human" | "gpt", "value": text}, ...]}`, text-only records without `image`, whose other name
+    is `images`. ``shapes``: drawn pictures with
     questions that have exact answers, no file at all."""
     path: str | None = None
     """The file; ``~`` and ``$NAME`` are expanded."""
@@ -31,13 +32,15 @@ class VisionTextDataConfig:
     count: int | None = None
     """Take only the first ``count`` records; how many are drawn, for kind ``shapes``."""
     held_out: float = 0.0
-    """Share of the records that is never trained on, in [0, 1): decided by a hash of the record."""
+    """Share of the records that is never trained on, in [0, 1): decided by a hash of the record, without the
+    folder of its pictures."""
     max_length: int = 8192
     """Most positions of a sample, image tokens included; longer ones are cut at the end. A multiple of the block size.
     Published: 8192."""
     batches: Literal["mixed", "by_modality"] = "mixed"
-    """``mixed``: text-only and image samples in any order. ``by_modality``: whole optimiser steps of one kind and of similar length
-    (published: grouped by modality and length)."""
+    """``mixed``: text-only and image samples in any order. ``by_modality``: optimiser steps of one kind and of similar length
+    (published: grouped by modality and length); what is left of both kinds makes at most one step of both in an epoch, and what
+    fills no step is dropped."""
     images: ImageConfig = field(default_factory=ImageConfig)
     """The fit of pictures."""
     chat: ChatConfig = field(default_factory=ChatConfig)

@@ -14,7 +14,7 @@ from ar_core.data.records import FileRecords
 from ar_core.errors import ConfigError, DataError
 from ar_core.json_text import parse_json
 
-__all__ = ["picture_root", "read_conversations"]
+__all__ = ["FOLDER", "picture_root", "read_conversations"]
 
 ENTRY = ("json_path", "sampling_strategy", "image_root")
 FOLDER = "image_root"

@@ -20,7 +20,7 @@ from ..chat.conversation import check_images, image_paths, turns_of
 from ..chat.encode import ChatEncoder
 from ..images.processor import ImageProcessor
 from .config import VisionTextDataConfig
-from .files import picture_root, read_conversations
+from .files import FOLDER, picture_root, read_conversations
 from .sample import VisionTextSample
 from .shapes import shape_picture, shape_record
 
@@ -121,7 +121,7 @@ class ConversationSource:
 
     def sample(self, record: Record, index: int) -> VisionTextSample:
         """Encode a record and read its pictures; raises as :meth:`open` does."""
-        paths = image_paths(record.data.get("image"), record.place)
+        paths = image_paths(record.data, record.place)
         turns = turns_of(record.data.get("conversations"), record.place)
         limit, break_after = self.config.images.max_images, self.encoder.config.break_after_image
         turns = check_images(turns, len(paths), record.place, limit=limit, break_after=break_after)
@@ -135,16 +135,20 @@ class ConversationSource:
             return order
         size, batches, rest = self.batch_size, [], []
         for wanted in (True, False):
-            kind = [number for number in order if bool(self.records[number].data.get("image")) == wanted]
+            kind = [number for number in order if self._pictured(number) == wanted]
             whole = len(kind) - len(kind) % size
             rest += kind[whole:]
             for begin in range(0, whole, POOL * size):
                 pool = sorted(kind[begin : min(begin + POOL * size, whole)], key=self._length)
                 batches += [pool[a : a + size] for a in range(0, len(pool), size)]
-        # What fills no batch of one kind makes mixed ones.
+        # Of each kind less than a batch is left: of both together at most one.
         batches += [rest[a : a + size] for a in range(0, len(rest) - len(rest) % size, size)]
         places = torch.randperm(len(batches), generator=SampleRng(self.seed, epoch).row(0, "order of batches"))
         return [number for place in places.tolist() for number in batches[place]]
+
+    def _pictured(self, number: int) -> bool:
+        record = self.records[number]
+        return bool(image_paths(record.data, record.place))
 
     def _length(self, number: int) -> int:
         return sum(len(str(turn)) for turn in self.records[number].data.get("conversations") or ())
@@ -152,6 +156,11 @@ class ConversationSource:
     def describe(self) -> dict[str, Any]:
         """Settings and fingerprint."""
         return {**self.facts, "records": len(self.records), "seed": self.seed}
+
+
+def _held_out(record: Record, share: float) -> bool:
+    # Where pictures lie is no content: a mix that is moved, or named by another path, keeps its split.
+    return held_out({key: value for key, value in record.data.items() if key != FOLDER}, share)
 
 
 def build_conversation_source(
@@ -182,7 +191,7 @@ def build_conversation_source(
     records = [
         record
         for record in found[: config.count]
-        if not config.held_out or held_out(record.data, config.held_out) == (split == "held_out")
+        if not config.held_out or _held_out(record, config.held_out) == (split == "held_out")
     ]
     words = json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True).encode()
     facts = {

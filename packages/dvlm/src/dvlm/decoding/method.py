@@ -43,7 +43,7 @@ def choose_method(name: str | None, settings: Settings, given: Mapping[str, Any]
     """Find a decoder and give it its settings: the checkpoint's first, then the user's.
 
     Args:
-        name: `diffusionvl`, `ar`, or a lossless decoder of text; None: what the checkpoint was made for.
+        name: `diffusionvl` for converted checkpoints; `ar`, or a lossless decoder of text, for AR ones; None: what the checkpoint was made for.
         settings: of the checkpoint.
         given: the user's settings of the method.
 
@@ -66,5 +66,10 @@ def choose_method(name: str | None, settings: Settings, given: Mapping[str, Any]
     if name not in plain:
         raise ConfigError(
             f"there is no method {name!r} for vision-language models; {did_you_mean(name, [DIFFUSIONVL, *plain])}"
+        )
+    if settings.diffusion is not None:
+        raise ConfigError(
+            f"the method is {name!r}, which reads the next token off a position, and the checkpoint was trained to denoise each token at its "
+            "own: leave method out, or give an autoregressive checkpoint"
         )
     return Method(name, from_dict(resolve(plain[name].options), given, "decoding"), resolve(plain[name].decode))

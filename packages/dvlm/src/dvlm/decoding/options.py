@@ -19,8 +19,8 @@ class DecodingOptions:
     model: str
     """Folder or hub id: a converted checkpoint in any layout that is read, or an AR base (Qwen2.5-VL, Qwen3-VL)."""
     method: str | None = None
-    """`diffusionvl`; `ar`, one token a pass, for AR checkpoints; or another decoder for AR models that is installed, such as
-    `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
+    """`diffusionvl`, for converted checkpoints; for AR ones `ar`, one token a pass, or another decoder of AR models that is installed,
+    such as `lookup`. Null: `diffusionvl` for converted checkpoints, else `ar`."""
     decoding: dict[str, Any] = field(default_factory=dict)
     """Settings of the method, e.g. `decoding.strategy=dynamic decoding.threshold=0.8`; see its page. Published code: commit=separate
     and whole_last_block=true."""
@@ -29,9 +29,9 @@ class DecodingOptions:
     temperature: float = 0.0
     """0 is greedy, as published."""
     top_k: int | None = None
-    """Sample among the K most probable tokens."""
+    """Sample among the K most probable tokens; with a temperature above 0."""
     top_p: float | None = None
-    """Sample within the nucleus of mass P."""
+    """Sample within the nucleus of mass P; likewise."""
     seed: int = 0
     """Of the random streams, one a prompt."""
     stop: tuple[str, ...] = ()
@@ -56,3 +56,9 @@ class DecodingOptions:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1: give more")
         if self.max_pixels is not None and self.max_pixels < 1:
             raise ConfigError(f"max_pixels is {self.max_pixels}, but must be at least 1, or null")
+        filters = [name for name in ("top_k", "top_p") if getattr(self, name) is not None]
+        if self.temperature == 0 and filters:
+            raise ConfigError(
+                f"{filters[0]} is given at temperature 0, where the most probable token is taken and no filter matters: drop it, or give a "
+                "temperature above 0"
+            )

@@ -54,8 +54,8 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
     """Read questions: JSON Lines, a JSON list or a mix, as of training data.
 
     A record has one of ``prompt`` and ``question`` (a text), or of ``conversations`` and ``messages`` (turns; what the assistant says
-    last is left out, so that training data can be asked), and may have ``image`` (a path, or a list of paths) and ``id`` (or
-    ``question_id``); ids are numbers of records where there is none.
+    last is left out, so that training data can be asked), and may have ``image`` or ``images`` (a path, or a list of paths) and
+    ``id`` (or ``question_id``); ids are numbers of records where there is none.
 
     Args:
         path: the file; `~` and `$NAME` are expanded, in `image_root` too.
@@ -99,7 +99,7 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
         if not turns:
             raise DataError(f"{place}: {key} holds no turn of the user's that could be answered; add one")
     folder = picture_root(record, root)
-    images = tuple(folder / name for name in image_paths(data.get("image"), place))
+    images = tuple(folder / name for name in image_paths(data, place))
     check_images(turns, len(images), place, limit=limit)
     for image in images:
         if not os.path.isfile(image):

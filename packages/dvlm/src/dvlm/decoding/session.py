@@ -68,7 +68,7 @@ class Session:
 
     @property
     def sampler(self) -> Sampler:
-        """How tokens are chosen; M never is, whatever the method."""
+        """How tokens are chosen; M never is."""
         banned = () if self.settings.diffusion is None else (self.settings.diffusion.mask_id,)
         return Sampler(self.options.temperature, self.options.top_k, self.options.top_p, None, banned)
 

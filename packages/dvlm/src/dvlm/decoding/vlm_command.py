@@ -36,13 +36,15 @@ class VlmOptions(DecodingOptions):
     """
 
     prompt: str | None = None
-    """The question; `<image>` says where an image stands, else images go in front. Null with `input` or `chat`."""
+    """The question; `<image>` says where an image stands, if there are several; a single one goes in front wherever it is named, as
+    in training. Null with `input` or `chat`."""
     image: Path | None = None
     """One picture file."""
     images: tuple[Path, ...] = ()
     """Several picture files, in the order of their places."""
     input: Path | None = None
-    """A file of questions, JSON Lines: `prompt` (or `question`, `conversations`, `messages`), `image`, `id`; in place of `prompt`."""
+    """A file of questions, JSON Lines: `prompt` (or `question`, `conversations`, `messages`), `image` (or
+    `images`), `id`; in place of `prompt`."""
     output: Path | None = None
     """With `input`: JSON Lines of answers. An interrupted run leaves its answers in OUTPUT.partial; the same command goes on."""
     image_root: Path | None = None
@@ -53,7 +55,7 @@ class VlmOptions(DecodingOptions):
     stream: bool = False
     """Print tokens as soon as they are final."""
     json: bool = False
-    """Print one JSON object with answer, ids, reason of the end and statistics in place of the answer."""
+    """With `prompt`: print one JSON object with answer, ids, reason of the end and statistics in place of the answer."""
     statistics: Path | None = None
     """File for the statistics, JSON."""
 
@@ -77,6 +79,8 @@ class VlmOptions(DecodingOptions):
             raise ConfigError(
                 "json prints one object at the end, so it goes neither with stream nor with chat: drop one"
             )
+        if self.json and self.input is not None:
+            raise ConfigError("json prints the object of one answer, and input writes one a line to output: drop json")
         if self.stream and self.input is not None:
             raise ConfigError("stream shows one answer at a time, and input has many: drop stream")
 
@@ -122,7 +126,7 @@ def answer(options: VlmOptions) -> CommandResult:
         said = "" if options.stream else text
         record = {"output": text, "tokens": decoded.tokens[0], "finish": decoded.finish[0]}
     data = {**record, "settings": session.describe(), "statistics": stats.to_dict()}
-    if options.json and options.prompt is not None:
+    if options.json:
         said = json.dumps(data, ensure_ascii=False)
     if not options.json and not is_quiet():
         print(summary(stats), file=sys.stderr)

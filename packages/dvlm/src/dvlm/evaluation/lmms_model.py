@@ -29,8 +29,8 @@ __all__ = ["DvlmModel"]
 class DvlmModel(lmms):
     """A checkpoint decoded by one of our methods; statistics of all answers are in :attr:`stats`.
 
-    Images stand where a task's text says `<image>`. Some tasks name one picture twice; where numbers do not agree, the marks are left
-    out and all images go in front, as lmms-eval's own models do it everywhere.
+    Images stand where a task's text says `<image>`, and a single one in front, as in training. Some tasks name one picture twice; where
+    numbers do not agree, the marks are left out and all images go in front, as lmms-eval's own models do it everywhere.
 
     Args:
         pretrained: as ``model`` of ``ar-decode vlm``.
@@ -101,7 +101,9 @@ class DvlmModel(lmms):
                 options, stop=stops, max_new_tokens=kwargs.get("max_new_tokens") or options.max_new_tokens
             )
         if kwargs.get("do_sample"):
-            options = replace(options, temperature=float(kwargs.get("temperature") or 0), top_p=kwargs.get("top_p"))
+            # Tasks give a nucleus at temperature 0 too.
+            temperature = float(kwargs.get("temperature") or 0)
+            options = replace(options, temperature=temperature, top_p=kwargs.get("top_p") if temperature else None)
         session = replace(self._session, options=options, keep_string=True)
         prompts = []
         for context, _, doc_to_visual, number, task, split in batch:

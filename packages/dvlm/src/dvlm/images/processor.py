@@ -11,10 +11,10 @@ from ar_core.errors import ConfigError
 from torch import Tensor
 
 from .anyres import anyres_map
-from .canvas import background_of, on_canvas, resized, square
+from .canvas import background_of, on_canvas, resized, squared
 from .config import ImageConfig
 from .inputs import ImageInput, ImageLayout
-from .smart_resize import smart_resize
+from .smart_resize import check_ratio, smart_resize
 
 __all__ = ["CLIP_MEAN", "CLIP_STD", "CropProcessor", "ImageProcessor", "PatchProcessor"]
 
@@ -73,16 +73,20 @@ class PatchProcessor:
         Raises:
             DataError: one side is more than 200 times the other.
         """
-        if self.config.fit == "square":
-            pixels = square(pixels, background_of(self.mean))
+        check_ratio(*pixels.shape[:2], place)
+        canvas = (max(pixels.shape[:2]),) * 2 if self.config.fit == "square" else pixels.shape[:2]
         height, width = smart_resize(
-            *pixels.shape[:2],
+            *canvas,
             factor=self.patch * self.merge,
             min_pixels=self.config.min_pixels,
             max_pixels=self.config.max_pixels,
             place=place,
         )
-        image = normalised(resized(pixels, height, width), self.mean, self.std)
+        if self.config.fit == "square":
+            shown = squared(pixels, height, width, background_of(self.mean))
+        else:
+            shown = resized(pixels, height, width)
+        image = normalised(shown, self.mean, self.std)
         rows, columns, side = height // self.patch, width // self.patch, self.merge
         cells = image.view(3, rows // side, side, self.patch, columns // side, side, self.patch)
         patches = cells.permute(1, 4, 2, 5, 0, 3, 6)[:, :, :, :, :, None]
@@ -121,11 +125,19 @@ class CropProcessor:
             )
 
     def __call__(self, pixels: np.ndarray, place: str = "the picture") -> ImageInput:
-        """Process a picture uint8 [H, W, 3]."""
+        """Process a picture uint8 [H, W, 3].
+
+        Raises:
+            DataError: one side is more than 200 times the other.
+        """
         config, side = self.config, self.side
+        check_ratio(*pixels.shape[:2], place)
         if config.fit != "anyres":
-            whole = square(pixels, background_of(self.mean)) if config.fit == "square" else pixels
-            crop = normalised(resized(whole, side, side), self.mean, self.std)
+            if config.fit == "square":
+                whole = squared(pixels, side, side, background_of(self.mean))
+            else:
+                whole = resized(pixels, side, side)
+            crop = normalised(whole, self.mean, self.std)
             layout = ImageLayout(self.features**2, self.features, self.features, units=1)
             return ImageInput(crop[None], layout)
         height, width = pixels.shape[:2]

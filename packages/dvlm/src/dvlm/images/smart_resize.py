@@ -1,13 +1,30 @@
-"""The size that Qwen-VL towers give a picture."""
+"""The size that Qwen-VL towers give a picture, and the ratio that any may have."""
 
 import math
 
 from ar_core.errors import DataError
 
-__all__ = ["MAX_RATIO", "smart_resize"]
+__all__ = ["MAX_RATIO", "check_ratio", "smart_resize"]
 
 MAX_RATIO = 200
 """Largest ratio of a picture's sides."""
+
+
+def check_ratio(height: int, width: int, place: str = "the picture") -> None:
+    """See that a picture is no strip, of which no fit would leave anything to see.
+
+    Args:
+        height: in pixels, at least 1.
+        width: likewise.
+        place: what names the picture in messages.
+
+    Raises:
+        DataError: one side is more than 200 times the other.
+    """
+    if max(height, width) > MAX_RATIO * min(height, width):
+        raise DataError(
+            f"{place} is {height} x {width} pixels, and a side may be at most {MAX_RATIO} times the other: crop it"
+        )
 
 
 def smart_resize(
@@ -30,10 +47,7 @@ def smart_resize(
     Raises:
         DataError: one side is more than 200 times the other.
     """
-    if max(height, width) > MAX_RATIO * min(height, width):
-        raise DataError(
-            f"{place} is {height} x {width} pixels, and a side may be at most {MAX_RATIO} times the other: crop it"
-        )
+    check_ratio(height, width, place)
     rows, columns = round(height / factor), round(width / factor)
     if rows * columns * factor**2 > max_pixels:
         scale = math.sqrt(height * width / max_pixels)
