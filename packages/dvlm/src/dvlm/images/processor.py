@@ -73,7 +73,7 @@ class PatchProcessor:
         Raises:
             DataError: one side is more than 200 times the other.
         """
-        check_ratio(*pixels.shape[:2], place)
+        check_ratio(*pixels.shape[:2], place=place)
         canvas = (max(pixels.shape[:2]),) * 2 if self.config.fit == "square" else pixels.shape[:2]
         height, width = smart_resize(
             *canvas,
@@ -131,7 +131,7 @@ class CropProcessor:
             DataError: one side is more than 200 times the other.
         """
         config, side = self.config, self.side
-        check_ratio(*pixels.shape[:2], place)
+        check_ratio(*pixels.shape[:2], place=place)
         if config.fit != "anyres":
             if config.fit == "square":
                 whole = squared(pixels, side, side, background_of(self.mean))

@@ -10,7 +10,7 @@ MAX_RATIO = 200
 """Largest ratio of a picture's sides."""
 
 
-def check_ratio(height: int, width: int, place: str = "the picture") -> None:
+def check_ratio(height: int, width: int, *, place: str = "the picture") -> None:
     """See that a picture is no strip, of which no fit would leave anything to see.
 
     Args:
@@ -47,7 +47,7 @@ def smart_resize(
     Raises:
         DataError: one side is more than 200 times the other.
     """
-    check_ratio(height, width, place)
+    check_ratio(height, width, place=place)
     rows, columns = round(height / factor), round(width / factor)
     if rows * columns * factor**2 > max_pixels:
         scale = math.sqrt(height * width / max_pixels)
