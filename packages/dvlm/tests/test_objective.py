@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ar_core.block_diffusion import block_grid
 from ar_core.corruption import SampleRng
 from ar_core.corruption.position_dependent import MaskDraw
 from ar_core.errors import DataError
@@ -129,82 +128,6 @@ def test_batches_and_padding_change_nothing(model, sample):
     for name, gradient in found.items():
         expected = sum(part.get(name, torch.zeros_like(gradient)) for part in parts) / len(batch)
         torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_blocks_as_long_as_the_row_are_one_bidirectional_pass(sample):
-    """Oracle 3."""
-    model = assembled()
-    one = sample(model, 0, pictures=0, before=5, answer=6)
-    config = replace(CONFIG, diffusion_block_size=16, align_eos=False)
-    objective = DiffusionVLObjective(config, MASK, EOS)
-    prepared = objective.prepare([one], SampleRng(1))
-    ids = torch.tensor([one["tokens"]])
-    hidden = torch.zeros(11, dtype=torch.bool)
-    hidden[prepared.tensors["rows"]] = True
-    states = model.backbone.hidden(ids.masked_fill(hidden, MASK), positions=torch.arange(11)[None], mask=None)
-    logits = model.backbone.head(states)[0, hidden]
-    losses = torch.nn.functional.cross_entropy(logits, ids[0, hidden], reduction="none")
-    expected = (losses * prepared.tensors["weights"].double()).sum()
-    torch.testing.assert_close(objective.sums({"model": model}, prepared)[MASKED], expected, rtol=1e-6, atol=1e-6)
-
-
-def _states(model, objective, batch, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Hidden states [T, C] of a batch of one, and its tensors."""
-    caught = []
-    backbone = model.backbone
-    handle = backbone.decoder.register_forward_hook(lambda m, i, output: caught.append(output.last_hidden_state))
-    prepared = objective.prepare(batch, SampleRng(seed))
-    objective.sums({"model": model}, prepared)
-    handle.remove()
-    return caught[0][0].detach(), {name: value[0] for name, value in prepared.tensors.items() if value.ndim > 1}
-
-
-def test_the_clean_half_is_a_block_causal_pass_of_its_own(model, sample):
-    """Oracle 4: whatever the noise; images included."""
-    objective = DiffusionVLObjective(replace(CONFIG, prune=False), MASK, EOS)
-    batch = [sample(model, 0)]
-    found, tensors = _states(model, objective, batch, 0)
-    other, _ = _states(model, objective, batch, 1)
-    length = len(found) // 2
-    assert not torch.equal(found[:length], other[:length])
-    torch.testing.assert_close(found[length:], other[length:], rtol=0, atol=0)
-    one = batch[0]
-    features = model.image_features(one["images"][0].pixels, [one["images"][0].layout])
-    ids, rows = tensors["ids"][length:][None], tensors["image_rows"][length:][None]
-    embeds, more = model.embed(ids, rows, features)
-    tokens = Tokens(block=block_grid(length, 4).blocks, position=torch.arange(length))
-    alone = model.backbone.hidden(
-        None,
-        embeds=embeds,
-        positions=torch.arange(length)[None],
-        mask=Mask.self_attention(block_causal(), tokens),
-        more=more,
-    )
-    torch.testing.assert_close(found[length:], alone[0], rtol=1e-6, atol=1e-6)
-
-
-def test_a_token_causal_clean_half_is_a_causal_pass_of_its_own():
-    model = assembled()
-    tokens, places = list(range(16)), torch.arange(16)
-    objective = DiffusionVLObjective(replace(CONFIG, prune=False, clean="token"), MASK, EOS)
-    found, _ = _states(model, objective, [{"index": 0, "tokens": tokens, "labels": tokens, "images": []}], 0)
-    mask = Mask.self_attention(causal(), Tokens(position=places))
-    alone = model.backbone.hidden(torch.tensor([tokens]), positions=places[None], mask=mask)
-    torch.testing.assert_close(found[16:], alone[0], rtol=1e-6, atol=1e-6)
-
-
-def test_noised_blocks_do_not_see_their_own_clean_tokens():
-    """Oracle 5: other clean tokens in block n leave the noised states of blocks up to n as they were."""
-    model = assembled()
-    objective = DiffusionVLObjective(replace(CONFIG, prune=False), MASK, EOS)
-    tokens = list(range(16))
-    batch = [{"index": 0, "tokens": tokens, "labels": tokens, "images": []}]
-    objective.noise = Recorded([MaskDraw(torch.ones(16, dtype=torch.bool), torch.ones(16))] * 2)  # type: ignore[assignment]
-    before, _ = _states(model, objective, batch, 0)
-    changed = [*tokens[:8], 99, 98, 97, 96, *tokens[12:]]
-    after, _ = _states(model, objective, [{"index": 0, "tokens": changed, "labels": changed, "images": []}], 0)
-    assert torch.equal(before[:12], after[:12])
-    assert not torch.allclose(before[12:16], after[12:16])
 
 
 def test_a_head_of_zeros_pays_the_entropy_of_the_vocabulary():
