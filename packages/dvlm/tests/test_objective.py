@@ -10,6 +10,9 @@ from ar_core.corruption.position_dependent import MaskDraw
 from ar_core.errors import DataError
 from ar_core.hf import HFBackbone
 from ar_core.masks import Mask, Tokens, block_causal, causal
+from ar_core.training import Ranks, TrainConfig, TrainStep
+from ar_core.training.optimizers import build_turns
+from ar_core.training.step import OptimizerStep
 from dvlm.assembled import AssembledVL
 from dvlm.diffusionvl.config import DiffusionVLConfig
 from dvlm.diffusionvl.noise import BlockNoise
@@ -99,7 +102,7 @@ def test_loss_logits_and_gradients_of_the_published_code(recorded, prune):
 
 
 def test_pruned_positions_change_neither_loss_nor_gradients(model, sample):
-    """Oracle 8, on every kind of model, images and three-part positions included."""
+    """Oracle 8, on every kind of model, pictures and three-part positions included: fewer positions, the same loss."""
     batch = [sample(model, 0), sample(model, 1, answer=3, pictures=2), sample(model, 2, pictures=0, before=9)]
     for clean in ("block", "token"):
         config = replace(CONFIG, clean=clean, mrope=model.takes_mrope)
@@ -109,6 +112,9 @@ def test_pruned_positions_change_neither_loss_nor_gradients(model, sample):
             pruned.prepare(batch, SampleRng(0)).tensors["ids"].shape
             < whole.prepare(batch, SampleRng(0)).tensors["ids"].shape
         )
+        loss = total(model, whole, batch)
+        assert loss > 0
+        torch.testing.assert_close(total(model, pruned, batch), loss, rtol=1e-9, atol=1e-9)
         expected, found = gradients(model, whole, batch), gradients(model, pruned, batch)
         assert expected.keys() == found.keys()
         for name in expected:
@@ -156,27 +162,33 @@ def test_weights_are_those_of_the_loss(sample):
     assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_nothing_masked_gives_a_loss_of_zero_and_gradients_of_zero(model, sample):
-    """Oracle 21: also for the tower, whose tokens were all left out."""
-    batch = [sample(model, 0)]
-    nothing = MaskDraw(torch.zeros(200, dtype=torch.bool), torch.ones(200))
+class Nothing:
+    """No token is masked."""
+
+    def draw(self, maskable: Tensor, blocks: Tensor, generator: torch.Generator) -> MaskDraw:
+        return MaskDraw(torch.zeros_like(maskable), torch.ones(len(maskable)))
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_nothing_masked_gives_a_loss_of_zero_and_gradients_of_zero(model, sample, pictures):
+    """Oracle 21: for every parameter, also of a tower whose tokens were all left out, or that had nothing to read."""
     objective = DiffusionVLObjective(CONFIG, MASK, EOS)
-
-    class Nothing:
-        def draw(self, maskable, blocks, generator):
-            return MaskDraw(nothing.hidden[: len(maskable)], nothing.level[: len(maskable)])
-
     objective.noise = Nothing()  # type: ignore[assignment]
-    found = gradients(model, objective, batch)
-    assert total(model, objective, batch).item() == 0
-    unread = {"post_layernorm"}
+    prepared = objective.prepare([sample(model, 0, pictures=pictures, before=5)], SampleRng(0))
+    objective.sums({"model": model}, prepared)[MASKED].backward()
+    unreached = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    if pictures:
+        # No forward pass reads the final norm of a tower that is cut before it.
+        norm = {f"vision_tower.encoder.post_layernorm.{part}" for part in ("weight", "bias")}
+        assert unreached == (norm if isinstance(model, AssembledVL) else set())
+    config = TrainConfig(steps=1, batch_size=1)
+    module = TrainStep(objective, {"model": model})
+    turns = build_turns(objective, module.models, config)
+    report = OptimizerStep(module, objective, turns, config, Ranks())([prepared], 0)
+    assert (report.loss, report.grad_norm) == (0, {"main": 0})
     for name, parameter in model.named_parameters():
-        if name not in found:
-            # What no forward pass reads: the final norm of a tower that is cut before it. The loop fills its gradient.
-            assert any(part in name for part in unread), name
-            continue
-        assert not found[name].any(), name
-        assert parameter.grad is not None
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
 
 
 def test_three_part_positions_reach_the_model(sample):
@@ -203,7 +215,7 @@ def test_plain_positions_make_the_decoder_of_qwen2_5_vl_that_of_qwen2():
         )
         for one in (QwenVL(theirs).language, twin)
     ]
-    torch.testing.assert_close(states[0], states[1], rtol=0, atol=1e-12)
+    assert torch.equal(*states)
 
 
 def test_features_are_those_of_transformers(sample):
