@@ -125,35 +125,28 @@ def test_fused_commits_save_a_pass_a_block(model, prompt, strategy):
     assert fused.stats.forwards["commit"] == 0
 
 
-@torch.no_grad()
 def test_a_fused_pass_computes_what_two_do(model, prompt):
-    """Oracle 14: hidden states of a commit with the next block's first pass, against both one after another."""
-    one = prompt(model, before=8, pictures=1, after=0)
-    seen = VisionBackbone(model, [one])
-    size, start = 4, len(one)
-    block = torch.randint(250, (1, size), generator=torch.Generator().manual_seed(1))
-    following = torch.full((1, size), MASK)
-    grid = torch.arange(start + 2 * size) // size
+    """Oracle 14: hidden states of every commit with the next block's first pass, against both one after another."""
 
-    def run(cache, ids, first):
-        cache.window(ids.shape[1], start=first)
-        queries = torch.arange(first, first + ids.shape[1])
-        tokens = Tokens(block=grid[queries], position=queries)
-        keys = Tokens(block=grid[: cache.span], position=torch.arange(cache.span))
-        return seen.hidden(ids, positions=queries[None], mask=Mask(block_causal(), tokens, keys), cache=cache)
+    def passes(one: VisionPrompt, commit: str) -> list[tuple[str, torch.Tensor]]:
+        seen = VisionBackbone(model, [one])
+        plain, states = seen.hidden, []
+        seen.hidden = lambda *ids, **more: states.append(plain(*ids, **more)) or states[-1]
+        decoded = generate(seen, seen.ids, replace(FOUR, commit=commit), stop=StopRule(frozenset(), 14), trace=True)
+        return list(zip([entry["phase"] for entry in decoded.trace.to_list()], states, strict=True))
 
-    def prefilled():
-        cache = seen.new_cache(1, start + 2 * size)
-        run(cache, torch.tensor(seen.ids), 0)
-        cache.keep(start)
-        return cache
-
-    cache = prefilled()
-    one_by_one = [run(cache, block, start)]
-    cache.keep(size)
-    one_by_one.append(run(cache, following, start + size))
-    fused = run(prefilled(), torch.cat([block, following], dim=1), start)
-    torch.testing.assert_close(fused, torch.cat(one_by_one, dim=1), rtol=0, atol=1e-5)
+    for one in (prompt(model, before=7), prompt(model, before=2, pictures=0, after=1)):
+        expected = []
+        for phase, states in passes(one, "separate"):
+            if expected and expected[-1][0] == "commit":
+                expected[-1] = ("fused", torch.cat([expected[-1][1], states], dim=1))
+            else:
+                expected.append((phase, states))
+        fused = passes(one, "fused")
+        assert [phase for phase, _ in fused] == [phase for phase, _ in expected]
+        assert any(phase == "fused" for phase, _ in fused)
+        for (_, found), (_, states) in zip(fused, expected, strict=True):
+            torch.testing.assert_close(found, states, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mrope", [False, True])
