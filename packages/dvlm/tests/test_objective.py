@@ -218,17 +218,6 @@ def test_plain_positions_make_the_decoder_of_qwen2_5_vl_that_of_qwen2():
     assert torch.equal(*states)
 
 
-def test_features_are_those_of_transformers(sample):
-    """Backbone oracle 10: two images, their order kept."""
-    model = QwenVL(qwen2_5_vl())
-    first, second = (sample(model, number)["images"][0] for number in (0, 1))
-    pixels = torch.cat([second.pixels, first.pixels])
-    grid = torch.tensor([[1, *image.layout.patches] for image in (second, first)])
-    theirs = model.base_language.model.get_image_features(pixels, grid).pooler_output
-    ours = model.image_features(pixels, [second.layout, first.layout]).rows
-    assert torch.equal(ours, torch.cat(list(theirs)))
-
-
 def test_a_causal_pass_over_text_and_image_equals_transformers(model, sample):
     """The embedding of images, deepstack included: the whole model against transformers' own forward pass."""
     if isinstance(model, AssembledVL):
