@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ar_core.block_diffusion import block_grid, reveal
 from ar_core.decoding import DecodeStats, StopRule, autoregressive
 from ar_core.errors import DataError
 from ar_core.hf import build_backbone
@@ -17,6 +16,7 @@ from dvlm.decoding.backbone import VisionBackbone
 from dvlm.diffusionvl.decode import DiffusionVLDecodeConfig, generate
 from dvlm.inputs import expand
 from dvlm.prompt import VisionPrompt
+from recomputed_decoding import recomputed
 from tiny_vision_language import MASK, assembled, qwen2_5_vl
 
 FOUR = DiffusionVLDecodeConfig(mask_id=MASK, diffusion_block_size=4, steps=4, commit="separate")
@@ -40,53 +40,6 @@ def prompt(images):
 def decode(model, prompts, config=FOUR, *, n=14, stop=frozenset(), **more):
     seen = VisionBackbone(model, prompts)
     return generate(seen, seen.ids, config, stop=StopRule(stop, n), **more)
-
-
-@torch.no_grad()
-def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: int) -> tuple[list[int], int]:
-    """Section 4.1 without any cache: every pass computes all tokens so far; the tokens, and the passes that denoised."""
-    size, length = config.diffusion_block_size, len(prompt)
-    places = prompt.expanded.positions
-    if prompt.images:
-        pixels = torch.cat([image.pixels for image in prompt.images]).double()
-        features = model.image_features(pixels, [image.layout for image in prompt.images])
-    else:
-        features = None
-    ids = prompt.expanded.ids.clamp(min=0).tolist()
-    following = int(places.max()) + 1
-    passes = 0
-    while len(ids) < length + n:
-        fill = size - len(ids) % size
-        end = length + n
-        masked = [place for place in range(len(ids), len(ids) + fill) if place < end]
-        ids += [MASK] * fill
-        step = 0
-        while masked:
-            extra = len(ids) - length
-            rows = torch.cat([prompt.expanded.image_rows, torch.full((extra,), -1)])
-            later = torch.arange(following, following + extra).expand(*places.shape[:-1], -1)
-            rope = torch.cat([places, later], dim=-1)
-            index = torch.arange(len(ids))
-            blocks = block_grid(len(ids), size).blocks
-            if config.clean == "token":
-                # Each finished token is a block of its own.
-                blocks = index.clamp(max=len(ids) - size)
-            mask = Mask.self_attention(block_causal(), Tokens(block=blocks, position=index))
-            embeds, more = model.embed(torch.tensor([ids]), rows[None], features)
-            rope = rope[None] if rope.ndim == 1 else rope[:, None]
-            hidden = model.backbone.hidden(None, embeds=embeds, positions=rope, mask=mask, more=more)
-            logits = model.backbone.head(hidden[0, masked])
-            logits[:, MASK] = -torch.inf
-            confidence, token = logits.softmax(-1).max(-1)
-            tau = config.threshold if config.strategy == "dynamic" else math.inf
-            floor = max(1, size // config.steps + (step < size % config.steps))
-            chosen = reveal(confidence.tolist(), threshold=tau, strict=True, floor=floor)
-            for i in chosen:
-                ids[masked[i]] = int(token[i])
-            masked = [place for i, place in enumerate(masked) if i not in chosen]
-            step += 1
-            passes += 1
-    return ids[length : length + n], passes
 
 
 @pytest.mark.parametrize(
@@ -172,35 +125,28 @@ def test_fused_commits_save_a_pass_a_block(model, prompt, strategy):
     assert fused.stats.forwards["commit"] == 0
 
 
-@torch.no_grad()
 def test_a_fused_pass_computes_what_two_do(model, prompt):
-    """Oracle 14: hidden states of a commit with the next block's first pass, against both one after another."""
-    one = prompt(model, before=8, pictures=1, after=0)
-    seen = VisionBackbone(model, [one])
-    size, start = 4, len(one)
-    block = torch.randint(250, (1, size), generator=torch.Generator().manual_seed(1))
-    following = torch.full((1, size), MASK)
-    grid = torch.arange(start + 2 * size) // size
+    """Oracle 14: hidden states of every commit with the next block's first pass, against both one after another."""
 
-    def run(cache, ids, first):
-        cache.window(ids.shape[1], start=first)
-        queries = torch.arange(first, first + ids.shape[1])
-        tokens = Tokens(block=grid[queries], position=queries)
-        keys = Tokens(block=grid[: cache.span], position=torch.arange(cache.span))
-        return seen.hidden(ids, positions=queries[None], mask=Mask(block_causal(), tokens, keys), cache=cache)
+    def passes(one: VisionPrompt, commit: str) -> list[tuple[str, torch.Tensor]]:
+        seen = VisionBackbone(model, [one])
+        plain, states = seen.hidden, []
+        seen.hidden = lambda *ids, **more: states.append(plain(*ids, **more)) or states[-1]
+        decoded = generate(seen, seen.ids, replace(FOUR, commit=commit), stop=StopRule(frozenset(), 14), trace=True)
+        return list(zip([entry["phase"] for entry in decoded.trace.to_list()], states, strict=True))
 
-    def prefilled():
-        cache = seen.new_cache(1, start + 2 * size)
-        run(cache, torch.tensor(seen.ids), 0)
-        cache.keep(start)
-        return cache
-
-    cache = prefilled()
-    one_by_one = [run(cache, block, start)]
-    cache.keep(size)
-    one_by_one.append(run(cache, following, start + size))
-    fused = run(prefilled(), torch.cat([block, following], dim=1), start)
-    torch.testing.assert_close(fused, torch.cat(one_by_one, dim=1), rtol=0, atol=1e-5)
+    for one in (prompt(model, before=7), prompt(model, before=2, pictures=0, after=1)):
+        expected = []
+        for phase, states in passes(one, "separate"):
+            if expected and expected[-1][0] == "commit":
+                expected[-1] = ("fused", torch.cat([expected[-1][1], states], dim=1))
+            else:
+                expected.append((phase, states))
+        fused = passes(one, "fused")
+        assert [phase for phase, _ in fused] == [phase for phase, _ in expected]
+        assert any(phase == "fused" for phase, _ in fused)
+        for (_, found), (_, states) in zip(fused, expected, strict=True):
+            torch.testing.assert_close(found, states, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mrope", [False, True])

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from ar_core.data import stack_rows
 from ar_core.errors import DataError
+from dvlm.batch import stack_positions
 from dvlm.images.inputs import ImageLayout
 from dvlm.inputs import align_to_blocks, expand
 from tiny_vision_language import EOS, qwen2_5_vl
@@ -35,15 +37,19 @@ def test_three_part_positions_of_the_known_example():
 
 
 def test_three_part_positions_equal_those_of_transformers():
-    """Backbone oracle 3: two images, and a row of text alone."""
+    """Backbone oracle 3: two images, text alone, and an image at the end, in one batch that is filled up on the right."""
     model = qwen2_5_vl().model
     wide = ImageLayout(10, 2, 5, units=40, patches=(4, 10))
-    for ids, layouts in (([1, -200, 2, 3, -200, 4], [GRID, wide]), ([1, 2, 3], [])):
-        ours = expand(ids, None, layouts, mrope=True)
-        kinds = (ours.image_rows >= 0).int()[None]
-        grid = torch.tensor([[1, *layout.patches] for layout in layouts]) if layouts else None
-        theirs, _ = model.get_rope_index(ours.ids.abs()[None], kinds, image_grid_thw=grid)
-        assert torch.equal(ours.positions, theirs[:, 0])
+    cases = (([1, -200, 2, 3, -200, 4], [GRID, wide]), ([1, 2, 3], []), ([5, 6, -200], [wide]))
+    rows = [expand(ids, None, layouts, mrope=True) for ids, layouts in cases]
+    theirs, _ = model.get_rope_index(
+        stack_rows([row.ids.abs() for row in rows], fill=0),
+        stack_rows([(row.image_rows >= 0).long() for row in rows], fill=0).int(),
+        image_grid_thw=torch.tensor([[1, *layout.patches] for _, layouts in cases for layout in layouts]),
+        attention_mask=stack_rows([torch.ones_like(row.ids) for row in rows], fill=0),
+    )
+    assert len({len(row) for row in rows}) == 3
+    assert torch.equal(stack_positions([row.positions for row in rows]), theirs)
 
 
 def test_rows_end_with_whole_blocks_of_supervised_ends():

@@ -3,10 +3,13 @@
 import pytest
 import torch
 from ar_core.block_diffusion import block_diffusion_mask, block_grid
+from ar_core.corruption import SampleRng
 from ar_core.corruption.position_dependent import MaskDraw
 from ar_core.masks import Tokens
-from dvlm.diffusionvl.objective import lay_out
+from dvlm.diffusionvl.config import DiffusionVLConfig
+from dvlm.diffusionvl.objective import DiffusionVLObjective, lay_out
 from dvlm.inputs import expand
+from tiny_vision_language import EOS, MASK
 
 
 def dense(length: int, size: int, clean: str = "block") -> torch.Tensor:
@@ -34,6 +37,41 @@ def test_mask_of_the_formulas():
                         or (q_clean and kv_clean and own >= other)
                     )
                     assert bool(found[q, kv]) == expected, (length, size, q, kv)
+
+
+def test_mask_of_a_batch():
+    """Oracle 1 with rows of other lengths: V(q) & V(kv), which the formulas ask of every pair, hides what fills a row up."""
+    for size, *lengths in ((1, 3, 5), (2, 7, 2), (3, 4, 9), (4, 8, 5), (8, 3, 6)):
+        batch = [
+            {"index": row, "tokens": [1] * length, "labels": [1] * length, "images": []}
+            for row, length in enumerate(lengths)
+        ]
+        config = DiffusionVLConfig(diffusion_block_size=size, mask_id=MASK, align_eos=False, prune=False)
+        tensors = DiffusionVLObjective(config, MASK, EOS).prepare(batch, SampleRng(0)).tensors  # type: ignore[arg-type]
+        tokens = Tokens(**{name: tensors[name] for name in ("stream", "block", "position", "document")})
+        longest = max(lengths)
+        for found, length, stream, position in zip(
+            block_diffusion_mask(tokens).dense()[:, 0], lengths, tensors["stream"], tensors["position"], strict=True
+        ):
+            expected = torch.zeros(2 * longest, 2 * longest, dtype=torch.bool)
+            for q in range(2 * longest):
+                for kv in range(2 * longest):
+                    own, other = q % longest // size, kv % longest // size
+                    q_clean, kv_clean = q >= longest, kv >= longest
+                    allowed = (
+                        (not q_clean and not kv_clean and own == other)
+                        or (not q_clean and kv_clean and own > other)
+                        or (q_clean and kv_clean and own >= other)
+                    )
+                    expected[q, kv] = allowed and q % longest < length and kv % longest < length
+            # Ours fills a row up behind both halves, the formulas each half.
+            real = 2 * length
+            places = (position + longest * (stream == 0))[:real]
+            assert places.sort().values.tolist() == [half + i for half in (0, longest) for i in range(length)]
+            assert torch.equal(found[:real, :real], expected[places][:, places])
+            assert expected.sum() == found[:real, :real].sum()
+            assert not found[:real, real:].any()
+            assert not found[real:, :real].any()
 
 
 @pytest.mark.golden
