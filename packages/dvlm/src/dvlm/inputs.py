@@ -41,6 +41,25 @@ class Expanded:
         kept = slice(int(supervised[-1]) + 1)
         return Expanded(self.ids[kept], self.labels[kept], self.image_rows[kept], self.positions[..., kept])
 
+    def covered(self, hidden: Tensor, mask_id: int) -> "Expanded":
+        """Return the sequence with M in place of some tokens; labels stay.
+
+        A decoder that has not come so far knows neither which of them are images nor how far a grid reaches: each is text, at the
+        position after that of the token before it.
+
+        Args:
+            hidden: [L] bool, not the first token.
+            mask_id: id of M.
+        """
+        place = torch.arange(len(self))
+        last = place.masked_fill(hidden, 0).cummax(0).values
+        return replace(
+            self,
+            ids=self.ids.masked_fill(hidden, mask_id),
+            image_rows=self.image_rows.masked_fill(hidden, TEXT),
+            positions=self.positions[..., last] + place - last,
+        )
+
 
 def expand(
     ids: Sequence[int],

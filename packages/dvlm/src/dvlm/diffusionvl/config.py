@@ -16,9 +16,9 @@ NoiseStrata = Literal["flat_index", "supervised_shuffled", "iid"]
 class DiffusionVLConfig:
     """What is particular to the method; model, data and optimiser have their own sections.
 
-    Paper and published code differ, and the defaults follow the paper, but for `hide_following`, which is in neither. All choices of
-    the published code together: `supervise_template_tokens=True, hide_following=False, noise_strata="flat_index", prune=False`, and
-    `tower_lr=2e-6` beside its `train.lr` of 1e-5 (the others are published as they stand).
+    Paper and published code differ, and the defaults follow the paper, but for `hide_following`, which is ours. All choices of the
+    published code together: `supervise_template_tokens=True, hide_following=False, noise_strata="flat_index", prune=False,
+    tower_lr=2e-6` (the others are published as they stand).
 
     Raises:
         ConfigError: a value is out of range or two contradict each other.
@@ -37,11 +37,12 @@ class DiffusionVLConfig:
     the padding behind it alone."""
 
     hide_following: bool = True
-    """Hide, without supervision, what stands behind an answer in its own block: the template and the next question, which a decoder
-    does not have before it at that point. Seen, they tell where the answer ends, and a model that was trained with them does not end
-    its answers. What stands behind the last answer is left out, so that end tokens follow its own. In a block that holds the end of one
-    answer and the beginning of the next (more tokens than the template between them) the question between the two stays. Published:
-    False."""
+    """Hide, without supervision, what stands behind an answer in its own block: the template and the next question with its
+    pictures, which a decoder does not have before it at that point. Seen, they tell where the answer ends, and a model that was
+    trained with them does not end its answers. What stands behind the last answer is left out, so that end tokens follow its own.
+    Of a block with two answers (short turns, large D) the first alone is supervised: the second would need the question between
+    them in sight. With `supervise_template_tokens` what is hidden stands behind a block's last supervised token. Ours; in the paper
+    and in the published code all of it stays visible: False."""
 
     align_eos: bool = True
     """Fill a sample's last block with end tokens that are noised and supervised. Published: True (`bd3lm_block_aligned_eos`)."""

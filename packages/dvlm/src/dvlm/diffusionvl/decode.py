@@ -61,7 +61,8 @@ class DiffusionVLDecodeConfig:
 
     stop_together: bool = False
     """Published: a stop token in any row ends all rows at the end of its block. Changes outputs of batches, for the worse; prompts
-    must then have one length."""
+    must then have one length. Outputs are cut, but rows run on to their own ends: passes behind the cut are run, and count in the
+    statistics, which makes them more passes a token than the published code takes."""
 
     batch_size: int | None = None
     """Rows decoded at a time; prompts beyond it take the place of rows that finish. None: all."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..batch import images_of, player, run_model, stack_image_rows, stack_positions
 from ..data.sample import VisionTextSample
-from ..inputs import TEXT, Expanded, align_to_blocks, expand
+from ..inputs import Expanded, align_to_blocks, expand
 from .config import DiffusionVLConfig
 from .noise import BlockNoise
 
@@ -54,21 +54,25 @@ class Row:
     """[M], t of each."""
 
 
-def anchors(supervised: Tensor, blocks: Tensor) -> Tensor:
-    """Return the place of the last supervised token of its block for each token behind it, and the token's own place for others: [L].
+def following(supervised: Tensor, blocks: Tensor, *, first: bool = True) -> Tensor:
+    """Return which tokens stand behind the answer of their block: [L] bool.
 
     Args:
         supervised: [L] bool.
         blocks: [L], the number of the block of each token.
+        first: behind the first run of supervised tokens of a block, whatever else is supervised there; else behind the last token.
     """
     place = torch.arange(len(blocks))
     last = torch.full((int(blocks.max()) + 1,), len(blocks))
-    last.scatter_reduce_(0, blocks[supervised], place[supervised], "amax", include_self=False)
-    return torch.minimum(place, last[blocks])
+    ends, reduction = supervised, "amax"
+    if first:
+        ends, reduction = supervised & ~torch.cat([supervised[1:], supervised[-1:]]), "amin"
+    last.scatter_reduce_(0, blocks[ends], place[ends], reduction, include_self=False)
+    return place > last[blocks]
 
 
 def lay_out(
-    expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool, anchor: Tensor | None = None
+    expanded: Expanded, grid: Grid, draw: MaskDraw, mask_id: int, *, prune: bool, covered: Tensor | None = None
 ) -> Row:
     """Put the noised copy of a sample before the clean one.
 
@@ -82,11 +86,9 @@ def lay_out(
         draw: what is hidden, at which level.
         mask_id: id of M.
         prune: leave out what cannot change the loss; else all 2L positions.
-        anchor: [L], :func:`anchors`; in the noised half, tokens behind theirs are M too, without a target or a picture, and count on
-            from its position, as masks do in decoding. None: nothing else is hidden.
+        covered: [L] bool, what the noised half hides too, without a target, images included; None: nothing.
     """
     blocks = grid.blocks
-    anchor = torch.arange(len(expanded)) if anchor is None else anchor
     noised = clean = torch.ones_like(draw.hidden)
     if prune:
         kept = torch.zeros(int(blocks[-1]) + 1, dtype=torch.bool)
@@ -99,17 +101,20 @@ def lay_out(
     hidden = draw.hidden[index]
     hidden[count:] = False
     masked = index[hidden]
-    source = torch.cat([anchor[index[:count]], index[count:]])
-    covered = source < index
+    shown = expanded if covered is None else expanded.covered(covered, mask_id)
+
+    def halves(of_noised: Tensor, of_clean: Tensor) -> Tensor:
+        return torch.cat([of_noised[..., index[:count]], of_clean[..., index[count:]]], dim=-1)
+
     stream = torch.full_like(index, CLEAN)
     stream[:count] = NOISED
     return Row(
-        ids=expanded.ids[index].masked_fill(hidden | covered, mask_id),
-        image_rows=expanded.image_rows[index].masked_fill(covered, TEXT),
+        ids=halves(shown.ids, expanded.ids).masked_fill(hidden, mask_id),
+        image_rows=halves(shown.image_rows, expanded.image_rows),
         stream=stream,
         block=blocks[index],
         position=index,
-        rope=expanded.positions[..., source] + (index - source),
+        rope=halves(shown.positions, expanded.positions),
         targets=hidden.nonzero()[:, 0],
         labels=expanded.labels[masked],
         levels=draw.level[masked],
@@ -121,11 +126,13 @@ class DiffusionVLObjective:
 
     loss = mean over rows b of sum over masked i of -log p(y_i | own block noised, clean blocks before it) / (t_i n_b),
 
-    n_b = max(1, supervised tokens of the row). Labels are not shifted: the hidden state at position i predicts token i.
+    n_b = max(1, supervised tokens of the row, without those that `hide_following` hides). Labels are not shifted: the hidden state at
+    position i predicts token i.
 
-    Deviations from the published code: noise belongs to the sample, also of the strata that follow the position; samples without
-    images run no tower (a parameter that a step did not reach gets a gradient of zero from the loop); if nothing is masked the
-    loss is a zero within the graph; supervision on M is refused; positions are pruned.
+    Deviations from the published code: what stands behind an answer in its block is hidden, by default; noise belongs to the sample,
+    also of the strata that follow the position; samples without images run no tower (a parameter that a step did not reach gets a
+    gradient of zero from the loop); if nothing is masked the loss is a zero within the graph; supervision on M is refused; positions
+    are pruned.
 
     Args:
         config: hyperparameters.
@@ -172,10 +179,13 @@ class DiffusionVLObjective:
         for sample in batch:
             expanded = self.expanded(sample)
             grid = block_grid(len(expanded), self.config.block_size_at(sample["index"]))
-            maskable = expanded.labels != IGNORED
+            maskable, covered = expanded.labels != IGNORED, None
+            if self.config.hide_following:
+                # Labels of the template as well do not tell where an answer ends.
+                covered = following(maskable, grid.blocks, first=not self.config.supervise_template_tokens)
+                maskable = maskable & ~covered
             draw = self.noise.draw(maskable, grid.blocks, rng.row(sample["index"], "mask"))
-            anchor = anchors(maskable, grid.blocks) if self.config.hide_following else None
-            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune, anchor=anchor)
+            row = lay_out(expanded, grid, draw, self.mask_id, prune=self.config.prune, covered=covered)
             count = int(maskable.sum())
             by_rows = self.config.normalisation == "rows"
             weights.append(1 / (row.levels * (max(1, count) if by_rows else 1)))
