@@ -282,19 +282,26 @@ def _nsarm(folder: Path) -> Line | None:
 def _diffusionvl(folder: Path) -> Line | None:
     found = diffusionvl.read(folder)
 
-    def told(arm: str, way: str) -> list[Mapping[str, Any]]:
-        rows = (row for one in found for row in one["rows"] if row["what"] == "texts")
-        return [row["values"]["description"] for row in rows if (row["arm"], row["way"]) == (arm, way)]
+    def told(what: str, arm: str, way: str, kind: str) -> list[Mapping[str, Any]]:
+        rows = (row for one in found for row in one["rows"] if row["what"] == what)
+        return [row["values"][kind] for row in rows if (row["arm"], row["way"]) == (arm, way)]
 
-    ours, plain = told("from_vlm", "tau=0.9"), told("autoregressive", "AR")
-    if not ours or not plain:
+    def shown(arm: str, way: str) -> str:
+        right = 100 * fmean(one["right"] / one["questions"] for one in told("answers", arm, way, "shape"))
+        return f"{right:.1f} %, {_mean(told('texts', arm, way, 'description'), 'tokens_per_pass'):.2f} tokens a pass"
+
+    names = {"from_language": "from a language model", "from_vlm": "from a vision-language model"}
+    ways = [(arm, "tau=0.9") for arm in names] + [("autoregressive", "AR")]
+    if not all(
+        told(what, *way, kind) for what, kind in (("answers", "shape"), ("texts", "description")) for way in ways
+    ):
         return None
-
-    def shown(values: Sequence[Mapping[str, Any]]) -> str:
-        right = 100 * fmean(one["right"] / one["questions"] for one in values)
-        return f"{right:.1f} % of descriptions right at {_mean(values, 'tokens_per_pass'):.2f} tokens a pass"
-
-    return Line(f"SmolLM2-135M with a vision tower, {_seeds(len(ours))}", shown(ours), f"AR: {shown(plain)}")
+    return Line(
+        f"SmolLM2-135M with a vision tower, {found[0]['steps'] * found[0]['batch_size']} conversations, {_seeds(len(found))}",
+        "held-out shapes named rightly, and descriptions: "
+        + "; ".join(f"{name} {shown(arm, 'tau=0.9')}" for arm, name in names.items()),
+        f"AR: {shown('autoregressive', 'AR')}",
+    )
 
 
 def _page(name: str) -> str:

@@ -126,7 +126,7 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert capsys.readouterr().out == ""
 
     by_name = {row["name"]: row for row in rows}
-    assert Counter(row["what"] for row in rows) == {"training": 6, "guessing": 1, "answers": 8, "texts": 8, "speed": 2}
+    assert Counter(row["what"] for row in rows) == {"training": 6, "guessing": 1, "answers": 9, "texts": 9, "speed": 2}
     assert by_name["guessing"]["values"]["shape"] == {"chance": 0.5, "majority": 1.0}
     assert by_name["training, from_vlm"]["steps"] == 1
     control_texts = by_name["texts, autoregressive, AR"]["values"]["long caption"]

@@ -16,14 +16,14 @@ from dvlm.prompt import VisionPrompt
 from ..recipes import FINAL, training_record
 from ..resumable import Row, measure_missing
 from .answering import Way, answer, prompts_of, session_for, ways_of
-from .arms import ARMS, AUTOREGRESSIVE, BLIND_ARM, ROUTES, Study
+from .arms import ARMS, AUTOREGRESSIVE, BLIND_ARM, HALF, ROUTES, Study
 from .questions import ANSWERS, TEXTS, Kind, digest, held_out_kinds
 from .speed import asked_for_speed, measure_speed
 
 __all__ = ["MEASURED", "measure_all"]
 
-MEASURED = (AUTOREGRESSIVE, BLIND_ARM, *ROUTES)
-"""Arms that are asked; the others are steps on their way."""
+MEASURED = (AUTOREGRESSIVE, BLIND_ARM, *ROUTES, HALF)
+"""Arms that are asked, what route 1 goes on from among them."""
 LONG = 24
 """Tokens of an answer from which on it counts as a long one."""
 KEPT = 20

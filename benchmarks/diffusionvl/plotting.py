@@ -24,10 +24,10 @@ NAMES = {
     "from_vlm": "DiffusionVL from that vision-language model",
 }
 CURVES = {
-    "description": ("description of a shape exactly right", lambda value: value["right"] / value["questions"], True),
-    "long caption": ("ROUGE-L of long captions of photographs", lambda value: value["metrics"]["rouge_l"], False),
+    "description": "ROUGE-L of descriptions of a shape",
+    "long caption": "ROUGE-L of long captions of photographs",
 }
-"""Figures of quality against tokens per pass: what is on the vertical axis, its value, whether it is a share."""
+"""Figures of quality against tokens per pass: what is on the vertical axis."""
 
 
 def read(folder: Path) -> list[Results]:
@@ -169,12 +169,12 @@ def plot(folder: Path) -> None:
         folder / "diffusionvl_answers.svg",
         bar_chart(kinds, bars, x_label="share of held-out questions answered rightly"),
     )
-    for kind, (label, value, share) in CURVES.items():
+    for kind, label in CURVES.items():
         curves: dict[str, list[tuple[float, float]]] = {}
         for (arm, way), rows in _by_way(seeds, "texts").items():
             family = NAMES[arm] if way == "AR" else f"{NAMES[arm]}, {'static' if way.startswith('S=') else 'dynamic'}"
             values = [row["values"][kind] for row in rows]
-            point = fmean(one["tokens_per_pass"] for one in values), fmean(value(one) for one in values)
+            point = fmean(_all(values, "tokens_per_pass")), fmean(one["metrics"]["rouge_l"] for one in values)
             curves.setdefault(family, []).append(point)
         widest = max(x for points in curves.values() for x, _ in points)
         series = [
@@ -183,9 +183,7 @@ def plot(folder: Path) -> None:
             else Series(name, sorted(points))
             for name, points in curves.items()
         ]
-        chart = line_chart(
-            series, x_label="tokens per pass, prefill and commits included", y_label=label, percent=share
-        )
+        chart = line_chart(series, x_label="tokens per pass, prefill and commits included", y_label=label)
         _write(folder / f"diffusionvl_{kind.replace(' ', '_')}.svg", chart)
 
 
