@@ -216,7 +216,7 @@ def _all(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
 
 
 def _told(same: Sequence[bool]) -> str:
-    return "" if not same else "yes" if all(same) else f"in {sum(same)} of {len(same)}"
+    return "" if not same else "yes" if all(same) else "no" if not any(same) else f"in {sum(same)} of {len(same)}"
 
 
 def _share(values: Sequence[float]) -> str:
