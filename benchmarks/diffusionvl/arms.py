@@ -14,7 +14,7 @@ from dvlm.diffusionvl.config import DiffusionVLConfig
 from ..image_text.prepare import BLIND, TRAIN
 from ..recipes import FINAL, run_to_end
 
-__all__ = ["ARMS", "AUTOREGRESSIVE", "BLIND_ARM", "ROUTES", "Arm", "Study", "entries", "train"]
+__all__ = ["ARMS", "AUTOREGRESSIVE", "BLIND_ARM", "HALF", "ROUTES", "Arm", "Study", "entries", "train"]
 
 CONFIG = "smollm2_135m_efficientnet"
 """The config of both recipes."""

@@ -10,6 +10,7 @@ from ar_quickstart.chart import Series, line_chart
 
 from ..bars import Bars, bar_chart
 from ..markdown import table
+from .arms import HALF
 
 __all__ = ["plot", "read", "tables"]
 
@@ -152,7 +153,10 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
 
 
 def plot(folder: Path) -> None:
-    """Write accuracy by kind of question as bars, and quality against tokens per pass as curves, beside the results."""
+    """Write accuracy by kind of question as bars, and quality against tokens per pass as curves, beside the results.
+
+    The model that route 1 goes on from stands in the tables alone: a figure has six colours.
+    """
     seeds = read(folder)
     if not seeds:
         return
@@ -160,7 +164,7 @@ def plot(folder: Path) -> None:
     bars = [Bars(name, [[row["values"][kind][key] for row in _rows(seeds, "guessing")] for kind in kinds])
             for key, name in (("chance", "chance"), ("majority", "most frequent answer"))]  # fmt: skip
     for (arm, way), rows in _by_way(seeds, "answers").items():
-        if way in ("AR", f"S={seeds[0]['block_size']}"):
+        if arm != HALF and way in ("AR", f"S={seeds[0]['block_size']}"):
             shares = [
                 [row["values"][kind]["right"] / row["values"][kind]["questions"] for row in rows] for kind in kinds
             ]
@@ -172,6 +176,8 @@ def plot(folder: Path) -> None:
     for kind, label in CURVES.items():
         curves: dict[str, list[tuple[float, float]]] = {}
         for (arm, way), rows in _by_way(seeds, "texts").items():
+            if arm == HALF:
+                continue
             family = NAMES[arm] if way == "AR" else f"{NAMES[arm]}, {'static' if way.startswith('S=') else 'dynamic'}"
             values = [row["values"][kind] for row in rows]
             point = fmean(_all(values, "tokens_per_pass")), fmean(one["metrics"]["rouge_l"] for one in values)
