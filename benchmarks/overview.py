@@ -280,26 +280,18 @@ def _nsarm(folder: Path) -> Line | None:
 
 
 def _diffusionvl(folder: Path) -> Line | None:
-    found = diffusionvl.read(folder)
-
-    def told(what: str, arm: str, way: str, kind: str) -> list[Mapping[str, Any]]:
-        rows = (row for one in found for row in one["rows"] if row["what"] == what)
-        return [row["values"][kind] for row in rows if (row["arm"], row["way"]) == (arm, way)]
-
     def shown(arm: str, way: str) -> str:
-        right = 100 * fmean(one["right"] / one["questions"] for one in told("answers", arm, way, "shape"))
-        return f"{right:.1f} %, {_mean(told('texts', arm, way, 'description'), 'tokens_per_pass'):.2f} tokens a pass"
+        shapes = [row["values"]["shape"] for row in _named(found, f"answers, {arm}, {way}")]
+        texts = [row["values"]["description"] for row in _named(found, f"texts, {arm}, {way}")]
+        right = 100 * fmean(one["right"] / one["questions"] for one in shapes)
+        return f"{right:.1f} %, {_mean(texts, 'tokens_per_pass'):.2f} tokens a pass"
 
-    names = {"from_language": "from a language model", "from_vlm": "from a vision-language model"}
-    ways = [(arm, "tau=0.9") for arm in names] + [("autoregressive", "AR")]
-    if not all(
-        told(what, *way, kind) for what, kind in (("answers", "shape"), ("texts", "description")) for way in ways
-    ):
+    if not (found := diffusionvl.read(folder)):
         return None
     return Line(
         f"SmolLM2-135M with a vision tower, {found[0]['steps'] * found[0]['batch_size']} conversations, {_seeds(len(found))}",
-        "held-out shapes named rightly, and descriptions: "
-        + "; ".join(f"{name} {shown(arm, 'tau=0.9')}" for arm, name in names.items()),
+        "held-out shapes named rightly, and descriptions: from a language model "
+        f"{shown('from_language', 'tau=0.9')}; from a vision-language model {shown('from_vlm', 'tau=0.9')}",
         f"AR: {shown('autoregressive', 'AR')}",
     )
 
