@@ -65,7 +65,8 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         ROUTES[1]: Arm(DIFFUSION, HALF, 1),
     }
 )
-"""In an order in which each finds what it goes on from. Every dVLM and the control have seen as many steps of as many samples."""
+"""In an order in which each finds what it goes on from. Every dVLM and the control have had as many
+steps; each run begins the order of its data anew, so that the last has seen the first half of the samples twice."""
 
 
 @dataclass(frozen=True)
