@@ -7,7 +7,6 @@ from ar_core.block_diffusion import block_grid, reveal
 from ar_core.masks import Mask, Tokens, block_causal
 from dvlm.diffusionvl.decode import DiffusionVLDecodeConfig
 from dvlm.prompt import VisionPrompt
-from tiny_vision_language import MASK
 
 
 @torch.no_grad()
@@ -27,7 +26,7 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
         fill = size - len(ids) % size
         end = length + n
         masked = [place for place in range(len(ids), len(ids) + fill) if place < end]
-        ids += [MASK] * fill
+        ids += [config.mask_id] * fill
         step = 0
         while masked:
             extra = len(ids) - length
@@ -44,7 +43,7 @@ def recomputed(model, prompt: VisionPrompt, config: DiffusionVLDecodeConfig, n: 
             rope = rope[None] if rope.ndim == 1 else rope[:, None]
             hidden = model.backbone.hidden(None, embeds=embeds, positions=rope, mask=mask, more=more)
             logits = model.backbone.head(hidden[0, masked])
-            logits[:, MASK] = -torch.inf
+            logits[:, config.mask_id] = -torch.inf
             confidence, token = logits.softmax(-1).max(-1)
             tau = config.threshold if config.strategy == "dynamic" else math.inf
             floor = max(1, size // config.steps + (step < size % config.steps))

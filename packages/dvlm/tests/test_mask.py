@@ -22,6 +22,17 @@ def dense(length: int, size: int, clean: str = "block") -> torch.Tensor:
     ]
 
 
+def sees(q: int, kv: int, length: int, size: int) -> bool:
+    """The formulas, for halves of a length: noised ones first."""
+    own, other = q % length // size, kv % length // size
+    q_clean, kv_clean = q >= length, kv >= length
+    return (
+        (not q_clean and not kv_clean and own == other)
+        or (not q_clean and kv_clean and own > other)
+        or (q_clean and kv_clean and own >= other)
+    )
+
+
 def test_mask_of_the_formulas():
     """Oracle 1: every length up to 16 and every block size, by brute force."""
     for length in range(1, 17):
@@ -29,14 +40,7 @@ def test_mask_of_the_formulas():
             found = dense(length, size)
             for q in range(2 * length):
                 for kv in range(2 * length):
-                    own, other = q % length // size, kv % length // size
-                    q_clean, kv_clean = q >= length, kv >= length
-                    expected = (
-                        (not q_clean and not kv_clean and own == other)
-                        or (not q_clean and kv_clean and own > other)
-                        or (q_clean and kv_clean and own >= other)
-                    )
-                    assert bool(found[q, kv]) == expected, (length, size, q, kv)
+                    assert bool(found[q, kv]) == sees(q, kv, length, size), (length, size, q, kv)
 
 
 def test_mask_of_a_batch():
@@ -56,14 +60,8 @@ def test_mask_of_a_batch():
             expected = torch.zeros(2 * longest, 2 * longest, dtype=torch.bool)
             for q in range(2 * longest):
                 for kv in range(2 * longest):
-                    own, other = q % longest // size, kv % longest // size
-                    q_clean, kv_clean = q >= longest, kv >= longest
-                    allowed = (
-                        (not q_clean and not kv_clean and own == other)
-                        or (not q_clean and kv_clean and own > other)
-                        or (q_clean and kv_clean and own >= other)
-                    )
-                    expected[q, kv] = allowed and q % longest < length and kv % longest < length
+                    kept = q % longest < length and kv % longest < length
+                    expected[q, kv] = kept and sees(q, kv, longest, size)
             # Ours fills a row up behind both halves, the formulas each half.
             real = 2 * length
             places = (position + longest * (stream == 0))[:real]
