@@ -107,6 +107,15 @@ def test_blocks_of_a_page_share_a_folder_and_a_namespace(run, scratch: Path) -> 
     assert placed[-1] == "wc -c out.txt 1"  # values of the environment may name files too
 
 
+def test_a_page_that_writes_over_a_stand_in_changes_it_for_no_other(scratch: Path, stand_ins: StandIns) -> None:
+    made, folder = stand_ins.of("questions.jsonl"), stand_ins.of("pictures")
+    before = made.read_bytes(), sorted(folder.iterdir())
+    page = _fenced("python", "open('questions.jsonl', 'w').write('mine')\nopen('PHOTOS/mine', 'w').close()")
+    run_page(Path("page.md"), scratch, stand_ins.place, page)
+    assert (scratch / "questions.jsonl").read_text() == "mine"
+    assert (made.read_bytes(), sorted(folder.iterdir())) == before
+
+
 def test_a_text_block_is_an_output_only_right_behind_what_prints(run) -> None:
     run(_fenced("python", "print(1)") + "\nA drawing:\n\n```text\n2\n```\n")
     run(_fenced("bash", "pip install ar-core") + "\n" + _fenced("python", "print(1)") + "\n```text\n1\n```\n")

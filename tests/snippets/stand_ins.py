@@ -1,6 +1,7 @@
 """Small things in the place of what pages name: checkpoints, data, pictures. Made once for all workers, when a page first asks for them."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,10 @@ class StandIns:
         return self.home / name
 
     def place(self, page: str, text: str, folder: Path) -> None:
-        """Put everything that a block names, and that is not there, into the folder that it runs in."""
+        """Copy everything that a block names, and that is not there, into the folder that it runs in.
+
+        Pages write over what they name (``questions.jsonl``), so that a link would change it for the others.
+        """
         for place in PLACES:
             if place.page and not re.search(place.page, page):
                 continue
@@ -48,4 +52,5 @@ class StandIns:
                     if not target.exists():
                         target.parent.mkdir(parents=True, exist_ok=True)
                         made, _, inside = name.partition("/")
-                        target.symlink_to(self.of(made) / inside)
+                        source = self.of(made) / inside
+                        shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
