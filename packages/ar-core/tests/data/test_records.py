@@ -79,7 +79,9 @@ def test_fingerprint_follows_the_content(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere/a.jsonl", "./a.jsonl", "a.jsonl.gz", "a.txt", "../a"])
-def test_absent_local_path(path) -> None:
+def test_absent_local_path(path, tmp_path, monkeypatch) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
     with pytest.raises(DataError, match="does not exist"):
         read_records(TextDataConfig("text", path=path), "train")
 
