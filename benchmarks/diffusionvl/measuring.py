@@ -17,8 +17,10 @@ from ..recipes import FINAL, training_record
 from ..resumable import Row, measure_missing
 from .answering import Way, answer, prompts_of, session_for, ways_of
 from .arms import ARMS, AUTOREGRESSIVE, BLIND_ARM, HALF, ROUTES, Study
+from .asked import Asked, of_one_length
+from .commits import measure_commits
 from .questions import ANSWERS, TEXTS, Kind, digest, held_out_kinds
-from .speed import asked_for_speed, measure_speed
+from .speed import measure_speed
 
 __all__ = ["MEASURED", "measure_all"]
 
@@ -30,6 +32,10 @@ KEPT = 20
 """Texts of a kind that are kept to be read."""
 TIMED = 4
 """Photographs whose captions are timed."""
+DESCRIBED = 8
+"""Pictures whose descriptions, which end by themselves, are timed."""
+EXACT = "float32"
+"""In which separate and fused commits are held against each other."""
 
 
 def measure_all(
@@ -86,11 +92,15 @@ def measure_all(
                 asked = [kinds[name] for name in chosen]
                 for way in ways_of(loaded(arm), short=what == "answers"):
                     yield f"{what}, {arm}, {way.name}", partial(_asked, what, loaded, arm, way, asked, batch_size)
+        routes = [arm for arm in arms if arm in ROUTES]
+        texts = of_one_length(kinds["long caption"].requests[:TIMED], lengths)
         if repeats and AUTOREGRESSIVE in arms:
-            routes = [arm for arm in arms if arm in ROUTES]
-            for asked in asked_for_speed(kinds["long caption"].requests[:TIMED], lengths):
+            described = Asked("description", kinds["description"].requests[:DESCRIBED], TEXTS["description"], ends=True)
+            for asked in (*texts, described):
                 speed = partial(measure_speed, loaded, AUTOREGRESSIVE, routes, asked, repeats, device)
                 yield f"speed, {asked.name} of {asked.length} tokens", speed
+        if routes:
+            yield f"commits, {EXACT}", partial(measure_commits, _Loaded(study, device, EXACT), routes, texts, EXACT)
 
     return measure_missing(results / f"diffusionvl_seed{study.seed}.json", head, cases(), tell=_tell)
 

@@ -47,7 +47,9 @@ def tables(folder: Path) -> dict[str, str]:
         "diffusionvl_answers": answers_table(seeds),
         "diffusionvl_texts": texts_table(seeds),
     }
-    speeds = {row["question"]: row["length"] for row in _rows(seeds, "speed")}
+    if _rows(seeds, "commits"):
+        found["diffusionvl_commits"] = commits_table(seeds)
+    speeds = dict.fromkeys(row["question"] for row in _rows(seeds, "speed"))
     return found | {f"diffusionvl_speed_{question}": speed_table(seeds, question) for question in speeds}
 
 
@@ -120,10 +122,11 @@ def texts_table(seeds: Sequence[Results]) -> str:
 
 
 def speed_table(seeds: Sequence[Results], question: str) -> str:
-    """One line for each arm and way: passes, tokens per pass, the smallest time, how many times as fast as the AR control, and how long
-    the texts are where they may end.
+    """One line for each arm and way: passes, tokens per pass, the smallest time, how many times as fast as the AR control; of texts that
+    end by themselves how good they are, of others how long they are where they may end.
     """
     rows = [row for row in _rows(seeds, "speed") if row["question"] == question]
+    ends = "right" in rows[0]["cases"][0]
     header = [
         "",
         "tokens",
@@ -131,7 +134,7 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
         "tokens per pass",
         "seconds",
         "times as fast as the AR control",
-        "tokens of a text that may end",
+        *((f"right of {rows[0]['texts']}", "ROUGE-L") if ends else ("tokens of a text that may end",)),
         "the texts of fused commits",
     ]
     lines: list[Iterable[str]] = []
@@ -140,13 +143,35 @@ def speed_table(seeds: Sequence[Results], question: str) -> str:
         lines.append(
             [
                 f"{NAMES[case['arm']]}, {case['way']}",
-                str(case["tokens"]),
+                _spread(_all(same, "tokens"), 0),
                 _spread(_all(same, "nfe"), 0),
                 _spread(_all(same, "tokens_per_pass"), 2),
                 _spread([min(one["seconds"]) for one in same], 3),
                 _spread(_all(same, "times_as_fast"), 2),
-                _spread([fmean(one["tokens_where_it_may_end"]) for one in same], 1),
+                *(
+                    (_spread(_all(same, "right"), 0), _spread([one["metrics"]["rouge_l"] for one in same], 1))
+                    if ends
+                    else (_spread([fmean(one["tokens_where_it_may_end"]) for one in same], 1),)
+                ),
                 _told([one["same_text"] for one in same if "same_text" in one]),
+            ]
+        )
+    return table(header, lines)
+
+
+def commits_table(seeds: Sequence[Results]) -> str:
+    """One line for each text, arm and number of steps: passes with separate and with fused commits, and whether the texts are the same."""
+    rows = _rows(seeds, "commits")
+    header = ["texts", "", "passes, separate commits", "passes, fused commits", "the same texts"]
+    lines: list[Iterable[str]] = []
+    for place, case in enumerate(rows[0]["cases"]):
+        same = [row["cases"][place] for row in rows]
+        lines.append(
+            [
+                f"{case['question']} of {case['length']} tokens",
+                f"{NAMES[case['arm']]}, {case['way']}",
+                *(_spread([sum(one[how].values()) for one in same], 0) for how in ("separate", "fused")),
+                _told(_all(same, "same_text")),
             ]
         )
     return table(header, lines)
@@ -217,7 +242,7 @@ def _tokens_per_pass(row: Mapping[str, Any]) -> float:
     return sum(one["tokens"] for one in values) / sum(one["row_passes"] for one in values)
 
 
-def _all(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+def _all(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     return [row[key] for row in rows]
 
 
