@@ -82,7 +82,7 @@ def test_what_is_no_file_is_called_so(tmp_path, monkeypatch, suffix):
 
 def test_the_most_images_are_the_users_to_say(tokenizer):
     """Of a checkpoint, and of a base of the hub, which says nothing of it."""
-    with pytest.raises(ConfigError, match="max_images is 0, but must be at least 1, or null"):
+    with pytest.raises(ConfigError, match="max_images is 0, but must be at least 1: give a positive integer, or null"):
         DecodingOptions(model="tiny", max_images=0)
     words = byte_tokenizer()
     words.add_special_tokens({"additional_special_tokens": ["<|vision_start|>", "<|vision_end|>"]})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["DecodingOptions"]
@@ -52,14 +53,7 @@ class DecodingOptions:
     """Prompts decoded at a time."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give more")
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1: give more")
-        for name in ("max_pixels", "max_images"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}, but must be at least 1, or null")
+        require_positive(self, "batch_size", "max_new_tokens", "max_pixels", "max_images")
         filters = [name for name in ("top_k", "top_p") if getattr(self, name) is not None]
         if self.temperature == 0 and filters:
             raise ConfigError(
