@@ -196,8 +196,11 @@ def test_other_bytes_are_refused(data, reason):
 
 
 def test_a_missing_file_is_refused_by_its_path(tmp_path):
-    for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(DataError, match=r"cannot be read \((No such file|Is a directory)") as caught:
+    for path, reason in (
+        (tmp_path / "none.png", r"cannot be read \(No such file"),
+        (tmp_path, "is a folder: give a file"),
+    ):
+        with pytest.raises(DataError, match=reason) as caught:
             read_picture(path)
         assert str(path) in str(caught.value)
 

@@ -364,7 +364,8 @@ def test_lmms_eval_model(folder, monkeypatch):
     monkeypatch.delitem(sys.modules, "dvlm.evaluation.lmms_model", raising=False)
     from dvlm.evaluation.lmms_model import DvlmModel
 
-    model = DvlmModel(str(folder / "model"), batch_size="2", device="cpu", cut="none", commit="separate")
+    model = DvlmModel(str(folder / "model"), batch_size="2", device="cpu", cut="none", max_images=9, commit="separate")
+    assert model._session.processor.config.max_images == 9
     documents = [{"image": Image.open(folder / f"{number}.png")} for number in range(3)]
     model.task_dict = {"toy": {"test": documents}}
 
@@ -389,9 +390,7 @@ def test_lmms_eval_model(folder, monkeypatch):
     free.generate_until([request(0, {"max_new_tokens": 3, "until": [letter], **greedy})])
     assert free.stats.generated == [11]
     # Marks that are not as many as the images go.
-    twice = types.SimpleNamespace(
-        args=("<image>Question 0<image>", short, lambda d: [d["image"]], 0, "toy", "test")
-    )  # fmt: skip
+    twice = types.SimpleNamespace(args=("<image>Question 0<image>", short, lambda d: [d["image"]], 0, "toy", "test"))
     assert model.generate_until([twice]) == [found[0]]
     for wrong in ({"batch_size": "auto"}, {"cut": "line"}):
         refused(ConfigError, next(iter(wrong)), lambda wrong=wrong: DvlmModel(str(folder / "model"), **wrong))

@@ -19,8 +19,7 @@ from dvlm.layouts.stage1 import load_connector, save_connector
 from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
 from dvlm.towers import Connector, ConnectorConfig, ScratchTower, TowerConfig, build_tower
-from tiny_vision_language import TEXT, assembled, qwen2_5_vl, qwen3_vl
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from tiny_vision_language import assembled, edit_config, qwen2_5_vl, qwen3_vl, route2
 
 SETTINGS = Settings(images=ImageConfig(fit="square", min_pixels=3136), diffusion=Diffusion(mask_id=299, block_size=4))
 
@@ -145,19 +144,6 @@ def test_own_layout_of_route_2(tmp_path, tokenizer):
     )
 
 
-def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
-    rope = {"rope_type": "default", "rope_theta": 5e5}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied, rope_parameters=rope))
-    tower = build_tower(
-        TowerConfig(
-            scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=False
-        )
-    )
-    return AssembledVL(language, tower, ConnectorConfig(newline=newline)).eval()
-
-
 @pytest.mark.parametrize("newline", [False, True])
 def test_published_layout_of_route_2(tmp_path, newline):
     """Oracle 18 for layout (e): one encoder layer fewer, features without the final norm."""
@@ -254,12 +240,6 @@ def test_the_converter_goes_from_any_layout_to_another(tmp_path):
         convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"layout": "other"})
     with pytest.raises(ConfigError, match="'width' was given"):
         convert("diffusionvl", tmp_path / "a", tmp_path / "c", settings={"width": 3})
-
-
-def edit_config(folder: Path, **changes) -> None:
-    """Change fields of config.json; None removes one."""
-    config = {**json.loads((folder / "config.json").read_text()), **changes}
-    (folder / "config.json").write_text(json.dumps({key: config[key] for key in config if config[key] is not None}))
 
 
 @pytest.mark.parametrize("route", [1, 2])

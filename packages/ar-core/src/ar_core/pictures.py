@@ -65,8 +65,9 @@ def read_picture(
         try:
             # A device has no end, and a pipe may never begin: records of strangers may name them.
             mode = data.stat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise DataError(f"{place} is a device or a pipe: give a file")
+            if not stat.S_ISREG(mode):
+                found = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+                raise DataError(f"{place} is {found}: give a file")
             data = data.read_bytes()
         except OSError as error:
             raise DataError(f"{place} cannot be read ({error.strerror}): correct the path") from error

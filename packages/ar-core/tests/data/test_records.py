@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from ar_core.data import TextDataConfig
@@ -82,8 +83,11 @@ def test_fingerprint_follows_the_content(tmp_path) -> None:
 def test_absent_local_path(path, tmp_path, monkeypatch) -> None:
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path / "folder")
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match=r"does not exist; give a JSON Lines file, .gz or not, or a hub id$"):
         read_records(TextDataConfig("text", path=path), "train")
+    for absent, reason in ((path, "does not exist"), (tmp_path / "folder", "is a folder")):
+        with pytest.raises(DataError, match=rf"{reason}; give a JSON Lines file, .gz or not$"):
+            FileRecords(Path(absent))
 
 
 def test_hub_id_goes_through_datasets(monkeypatch) -> None:

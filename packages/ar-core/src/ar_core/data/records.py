@@ -65,9 +65,8 @@ class FileRecords:
 
     def __init__(self, path: Path) -> None:
         if not os.path.isfile(path):
-            raise DataError(
-                f"the data file {str(path)!r} does not exist; give a JSON Lines file, .gz or not, or a hub id"
-            )
+            found = "is a folder" if os.path.isdir(path) else "does not exist"
+            raise DataError(f"the data file {str(path)!r} {found}; give a JSON Lines file, .gz or not")
         self.path = path
 
     @cached_property
@@ -197,7 +196,10 @@ def open_records(path: str, name: str | None, split: str, streaming: bool = Fals
     local = expand_path(path)
     looks_local = local.suffix in (".jsonl", ".json", ".gz", ".txt") or local.is_absolute() or path.startswith(".")
     if os.path.isfile(local) or (looks_local and not os.path.isdir(local)):
-        return FileRecords(local)
+        try:
+            return FileRecords(local)
+        except DataError as error:
+            raise DataError(f"{error}, or a hub id") from error
     return HubRecords(str(local), name, split, streaming)
 
 

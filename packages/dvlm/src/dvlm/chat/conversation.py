@@ -28,7 +28,7 @@ class Turn:
 def read_turns(conversations: Any, place: str) -> list[Turn]:
     """Read `[{"from": "human" | "gpt", "value": text}, ...]`.
 
-    A first turn that is not human is dropped.
+    A first turn that is not human is dropped (published), and only that one.
 
     Args:
         conversations: of a record; `role` and `content` may stand for `from` and `value`.
@@ -60,7 +60,8 @@ def turns_of(conversations: Any, place: str) -> list[Turn]:
         DataError: it is no such list, or holds no turn of the assistant's behind one of a human's.
     """
     turns = read_turns(conversations, place)
-    if not any(turn.role == "assistant" for turn in turns):
+    roles = [turn.role for turn in turns]
+    if "user" not in roles or "assistant" not in roles[roles.index("user") :]:
         raise DataError(
             f"{place}: no turn behind a human's is an assistant's, so nothing is left to learn; drop the record"
         )

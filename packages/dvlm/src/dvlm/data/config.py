@@ -28,7 +28,8 @@ class VisionTextDataConfig:
     path: str | None = None
     """The file; ``~`` and ``$NAME`` are expanded."""
     image_root: str | None = None
-    """Folder that image paths are relative to; null is the folder of the file."""
+    """Folder that image paths are relative to; null is the folder of the file. Of a mix, it is for data sets without an `image_root`
+    of their own."""
     count: int | None = None
     """Take only the first ``count`` records; how many are drawn, for kind ``shapes``."""
     held_out: float = 0.0

@@ -18,29 +18,56 @@ __all__ = ["FOLDER", "picture_root", "read_conversations"]
 
 ENTRY = ("json_path", "sampling_strategy", "image_root")
 FOLDER = "image_root"
-"""Field that a record of a mix gets for the folder of its pictures."""
+"""Field of every record that is read: the folder of its pictures."""
 
 
-def read_conversations(path: Path, *, seed: int = 0, within: tuple[Path, ...] = ()) -> tuple[list[Record], str]:
-    """Read the records of a file, and what identifies them.
+def read_conversations(
+    path: Path, *, image_root: Path | None = None, seed: int = 0, within: tuple[Path, ...] = ()
+) -> tuple[list[Record], str]:
+    """Read the records of a file, each with the folder of its pictures, and what identifies them.
 
     - JSON Lines, gzip or not: an object a line.
     - ``.json``: one list of objects.
     - ``.yaml``: a mix, `datasets: [{json_path, sampling_strategy, image_root}, ...]`; the strategy is ``all`` (if absent), or
       ``first:``, ``end:`` or ``random:`` with a number of records or a share such as ``10%``, rounded up. Random ones are drawn from
-      the seed; paths are relative to the mix.
+      the seed; paths are relative to the mix, and a file may be a mix itself.
+
+    The folder of a record's pictures is the `image_root` of the innermost mix that gives one, else ``image_root``, else the folder of
+    the file that the record stands in. An `image_root` of the record itself is relative to that. Nulls are absent.
 
     Args:
         path: the file.
+        image_root: of records for which no mix gives one.
         seed: of random records.
         within: mixes that it is read for.
 
     Raises:
-        DataError: a file is missing or holds something else.
-        ConfigError: a mix has other keys or strategies.
+        DataError: a file is missing or holds something else, or the `image_root` of a record is no text.
+        ConfigError: a mix has other keys or strategies, or keys of other types.
     """
     if path.suffix in (".yaml", ".yml"):
-        return _mix(path, seed, within)
+        return _mix(path, image_root, seed, within)
+    records, fingerprint = _plain(path)
+    root = path.parent if image_root is None else image_root
+    for record in records:
+        record.data[FOLDER] = str(root / _folder(record))
+    return records, fingerprint
+
+
+def picture_root(record: Record) -> Path:
+    """What the image paths of a record of :func:`read_conversations` are relative to."""
+    return Path(record.data[FOLDER])
+
+
+def _folder(record: Record) -> str:
+    own = record.data.get(FOLDER)
+    if own is not None and not isinstance(own, str):
+        raise DataError(f"{record.place}: {FOLDER} is {own!r:.60}; give the path of a folder, or leave it out")
+    return own or ""
+
+
+def _plain(path: Path) -> tuple[list[Record], str]:
+    """Records of a file that is no mix."""
     if path.suffix != ".json":
         records = FileRecords(path)
         return list(records), records.fingerprint
@@ -57,23 +84,13 @@ def read_conversations(path: Path, *, seed: int = 0, within: tuple[Path, ...] = 
     return places, hashlib.sha256(data).hexdigest()
 
 
-def picture_root(record: Record, root: Path) -> Path:
-    """What image paths of a record are relative to: the folder that its mix names, or ``root``.
-
-    Raises:
-        DataError: the record has an entry of that name that is no text.
-    """
-    folder = record.data.get(FOLDER, root)
-    if not isinstance(folder, (str, Path)):
-        raise DataError(f"{record.place}: {FOLDER} is {folder!r:.60}; give the path of a folder, or leave it out")
-    return Path(folder)
-
-
-def _mix(path: Path, seed: int, within: tuple[Path, ...]) -> tuple[list[Record], str]:
+def _mix(path: Path, image_root: Path | None, seed: int, within: tuple[Path, ...]) -> tuple[list[Record], str]:
     if path.resolve() in within:
         raise ConfigError(f"{path} is a mix that holds itself: take it out")
     entries = load_yaml(path).get("datasets")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "json_path" in entry for entry in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and entry.get("json_path") is not None for entry in entries
+    ):
         raise ConfigError(f"{path} has no list 'datasets' of mappings with json_path: give one")
     records: list[Record] = []
     prints = []
@@ -82,12 +99,16 @@ def _mix(path: Path, seed: int, within: tuple[Path, ...]) -> tuple[list[Record],
             raise ConfigError(
                 f"{path}: the data set {number + 1} has {unknown[0]!r}, but takes {', '.join(ENTRY)}: drop it"
             )
-        file = path.parent / expand_path(str(entry["json_path"]))
-        found, fingerprint = read_conversations(file, seed=seed, within=(*within, path.resolve()))
-        strategy = str(entry.get("sampling_strategy", "all"))
-        root = path.parent / expand_path(str(entry[FOLDER])) if FOLDER in entry else file.parent
-        chosen = [found[place] for place in _chosen(strategy, len(found), seed, number, path)]
-        records += [Record(record.place, {**record.data, FOLDER: str(root)}) for record in chosen]
+        given = {key: value for key, value in entry.items() if value is not None}
+        if wrong := [key for key in ("json_path", FOLDER) if not isinstance(given.get(key, ""), str)]:
+            raise ConfigError(
+                f"{path}: {wrong[0]} of the data set {number + 1} is {given[wrong[0]]!r:.60}; give a path"
+            )
+        file = path.parent / expand_path(given["json_path"])
+        root = path.parent / expand_path(given[FOLDER]) if FOLDER in given else image_root
+        found, fingerprint = read_conversations(file, image_root=root, seed=seed, within=(*within, path.resolve()))
+        strategy = str(given.get("sampling_strategy", "all"))
+        records += [found[place] for place in _chosen(strategy, len(found), seed, number, path)]
         prints.append([fingerprint, strategy])
     return records, hashlib.sha256(json.dumps([prints, seed]).encode()).hexdigest()
 

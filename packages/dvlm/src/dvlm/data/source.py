@@ -5,7 +5,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -32,18 +31,15 @@ POOL = 50
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Reads the pictures that records name.
+    """Reads the pictures that records of :func:`dvlm.data.files.read_conversations` name.
 
     Raises:
         DataError: when called, as :func:`ar_core.pictures.read_picture`; names file and record.
     """
 
-    root: Path
-    """What relative paths are relative to, unless the record says so itself (of a mix)."""
-
     def __call__(self, name: str, record: Record) -> np.ndarray:
         """The picture, uint8 [H, W, 3]."""
-        path = picture_root(record, self.root) / name
+        path = picture_root(record) / name
         return read_picture(path, f"{path} ({record.place})")
 
 
@@ -176,7 +172,8 @@ def build_conversation_source(
     """Open the data that a config names.
 
     Raises:
-        DataError: the file is missing, is no JSON Lines or JSON list of objects, or holds no record of the split.
+        DataError: a file is missing, is no JSON Lines or JSON list of objects, or holds no record of the split.
+        ConfigError: a mix has other keys or strategies.
     """
     picture: DrawnPictures | PictureFiles
     if config.kind == "shapes":
@@ -185,9 +182,9 @@ def build_conversation_source(
         fingerprint, picture = f"shapes/{config.count}", DrawnPictures()
     else:
         assert config.path is not None
-        path = expand_path(config.path)
-        found, fingerprint = read_conversations(path, seed=seed)
-        picture = PictureFiles(path.parent if config.image_root is None else expand_path(config.image_root))
+        root = None if config.image_root is None else expand_path(config.image_root)
+        found, fingerprint = read_conversations(expand_path(config.path), image_root=root, seed=seed)
+        picture = PictureFiles()
     records = [
         record
         for record in found[: config.count]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ar_core.config import require_positive
 from ar_core.errors import ConfigError
 
 __all__ = ["DecodingOptions"]
@@ -40,6 +41,8 @@ class DecodingOptions:
     """How pictures are fitted; null: as in training. Published evaluation of route 1: `native`."""
     max_pixels: int | None = None
     """Most pixels of a picture, on Qwen-VL towers alone; larger ones are scaled down. Null: as in training."""
+    max_images: int | None = None
+    """Most images of a prompt; more are refused. Null: as in training, and 16 for a base of the hub."""
     dtype: Literal["stored", "float32", "bfloat16", "float16"] = "stored"
     """Of the weights in memory."""
     device: str = "auto"
@@ -50,12 +53,7 @@ class DecodingOptions:
     """Prompts decoded at a time."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1: give more")
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1: give more")
-        if self.max_pixels is not None and self.max_pixels < 1:
-            raise ConfigError(f"max_pixels is {self.max_pixels}, but must be at least 1, or null")
+        require_positive(self, "batch_size", "max_new_tokens", "max_pixels", "max_images")
         filters = [name for name in ("top_k", "top_p") if getattr(self, name) is not None]
         if self.temperature == 0 and filters:
             raise ConfigError(

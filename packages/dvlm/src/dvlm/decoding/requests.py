@@ -59,17 +59,18 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
 
     Args:
         path: the file; `~` and `$NAME` are expanded, in `image_root` too.
-        image_root: what image paths are relative to; None: the file's folder.
+        image_root: what image paths are relative to; None: the file's folder. An `image_root` of a mix goes before it.
         limit: most images of a question.
 
     Raises:
+        ConfigError: a mix is malformed.
         DataError: the file or a record is malformed, images and places for them do not agree, an image is missing, or two
             records have one id. Nothing has been decoded then.
     """
     path = expand_path(str(path))
-    root = path.parent if image_root is None else expand_path(str(image_root))
-    records, _ = read_conversations(path)
-    found = [_request(record, number, root, limit) for number, record in enumerate(records, start=1)]
+    root = None if image_root is None else expand_path(str(image_root))
+    records, _ = read_conversations(path, image_root=root)
+    found = [_request(record, number, limit) for number, record in enumerate(records, start=1)]
     if not found:
         raise DataError(f"{path} holds no questions: give one a line")
     seen: dict[str, str] = {}
@@ -80,7 +81,7 @@ def read_requests(path: Path, image_root: Path | None, *, limit: int) -> list[Re
     return found
 
 
-def _request(record: Record, number: int, root: Path, limit: int) -> Request:
+def _request(record: Record, number: int, limit: int) -> Request:
     data, place = record.data, record.place
     given = [key for key in (*TEXTS, *CONVERSATIONS) if key in data]
     if len(given) != 1:
@@ -98,11 +99,13 @@ def _request(record: Record, number: int, root: Path, limit: int) -> Request:
             del turns[-1]
         if not turns:
             raise DataError(f"{place}: {key} holds no turn of the user's that could be answered; add one")
-    folder = picture_root(record, root)
+    folder = picture_root(record)
     images = tuple(folder / name for name in image_paths(data, place))
     check_images(turns, len(images), place, limit=limit)
     for image in images:
         if not os.path.isfile(image):
-            raise DataError(f"{image} ({place}) does not exist: correct the path, or give image_root")
+            raise DataError(
+                f"{image} ({place}) does not exist: correct the path, or image_root, the folder that it is relative to"
+            )
     name = next((data[key] for key in ("id", "question_id") if data.get(key) is not None), number)
     return Request(str(name), turns, images, place, data)

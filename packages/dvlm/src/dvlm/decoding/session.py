@@ -178,6 +178,8 @@ def session_of(loaded: LoadedVL, options: DecodingOptions) -> Session:
     images = settings.images
     if options.fit is not None:
         images = replace(images, fit=options.fit)
+    if options.max_images is not None:
+        images = replace(images, max_images=options.max_images)
     if options.max_pixels is not None:
         images = replace(images, max_pixels=options.max_pixels, min_pixels=min(images.min_pixels, options.max_pixels))
     processor = loaded.model.processor(images)

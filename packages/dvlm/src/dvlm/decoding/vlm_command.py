@@ -67,6 +67,8 @@ class VlmOptions(DecodingOptions):
         if len(asked) != 1:
             given = " and ".join(asked) or "none of them"
             raise ConfigError(f"give exactly one of prompt, input and chat=true; {given} was given")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ConfigError(f"prompt is {self.prompt!r}, which asks nothing: give a text")
         if (self.input is None) != (self.output is None):
             raise ConfigError("input and output go together: give both, or neither")
         if self.input is not None and (self.image is not None or self.images):
@@ -75,6 +77,10 @@ class VlmOptions(DecodingOptions):
             raise ConfigError("image_root is given without input: drop it")
         if self.image is not None and self.images:
             raise ConfigError("image and images were both given: give images=[...] alone")
+        if Path() in self.all_images:
+            raise ConfigError(
+                "image is empty, or the folder '.', but must be the file of a picture: name one, or leave it out"
+            )
         if self.json and (self.stream or self.chat):
             raise ConfigError(
                 "json prints one object at the end, so it goes neither with stream nor with chat: drop one"

@@ -28,8 +28,8 @@ class EvalVlmOptions(DecodingOptions):
     """What is asked, and how answers are judged."""
 
     input: Path
-    """A file of questions, as of `ar-decode vlm`, each with its references: `answer`, `answers`, `caption`, `captions`, `reference`,
-    or the assistant's last turn."""
+    """A file of questions, as of `ar-decode vlm`, each with its references: one of `answer`, `answers`, `caption`, `captions` and
+    `reference`, or the assistant's last turn."""
     output: Path
     """The report, JSON, with OUTPUT.answers.jsonl beside it. An interrupted run leaves OUTPUT.partial; the same command goes on."""
     image_root: Path | None = None

@@ -40,6 +40,7 @@ class DvlmModel(lmms):
         device: ``auto``, ``cpu``, ``cuda`` ...
         dtype: of the weights.
         fit: of pictures; the published evaluation of route 1 takes ``native``.
+        max_images: most of a question; None: as ``ar-decode vlm`` has it.
         max_new_tokens: longest answer where a task gives none.
         task_limits: a task's `max_new_tokens` and `until` hold. The published evaluation passes over them: false, with `max_new_tokens`
             128, 512 or 1024.
@@ -61,6 +62,7 @@ class DvlmModel(lmms):
         device: str | None = None,
         dtype: str = "stored",
         fit: str | None = None,
+        max_images: int | None = None,
         max_new_tokens: int = 128,
         task_limits: bool = True,
         **settings: Any,
@@ -68,7 +70,7 @@ class DvlmModel(lmms):
         super().__init__()
         if not str(batch_size).isdigit():
             raise ConfigError(f"batch_size is {batch_size!r}, but must be a number: no size is found by trying")
-        options: Any = {"dtype": dtype, "fit": fit}
+        options: Any = {"dtype": dtype, "fit": fit, "max_images": max_images}
         if cut not in ("none", "first_line"):
             raise ConfigError(f"cut is {cut!r}, but must be none or first_line")
         self._cut, self._task_limits = cut, task_limits

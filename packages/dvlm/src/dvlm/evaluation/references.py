@@ -13,15 +13,18 @@ NAMES = ("answers", "answer", "captions", "caption", "reference")
 
 
 def references_of(data: Mapping[str, Any], place: str) -> list[str]:
-    """The texts under ``answers``, ``answer``, ``captions``, ``caption`` or ``reference``: a text, or a list of texts or of objects
-    with ``answer`` (as in VQAv2); else what the assistant says last in ``conversations`` or ``messages``.
+    """The texts under one of ``answers``, ``answer``, ``captions``, ``caption`` and ``reference``: a text, or a list of texts or of
+    objects with ``answer`` (as in VQAv2); where none is given, what the assistant says last in ``conversations`` or ``messages``.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or more than one of these fields.
     """
-    for name in NAMES:
-        if name not in data:
-            continue
+    fields = [name for name in NAMES if data.get(name) is not None]
+    if len(fields) > 1:
+        raise DataError(
+            f"{place} has {' and '.join(fields)}, and references are read from one field alone: drop the others"
+        )
+    for name in fields:
         value = data[name]
         entries = value if isinstance(value, list) else [value]
         given = [entry.get("answer") if isinstance(entry, Mapping) else entry for entry in entries]

@@ -1,16 +1,18 @@
 """Route 2: names of tensors and fields of published configs."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from ar_core.errors import CheckpointError
+from ar_core.errors import CheckpointError, ConfigError
 from ar_core.io import KeyMap
 from torch import Tensor
 
+from ..images.anyres import candidates
 from ..images.config import ImageConfig
 from ..settings import Settings
-from .qwen_keys import published_diffusion, with_flat_rotary
+from .qwen_keys import published_diffusion, training_fields, with_flat_rotary
 
 __all__ = ["MODEL_TYPE", "ROUTE2_KEYS", "route2_config", "route2_settings", "siglip_fields"]
 
@@ -27,6 +29,18 @@ ROUTE2_KEYS = KeyMap(
     )
 )
 """Published layout (e), and the names of :class:`dvlm.assembled.AssembledVL`."""
+
+SIGLIP2 = "google/siglip2-so400m-patch14-384"
+"""The published tower."""
+SIGLIP2_SHAPE = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    # One less than its own 27: the published code deletes the last when it builds the tower.
+    "num_hidden_layers": 26,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "image_size": 384,
+}
 
 _TOWER = "model.vision_tower.vision_tower.vision_model."
 
@@ -66,32 +80,76 @@ def siglip_fields(published: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     }
 
 
-def route2_settings(published: Mapping[str, Any]) -> Settings:
-    """What a published config says about diffusion and pictures."""
+def route2_settings(published: Mapping[str, Any], side: int) -> Settings:
+    """What a published config says about diffusion and pictures.
+
+    Args:
+        published: the config.
+        side: of the tower's input.
+
+    Raises:
+        ConfigError: a value is out of range, or the resolutions of pictures are no square grid of the tower's.
+    """
     aspect = str(published.get("image_aspect_ratio", "anyres_max_4"))
     tiles = re.fullmatch(r"anyres_max_(\d+)", aspect)
     if aspect.startswith("anyres"):
-        images = ImageConfig(fit="anyres", max_tiles=int(tiles[1]) if tiles else ImageConfig.max_tiles)
+        images = ImageConfig(
+            fit="anyres",
+            max_grid=_max_grid(published.get("image_grid_pinpoints"), side),
+            max_tiles=int(tiles[1]) if tiles else ImageConfig.max_tiles,
+        )
     else:
         images = ImageConfig(fit="square" if aspect == "pad" else "stretch")
     return Settings(images=images, diffusion=published_diffusion(published))
 
 
+def _max_grid(pinpoints: Any, side: int) -> int:
+    """The largest i and j of resolutions side · (i, j): a list of all, or `(1x1),...,(6x6)` as on the published command line."""
+    if pinpoints is None:
+        return ImageConfig.max_grid
+    spelt = re.fullmatch(r"\(1x1\),?\.\.\.,?\(([1-9]\d*)x\1\)", pinpoints) if isinstance(pinpoints, str) else None
+    if spelt is not None:
+        return int(spelt[1])
+    if isinstance(pinpoints, list):
+        most = math.isqrt(len(pinpoints))
+        if most and sorted(pinpoints, key=str) == sorted(_pinpoints(most, side), key=str):
+            return most
+    raise ConfigError(
+        f"image_grid_pinpoints is {str(pinpoints)!r:.80}, but must hold all multiples of {side} x {side} up to as many crops in "
+        "height as in width, as (1x1),...,(6x6) does: correct it, or give another checkpoint"
+    )
+
+
+def _pinpoints(most: int, side: int) -> list[list[int]]:
+    return [[width, height] for height, width in candidates(side, most)]
+
+
 def route2_config(
     language: Mapping[str, Any], tower: Mapping[str, Any], settings: Settings, *, newline: bool
 ) -> dict[str, Any]:
-    """The published config (e) of a Qwen2 config and a SigLIP config."""
-    images, diffusion = settings.images, settings.diffusion
+    """The published config (e) of a Qwen2 config and a SigLIP config.
+
+    The published code builds the tower by its name: that of the public checkpoint of its shape is written, if there is one. Where tower
+    and language model were read from is not, since it may be a private path.
+    """
+    images = settings.images
     aspect = {"anyres": f"anyres_max_{images.max_tiles}", "square": "pad"}.get(images.fit, "plain")
-    bd3lm = {} if diffusion is None else {"bd3lm_block_size": diffusion.block_size, "mask_token_id": diffusion.mask_id}
+    anyres = {}
+    if images.fit == "anyres":
+        anyres["image_grid_pinpoints"] = _pinpoints(images.max_grid, tower["image_size"])
+    named = {}
+    if SIGLIP2_SHAPE.items() <= tower.items():
+        named = {"mm_vision_tower": SIGLIP2, "mm_vision_select_layer": -2, "mm_vision_select_feature": "patch"}
     return {
-        **with_flat_rotary(language),
+        **with_flat_rotary({key: value for key, value in language.items() if key != "_name_or_path"}),
         "model_type": MODEL_TYPE,
         "architectures": ["DiffusionVLQwenForCausalLM"],
         "vision_config": dict(tower),
+        **named,
+        "mm_hidden_size": tower["hidden_size"],
         "mm_projector_type": "mlp2x_gelu",
         "mm_patch_merge_type": "spatial_unpad" if newline else "flat",
         "image_aspect_ratio": aspect,
-        "enable_bd3lm": diffusion is not None,
-        **bd3lm,
+        **anyres,
+        **training_fields(settings),
     }

@@ -1,12 +1,14 @@
 """Loading a vision-language model in whatever layout it comes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ar_core.config import from_dict
-from ar_core.errors import ArError, CheckpointError
+from ar_core.errors import ArError, CheckpointError, ConfigError
 from ar_core.hf import IMPLEMENTATION, cast_weights, load_causal_lm, load_tokenizer, register
 from ar_core.hf.load import check_keys, downloaded, first_line
 from ar_core.hf.quiet import quiet
@@ -64,7 +66,8 @@ def load_vision_language(
         device: where the model goes.
 
     Raises:
-        CheckpointError: nothing is there, a file is truncated, or keys are missing, unexpected or misshapen.
+        CheckpointError: nothing is there, a file is truncated, or keys are missing, unexpected or misshapen, or a field of its
+            config is out of range or of another type.
         UnsupportedModelError: the architecture is not supported.
     """
     register()
@@ -99,12 +102,15 @@ def _loaded(folder: Path, source: str, dtype: torch.dtype | None, device: torch.
         elif kind in FAMILIES:
             model = QwenVL(_from_pretrained(folder, source, dtype))
             own = published.get("dvlm")
-            settings = None if own is None else from_dict(Settings, own)
+            with _said_by(folder / "config.json"):
+                settings = None if own is None else from_dict(Settings, own, "dvlm")
         else:
             raise CheckpointError(
                 f"the checkpoint {source!r} has model_type {kind!r}: give Qwen2.5-VL, Qwen3-VL or a DiffusionVL checkpoint, or put a "
                 "language model and a tower together"
             )
+    if settings is not None:
+        _check_mask(model, settings, source)
     nn.Module.to(model, device).eval()
     has_tokenizer = any((words / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json"))
     return LoadedVL(model, load_tokenizer(words) if has_tokenizer else None, settings, source)
@@ -161,13 +167,11 @@ def _route1(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     if not published.get("vision_config"):
         raise CheckpointError(f"{folder}/config.json has no vision_config, which says how its tower is built: add it")
     config: Any = AutoConfig.for_model(**qwen_keys.hub_config(published))
-    settings = (
-        from_dict(Settings, published["dvlm"]) if "dvlm" in published else qwen_keys.published_settings(published)
-    )
+    own = published.get("dvlm")
+    with _said_by(folder / "config.json"):
+        settings = qwen_keys.published_settings(published) if own is None else from_dict(Settings, own, "dvlm")
     stored = next(iter(tensors.values())).dtype
-    model = QwenVL(_from_pretrained(folder, str(folder), dtype or stored, config, tensors))
-    _check_mask(model, settings, str(folder))
-    return model, settings
+    return QwenVL(_from_pretrained(folder, str(folder), dtype or stored, config, tensors)), settings
 
 
 def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) -> tuple[AssembledVL, Settings]:
@@ -176,6 +180,9 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     fields = qwen_keys.text_fields(published, Qwen2Config)
     config = Qwen2Config(**fields, attn_implementation=IMPLEMENTATION)  # type: ignore[call-arg]  # a keyword that transformers takes and does not declare
     vision = SiglipVisionConfig(**assembled_keys.siglip_fields(published, tensors))
+    own, side = published.get("dvlm"), cast("int", vision.image_size)
+    with _said_by(folder / "config.json"):
+        settings = assembled_keys.route2_settings(published, side) if own is None else from_dict(Settings, own, "dvlm")
     encoder: Any
     held = {name: tensor.shape for name, tensor in tensors.items()}
     for build in (lambda: Qwen2ForCausalLM(config), lambda: SiglipVisionModel(vision)):
@@ -188,10 +195,6 @@ def _route2(folder: Path, published: dict[str, Any], dtype: torch.dtype | None) 
     model = AssembledVL(language, HuggingFaceTower(encoder, final_norm=False), connector)
     cast_weights(model, dtype or next(iter(tensors.values())).dtype)
     load_strict(model, tensors, source=str(folder), layout=assembled_keys.ROUTE2_KEYS.to_published)
-    settings = (
-        from_dict(Settings, published["dvlm"]) if "dvlm" in published else assembled_keys.route2_settings(published)
-    )
-    _check_mask(model, settings, str(folder))
     return model, settings
 
 
@@ -200,15 +203,18 @@ def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Setting
     facts = read_fields(folder / OURS)
     if absent := {"tower", "connector", "settings"} - facts.keys():
         raise CheckpointError(f"{folder / OURS} lacks {', '.join(sorted(absent))}: copy it again")
-    loaded = load_causal_lm(folder / "language", dtype=dtype)
     fields = dict(facts["tower"])
     if fields.get("path") is None:
         fields["path"] = str(folder / "tower")
-    tower = build_tower(from_dict(TowerConfig, fields))
+    with _said_by(folder / OURS):
+        settings = from_dict(Settings, facts["settings"], "settings")
+        connector = from_dict(ConnectorConfig, facts["connector"], "connector")
+        built = from_dict(TowerConfig, fields, "tower")
+    loaded = load_causal_lm(folder / "language", dtype=dtype)
+    tower = build_tower(built)
     if isinstance(tower, EfficientNetLiteTower):
         load_strict(tower.network, read_tensors(folder / "tower" / "model.safetensors"), source=str(folder / "tower"))
-    model = AssembledVL(loaded.model, tower, from_dict(ConnectorConfig, facts["connector"]))
-    _check_mask(model, from_dict(Settings, facts["settings"]), str(folder))
+    model = AssembledVL(loaded.model, tower, connector)
     held = read_tensors(folder / "connector.safetensors")
     own = {
         name: value for name, value in model.state_dict().items() if name.startswith(("mm_projector.", "image_newline"))
@@ -225,13 +231,22 @@ def _ours(folder: Path, dtype: torch.dtype | None) -> tuple[AssembledVL, Setting
             model.image_newline.copy_(held["image_newline"])
     if dtype is not None:
         cast_weights(model, dtype)
-    return model, from_dict(Settings, facts["settings"]), folder / "language"
+    return model, settings, folder / "language"
+
+
+@contextmanager
+def _said_by(file: Path) -> Iterator[None]:
+    """What is out of range in a checkpoint is no mistake of the user's config: names the file that says it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: {error}") from error
 
 
 def _check_mask(model: VisionLanguageModel, settings: Settings, source: str) -> None:
     rows = model.backbone.vocab_size
     if settings.diffusion is not None and settings.diffusion.mask_id >= rows:
         raise CheckpointError(
-            f"the checkpoint {source!r} masks with id {settings.diffusion.mask_id} and embeds only {rows} tokens: correct mask_token_id in "
-            "its config.json"
+            f"the checkpoint {source!r} masks with id {settings.diffusion.mask_id} and embeds only {rows} tokens: correct the mask id in its "
+            "config"
         )

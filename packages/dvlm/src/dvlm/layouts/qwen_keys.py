@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+from ar_core.errors import ConfigError
 from ar_core.io import KeyMap
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
@@ -19,6 +20,7 @@ __all__ = [
     "published_diffusion",
     "published_settings",
     "text_fields",
+    "training_fields",
     "with_flat_rotary",
 ]
 
@@ -100,15 +102,29 @@ def hub_config(published: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def published_diffusion(published: Mapping[str, Any]) -> Diffusion | None:
-    """How a published config says that the model denoises; None: it was not converted. Nulls stand for the published values."""
+    """How a published config says that the model denoises; None: it was not converted. Nulls stand for the published values.
+
+    Raises:
+        ConfigError: a value is out of range or no integer.
+    """
     if not published.get("enable_bd3lm", True):
         return None
-    mask_id, size = published.get("mask_token_id"), published.get("bd3lm_block_size")
-    return Diffusion(MASK_ID if mask_id is None else mask_id, 8 if size is None else size)
+    return Diffusion(_count(published, "mask_token_id", 0, MASK_ID), _count(published, "bd3lm_block_size", 1, 8))
+
+
+def _count(published: Mapping[str, Any], name: str, least: int, usual: int) -> int:
+    value = usual if published.get(name) is None else published[name]
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{name} is {value!r:.60}, but must be an integer of at least {least}: correct it")
+    return value
 
 
 def published_settings(published: Mapping[str, Any]) -> Settings:
-    """What a published config says about diffusion and pictures."""
+    """What a published config says about diffusion and pictures.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
     return Settings(
         images=ImageConfig(
             fit="square" if published.get("image_aspect_ratio", "pad") == "pad" else "native",
@@ -119,18 +135,31 @@ def published_settings(published: Mapping[str, Any]) -> Settings:
     )
 
 
-def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The published config (c) of a hub config of Qwen2.5-VL; of the noise, which `settings` do not tell, the published values."""
-    text = with_flat_rotary(hub.get("text_config") or {})
+def training_fields(settings: Settings) -> dict[str, Any]:
+    """What published configs of both routes say of diffusion and of images in a prompt.
+
+    Of the noise, which `settings` do not tell, the published values; it matters in training alone.
+    """
+    # The published loader adds a patch token, and cuts the embedding to the tokenizer's size, where a config does not deny it.
+    images = {"mm_use_im_patch_token": False, "mm_use_im_start_end": False}
     diffusion = settings.diffusion
-    bd3lm = {} if diffusion is None else {
+    if diffusion is None:
+        return {**images, "enable_bd3lm": False}
+    return {
+        **images,
+        "enable_bd3lm": True,
         "bd3lm_block_size": diffusion.block_size,
         "bd3lm_antithetic_sampling": True,
         "bd3lm_sampling_eps_min": 1e-3,
         "bd3lm_sampling_eps_max": 1.0,
         "bd3lm_block_aligned_eos": True,
         "mask_token_id": diffusion.mask_id,
-    }  # fmt: skip
+    }
+
+
+def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The published config (c) of a hub config of Qwen2.5-VL."""
+    text = with_flat_rotary(hub.get("text_config") or {})
     return {
         **text,
         **with_flat_rotary({key: hub[key] for key in hub if key not in ("text_config", "vision_config", "dvlm")}),
@@ -138,9 +167,8 @@ def published_config(hub: Mapping[str, Any], settings: Settings) -> dict[str, An
         "architectures": ["DiffusionVLQwenVLForCausalLM"],
         "text_config": text,
         "vision_config": hub["vision_config"],
-        "enable_bd3lm": diffusion is not None,
         "image_aspect_ratio": "pad" if settings.images.fit == "square" else "native",
         "min_pixels": settings.images.min_pixels,
         "max_pixels": settings.images.max_pixels,
-        **bd3lm,
+        **training_fields(settings),
     }
