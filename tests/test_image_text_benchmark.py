@@ -191,3 +191,7 @@ def test_the_command_writes_what_training_and_evaluation_read(module, tmp_path, 
     before = {path: path.read_bytes() for path in out.rglob("*.jsonl")}
     assert main(given) == 0
     assert before == {path: path.read_bytes() for path in out.rglob("*.jsonl")}
+    (out / "priors.json").unlink()
+    assert main(given) == 2
+    assert "holds what was not prepared here, and would be replaced" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in out.rglob("*.jsonl")}

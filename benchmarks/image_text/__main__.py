@@ -21,7 +21,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = command_line("benchmarks.image_text", __doc__)
     prepare = parser.add_subparsers(dest="command", required=True).add_parser("prepare")
     prepare.add_argument("--easy-vqa", type=Path, required=True, help="the wheel that `pip download` left")
-    prepare.add_argument("--output", type=Path, required=True, help="folder to write; one that is there is replaced")
+    prepare.add_argument(
+        "--output", type=Path, required=True, help="folder to write; what an earlier run wrote is replaced"
+    )
     return exit_code(_prepare, parser.parse_args(given))
 
 

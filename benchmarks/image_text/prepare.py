@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ar_core.errors import DataError
 from ar_core.io import atomic_directory
 
 from .easy_vqa import easy_vqa
@@ -38,9 +39,13 @@ def write_all(staged: Path, wheel: Path, output: Path) -> Iterator[str]:
         A line on each set.
 
     Raises:
-        DataError: something is missing or malformed.
+        DataError: something is missing or malformed, or the folder holds something else.
         CheckpointError: the folder cannot be written.
     """
+    if output.is_dir() and any(output.iterdir()) and not (output / PRIORS).is_file():
+        raise DataError(
+            f"{output} holds what was not prepared here, and would be replaced: choose another folder, or empty it"
+        )
     texts = staged / "image_text"
     found = {
         "easy_vqa": easy_vqa(wheel),

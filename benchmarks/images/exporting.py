@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.errors import DataError
-from ar_core.io import atomic_directory
+from ar_core.io import atomic_directory, require_replaceable
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 
 from .parts import PARTS, Folders, Part
@@ -116,6 +116,7 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
 
     Raises:
         DataError: a generator was measured and its tokenizer was not.
+        CheckpointError: the folder holds something that is no checkpoint.
     """
     measured = {
         one["part"]: one for one in read(results).values() if one["seed"] == folders.seed and one["part"] in PARTS
@@ -138,6 +139,7 @@ def export(folders: Folders, results: Path, target: Path = SHIPPED) -> None:
         provenance = {"command": f"python -m benchmarks.images train {name} --seed {folders.seed}", "data": data}
         if "scales" in loaded.provenance:
             provenance["scales"] = loaded.provenance["scales"]
+        require_replaceable(target / name)
         with atomic_directory(target / name, replace=True) as folder:
             save_checkpoint(folder, model, tokenizer=pair, provenance=provenance)
             (folder / "README.md").write_text(_card(part, measured[name], folders), encoding="utf-8")

@@ -105,18 +105,20 @@ def _joined(path: Path, shared: str) -> Path:
     return path.parent / f"{TEMPORARY}{path.name}-{shared}"
 
 
-def require_replaceable(directory: str | Path) -> None:
+def require_replaceable(directory: str | Path, *marks: str) -> None:
     """Refuse to write a checkpoint where something else is.
 
     Args:
         directory: may be absent, empty, or hold a checkpoint.
+        marks: files one of which every checkpoint of this kind has, beside the `config.json` of the others.
 
     Raises:
         CheckpointError: it is a file, a link, or a folder that holds something else.
     """
     directory = Path(directory)
     _require_folder(directory)
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / "config.json").is_file():
+    ours = any((directory / mark).is_file() for mark in ("config.json", *marks))
+    if directory.is_dir() and any(directory.iterdir()) and not ours:
         raise CheckpointError(
             f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
         )

@@ -112,6 +112,10 @@ def answer(options: VlmOptions) -> CommandResult:
     for target in (output, statistics):
         if target is not None and target.exists():
             raise ConfigError(f"the file {str(target)!r} exists already: move it away, or give another place")
+    if output is not None and statistics is not None:
+        taken = {path.absolute() for path in (output, _journal(output))}
+        if statistics.absolute() in taken:
+            raise ConfigError(f"statistics is {str(statistics)!r}, where the answers are written: give another place")
     session = open_session(options)
     said: str
     record: dict[str, Any] = {}
@@ -216,11 +220,15 @@ def answer_file(session: Session, requests: list[Request], output: Path) -> Deco
     Returns:
         Statistics of all answers, those of earlier runs among them.
     """
-    partial = output.with_name(f"{output.name}.partial")
+    partial = _journal(output)
     records = answer_requests(session, requests, partial)
     stats = write_answers(records, output)
     partial.unlink()
     return stats
+
+
+def _journal(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial")
 
 
 UNSAID = ("stats", "seconds")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ar_core.config import to_dict
 from ar_core.errors import ConfigError
 from ar_core.hf import save_pretrained
-from ar_core.io import atomic_directory, read_checkpoint, save_tensors
+from ar_core.io import atomic_directory, read_checkpoint, require_replaceable, save_tensors
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2Config, SiglipVisionConfig
 
@@ -46,9 +46,10 @@ def save_vision_language(
 
     Raises:
         ConfigError: the layout does not exist for the model, or has no place for how it was trained.
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or holds something that is no checkpoint.
     """
     directory = Path(directory)
+    require_replaceable(directory, OURS)
     if layout != "own" and settings is not None:
         _check_published(settings, layout)
     if isinstance(model, QwenVL):
