@@ -100,7 +100,7 @@ def assembled(*, newline: bool = False) -> AssembledVL:
 
 
 def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
-    """A tiny Qwen2 and a tiny SigLIP, which the published layout of route 2 takes."""
+    """A tiny Qwen2 and a tiny SigLIP, as the published layout of route 2 has them."""
     rope = {"rope_type": "default", "rope_theta": 5e5}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
