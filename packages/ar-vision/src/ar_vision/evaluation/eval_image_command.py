@@ -16,7 +16,7 @@ from .measure import METRICS, MeasureConfig, Metric, measure
 from .protocol import ProtocolConfig
 from .report import check_target, described, features_facts, write_report
 from .sampling import drawn, generator_of, round_of
-from .sampling_config import SamplingConfig
+from .sampling_config import SamplingConfig, refuse_set
 
 __all__ = ["EvalImageConfig", "evaluate_images"]
 
@@ -72,7 +72,7 @@ class EvalImageConfig(SamplingConfig):
                 "give either samples (an .npz or a folder) or a checkpoint to draw them from, and not both"
             )
         if self.samples is not None:
-            self.refuse_set(*DRAWING, because="samples are given, which are drawn already")
+            refuse_set(self, *DRAWING, because="samples are given, which are drawn already")
         if self.per_class < 1:
             raise ConfigError(
                 f"per_class is {self.per_class}, but must be at least 1: give 50 for the published protocol"

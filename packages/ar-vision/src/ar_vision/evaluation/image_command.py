@@ -21,7 +21,7 @@ from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
 from .sample_files import write_samples
 from .sampling import drawn, generator_of, round_of
-from .sampling_config import SamplingConfig
+from .sampling_config import SamplingConfig, refuse_set
 
 __all__ = ["ImageConfig", "draw_images"]
 
@@ -60,12 +60,12 @@ class ImageConfig(SamplingConfig):
                 f"columns is {self.columns} and batch_size {self.batch_size}, but both must be at least 1: give more"
             )
         if self.output.suffix == ".png":
-            self.refuse_set("shard", "chunk_size", because="a grid is drawn by one run at once")
+            refuse_set(self, "shard", "chunk_size", because="a grid is drawn by one run at once")
         elif self.scales:
             raise ConfigError(f"scales shows steps in a grid and output is {str(self.output)!r}: give a .png")
         else:
-            self.refuse_set(
-                "columns", "class_names", because=f"output is {str(self.output)!r}, which is no grid (.png)"
+            refuse_set(
+                self, "columns", "class_names", because=f"output is {str(self.output)!r}, which is no grid (.png)"
             )
 
 
@@ -85,6 +85,7 @@ def draw_images(config: ImageConfig) -> CommandResult:
     labels = round_of(config, generator)
     protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)
     sheet = None
+    chunks = output.with_name(f"{output.name}.chunks")
     content = {"sampling": protocol_identity(generator, protocol, config.device)}
     if output.suffix == ".png":
         if protocol.count > MOST_OF_A_GRID:
@@ -95,12 +96,12 @@ def draw_images(config: ImageConfig) -> CommandResult:
         with atomic_file(output) as temporary:
             sheet.sheet.save(temporary, format="PNG")
     else:
-        chunks = output.with_name(f"{output.name}.chunks")
         images = drawn(config, generator, protocol, chunks)
         write_samples(output, images)
         content |= {"images": described(images)}
-        shutil.rmtree(chunks)
     write_report(record, content, content["sampling"]["device"])
+    if sheet is None:
+        shutil.rmtree(chunks)
     what = "classes" if generator.prompts is None else "prompts"
     return CommandResult(
         f"{protocol.count} images of {len(set(labels))} {what} by {generator.kind} written to {output}",
