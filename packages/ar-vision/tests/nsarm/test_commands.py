@@ -100,7 +100,9 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(folders, upscaled, monke
             upscaled(name, "out.png")
         assert str(raised.value).count("\n") == 0
     monkeypatch.setattr("ar_vision.nsarm.upscaler.MAX_PIXELS", 40 * 40 * 16 - 1)
-    with pytest.raises(DataError, match="40 x 40 pixels was given, whose result would have more"):
+    with pytest.raises(
+        DataError, match=r"whole\.png: a photograph of 40 x 40 pixels was given, whose result would have more"
+    ):
         upscaled("whole.png", "out.png")
     monkeypatch.undo()
     for wrong, sentence in (
@@ -186,6 +188,26 @@ def test_a_sweep_is_measured_beside_bicubic(folders, data_dir):
     assert line.table.rows[0] == ("bicubic psnr", *(f"{summary[name]:.{digits}g}" for name, digits in FIGURES))
     with pytest.raises(ConfigError, match="exists already"):
         evaluate_sr(config)
+
+
+def test_a_photograph_that_cannot_be_used_is_named_before_the_first_pass(folders, monkeypatch):
+    monkeypatch.setattr("ar_vision.nsarm.eval_command.measure_sweep", None)
+    (folders / "high").mkdir()
+    Image.fromarray(pixels(32, 32)).save(folders / "high" / "0.png")
+
+    def refuse(name, shape, sentence):
+        Image.fromarray(pixels(*shape)).save(folders / "high" / name)
+        settings = {"checkpoint": str(folders / "nsarm"), "tokenizer": str(folders / "tokenizer"), "device": "cpu"}
+        with pytest.raises(DataError, match=sentence) as raised:
+            evaluate_sr(EvalSrConfig(images=str(folders / "high"), output=folders / "report.json", **settings))
+        assert name in str(raised.value)
+        assert "\n" not in str(raised.value)
+        (folders / "high" / name).unlink()
+
+    refuse("odd.png", (32, 33), "an image of 33 x 32 pixels was given, which does not divide by 4")
+    refuse("tiny.png", (8, 8), "images of 8 x 8 pixels were given and SSIM needs 11")
+    monkeypatch.setattr("ar_vision.nsarm.upscaler.MAX_PIXELS", 32 * 32)
+    refuse("vast.png", (32, 64), "a photograph of 16 x 8 pixels was given, whose result would have more")
 
 
 def test_moments_of_one_image_are_no_error():

@@ -76,7 +76,11 @@ def upscale_files(config: SrConfig) -> CommandResult:
         )
     opened = open_upscaler(config)
     for picture in pictures:
-        opened.upscaler.require(*_read(picture, config).shape[1:])
+        low = _read(picture, config)
+        try:
+            opened.upscaler.require(*low.shape[1:])
+        except DataError as error:
+            raise DataError(f"{picture.place}: {error}") from error
     begun = time.perf_counter()
     rows: list[dict[str, Any]] = []
     if single:
