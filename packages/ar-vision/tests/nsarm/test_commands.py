@@ -140,6 +140,11 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
         (folders / f"{name}.jsonl").write_text("\n".join(json.dumps(record) for record in records))
         upscaled(f"{name}.jsonl", name, **settings, caption_fields=("said",) if name == "said" else ())
         assert np.array_equal(np.array(Image.open(folders / name / "0.png")), found["told"][0])
+    upscaled("some.jsonl", "untold", **settings, prompt="")
+    record = json.loads((folders / "untold.json").read_text())
+    assert [row["text"] for row in record["pictures"]] == ["", ""]
+    with pytest.raises(ConfigError, match="prompt is the text of all photographs, and caption_fields would change"):
+        upscaled("some.jsonl", "other", prompt="", caption_fields=("said",))
     with pytest.raises(ConfigError, match=r"caption_fields is .* has no captions"):
         upscaled("some", "other", caption_fields=("said",))
     upscaled("some/0.png", "first.png", **settings)

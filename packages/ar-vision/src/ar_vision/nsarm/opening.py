@@ -145,4 +145,6 @@ def open_upscaler(config: UpscalingConfig) -> Opened:
         "dtype": dtype_name(model),
     }
     encoder = build_text_encoder(model.config.transformer.texts, config.text_encoder)
-    return Opened(upscaler, encoder, config.prompt or loaded.provenance.get("prompt") or PROMPT, facts)
+    # An empty text is a text: null alone stands for none.
+    asked = (config.prompt, loaded.provenance.get("prompt"), PROMPT)
+    return Opened(upscaler, encoder, next(text for text in asked if text is not None), facts)

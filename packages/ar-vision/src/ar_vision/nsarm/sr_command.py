@@ -21,6 +21,7 @@ from ..data.collections.pictures import SUFFIXES, Picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
+from ..evaluation.sampling_config import refuse_set
 from .opening import Opened, UpscalingConfig, open_upscaler
 from .seams import blend_ratio, seam_ratio
 
@@ -34,7 +35,7 @@ class SrConfig(UpscalingConfig):
     """Which photographs, and where the results go.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a value is out of range, or a setting would change nothing.
     """
 
     input: str
@@ -54,6 +55,8 @@ class SrConfig(UpscalingConfig):
         super().__post_init__()
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
             raise ConfigError(f"background is {list(self.background)}; give three numbers from 0 to 255")
+        if self.prompt is not None:
+            refuse_set(self, "caption_fields", because="prompt is the text of all photographs")
 
 
 def upscale_files(config: SrConfig) -> CommandResult:
@@ -108,7 +111,7 @@ def upscale_files(config: SrConfig) -> CommandResult:
 def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tuple[Tensor, dict[str, Any]]:
     begun = time.perf_counter()
     low = _read(picture, config)
-    text = config.prompt or next(iter(picture.captions), opened.prompt)
+    text = next(iter(picture.captions), opened.prompt) if config.prompt is None else config.prompt
     stats = DecodeStats()
     with stats.timed("text"):
         features = opened.features(text)
