@@ -143,9 +143,15 @@ def test_settings_that_are_none_or_would_change_nothing(models, tmp_path, settin
     assert not (tmp_path / "a.npz").exists()
 
 
-@pytest.mark.parametrize("settings", [{"shard": "1/2"}, {"chunk_size": 3}])
-def test_a_grid_has_no_shards(models, tmp_path, settings):
+@pytest.mark.parametrize("settings", [{"shard": "1/2"}, {"chunk_size": 3}, {"scales": True, "columns": 3}])
+def test_settings_that_a_grid_does_not_read(models, tmp_path, settings):
     refused(IMAGE, ConfigError, "would change nothing", **models, output=str(tmp_path / "a.png"), **settings)
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c", "d"]])
+def test_every_class_has_one_name(models, tmp_path, names):
+    says = f"class_names has {len(names)} names for 3 classes: give one for each"
+    refused(IMAGE, ConfigError, says, **models, labels=[0], class_names=names, output=str(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class ImageConfig(SamplingConfig):
     """Of the grid."""
 
     class_names: tuple[str, ...] | None = None
-    """Words above the images of a grid, by class; null writes the numbers, or the prompts."""
+    """Words above the images of a grid, one for each class (or prompt); null writes the numbers, or the prompts."""
 
     scales: bool = False
     """Of a grid: a row for each image, from its first scale to its last."""
@@ -61,6 +61,8 @@ class ImageConfig(SamplingConfig):
             )
         if self.output.suffix == ".png":
             refuse_set(self, "shard", "chunk_size", because="a grid is drawn by one run at once")
+            if self.scales:
+                refuse_set(self, "columns", because="scales shows an image's own in a row")
         elif self.scales:
             raise ConfigError(f"scales shows steps in a grid and output is {str(self.output)!r}: give a .png")
         else:
@@ -113,7 +115,12 @@ def draw_images(config: ImageConfig) -> CommandResult:
 def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> PictureSheet:
     generator.require(protocol.labels)
     labels = cycled(list(protocol.labels), protocol.count)
-    names = config.class_names or generator.prompts
+    names = generator.prompts if config.class_names is None else config.class_names
+    if names is not None and len(names) != generator.classes:
+        kind = "classes" if generator.prompts is None else "prompts"
+        raise ConfigError(
+            f"class_names has {len(names)} names for {generator.classes} {kind}: give one for each, or leave them out"
+        )
     shown: list[Tensor] = []
     captions: list[str] = []
     steps = 1
