@@ -159,6 +159,18 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
         upscaled("some", "other")
 
 
+def test_texts_that_lose_tokens_are_told_of_once(folders, upscaled, capsys):
+    words = " ".join("abcdefghij")
+    for number, caption in enumerate((words, words, "few")):
+        Image.fromarray(pixels(4, 4)).save(folders / f"{number}.png")
+        with (folders / "some.jsonl").open("a") as file:
+            file.write(json.dumps({"file_name": f"{number}.png", "captions": [caption]}) + "\n")
+    for settings, counts in (({}, "1 of 2"), ({"prompt": words}, "1 of 1")):
+        upscaled("some.jsonl", f"told{len(settings)}", **settings)
+        (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
+        assert f"{counts} texts have more than the 8 tokens that the model takes (up to 11)" in said
+
+
 def test_generators_and_upscalers_are_not_taken_for_each_other(folders):
     with pytest.raises(CheckpointError, match=r"holds an upscaler .nsarm., and a generator is needed"):
         open_generator(str(folders / "nsarm"), str(folders / "tokenizer"), {})

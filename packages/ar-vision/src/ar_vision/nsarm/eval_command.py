@@ -16,6 +16,7 @@ from torch import Tensor
 from ..evaluation.image_set import ImageSet, SplitConfig, open_images
 from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
+from ..text.encoder import tell_of_cuts
 from ..tokenizers.training.lpips import load_lpips
 from .degradation.config import SWEEP, degradation_of
 from .degradation.degrade import require_reducible
@@ -91,6 +92,7 @@ def evaluate_sr(config: EvalSrConfig) -> CommandResult:
     found = open_images(config.images)
     images = list(islice(found.stream(0), config.count))
     _require(images, found, upscaler)
+    tell_of_cuts(opened.encoder, [opened.prompt])
     text = opened.features(opened.prompt)
     spent: list[float] = []
 

@@ -22,6 +22,7 @@ from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
 from ..evaluation.sampling_config import refuse_set
+from ..text.encoder import tell_of_cuts
 from .opening import Opened, UpscalingConfig, open_upscaler
 from .seams import blend_ratio, seam_ratio
 
@@ -84,6 +85,7 @@ def upscale_files(config: SrConfig) -> CommandResult:
             opened.upscaler.require(*low.shape[1:])
         except DataError as error:
             raise DataError(f"{picture.place}: {error}") from error
+    tell_of_cuts(opened.encoder, sorted({_text(opened, picture, config) for picture in pictures}))
     begun = time.perf_counter()
     rows: list[dict[str, Any]] = []
     if single:
@@ -111,7 +113,7 @@ def upscale_files(config: SrConfig) -> CommandResult:
 def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tuple[Tensor, dict[str, Any]]:
     begun = time.perf_counter()
     low = _read(picture, config)
-    text = next(iter(picture.captions), opened.prompt) if config.prompt is None else config.prompt
+    text = _text(opened, picture, config)
     stats = DecodeStats()
     with stats.timed("text"):
         features = opened.features(text)
@@ -130,6 +132,10 @@ def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tup
         "forwards": dict(stats.forwards),
     }
     return found.image, row
+
+
+def _text(opened: Opened, picture: Picture, config: SrConfig) -> str:
+    return next(iter(picture.captions), opened.prompt) if config.prompt is None else config.prompt
 
 
 def _read(picture: Picture, config: SrConfig) -> Tensor:
