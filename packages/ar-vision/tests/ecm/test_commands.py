@@ -221,6 +221,18 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(control, t
         ({"labels": []}, ConfigError, "labels is empty: give a class for each map"),
         ({"ssim": True, "fidelity": False}, ConfigError, "fidelity is false, and ssim would change nothing"),
         ({"maps": "x", "fidelity": False, "detector": "y"}, ConfigError, "and detector would change nothing"),
+        ({"decoding": {"control_guidance": -1.0}}, ConfigError, "control_guidance is -1.0; it must"),
+        ({"decoding": {"step_at": 2}}, ConfigError, "step_at is 2 and temperature_shape 'linear', which has none"),
+        (
+            {"decoding": {"step_at": 9, "temperature_shape": "step"}, "output": "out.npz"},
+            ConfigError,
+            "step_at is 9 and there are 4 scales: give one of 0 to 4",
+        ),
+        (
+            {"decoding": {"active_scales": [2, 4]}, "output": "out.npz"},
+            ConfigError,
+            "active_scales are 2 to 4 and there are 4: give two of 0 to 3",
+        ),
         ({"guidance": 2.0, "decoding": {"guidance": 3.0}}, ConfigError, "give it once"),
         ({"decoding": {"warmth": 3.0}}, ConfigError, "warmth"),
         ({"strength": 3.0}, ConfigError, "strength is 3"),
