@@ -277,5 +277,18 @@ def test_degradations_are_shown_as_one_picture(tmp_path):
     Image.fromarray(pixels(1, 1)).save(tmp_path / "one.png")
     with pytest.raises(DataError, match=r"one\.png has 1 x 1 pixels and is reduced 4 times"):
         degrade_picture(DegradeConfig(input=str(tmp_path / "one.png"), output=tmp_path / "b.png"))
-    with pytest.raises(ConfigError, match="there is no degradation 'fog'"):
-        degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "b.png", degradations=("fog",)))
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "degradations is empty"),
+        (("fog",), "there is no degradation 'fog'; choose one of .*'blur, sigma 1.5', 'blur, sigma 3',"),
+        (("bicubic", "light", "bicubic"), "degradations names 'bicubic' twice: give it once"),
+    ],
+)
+def test_every_degradation_is_named_once(tmp_path, names, sentence):
+    own = {"checkpoint": "a", "tokenizer": "b", "images": "c", "output": tmp_path / "r.json"}
+    for config, given in ((DegradeConfig, {"input": "a", "output": tmp_path / "b.png"}), (EvalSrConfig, own)):
+        with pytest.raises(ConfigError, match=sentence):
+            config(**given, degradations=names)

@@ -15,7 +15,7 @@ from ar_core.pictures import read_picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.report import check_target
-from .degradation.config import SWEEP, degradation_of
+from .degradation.config import SWEEP, degradation_of, require_degradations
 from .degradation.degrade import degrade
 from .low_samples import STREAM
 
@@ -52,8 +52,7 @@ class DegradeConfig:
         require_positive(self, "count", "columns")
         if self.output.suffix not in (".png", ".jpg"):
             raise ConfigError(f"output is {str(self.output)!r}; give a .png or a .jpg")
-        if not self.degradations:
-            raise ConfigError("degradations is empty: give at least one")
+        require_degradations(self.degradations)
 
 
 def degrade_picture(config: DegradeConfig) -> CommandResult:

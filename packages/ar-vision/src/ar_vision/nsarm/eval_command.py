@@ -18,7 +18,7 @@ from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
 from ..text.encoder import tell_of_cuts
 from ..tokenizers.training.lpips import load_lpips
-from .degradation.config import SWEEP, degradation_of
+from .degradation.config import SWEEP, degradation_of, require_degradations
 from .degradation.degrade import require_reducible
 from .measure import bicubic, measure_sweep, summarised
 from .no_reference import open_no_reference
@@ -64,10 +64,7 @@ class EvalSrConfig(UpscalingConfig):
         require_positive(self, "count")
         if self.output.suffix != ".json":
             raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
-        if not self.degradations:
-            raise ConfigError("degradations is empty: give at least one")
-        for name in self.degradations:
-            degradation_of(name)
+        require_degradations(self.degradations)
 
 
 def evaluate_sr(config: EvalSrConfig) -> CommandResult:
