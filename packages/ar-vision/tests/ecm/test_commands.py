@@ -121,6 +121,8 @@ def test_maps_are_taken_in_the_place_of_pictures(control, folders, tmp_path):
     assert control("of_maps.npz", maps=str(tmp_path / "maps"), fidelity=False).startswith("4 images of 2")
     with pytest.raises(ConfigError, match="exists already"):
         make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps"))
+    with pytest.raises(ConfigError, match="maps are written into a folder"):
+        make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps.png"))
     with pytest.raises(ConfigError, match="give maps, or a detector"):
         make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "depth", kind="depth"))
 
@@ -237,6 +239,8 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(control, t
         ({"decoding": {"warmth": 3.0}}, ConfigError, "warmth"),
         ({"strength": 3.0}, ConfigError, "strength is 3"),
         ({"variations": 0}, ConfigError, "at least 1"),
+        ({"output": "out.jpg"}, ConfigError, "images are written as a grid"),
+        ({"output": "out.PNG", "limit": 1000}, ConfigError, "do not fit in a grid"),
         ({"limit": 1000}, ConfigError, "do not fit in a grid"),
         ({"images": "nowhere.png"}, DataError, "nowhere.png"),
         ({"adapter": "nowhere"}, CheckpointError, "no checkpoint folder"),

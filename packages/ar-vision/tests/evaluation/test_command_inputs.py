@@ -130,6 +130,7 @@ def test_what_no_metric_reads_is_refused_before_images_are_drawn(
         ({"columns": 3}, "which is no grid (.png), and columns would change nothing"),
         ({"class_names": ["a"]}, "and class_names would change nothing"),
         ({"output": ""}, "exists already"),
+        ({"output": "grid.jpg"}, "output is 'grid.jpg', and images are written as a grid (.png), an archive"),
         ({"dtype": "float8"}, "which is none of 'auto', 'stored', 'float32'"),
         ({"labels": []}, "labels is empty"),
         ({"shard": "0/0"}, "shard is '0/0'"),
@@ -138,9 +139,11 @@ def test_what_no_metric_reads_is_refused_before_images_are_drawn(
         ({"device": "tpu"}, "device is 'tpu'"),
     ],
 )
-def test_settings_that_are_none_or_would_change_nothing(models, tmp_path, settings, says):
+def test_settings_that_are_none_or_would_change_nothing(models, tmp_path, monkeypatch, settings, says):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
     refused(IMAGE, ArError, says, **{**models, "output": str(tmp_path / "a.npz"), **settings})
-    assert not (tmp_path / "a.npz").exists()
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("settings", [{"shard": "1/2"}, {"chunk_size": 3}, {"scales": True, "columns": 3}])

@@ -154,6 +154,10 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
     (folders / "none").mkdir()
     with pytest.raises(DataError, match="holds no picture"):
         upscaled("none", "other")
+    with pytest.raises(ConfigError, match=r"give a \.png for one picture, a folder for several"):
+        upscaled("some", "other.jpg")
+    upscaled("some/0.png", "second.PNG", **settings)
+    assert (folders / "second.PNG").read_bytes() == (folders / "first.png").read_bytes()
     Image.fromarray(pixels(4, 4)).save(folders / "some" / "0.bmp")
     with pytest.raises(DataError, match="two pictures are called '0'"):
         upscaled("some", "other")
@@ -272,6 +276,9 @@ def test_degradations_are_shown_as_one_picture(tmp_path):
         rows = -(-(1 + 2 * len(SWEEP)) // 5)
         assert found.width == 5 * (68 + 4) + 4
         assert found.height > rows * 64
+    degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "out.PNG", degradations=("light",)))
+    with Image.open(tmp_path / "out.PNG") as found:
+        assert found.format == "PNG"
     with pytest.raises(ConfigError, match=r"give a \.png or a \.jpg"):
         DegradeConfig(input="a", output=tmp_path / "out.webp")
     Image.fromarray(pixels(1, 1)).save(tmp_path / "one.png")

@@ -22,7 +22,7 @@ from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.protocol import ProtocolConfig, draw, protocol_identity
 from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
-from ..evaluation.sample_files import write_samples
+from ..evaluation.sample_files import form_of, write_samples
 from ..evaluation.sampling_config import ComputeDtype, refuse_set
 from ..pixels import to_bytes
 from .checkpoint import load_controller
@@ -132,7 +132,7 @@ class ControlCommandConfig:
                 refuse_set(self, "detector", because="maps are given and fidelity is false")
         if self.labels == ():
             raise ConfigError("labels is empty: give a class for each map, one for all, or null")
-        if self.output.suffix == ".png" and self.limit * self.variations > MOST_OF_A_GRID:
+        if form_of(self.output) == "grid" and self.limit * self.variations > MOST_OF_A_GRID:
             raise ConfigError(
                 f"{self.limit} maps of {self.variations} images do not fit in a grid of at most {MOST_OF_A_GRID}: give fewer, or an .npz"
             )
@@ -186,7 +186,7 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
     sheet = None
     chunks = output.with_name(f"{output.name}.chunks")
     content: dict[str, Any] = {"sampling": protocol_identity(generator, protocol, config.device)}
-    grid = output.suffix == ".png"
+    grid = form_of(output) == "grid"
     if grid:
         drawn = _draw_all(config, generator, protocol)
     else:

@@ -19,7 +19,7 @@ from .generation import ImageGenerator
 from .picture_grid import picture_sheet
 from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
-from .sample_files import write_samples
+from .sample_files import form_of, write_samples
 from .sampling import drawn, generator_of, round_of
 from .sampling_config import SamplingConfig, refuse_set
 
@@ -37,7 +37,7 @@ class ImageConfig(SamplingConfig):
     """
 
     output: Path
-    """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; anything else is a folder of
+    """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; a name of no other file is a folder of
     pictures, one folder a class (of prompts: round after round of them, without labels). Settings and environment go beside it into OUTPUT.json."""
 
     count: int | None = None
@@ -59,7 +59,7 @@ class ImageConfig(SamplingConfig):
             raise ConfigError(
                 f"columns is {self.columns} and batch_size {self.batch_size}, but both must be at least 1: give more"
             )
-        if self.output.suffix == ".png":
+        if form_of(self.output) == "grid":
             refuse_set(self, "shard", "chunk_size", because="a grid is drawn by one run at once")
             if self.scales:
                 refuse_set(self, "columns", because="scales shows an image's own in a row")
@@ -89,7 +89,7 @@ def draw_images(config: ImageConfig) -> CommandResult:
     sheet = None
     chunks = output.with_name(f"{output.name}.chunks")
     content = {"sampling": protocol_identity(generator, protocol, config.device)}
-    if output.suffix == ".png":
+    if form_of(output) == "grid":
         if protocol.count > MOST_OF_A_GRID:
             raise ConfigError(
                 f"{protocol.count} images do not fit in a grid of at most {MOST_OF_A_GRID}: give count or labels, or an .npz"

@@ -105,7 +105,7 @@ def open_images(where: str | SplitConfig) -> ImageSet:
         place = str(where.data.path or where.data.kind)
         return ImageSet(place, len(source), where.data.shape, stream, source.labels, source.classes, facts)
     path = expand_path(where)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         archive = open_npz(path)
         return ImageSet(
             where, archive.count, archive.size, archive.stream, archive.labels, None, archive.facts, archive.statistics

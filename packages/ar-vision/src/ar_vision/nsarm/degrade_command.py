@@ -50,7 +50,7 @@ class DegradeConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "count", "columns")
-        if self.output.suffix not in (".png", ".jpg"):
+        if self.output.suffix.lower() not in (".png", ".jpg"):
             raise ConfigError(f"output is {str(self.output)!r}; give a .png or a .jpg")
         require_degradations(self.degradations)
 
@@ -83,7 +83,7 @@ def degrade_picture(config: DegradeConfig) -> CommandResult:
             captions.append(name if config.count == 1 else f"{name}, {index}")
     made = picture_sheet(shown, config.columns, captions, enlarge=1)
     with atomic_file(output) as temporary:
-        if output.suffix == ".png":
+        if output.suffix.lower() == ".png":
             made.sheet.save(temporary, format="PNG")
         else:
             made.sheet.save(temporary, format="JPEG", quality=85)

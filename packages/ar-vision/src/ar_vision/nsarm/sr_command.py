@@ -21,6 +21,7 @@ from ..data.collections.pictures import SUFFIXES, Picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
+from ..evaluation.sample_files import names_folder
 from ..evaluation.sampling_config import refuse_set
 from ..text.encoder import tell_of_cuts
 from .opening import Opened, UpscalingConfig, open_upscaler
@@ -74,7 +75,7 @@ def upscale_files(config: SrConfig) -> CommandResult:
     check_target(record)
     pictures = _pictures(source, config.caption_fields)
     single = not source.is_dir() and source.suffix not in RECORDS
-    if single != (output.suffix == ".png"):
+    if not (output.suffix.lower() == ".png" if single else names_folder(output)):
         raise ConfigError(
             f"output is {str(config.output)!r} and input {config.input!r}: give a .png for one picture, a folder for several"
         )
