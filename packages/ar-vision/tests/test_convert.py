@@ -38,7 +38,7 @@ def test_converted_weights_are_those_published_and_say_where_they_come_from(mode
     loaded = load_checkpoint(tmp_path / "vq", "tokenizer")
     assert all(loaded.model.state_dict()[name].equal(value) for name, value in model.state_dict().items())
     count = sum(parameter.numel() for parameter in model.parameters())
-    assert line == f"vq with {count:,} parameters written to {tmp_path / 'vq'}"
+    assert line == f"vq with {count:,} parameters under 'model' written to {tmp_path / 'vq'}"
     assert loaded.provenance["source"] == "vq.pt"
     assert loaded.provenance["sha256"] == {"vq.pt": sha256(published.read_bytes()).hexdigest()}
 

@@ -141,6 +141,7 @@ def test_not_a_mapping() -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("stpes", ["steps", "lr"]) == "did you mean 'steps'?"
     assert did_you_mean("qqq", ["steps", "lr"]) == "choose one of steps, lr"
+    assert did_you_mean("qqq", ["light", "blur, strong"]) == "choose one of light, 'blur, strong'"
     assert did_you_mean("qqq", []) == "there are none to choose from"
 
 

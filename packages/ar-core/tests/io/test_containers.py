@@ -3,7 +3,7 @@ from argparse import Namespace
 import pytest
 import torch
 from ar_core.errors import CheckpointError
-from ar_core.io import read_weights, unwrap, write_tensors
+from ar_core.io import read_entry, read_weights, unwrap, write_tensors
 from torch import nn
 
 
@@ -46,6 +46,21 @@ def test_the_average_is_taken_where_it_is_asked_for():
     content = {"trainer": {"gpt_fsdp": state(), "gpt_ema_fsdp": {"head.bias": torch.ones(1)}}}
     assert list(unwrap(content, inside=("gpt_fsdp",), entry="trainer.gpt_ema_fsdp")) == ["head.bias"]
     assert list(unwrap({"model": state(), "ema": {"a": torch.ones(1)}}, entry="ema")) == ["a"]
+
+
+def test_a_preferred_entry_is_taken_where_it_is_there_and_none_is_named(tmp_path):
+    torch.save({"model": state(), "ema": {"a": torch.ones(1)}}, tmp_path / "a.pth")
+    torch.save({"model": state()}, tmp_path / "b.pth")
+    write_tensors(tmp_path / "c.safetensors", state())
+    for name, preferred, entry, taken in (
+        ("a.pth", "ema", None, "ema"),
+        ("a.pth", "ema", "model", "model"),
+        ("a.pth", None, None, "model"),
+        ("b.pth", "ema", None, "model"),
+        ("c.safetensors", "ema", None, ""),
+    ):
+        found, weights = read_entry(tmp_path / name, entry=entry, preferred=preferred)
+        assert (found, set(weights)) == (taken, {"a"} if taken == "ema" else set(state()))
 
 
 def test_an_entry_of_any_name_is_found_where_it_is_asked_for():

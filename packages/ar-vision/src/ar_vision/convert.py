@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from ar_core.config import did_you_mean, from_dict
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.io import atomic_directory, read_weights
+from ar_core.io import atomic_directory, read_entry
 from ar_core.registry import resolve
 
 from . import __version__
@@ -37,12 +37,13 @@ def convert(
         kind: as in `ar_vision.families`.
         source: a file or a folder of shards.
         destination: a folder that is not there yet.
-        entry: path of the weights inside a training checkpoint; None looks for them.
+        entry: path of the weights inside a training checkpoint; None looks for them: those that were published where the kind knows
+            them, else the trained ones, also where averaged ones lie beside them.
         tokenizer: checkpoint folder of the tokenizer that a generator was trained with.
         settings: what weights of this kind do not tell, such as the grid of a LlamaGen; see its ``from_published``.
 
     Returns:
-        A line for the terminal.
+        A line for the terminal, which names the entry that was taken.
 
     Raises:
         CheckpointError: the weights cannot be read, do not have the layout of this kind (names the keys), hold numbers that
@@ -63,7 +64,7 @@ def convert(
     typed: Any = from_dict(
         make_dataclass("Settings", [(name, hints[name], field(default=None)) for name in known]), settings
     )
-    tensors = read_weights(source, entry=entry, inside=found.inside)
+    taken, tensors = read_entry(source, entry=entry, inside=found.inside, preferred=found.published)
     try:
         model = build(tensors, **{name: getattr(typed, name) for name in settings})
     except CheckpointError as error:
@@ -85,7 +86,7 @@ def convert(
     provenance = {
         "source": source.name,
         "sha256": _digest(source),
-        "entry": entry,
+        "entry": taken or None,
         "settings": dict(settings),
         "converter": f"ar-vision {__version__}",
     }
@@ -97,7 +98,8 @@ def convert(
         if paired or found.role == "tokenizer"
         else "; its tokenizer is not recorded, give --tokenizer to have it checked"
     )
-    return f"{kind} with {count:,} parameters written to {destination}{note}"
+    where = f" under {taken!r}" if taken else ""
+    return f"{kind} with {count:,} parameters{where} written to {destination}{note}"
 
 
 def _digest(source: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ class Family:
         role: whether it maps pixels to codes, generates codes, or generates them from a small image.
         inside: names of entries of published training checkpoints that hold its weights.
         codes: of a generator or upscaler, the kind of the tokenizer whose codes it was published with.
+        published: entry of training checkpoints that holds the weights which were published, and is taken before all others.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Family:
     role: Role
     inside: tuple[str, ...] = ()
     codes: str | None = None
+    published: str | None = None
 
 
 def _tokenizer(kind: str, model: str, inside: tuple[str, ...] = ()) -> Family:
@@ -43,7 +45,7 @@ def _generator(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) 
     return replace(_family(kind, f"ar_vision.backbones.{kind}", model, "generator", inside), codes=codes)
 
 
-def _student(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) -> Family:
+def _student(kind: str, model: str, codes: str, inside: tuple[str, ...] = (), published: str | None = None) -> Family:
     room, teacher = "ar_vision.distilled_decoding", kind.split("_")[0]
     guesses = kind.endswith("_guess")
     return Family(
@@ -54,6 +56,7 @@ def _student(kind: str, model: str, codes: str, inside: tuple[str, ...] = ()) ->
         role="generator",
         inside=inside,
         codes=codes,
+        published=published,
     )
 
 
@@ -83,8 +86,8 @@ FAMILIES = {
         _generator("llamagen", "LlamaGen", "vq"),
         replace(_generator("far", "Far", "dual_vq"), from_published=None),
         replace(_generator("xar", "Xar", "dual_vq"), from_published=None),
-        _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",)),
-        _student("llamagen_dd", "LlamaGenStudent", "vq"),
+        _student("var_dd", "VarStudent", "var_vqvae", ("var_wo_ddp",), "trainer.ema_parameters"),
+        _student("llamagen_dd", "LlamaGenStudent", "vq", published="ema"),
         _student("var_dd_guess", "VarGuessStudent", "var_vqvae"),
         _student("llamagen_dd_guess", "LlamaGenGuessStudent", "vq"),
         _generator("infinity", "Infinity", "bsq", ("gpt_fsdp",)),

@@ -49,19 +49,17 @@ def test_every_container(make_teacher, make_student, tmp_path, kind, how):
     flat = published(student)
     torch.save(wrapped(kind, flat, how), tmp_path / "weights.pt")
     save_checkpoint(tmp_path / "tokenizer", teacher.tokenizer)
-    entry = None
-    if how == "training":
-        entry = "trainer.ema_parameters" if kind == "var" else "ema"
     line = convert(
         f"{kind}_dd",
         tmp_path / "weights.pt",
         tmp_path / "out",
-        entry=entry,
         tokenizer=tmp_path / "tokenizer",
         settings=settings(student),
     )
     assert line.startswith(f"{kind}_dd with ")
     loaded = load_checkpoint(tmp_path / "out", "generator")
+    averaged = "trainer.ema_parameters" if kind == "var" else "ema"
+    assert loaded.provenance["entry"] == {"model": "model", "ema": "ema", "training": averaged}.get(how)
     assert loaded.tokenizer == fingerprint(teacher.tokenizer)
     assert loaded.model.config == student.config
     assert all(torch.equal(one, loaded.model.state_dict()[name]) for name, one in student.state_dict().items())
@@ -70,14 +68,18 @@ def test_every_container(make_teacher, make_student, tmp_path, kind, how):
 
 
 @KINDS
-def test_trained_and_averaged_weights_beside_each_other(make_teacher, make_student, tmp_path, kind):
-    """Without an entry the trained ones are taken, as of any training checkpoint."""
+def test_trained_weights_beside_averaged_ones_are_taken_where_they_are_named(
+    make_teacher, make_student, tmp_path, kind
+):
     student = make_student(make_teacher(kind))
     torch.save(wrapped(kind, published(student), "training"), tmp_path / "weights.pt")
-    convert(f"{kind}_dd", tmp_path / "weights.pt", tmp_path / "out", settings=settings(student))
+    entry = "trainer.var_wo_ddp" if kind == "var" else "model"
+    line = convert(f"{kind}_dd", tmp_path / "weights.pt", tmp_path / "out", entry=entry, settings=settings(student))
+    assert f"parameters under '{entry}' written to" in line
     name = "word_embed.bias" if kind == "var" else "codes.bias"
-    found = load_checkpoint(tmp_path / "out").model.state_dict()[name]
-    torch.testing.assert_close(found, student.state_dict()[name] + 1)
+    loaded = load_checkpoint(tmp_path / "out")
+    assert loaded.provenance["entry"] == entry
+    torch.testing.assert_close(loaded.model.state_dict()[name], student.state_dict()[name] + 1)
 
 
 @KINDS

@@ -2,13 +2,14 @@
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 from ar_core import pictures
 from ar_core.config import from_dict
-from ar_core.errors import ArError, CheckpointError, ConfigError, DataError
+from ar_core.errors import ArError, CheckpointError, ConfigError, DataError, MissingPackageError
 from ar_core.json_document import undocumented
 from ar_core.registry import commands
 from ar_vision.checkpoint import fingerprint, save_checkpoint
@@ -120,6 +121,8 @@ def test_maps_are_taken_in_the_place_of_pictures(control, folders, tmp_path):
     assert control("of_maps.npz", maps=str(tmp_path / "maps"), fidelity=False).startswith("4 images of 2")
     with pytest.raises(ConfigError, match="exists already"):
         make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps"))
+    with pytest.raises(ConfigError, match="maps are written into a folder"):
+        make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps.png"))
     with pytest.raises(ConfigError, match="give maps, or a detector"):
         make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "depth", kind="depth"))
 
@@ -217,10 +220,27 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(control, t
         ({"kind": "depth"}, CheckpointError, "was trained for canny"),
         ({"labels": [1, 2, 3]}, DataError, "one label for each map"),
         ({"labels": [9]}, DataError, "classes run from 0 to 4"),
+        ({"labels": []}, ConfigError, "labels is empty: give a class for each map"),
+        ({"ssim": True, "fidelity": False}, ConfigError, "fidelity is false, and ssim would change nothing"),
+        ({"maps": "x", "fidelity": False, "detector": "y"}, ConfigError, "and detector would change nothing"),
+        ({"decoding": {"control_guidance": -1.0}}, ConfigError, "control_guidance is -1.0; it must"),
+        ({"decoding": {"step_at": 2}}, ConfigError, "step_at is 2 and temperature_shape 'linear', which has none"),
+        (
+            {"decoding": {"step_at": 9, "temperature_shape": "step"}, "output": "out.npz"},
+            ConfigError,
+            "step_at is 9 and there are 4 scales: give one of 0 to 4",
+        ),
+        (
+            {"decoding": {"active_scales": [2, 4]}, "output": "out.npz"},
+            ConfigError,
+            "active_scales are 2 to 4 and there are 4: give two of 0 to 3",
+        ),
         ({"guidance": 2.0, "decoding": {"guidance": 3.0}}, ConfigError, "give it once"),
         ({"decoding": {"warmth": 3.0}}, ConfigError, "warmth"),
         ({"strength": 3.0}, ConfigError, "strength is 3"),
         ({"variations": 0}, ConfigError, "at least 1"),
+        ({"output": "out.jpg"}, ConfigError, "images are written as a grid"),
+        ({"output": "out.PNG", "limit": 1000}, ConfigError, "do not fit in a grid"),
         ({"limit": 1000}, ConfigError, "do not fit in a grid"),
         ({"images": "nowhere.png"}, DataError, "nowhere.png"),
         ({"adapter": "nowhere"}, CheckpointError, "no checkpoint folder"),
@@ -231,6 +251,33 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(control, tmp_path, sett
         control(**settings)
     assert isinstance(caught.value, ArError)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_what_ssim_needs_is_asked_for_before_an_image_is_drawn(control, tmp_path, monkeypatch):
+    monkeypatch.setattr("ar_vision.ecm.control_command.open_controlled", None)
+    monkeypatch.setattr("ar_vision.evaluation.reconstruction.SMALLEST_SSIM", 17)
+    with pytest.raises(DataError, match="images of 16 x 16 pixels were given and SSIM needs 17"):
+        control("out.npz", ssim=True)
+    monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'ar-vision\[eval\]'"):
+        control("out.npz", ssim=True)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("failing", ["fidelity", "write_report"])
+def test_chunks_are_kept_until_the_record_is_written(control, tmp_path, monkeypatch, failing):
+    def fail(*_, **__):
+        raise DataError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"ar_vision.ecm.control_command.{failing}", fail)
+        with pytest.raises(DataError, match="no more"):
+            control("out.npz")
+    assert (tmp_path / "out.npz.chunks").exists()
+    assert (tmp_path / "out.npz").exists() == (failing == "write_report")
+    if failing == "fidelity":
+        assert control("out.npz").startswith("4 images")
+        assert not (tmp_path / "out.npz.chunks").exists()
 
 
 def test_a_controller_and_a_base_that_are_no_pair_are_refused(control, folders, make_var):

@@ -151,7 +151,7 @@ def test_no_label_is_the_null_class(base, make_controller, var_tokenizer, maps):
         ({"strength": 1.5}, "strength is 1.5"),
         ({"late_temperature": -1.0}, "temperature is -1"),
         ({"temperature_shape": "round"}, "choose linear"),
-        ({"step_at": 2}, "belongs to step"),
+        ({"step_at": 2}, "which has none: give temperature_shape=step"),
         ({"control_guidance": float("nan")}, "guidance is nan"),
         ({"without_control": "none", "control_guidance": 2.0}, "choose null, base"),
         ({"without_control": "base"}, "give control_guidance"),
@@ -171,7 +171,7 @@ def test_what_does_not_fit_the_maps_is_refused(base, make_controller, var_tokeni
     ):
         with pytest.raises(DataError, match=said):
             generate(base, ecm, var_tokenizer, given, labels)
-    with pytest.raises(ConfigError, match="active scales are 2 to 9"):
+    with pytest.raises(ConfigError, match="active_scales are 2 to 9"):
         generate(base, ecm, var_tokenizer, maps, LABELS, ControlDecoding(active_scales=(2, 9)))
 
 

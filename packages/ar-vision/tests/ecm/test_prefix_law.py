@@ -85,6 +85,11 @@ def test_oracle_9_temperatures_run_from_the_early_to_the_late_one(shape, count):
 def test_shapes_and_steps_that_are_none_are_refused():
     assert temperatures(1.0, 0.8, "linear", 1) == (1.0,)
     assert temperatures(1.0, 0.8, "linear", 3)[1] == pytest.approx(0.9)
-    for shape, step in (("square", None), ("linear", 2), ("step", 7)):
-        with pytest.raises(ConfigError, match=r"choose|belongs to step"):
+    for shape, step, said in (
+        ("square", None, "choose"),
+        ("linear", 2, "step_at is 2 and temperature_shape 'linear', which has none: give temperature_shape=step"),
+        ("step", -1, "step_at is -1, but must be at least 0"),
+        ("step", 7, "step_at is 7 and there are 6 scales: give one of 0 to 6"),
+    ):
+        with pytest.raises(ConfigError, match=said):
             temperatures(1.0, 0.8, shape, 6, step)

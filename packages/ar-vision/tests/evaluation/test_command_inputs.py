@@ -97,6 +97,31 @@ def test_wrong_settings_of_the_evaluations_are_one_sentence(models, features, tm
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        ({}, "nothing to measure: give features, or a reference and training images"),
+        ({"train": "b"}, "train is given without reference, and nearest_training needs both"),
+        (
+            {"settings_of_metrics": {"neighbours": 9}},
+            "precision_recall is not measured, and neighbours would change nothing",
+        ),
+        ({"settings_of_metrics": {"splits": 9}, "metrics": ["class_accuracy"]}, "and splits would change nothing"),
+        ({"settings_of_metrics": {"nearest": 9}, "metrics": ["class_score"]}, "and nearest would change nothing"),
+        ({"train": "b", "reference": "b", "metrics": ["frechet"]}, "and train would change nothing"),
+        ({"reference": "b", "metrics": ["class_score"]}, "and reference would change nothing"),
+    ],
+)
+def test_what_no_metric_reads_is_refused_before_images_are_drawn(
+    models, features, archive, tmp_path, monkeypatch, settings, says
+):
+    monkeypatch.setattr("ar_vision.evaluation.eval_image_command.drawn", None)
+    given = {name: archive() if value == "b" else value for name, value in settings.items()}
+    if "settings_of_metrics" in given:
+        given["features"] = features
+    refused(EVAL_IMAGE, ConfigError, says, **models, **given, output=str(tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
         ({"labels": [10**30]}, "are no list of whole numbers"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"guidance": -1.0}, "guidance is -1.0; it must be a number of at least 0"),
@@ -105,6 +130,7 @@ def test_wrong_settings_of_the_evaluations_are_one_sentence(models, features, tm
         ({"columns": 3}, "which is no grid (.png), and columns would change nothing"),
         ({"class_names": ["a"]}, "and class_names would change nothing"),
         ({"output": ""}, "exists already"),
+        ({"output": "grid.jpg"}, "output is 'grid.jpg', and images are written as a grid (.png), an archive"),
         ({"dtype": "float8"}, "which is none of 'auto', 'stored', 'float32'"),
         ({"labels": []}, "labels is empty"),
         ({"shard": "0/0"}, "shard is '0/0'"),
@@ -113,14 +139,22 @@ def test_wrong_settings_of_the_evaluations_are_one_sentence(models, features, tm
         ({"device": "tpu"}, "device is 'tpu'"),
     ],
 )
-def test_settings_that_are_none_or_would_change_nothing(models, tmp_path, settings, says):
+def test_settings_that_are_none_or_would_change_nothing(models, tmp_path, monkeypatch, settings, says):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
     refused(IMAGE, ArError, says, **{**models, "output": str(tmp_path / "a.npz"), **settings})
-    assert not (tmp_path / "a.npz").exists()
+    assert set(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("settings", [{"shard": "1/2"}, {"chunk_size": 3}])
-def test_a_grid_has_no_shards(models, tmp_path, settings):
+@pytest.mark.parametrize("settings", [{"shard": "1/2"}, {"chunk_size": 3}, {"scales": True, "columns": 3}])
+def test_settings_that_a_grid_does_not_read(models, tmp_path, settings):
     refused(IMAGE, ConfigError, "would change nothing", **models, output=str(tmp_path / "a.png"), **settings)
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c", "d"]])
+def test_every_class_has_one_name(models, tmp_path, names):
+    says = f"class_names has {len(names)} names for 3 classes: give one for each"
+    refused(IMAGE, ConfigError, says, **models, labels=[0], class_names=names, output=str(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +232,7 @@ def test_folders_that_no_run_of_the_protocol_wrote(archive, tmp_path):
     folder.mkdir()
     for text, says in (("{}", "is no record of a data-making recipe"), ("[", "cannot be read")):
         (folder / "stage.json").write_text(text)
-        refused(EVAL_IMAGE, DataError, says, samples=str(folder), reference=archive(), output=out)
+        refused(EVAL_IMAGE, DataError, says, samples=str(folder), reference=archive(), train=archive(), output=out)
 
 
 def test_images_and_scales_that_do_not_fit_the_tokenizer(models, archive, generator, tmp_path):

@@ -56,6 +56,22 @@ def test_an_archive_is_that_of_any_batch_size_and_remembers_its_settings(models,
     assert not (tmp_path / "a.npz.chunks").exists()
 
 
+def test_a_grid_is_a_grid_whatever_the_case_of_its_name(models, tmp_path):
+    assert run(IMAGE, **models, output=str(tmp_path / "a.PNG")).pictures is not None
+    with Image.open(tmp_path / "a.PNG") as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_chunks_of_an_archive_are_kept_until_its_record_is_written(models, tmp_path, monkeypatch):
+    def fail(*_):
+        raise DataError("no more")
+
+    monkeypatch.setattr("ar_vision.evaluation.image_command.write_report", fail)
+    with pytest.raises(DataError, match="no more"):
+        run(IMAGE, **models, output=str(tmp_path / "a.npz"))
+    assert (tmp_path / "a.npz.chunks").exists()
+
+
 @pytest.mark.parametrize("kind", ["var", "flexvar"])
 def test_scale_wise_generators(scale_models, tmp_path, kind):
     models = scale_models(kind)

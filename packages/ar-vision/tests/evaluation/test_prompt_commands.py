@@ -96,6 +96,15 @@ def test_prompts_become_images_and_the_record_holds_them(models, draw, tmp_path)
     assert np.abs(alone[0].astype(int) - again[0].astype(int)).max() <= 1
 
 
+def test_prompts_that_lose_tokens_are_told_of(draw, capsys):
+    long = "a red bus and a cat on a chair"
+    whole = draw("long", prompts=[long, BUS], guidance=2.0, negative=f"no {long}")
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
+    assert "2 of 3 texts have more than the 8 tokens that the model takes (up to 11)" in said
+    kept = draw("kept", prompts=["a red bus and a cat on a mat", BUS], guidance=2.0, negative=f"no {long}")
+    assert (whole == kept).all()
+
+
 def test_every_setting_reaches_the_images(draw):
     settings = {
         "plain": {},

@@ -1,6 +1,7 @@
 """Samples to files and back."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ar_vision.data.config import ImageDataConfig
 from ar_vision.evaluation.image_set import ImageSet, SplitConfig, open_images
 from ar_vision.evaluation.npz_images import open_npz
 from ar_vision.evaluation.picture_grid import picture_grid
-from ar_vision.evaluation.sample_files import write_samples
+from ar_vision.evaluation.sample_files import form_of, write_samples
 
 
 @pytest.fixture
@@ -23,14 +24,36 @@ def whole(images):
     return torch.cat(list(images.batches(7)))
 
 
-@pytest.mark.parametrize("name", ["samples.npz", "samples"])
+@pytest.mark.parametrize("name", ["samples.npz", "samples.NPZ", "samples"])
 def test_what_was_written_is_read(images, tmp_path, name):
     write_samples(tmp_path / name, images)
     found = open_images(str(tmp_path / name))
     assert (found.count, found.size) == (23, (6, 8))
-    order = torch.arange(23) if name.endswith("npz") else (torch.arange(23) % 5).argsort(stable=True)
+    order = torch.arange(23) if "." in name else (torch.arange(23) % 5).argsort(stable=True)
     assert torch.equal(whole(found), whole(images)[order])
     assert torch.equal(found.labels, images.labels[order])
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.png", "grid"),
+        ("a.PNG", "grid"),
+        ("a.npz", "archive"),
+        ("a.NpZ", "archive"),
+        ("a", "folder"),
+        ("run.v2", "folder"),
+    ],
+)
+def test_names_say_as_what_images_are_written(name, form):
+    assert form_of(Path("some.jpg") / name) == form
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp", "a.zip", "a.tar.gz", "a.npy"])
+def test_names_of_other_files_are_refused(name):
+    with pytest.raises(ConfigError, match=rf"output is '{name}', and images are written as a grid") as caught:
+        form_of(Path(name))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_archive_is_as_evaluators_read_it(images, tmp_path):

@@ -100,7 +100,9 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(folders, upscaled, monke
             upscaled(name, "out.png")
         assert str(raised.value).count("\n") == 0
     monkeypatch.setattr("ar_vision.nsarm.upscaler.MAX_PIXELS", 40 * 40 * 16 - 1)
-    with pytest.raises(DataError, match="40 x 40 pixels was given, whose result would have more"):
+    with pytest.raises(
+        DataError, match=r"whole\.png: a photograph of 40 x 40 pixels was given, whose result would have more"
+    ):
         upscaled("whole.png", "out.png")
     monkeypatch.undo()
     for wrong, sentence in (
@@ -138,6 +140,11 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
         (folders / f"{name}.jsonl").write_text("\n".join(json.dumps(record) for record in records))
         upscaled(f"{name}.jsonl", name, **settings, caption_fields=("said",) if name == "said" else ())
         assert np.array_equal(np.array(Image.open(folders / name / "0.png")), found["told"][0])
+    upscaled("some.jsonl", "untold", **settings, prompt="")
+    record = json.loads((folders / "untold.json").read_text())
+    assert [row["text"] for row in record["pictures"]] == ["", ""]
+    with pytest.raises(ConfigError, match="prompt is the text of all photographs, and caption_fields would change"):
+        upscaled("some.jsonl", "other", prompt="", caption_fields=("said",))
     with pytest.raises(ConfigError, match=r"caption_fields is .* has no captions"):
         upscaled("some", "other", caption_fields=("said",))
     upscaled("some/0.png", "first.png", **settings)
@@ -147,9 +154,25 @@ def test_a_folder_and_captions_are_upscaled_and_seeds_are_the_pictures_own(folde
     (folders / "none").mkdir()
     with pytest.raises(DataError, match="holds no picture"):
         upscaled("none", "other")
+    with pytest.raises(ConfigError, match=r"give a \.png for one picture, a folder for several"):
+        upscaled("some", "other.jpg")
+    upscaled("some/0.png", "second.PNG", **settings)
+    assert (folders / "second.PNG").read_bytes() == (folders / "first.png").read_bytes()
     Image.fromarray(pixels(4, 4)).save(folders / "some" / "0.bmp")
     with pytest.raises(DataError, match="two pictures are called '0'"):
         upscaled("some", "other")
+
+
+def test_texts_that_lose_tokens_are_told_of_once(folders, upscaled, capsys):
+    words = " ".join("abcdefghij")
+    for number, caption in enumerate((words, words, "few")):
+        Image.fromarray(pixels(4, 4)).save(folders / f"{number}.png")
+        with (folders / "some.jsonl").open("a") as file:
+            file.write(json.dumps({"file_name": f"{number}.png", "captions": [caption]}) + "\n")
+    for settings, counts in (({}, "1 of 2"), ({"prompt": words}, "1 of 1")):
+        upscaled("some.jsonl", f"told{len(settings)}", **settings)
+        (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
+        assert f"{counts} texts have more than the 8 tokens that the model takes (up to 11)" in said
 
 
 def test_generators_and_upscalers_are_not_taken_for_each_other(folders):
@@ -186,6 +209,26 @@ def test_a_sweep_is_measured_beside_bicubic(folders, data_dir):
     assert line.table.rows[0] == ("bicubic psnr", *(f"{summary[name]:.{digits}g}" for name, digits in FIGURES))
     with pytest.raises(ConfigError, match="exists already"):
         evaluate_sr(config)
+
+
+def test_a_photograph_that_cannot_be_used_is_named_before_the_first_pass(folders, monkeypatch):
+    monkeypatch.setattr("ar_vision.nsarm.eval_command.measure_sweep", None)
+    (folders / "high").mkdir()
+    Image.fromarray(pixels(32, 32)).save(folders / "high" / "0.png")
+
+    def refuse(name, shape, sentence):
+        Image.fromarray(pixels(*shape)).save(folders / "high" / name)
+        settings = {"checkpoint": str(folders / "nsarm"), "tokenizer": str(folders / "tokenizer"), "device": "cpu"}
+        with pytest.raises(DataError, match=sentence) as raised:
+            evaluate_sr(EvalSrConfig(images=str(folders / "high"), output=folders / "report.json", **settings))
+        assert name in str(raised.value)
+        assert "\n" not in str(raised.value)
+        (folders / "high" / name).unlink()
+
+    refuse("odd.png", (32, 33), "an image of 33 x 32 pixels was given, which does not divide by 4")
+    refuse("tiny.png", (8, 8), "images of 8 x 8 pixels were given and SSIM needs 11")
+    monkeypatch.setattr("ar_vision.nsarm.upscaler.MAX_PIXELS", 32 * 32)
+    refuse("vast.png", (32, 64), "a photograph of 16 x 8 pixels was given, whose result would have more")
 
 
 def test_moments_of_one_image_are_no_error():
@@ -233,10 +276,26 @@ def test_degradations_are_shown_as_one_picture(tmp_path):
         rows = -(-(1 + 2 * len(SWEEP)) // 5)
         assert found.width == 5 * (68 + 4) + 4
         assert found.height > rows * 64
+    degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "out.PNG", degradations=("light",)))
+    with Image.open(tmp_path / "out.PNG") as found:
+        assert found.format == "PNG"
     with pytest.raises(ConfigError, match=r"give a \.png or a \.jpg"):
         DegradeConfig(input="a", output=tmp_path / "out.webp")
     Image.fromarray(pixels(1, 1)).save(tmp_path / "one.png")
     with pytest.raises(DataError, match=r"one\.png has 1 x 1 pixels and is reduced 4 times"):
         degrade_picture(DegradeConfig(input=str(tmp_path / "one.png"), output=tmp_path / "b.png"))
-    with pytest.raises(ConfigError, match="there is no degradation 'fog'"):
-        degrade_picture(DegradeConfig(input=str(tmp_path / "in.png"), output=tmp_path / "b.png", degradations=("fog",)))
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "degradations is empty"),
+        (("fog",), "there is no degradation 'fog'; choose one of .*'blur, sigma 1.5', 'blur, sigma 3',"),
+        (("bicubic", "light", "bicubic"), "degradations names 'bicubic' twice: give it once"),
+    ],
+)
+def test_every_degradation_is_named_once(tmp_path, names, sentence):
+    own = {"checkpoint": "a", "tokenizer": "b", "images": "c", "output": tmp_path / "r.json"}
+    for config, given in ((DegradeConfig, {"input": "a", "output": tmp_path / "b.png"}), (EvalSrConfig, own)):
+        with pytest.raises(ConfigError, match=sentence):
+            config(**given, degradations=names)

@@ -284,7 +284,7 @@ def test_a_schedule_of_one_scale_has_no_second_pass(step):
         ({"rollout": "all"}, "rollout is 'all'; choose full, released, single"),
         ({"target": "truth"}, "target is 'truth'; choose teacher, gt, soft"),
         ({"rollout_sampling": "greedy"}, "choose sample, argmax"),
-        ({"rollout_guidance": -1.0}, "guidance is -1.0"),
+        ({"rollout_guidance": -1.0}, "rollout_guidance is -1.0"),
         ({"rollout_top_k": 0}, "top_k is 0"),
         ({"rollout_top_p": 1.5}, "top_p is 1.5"),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ar_core.errors import CheckpointError, ConfigError
 from ar_vision.backbones.infinity.config import InfinityConfig
-from ar_vision.text.encoder import build_text_encoder, encoded_alone
+from ar_vision.text.encoder import build_text_encoder, encoded_alone, tell_of_cuts
 from ar_vision.text.hashed import HashedText
 from ar_vision.text.t5 import T5Text
 from ar_vision.text.text import Text
@@ -35,6 +35,15 @@ def test_long_texts_keep_their_end():
     text = encoder.encode(["one two three four five", "one two"])
     assert text.valid.sum(1).tolist() == [4, 3]
     torch.testing.assert_close(text.features[0, 3], text.features[1, 2])
+
+
+def test_texts_that_lose_tokens_are_told_of_once_with_their_number(capsys):
+    encoder = HashedText(32, 4)
+    tell_of_cuts(encoder, ["one two three four five", "one two three", "one, two, three"])
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "2 of 3 texts have more than the 4 tokens that the model takes (up to 6)" in said
+    tell_of_cuts(encoder, ["one two three"])
+    assert not capsys.readouterr().err
 
 
 def test_hashed_features_do_not_depend_on_the_batch():
@@ -91,6 +100,7 @@ def test_t5_features_of_a_batch_are_those_of_single_texts(t5_folder):
     assert text.features.shape == (2, 6, 16)
     torch.testing.assert_close(encoder.encode(["a cat"]).features[0], text.features[0, :3], atol=1e-5, rtol=1e-5)
     assert encoder.encode(["a " * 20]).valid.sum().item() == 8
+    assert encoder.count(["a " * 20, "a cat"]) == [21, 3]
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 

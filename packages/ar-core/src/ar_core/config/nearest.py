@@ -9,7 +9,7 @@ __all__ = ["did_you_mean"]
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return the part of an error sentence that helps with an unknown ``name``.
 
-    The nearest of the ``valid`` names if one is near, otherwise all of them in order.
+    The nearest of the ``valid`` names if one is near, otherwise all of them in order; those with a comma are quoted.
     """
     names = list(dict.fromkeys(valid))
     near = get_close_matches(name, names, n=1, cutoff=0.6)
@@ -17,4 +17,4 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
         return f"did you mean {near[0]!r}?"
     if not names:
         return "there are none to choose from"
-    return f"choose one of {', '.join(names)}"
+    return f"choose one of {', '.join(repr(name) if ',' in name else name for name in names)}"

@@ -3,7 +3,7 @@
 from .arrays import array_header, read_array, read_array_file
 from .atomic import atomic_directory, atomic_file, joined_directory, require_replaceable, sync, sync_tree
 from .built import built_on_meta, require_modest
-from .containers import read_weights, unwrap
+from .containers import read_entry, read_weights, unwrap
 from .key_map import KeyMap
 from .lock import lock_file
 from .pickles import read_pickle
@@ -23,6 +23,7 @@ __all__ = [
     "read_array",
     "read_array_file",
     "read_checkpoint",
+    "read_entry",
     "read_header",
     "read_pickle",
     "read_tensors",

@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 from .pickles import read_pickle
 from .sharded import read_checkpoint
 
-__all__ = ["read_weights", "unwrap"]
+__all__ = ["read_entry", "read_weights", "unwrap"]
 
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and activation checkpointing put into the names of parameters, anywhere in them."""
@@ -31,10 +31,27 @@ def read_weights(path: str | Path, *, entry: str | None = None, inside: Iterable
     """Return the flat state dict of a file or folder of weights, whatever it is wrapped in.
 
     Args:
+        path: as in :func:`read_entry`.
+        entry: as in :func:`unwrap`.
+        inside: as in :func:`unwrap`.
+
+    Raises:
+        CheckpointError: as :func:`read_entry`.
+    """
+    return read_entry(path, entry=entry, inside=inside)[1]
+
+
+def read_entry(
+    path: str | Path, *, entry: str | None = None, inside: Iterable[str] = (), preferred: str | None = None
+) -> tuple[str, dict[str, Tensor]]:
+    """Return the entry that was taken of a file or folder of weights, '' for the top level, and its flat state dict.
+
+    Args:
         path: a safetensors file, a folder of them, or a ``torch.save`` file; the latter is read without running code, and
             may hold ``argparse`` settings beside tensors.
         entry: as in :func:`unwrap`.
         inside: as in :func:`unwrap`.
+        preferred: the entry that is taken before all others where it is there and ``entry`` is None.
 
     Raises:
         CheckpointError: as :func:`unwrap`, ``read_checkpoint`` and ``read_pickle`` do.
@@ -42,7 +59,7 @@ def read_weights(path: str | Path, *, entry: str | None = None, inside: Iterable
     path = Path(path)
     tensors_only = os.path.isdir(path) or path.suffix in (".safetensors", ".json")
     content = read_checkpoint(path) if tensors_only else read_pickle(path, allow=(Namespace,))
-    return unwrap(content, entry=entry, inside=inside, source=str(path))
+    return _taken(content, entry, (*inside, *CONTAINERS), preferred, str(path))
 
 
 def unwrap(
@@ -66,28 +83,35 @@ def unwrap(
         CheckpointError: there is no state dict, there are several and none was named, or the named entry is absent; names
             the entries that are there.
     """
-    names = (*inside, *CONTAINERS)
+    return _taken(content, entry, (*inside, *CONTAINERS), None, source)[1]
+
+
+def _taken(
+    content: Any, entry: str | None, names: tuple[str, ...], preferred: str | None, source: str
+) -> tuple[str, dict[str, Tensor]]:
     # Whoever names an entry may name any.
-    found = _states(content, (*names, *(entry or "").split(".")))
+    found = _states(content, (*names, *(entry or preferred or "").split(".")))
+    if entry is None and preferred in found:
+        entry = preferred
     if entry is not None:
         if entry not in found:
             raise CheckpointError(
                 f"{source} has no weights under {entry!r}; it has them under {_listed(found)}: name one of these"
             )
-        return _plain(found[entry], source)
+        return entry, _plain(found[entry], source)
     if "" in found:
-        return _plain(found[""], source)
-    # Averaged weights lie beside the trained ones and have to be asked for.
-    trained = {path: state for path, state in found.items() if "ema" not in path.split(".")[-1]} or found
-    preferred = [path for name in names for path in trained if path.split(".")[-1] == name]
-    if not preferred:
+        return "", _plain(found[""], source)
+    # Averaged weights lie beside the trained ones and have to be asked for, or preferred.
+    trained = {where: state for where, state in found.items() if "ema" not in where.split(".")[-1]} or found
+    known = [where for name in names for where in trained if where.split(".")[-1] == name]
+    if not known:
         raise CheckpointError(
             f"{source} holds no weights: expected tensors by name, alone or under one of {', '.join(names)}, and found "
             f"{_keys(content)}"
         )
-    if len(preferred) > 1:
+    if len(known) > 1:
         raise CheckpointError(f"{source} holds weights under {_listed(trained)}: say which of them to take (entry)")
-    return _plain(trained[preferred[0]], source)
+    return known[0], _plain(trained[known[0]], source)
 
 
 def _states(content: Any, names: tuple[str, ...], path: str = "") -> dict[str, Mapping[str, Tensor]]:

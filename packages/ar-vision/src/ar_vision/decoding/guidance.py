@@ -16,14 +16,18 @@ from torch import Tensor
 __all__ = ["doubled", "guided_logits", "guided_passes", "require_guidance", "require_sound", "sound"]
 
 
-def require_guidance(scale: float) -> None:
+def require_guidance(scale: float, name: str = "guidance") -> None:
     """Refuse a strength of guidance that is none.
+
+    Args:
+        scale: g.
+        name: of the setting.
 
     Raises:
         ConfigError: it is below 0, where guidance leads away from the condition, or no finite number.
     """
     if not (math.isfinite(scale) and scale >= 0):
-        raise ConfigError(f"guidance is {scale}; it must be a number of at least 0, and 1 means none")
+        raise ConfigError(f"{name} is {scale}; it must be a number of at least 0, and 1 means none")
 
 
 def guided_passes(guidance: Sequence[float]) -> int:

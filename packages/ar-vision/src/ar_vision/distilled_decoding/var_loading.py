@@ -39,8 +39,7 @@ def from_published(
     """Build the student whose weights these are; its shape and scales are read off them.
 
     Args:
-        tensors: flat state dict; of training checkpoints, the averaged weights are those that were published
-            (``entry=trainer.ema_parameters``).
+        tensors: flat state dict; of training checkpoints, the averaged weights are those that were published.
         heads: H of weights without learned temperatures.
         timesteps: t that it was trained with, which weights do not tell; None: those of the published model of that depth, else 0.
         split: scales that are read off the logits; None: as published for that depth, else all.

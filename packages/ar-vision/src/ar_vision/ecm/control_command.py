@@ -20,9 +20,10 @@ from ..evaluation.generation import ImageGenerator
 from ..evaluation.image_set import open_images
 from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.protocol import ProtocolConfig, draw, protocol_identity
+from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
-from ..evaluation.sample_files import write_samples
-from ..evaluation.sampling_config import ComputeDtype
+from ..evaluation.sample_files import form_of, write_samples
+from ..evaluation.sampling_config import ComputeDtype, refuse_set
 from ..pixels import to_bytes
 from .checkpoint import load_controller
 from .controls.config import ControlConfig, ControlKind
@@ -103,7 +104,7 @@ class ControlCommandConfig:
     """Extract the control from what was drawn and compare; needs an extractor of the kind."""
 
     ssim: bool = False
-    """Also SSIM of the two, which needs torchmetrics (extra ``eval``)."""
+    """Also SSIM of the two, which needs torchmetrics (extra ``eval``) and images of at least 11 pixels a side."""
 
     seed: int = 0
     """Image i draws from a stream of its own under this seed."""
@@ -125,7 +126,13 @@ class ControlCommandConfig:
         for name in ("limit", "variations", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1: give more")
-        if self.output.suffix == ".png" and self.limit * self.variations > MOST_OF_A_GRID:
+        if not self.fidelity:
+            refuse_set(self, "ssim", because="fidelity is false")
+            if self.maps is not None:
+                refuse_set(self, "detector", because="maps are given and fidelity is false")
+        if self.labels == ():
+            raise ConfigError("labels is empty: give a class for each map, one for all, or null")
+        if form_of(self.output) == "grid" and self.limit * self.variations > MOST_OF_A_GRID:
             raise ConfigError(
                 f"{self.limit} maps of {self.variations} images do not fit in a grid of at most {MOST_OF_A_GRID}: give fewer, or an .npz"
             )
@@ -158,6 +165,8 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
             f"{what} is {getattr(config, what)!r}, and {control.kind!r} is only found by a model: give its folder as detector, or maps with "
             "fidelity=false"
         )
+    if config.ssim:
+        require_ssim(size, size)
     source = str(config.maps if config.images is None else config.images)
     asked = picture_maps(source, size, control, extract if config.images is not None else None, count=config.limit)
     labels = _labels(config, asked)
@@ -175,30 +184,35 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
     count = len(asked.maps)
     protocol = ProtocolConfig(tuple(range(count)), count * config.variations, config.seed)
     sheet = None
+    chunks = output.with_name(f"{output.name}.chunks")
     content: dict[str, Any] = {"sampling": protocol_identity(generator, protocol, config.device)}
-    if output.suffix == ".png":
+    grid = form_of(output) == "grid"
+    if grid:
         drawn = _draw_all(config, generator, protocol)
-        sheet = _grid(asked, drawn, config.variations)
-        with atomic_file(output) as temporary:
-            sheet.sheet.save(temporary, format="PNG")
     else:
-        chunks = output.with_name(f"{output.name}.chunks")
         stage = StageConfig(str(chunks), device=config.device)
         if draw(generator, protocol, stage, batch_size=config.batch_size).interrupted:
             raise ConfigError(f"the run was interrupted; give the same command again, it goes on from {chunks}")
         images = open_images(str(chunks))
-        write_samples(output, images)
         drawn = torch.cat(list(images.batches(config.batch_size)))
         content["images"] = described(images)
-        shutil.rmtree(chunks)
     said = ""
+    # Before the output, which would have the command refused when it is given again.
     if extract is not None and config.fidelity:
         given = asked.maps[torch.tensor(cycled(list(range(count)), len(drawn)))]
         values = fidelity(control, extract, drawn, given, structural=config.ssim)
         means = {name: float(value.double().mean()) for name, value in values.items()}
         content["fidelity"] = {"protocol": {name: PROTOCOL[name] for name in means}, **means}
         said = "".join(f", {name} {value:.4g}" for name, value in means.items())
+    if grid:
+        sheet = _grid(asked, drawn, config.variations)
+        with atomic_file(output) as temporary:
+            sheet.sheet.save(temporary, format="PNG")
+    else:
+        write_samples(output, images)
     write_report(record, content, content["sampling"]["device"])
+    if not grid:
+        shutil.rmtree(chunks)
     return CommandResult(
         f"{len(drawn)} images of {count} {control.kind} maps by {generator.kind} written to {output}{said}",
         {

@@ -23,7 +23,7 @@ from ..scales import ScaleSchedule
 from .base_pass import BasePass
 from .controller import Controller, Strength
 
-__all__ = ["ControlPasses", "ControlledVar"]
+__all__ = ["ControlPasses", "ControlledVar", "active_span"]
 
 
 class ControlledVar:
@@ -52,11 +52,7 @@ class ControlledVar:
         null: Tensor | None = None,
     ) -> None:
         count = base.schedule.count
-        first, last = (0, count - 1) if active is None else active
-        if not 0 <= first <= last < count:
-            raise ConfigError(
-                f"active scales are {first} to {last} and there are {count}: give two of 0 to {count - 1}"
-            )
+        first, last = active_span(active, count)
         self.base, self.controller, self._features, self._null = base, controller, features, null
         self._transformer = controller.transformer(base)
         self._strengths = tuple(strength if first <= k <= last else 0.0 for k in range(count))
@@ -115,6 +111,22 @@ class ControlledVar:
         """Return logits [R, n, V] of hidden states [R, n, C] and a condition [R, C]."""
         out: Tensor = self._transformer.head(hidden, condition)
         return out
+
+
+def active_span(active: tuple[int, int] | None, count: int) -> tuple[int, int]:
+    """Return the first and the last controlled one of K scales.
+
+    Args:
+        active: both, from 0; None: all.
+        count: K.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    first, last = (0, count - 1) if active is None else active
+    if not 0 <= first <= last < count:
+        raise ConfigError(f"active_scales are {first} to {last} and there are {count}: give two of 0 to {count - 1}")
+    return first, last
 
 
 class ControlPasses(ScalePasses):

@@ -18,12 +18,13 @@ from ..backbones.var.model import Var
 from ..checkpoint import require_codes
 from ..decoding.generated import GeneratedImages, OnScale
 from ..decoding.guidance import require_guidance
+from ..decoding.image_sampler import ImageSampler
 from ..decoding.scalewise import generate_scales
 from ..tokenizers.tokenizer import Tokenizer
 from .config import require_choice
-from .controlled import ControlledVar, ControlPasses
+from .controlled import ControlledVar, ControlPasses, active_span
 from .controller import Controller
-from .temperature import TemperatureShape, temperatures
+from .temperature import TemperatureShape, require_shape, temperatures
 
 __all__ = ["ControlDecoding", "generate"]
 
@@ -62,7 +63,7 @@ class ControlDecoding(ScaleDecoding):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_guidance(self.control_guidance)
+        require_guidance(self.control_guidance, "control_guidance")
         if not 0 <= self.strength <= 1:
             raise ConfigError(f"strength is {self.strength}; it must lie in [0, 1], and 0 is the base")
         require_choice("without_control", self.without_control, WithoutControl)
@@ -71,7 +72,25 @@ class ControlDecoding(ScaleDecoding):
                 "without_control is 'base' and there is no guidance by the control: give control_guidance, or leave it out"
             )
         _ = replace(self.sampler, temperature=self.late_temperature)
-        _ = temperatures(1.0, 1.0, self.temperature_shape, 1 + (self.step_at or 0), self.step_at)
+        require_shape(self.temperature_shape, self.step_at)
+
+    def require_scales(self, count: int) -> None:
+        """Refuse settings that name scales which a base of K does not have.
+
+        Raises:
+            ConfigError: ``step_at`` or ``active_scales`` do.
+        """
+        _ = self.samplers(count)
+        active_span(self.active_scales, count)
+
+    def samplers(self, count: int) -> list[ImageSampler]:
+        """Return what draws the codes of each of K scales.
+
+        Raises:
+            ConfigError: ``step_at`` is none of them.
+        """
+        warm = temperatures(self.temperature, self.late_temperature, self.temperature_shape, count, self.step_at)
+        return [replace(self.sampler, temperature=one) for one in warm]
 
 
 @torch.no_grad()
@@ -105,7 +124,7 @@ def generate(
     Raises:
         DataError: a label is no class, or there is not one for each map; maps are none.
         CheckpointError: the tokenizer has other codes than the base.
-        ConfigError: active scales are none.
+        ConfigError: active scales, or the step of the temperature, are none.
     """
     options = options or ControlDecoding()
     require_codes(base, cast(nn.Module, tokenizer))
@@ -114,10 +133,7 @@ def generate(
     if len(checked) != len(maps):
         raise DataError(f"{len(checked)} labels and {len(maps)} control maps were given: give one label for each map")
     count = base.schedule.count
-    warm = temperatures(
-        options.temperature, options.late_temperature, options.temperature_shape, count, options.step_at
-    )
-    samplers = [replace(options.sampler, temperature=one) for one in warm]
+    samplers = options.samplers(count)
     maps = maps.to(base.device, base.start.dtype)
     features, null = controller.features(maps, tokenizer, kinds=kinds), None
     if options.control_guidance != 1 and options.without_control == "null":

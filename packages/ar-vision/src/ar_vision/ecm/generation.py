@@ -5,7 +5,7 @@ Source: ours.
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ar_core.config import expand_path, from_dict
@@ -14,6 +14,7 @@ from ar_core.training.device import choose_device
 from torch import Tensor
 
 from ..backbones.class_labels import checked_labels
+from ..backbones.var.model import Var
 from ..checkpoint import fingerprint, load_checkpoint, require_pair
 from ..decoding.generated import GeneratedImages, OnScale
 from ..evaluation.computing import dtype_name, placed
@@ -86,7 +87,8 @@ def open_controlled(
             f"{loaded.path} was trained with the tokenizer {loaded.tokenizer} and {coder.path} is {given}: give the tokenizer it was trained with"
         )
     number = 0 if kind is None else require_kind(loaded, kind)
-    count = int(base.model.config.num_classes)  # type: ignore[union-attr, arg-type]  # a VAR, which loading has checked
+    options.require_scales(cast(Var, base.model).schedule.count)
+    count = cast(Var, base.model).config.num_classes
     classes = checked_labels([count] * len(maps) if labels is None else list(labels), count)
     if len(classes) != len(maps):
         raise DataError(f"{len(classes)} labels and {len(maps)} control maps were given: give one label for each map")

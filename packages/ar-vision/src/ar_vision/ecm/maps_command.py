@@ -17,6 +17,7 @@ from ..data.config import ImageDataConfig
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
+from ..evaluation.sample_files import names_folder
 from .controls.config import ControlConfig, ControlKind
 from .controls.extract import extractor_of
 
@@ -46,6 +47,12 @@ class ControlMapsConfig:
 
     device: str = "auto"
     """Of the detector."""
+
+    def __post_init__(self) -> None:
+        if not names_folder(self.output):
+            raise ConfigError(
+                f"output is {str(self.output)!r}, and maps are written into a folder: give the name of one"
+            )
 
 
 def make_maps(config: ControlMapsConfig) -> CommandResult:

@@ -10,7 +10,7 @@ from ar_core.errors import ConfigError
 
 from .config import require_choice
 
-__all__ = ["TemperatureShape", "temperatures"]
+__all__ = ["TemperatureShape", "require_shape", "temperatures"]
 
 TemperatureShape = Literal["linear", "cosine", "step"]
 """How the temperature goes from its first to its last value over the scales."""
@@ -29,16 +29,31 @@ def temperatures(
         step_at: of ``step``, the first scale of the lower temperature, from 0; None: the middle one.
 
     Raises:
-        ConfigError: the shape is none, or ``step_at`` is no scale or given to another shape.
+        ConfigError: as :func:`require_shape`; or ``step_at`` is no scale.
     """
-    require_choice("temperature_shape", shape, TemperatureShape)
-    if step_at is not None and (shape != "step" or not 0 <= step_at <= count):
-        raise ConfigError(
-            f"step_at is {step_at} with the shape {shape!r} and {count} scales: it belongs to step, and is one of 0 to {count}"
-        )
+    require_shape(shape, step_at)
+    if step_at is not None and step_at > count:
+        raise ConfigError(f"step_at is {step_at} and there are {count} scales: give one of 0 to {count}")
     if shape == "step":
         first = count // 2 if step_at is None else step_at
         return tuple(early if k < first else late for k in range(count))
     places = [k / (count - 1) if count > 1 else 0.0 for k in range(count)]
     shares = [(1 - math.cos(math.pi * place)) / 2 if shape == "cosine" else place for place in places]
     return tuple(late if share == 1 else early + (late - early) * share for share in shares)
+
+
+def require_shape(shape: TemperatureShape, step_at: int | None) -> None:
+    """Refuse what is no shape of temperatures, whatever the number of scales.
+
+    Raises:
+        ConfigError: the shape is none, or ``step_at`` is below 0 or given to another shape than ``step``.
+    """
+    require_choice("temperature_shape", shape, TemperatureShape)
+    if step_at is None:
+        return
+    if shape != "step":
+        raise ConfigError(
+            f"step_at is {step_at} and temperature_shape {shape!r}, which has none: give temperature_shape=step, or leave it out"
+        )
+    if step_at < 0:
+        raise ConfigError(f"step_at is {step_at}, but must be at least 0: give the first scale of the late temperature")

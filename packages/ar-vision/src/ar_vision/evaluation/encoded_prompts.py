@@ -4,14 +4,14 @@ from ar_core.errors import ConfigError
 from torch import Tensor
 
 from ..text.config import TextShape
-from ..text.encoder import build_text_encoder, encoded_alone
+from ..text.encoder import build_text_encoder, encoded_alone, tell_of_cuts
 from .prompts import Prompts
 
 __all__ = ["encoded_prompts", "require_prompts"]
 
 
 def encoded_prompts(prompts: Prompts, shape: TextShape, kind: str) -> list[Tensor]:
-    """Return the features of each prompt, float32 [n, Ct] on the CPU, encoded by itself.
+    """Return the features of each prompt, float32 [n, Ct] on the CPU, encoded by itself; one that is too long is cut off and told of.
 
     Args:
         prompts: texts.
@@ -28,7 +28,9 @@ def encoded_prompts(prompts: Prompts, shape: TextShape, kind: str) -> list[Tenso
         )
     if prompts.size is not None or prompts.pixels is not None or prompts.ratio != 1:
         raise ConfigError(f"a shape was given and a {kind} has images of one size: leave out size, ratio and pixels")
-    return encoded_alone(build_text_encoder(shape, prompts.text_encoder), prompts.texts)
+    encoder = build_text_encoder(shape, prompts.text_encoder)
+    tell_of_cuts(encoder, prompts.texts)
+    return encoded_alone(encoder, prompts.texts)
 
 
 def require_prompts(prompts: Prompts) -> None:

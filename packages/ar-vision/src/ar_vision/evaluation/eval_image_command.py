@@ -1,6 +1,6 @@
 """The command that measures samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from .measure import METRICS, MeasureConfig, Metric, measure
 from .protocol import ProtocolConfig
 from .report import check_target, described, features_facts, write_report
 from .sampling import drawn, generator_of, round_of
-from .sampling_config import SamplingConfig
+from .sampling_config import SamplingConfig, refuse_set
 
 __all__ = ["EvalImageConfig", "evaluate_images"]
 
@@ -27,13 +27,20 @@ DRAWING = (
 )
 """Settings of drawing alone."""
 
+READERS: Mapping[Metric, str] = {
+    "precision_recall": "neighbours",
+    "class_score": "splits",
+    "nearest_training": "nearest",
+}
+"""The only metric that reads a setting of metrics."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalImageConfig(SamplingConfig):
     """What is measured against what.
 
     Raises:
-        ConfigError: both samples and a checkpoint are given, or neither.
+        ConfigError: both samples and a checkpoint are given, or neither; training images without a reference.
     """
 
     output: Path
@@ -52,7 +59,7 @@ class EvalImageConfig(SamplingConfig):
     """Held-out images: a path, or reference.data.path=... reference.split=held_out as in a recipe."""
 
     train: str | SplitConfig | None = None
-    """Training images, for the distance to the nearest of them."""
+    """Training images, for the distance to the nearest of them; needs a reference beside them, whose distances are compared."""
 
     features: FeaturesConfig | None = None
     """features.kind=resnet20-cifar10 features.path=FILE; the kind is part of every number's name."""
@@ -72,7 +79,11 @@ class EvalImageConfig(SamplingConfig):
                 "give either samples (an .npz or a folder) or a checkpoint to draw them from, and not both"
             )
         if self.samples is not None:
-            self.refuse_set(*DRAWING, because="samples are given, which are drawn already")
+            refuse_set(self, *DRAWING, because="samples are given, which are drawn already")
+        if self.metrics is None and self.train is not None and self.reference is None:
+            raise ConfigError(
+                "train is given without reference, and nearest_training needs both: give held-out images as reference, or leave train out"
+            )
         if self.per_class < 1:
             raise ConfigError(
                 f"per_class is {self.per_class}, but must be at least 1: give 50 for the published protocol"
@@ -95,14 +106,17 @@ def evaluate_images(config: EvalImageConfig) -> CommandResult:
         for name, where in (("reference", config.reference), ("train", config.train))
     }
     extractor = None if config.features is None else open_features(config.features, str(device))
-    samples = _samples(config, output)
     metrics = config.metrics
     if metrics is None:
-        metrics = _possible(samples, opened["reference"], opened["train"], extractor)
+        metrics = _possible(opened["reference"], opened["train"], extractor)
     if not metrics:
         raise ConfigError(
-            f"there is nothing to measure: give features, a reference or training images, or metrics of {', '.join(METRICS)}"
+            f"there is nothing to measure: give features, or a reference and training images, or metrics of {', '.join(METRICS)}"
         )
+    _refuse_unread(config, metrics)
+    samples = _samples(config, output)
+    if config.metrics is None and samples.labels is None:
+        metrics = tuple(metric for metric in metrics if metric != "class_accuracy")
     found = measure(
         samples,
         metrics,
@@ -135,16 +149,26 @@ def _samples(config: EvalImageConfig, output: Path) -> ImageSet:
     return drawn(config, generator, ProtocolConfig(labels, config.per_class * len(labels), config.seed), directory)
 
 
-def _possible(
-    samples: ImageSet, reference: ImageSet | None, train: ImageSet | None, extractor: Any
-) -> tuple[Metric, ...]:
+def _refuse_unread(config: EvalImageConfig, metrics: tuple[Metric, ...]) -> None:
+    """Refuse what none of the metrics reads, before images are drawn for them."""
+    for metric, name in READERS.items():
+        if metric not in metrics:
+            refuse_set(config.settings_of_metrics, name, because=f"{metric} is not measured")
+    if "nearest_training" not in metrics:
+        refuse_set(config, "train", because="nearest_training is not measured")
+    if set(metrics) == {"class_score"}:
+        refuse_set(config, "reference", because="class_score alone is measured")
+
+
+def _possible(reference: ImageSet | None, train: ImageSet | None, extractor: Any) -> tuple[Metric, ...]:
+    """Return what can be measured, of samples with labels."""
     with_reference = extractor is not None and reference is not None
     allowed = {
         "frechet": with_reference,
         "spatial_frechet": with_reference,
         "class_score": extractor is not None,
         "precision_recall": with_reference,
-        "class_accuracy": extractor is not None and extractor.classes is not None and samples.labels is not None,
+        "class_accuracy": extractor is not None and extractor.classes is not None,
         "nearest_training": reference is not None and train is not None,
     }
     return tuple(metric for metric in METRICS if allowed[metric])

@@ -19,9 +19,9 @@ from .generation import ImageGenerator
 from .picture_grid import picture_sheet
 from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
-from .sample_files import write_samples
+from .sample_files import form_of, write_samples
 from .sampling import drawn, generator_of, round_of
-from .sampling_config import SamplingConfig
+from .sampling_config import SamplingConfig, refuse_set
 
 __all__ = ["ImageConfig", "draw_images"]
 
@@ -37,7 +37,7 @@ class ImageConfig(SamplingConfig):
     """
 
     output: Path
-    """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; anything else is a folder of
+    """A .png is one grid of all images; an .npz holds ``arr_0`` uint8 [N, H, W, 3] and ``labels``; a name of no other file is a folder of
     pictures, one folder a class (of prompts: round after round of them, without labels). Settings and environment go beside it into OUTPUT.json."""
 
     count: int | None = None
@@ -47,7 +47,7 @@ class ImageConfig(SamplingConfig):
     """Of the grid."""
 
     class_names: tuple[str, ...] | None = None
-    """Words above the images of a grid, by class; null writes the numbers, or the prompts."""
+    """Words above the images of a grid, one for each class (or prompt); null writes the numbers, or the prompts."""
 
     scales: bool = False
     """Of a grid: a row for each image, from its first scale to its last."""
@@ -59,13 +59,15 @@ class ImageConfig(SamplingConfig):
             raise ConfigError(
                 f"columns is {self.columns} and batch_size {self.batch_size}, but both must be at least 1: give more"
             )
-        if self.output.suffix == ".png":
-            self.refuse_set("shard", "chunk_size", because="a grid is drawn by one run at once")
+        if form_of(self.output) == "grid":
+            refuse_set(self, "shard", "chunk_size", because="a grid is drawn by one run at once")
+            if self.scales:
+                refuse_set(self, "columns", because="scales shows an image's own in a row")
         elif self.scales:
             raise ConfigError(f"scales shows steps in a grid and output is {str(self.output)!r}: give a .png")
         else:
-            self.refuse_set(
-                "columns", "class_names", because=f"output is {str(self.output)!r}, which is no grid (.png)"
+            refuse_set(
+                self, "columns", "class_names", because=f"output is {str(self.output)!r}, which is no grid (.png)"
             )
 
 
@@ -85,8 +87,9 @@ def draw_images(config: ImageConfig) -> CommandResult:
     labels = round_of(config, generator)
     protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)
     sheet = None
+    chunks = output.with_name(f"{output.name}.chunks")
     content = {"sampling": protocol_identity(generator, protocol, config.device)}
-    if output.suffix == ".png":
+    if form_of(output) == "grid":
         if protocol.count > MOST_OF_A_GRID:
             raise ConfigError(
                 f"{protocol.count} images do not fit in a grid of at most {MOST_OF_A_GRID}: give count or labels, or an .npz"
@@ -95,12 +98,12 @@ def draw_images(config: ImageConfig) -> CommandResult:
         with atomic_file(output) as temporary:
             sheet.sheet.save(temporary, format="PNG")
     else:
-        chunks = output.with_name(f"{output.name}.chunks")
         images = drawn(config, generator, protocol, chunks)
         write_samples(output, images)
         content |= {"images": described(images)}
-        shutil.rmtree(chunks)
     write_report(record, content, content["sampling"]["device"])
+    if sheet is None:
+        shutil.rmtree(chunks)
     what = "classes" if generator.prompts is None else "prompts"
     return CommandResult(
         f"{protocol.count} images of {len(set(labels))} {what} by {generator.kind} written to {output}",
@@ -112,7 +115,12 @@ def draw_images(config: ImageConfig) -> CommandResult:
 def _grid(config: ImageConfig, generator: ImageGenerator, protocol: ProtocolConfig) -> PictureSheet:
     generator.require(protocol.labels)
     labels = cycled(list(protocol.labels), protocol.count)
-    names = config.class_names or generator.prompts
+    names = generator.prompts if config.class_names is None else config.class_names
+    if names is not None and len(names) != generator.classes:
+        kind = "classes" if generator.prompts is None else "prompts"
+        raise ConfigError(
+            f"class_names has {len(names)} names for {generator.classes} {kind}: give one for each, or leave them out"
+        )
     shown: list[Tensor] = []
     captions: list[str] = []
     steps = 1

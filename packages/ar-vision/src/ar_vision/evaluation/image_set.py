@@ -44,6 +44,7 @@ class ImageSet:
         classes: names of the classes, if they have names.
         facts: what identifies them, JSON-able.
         statistics: published moments by name (``mu``, ``sigma``, ``mu_s``, ``sigma_s``), of more images than are here.
+        places: from a number to what names that image; None where only the set has a name.
     """
 
     place: str
@@ -54,6 +55,11 @@ class ImageSet:
     classes: tuple[str, ...] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    places: Callable[[int], str] | None = None
+
+    def named(self, number: int) -> str:
+        """Return what messages call an image, of 0, 1, ..."""
+        return f"image {number} of {self.place}" if self.places is None else self.places(number)
 
     def batches(self, size: int, *, stop: int | None = None) -> Iterator[Tensor]:
         """Yield uint8 [B, 3, H, W] of at most ``size`` images, in order; of the first ``stop`` alone, if given.
@@ -99,7 +105,7 @@ def open_images(where: str | SplitConfig) -> ImageSet:
         place = str(where.data.path or where.data.kind)
         return ImageSet(place, len(source), where.data.shape, stream, source.labels, source.classes, facts)
     path = expand_path(where)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         archive = open_npz(path)
         return ImageSet(
             where, archive.count, archive.size, archive.stream, archive.labels, None, archive.facts, archive.statistics
@@ -125,4 +131,7 @@ def _pictures(pictures: Pictures, config: ImageDataConfig, path: Path) -> ImageS
         labels, names = torch.tensor([int(name) for name in names])[labels], None
     first = image(0)
     facts = {"fingerprint": pictures.fingerprint}
-    return ImageSet(str(path), len(pictures), (first.shape[1], first.shape[2]), stream, labels, names, facts)
+    size = (first.shape[1], first.shape[2])
+    return ImageSet(
+        str(path), len(pictures), size, stream, labels, names, facts, places=lambda number: pictures[number].place
+    )

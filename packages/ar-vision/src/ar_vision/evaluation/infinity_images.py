@@ -11,7 +11,7 @@ from ..backbones.infinity.model import Infinity
 from ..backbones.infinity.schedules import chosen_schedule
 from ..decoding.generated import GeneratedImages, OnScale
 from ..scales import ScaleSchedule
-from ..text.encoder import build_text_encoder, encoded_alone
+from ..text.encoder import build_text_encoder, encoded_alone, tell_of_cuts
 from ..text.text import Text
 from ..tokenizers.bsq.model import BsqTokenizer
 from .encoded_prompts import require_prompts
@@ -25,7 +25,8 @@ PER_SCALE = ("guidance", "temperature")
 class InfinityImages:
     """Draws images of prompts.
 
-    Prompts are encoded once and each by itself, so that no image depends on the other prompts; the encoder is dropped then.
+    Prompts are encoded once and each by itself, so that no image depends on the other prompts; the encoder is dropped then. Those that
+    are too long are cut off, which standard error is told.
 
     Args:
         model: in eval mode, on its device.
@@ -39,7 +40,6 @@ class InfinityImages:
     Raises:
         ConfigError: no prompt or an empty list, a shape or setting that the model does not have, a negative text without
             guidance, or a text encoder other than the model's.
-        DataError: a text does not fit the model.
     """
 
     def __init__(self, model: Infinity, tokenizer: BsqTokenizer, prompts: Prompts, settings: Mapping[str, Any]) -> None:
@@ -57,9 +57,8 @@ class InfinityImages:
         encoder = build_text_encoder(model.config.texts, prompts.text_encoder)
         device = next(model.parameters()).device
         asked = prompts.texts if prompts.negative is None else [*prompts.texts, prompts.negative]
+        tell_of_cuts(encoder, asked)
         features = [one.to(device) for one in encoded_alone(encoder, asked)]
-        for one in features:
-            Text.of([one]).check(model.config.texts)
         self.texts, self.negative = features[: len(prompts.texts)], next(iter(features[len(prompts.texts) :]), None)
 
     def __call__(

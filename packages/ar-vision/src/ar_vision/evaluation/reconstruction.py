@@ -16,7 +16,7 @@ from .frechet import frechet_distance, require_enough
 from .image_set import ImageSet
 from .moments import Moments
 
-__all__ = ["SMALLEST_SSIM", "measure_tokenizer", "ssim"]
+__all__ = ["SMALLEST_SSIM", "measure_tokenizer", "require_ssim", "ssim"]
 
 SMALLEST_SSIM = 11
 """Pixels of the window."""
@@ -99,21 +99,32 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
         DataError: an image is smaller than the window.
         MissingPackageError: torchmetrics is not installed.
     """
-    try:
-        from torchmetrics.functional.image import structural_similarity_index_measure
-    except ImportError as error:
-        raise MissingPackageError(
-            "SSIM is computed by the package torchmetrics; install it with `pip install 'ar-vision[eval]'`"
-        ) from error
-    if min(images.shape[2:]) < SMALLEST_SSIM:
-        raise DataError(
-            f"images of {images.shape[3]} x {images.shape[2]} pixels were given and SSIM needs {SMALLEST_SSIM} on each side: "
-            "give larger ones"
-        )
+    require_ssim(*images.shape[2:])
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     value = structural_similarity_index_measure(images, references, data_range=2.0, reduction="none")
     assert isinstance(value, Tensor)
     # Of one image torchmetrics gives a scalar.
     return value.reshape(len(images))
+
+
+def require_ssim(height: int, width: int) -> None:
+    """Refuse images that :func:`ssim` cannot compare, before any of them is made.
+
+    Raises:
+        DataError: they are smaller than the window.
+        MissingPackageError: torchmetrics is not installed.
+    """
+    try:
+        import torchmetrics.functional.image  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "SSIM is computed by the package torchmetrics; install it with `pip install 'ar-vision[eval]'`"
+        ) from error
+    if min(height, width) < SMALLEST_SSIM:
+        raise DataError(
+            f"images of {width} x {height} pixels were given and SSIM needs {SMALLEST_SSIM} on each side: give larger ones"
+        )
 
 
 def _bits(codes: Tensor) -> Tensor:

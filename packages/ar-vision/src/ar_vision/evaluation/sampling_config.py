@@ -7,7 +7,7 @@ from ar_core.errors import ConfigError
 
 from .prompts import Prompts
 
-__all__ = ["ComputeDtype", "SamplingConfig"]
+__all__ = ["ComputeDtype", "SamplingConfig", "refuse_set"]
 
 ComputeDtype = Literal["auto", "stored", "float32", "bfloat16", "float16"]
 """What models compute in: fit for the device, as stored, or by name."""
@@ -81,23 +81,6 @@ class SamplingConfig:
     dtype: ComputeDtype = "auto"
     """That both models compute in: as their weights are stored, or any other; auto is float32 on a CPU and stored elsewhere."""
 
-    def refuse_set(self, *names: str, because: str) -> None:
-        """Refuse settings that would change nothing.
-
-        Args:
-            names: of fields.
-            because: why they would not, as the first half of a sentence.
-
-        Raises:
-            ConfigError: one of them is not at its default; names it.
-        """
-        defaults = {
-            one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(self)
-        }
-        given = next((name for name in names if getattr(self, name) != defaults[name]), None)
-        if given is not None:
-            raise ConfigError(f"{because}, and {given} would change nothing: leave it out")
-
     @property
     def settings(self) -> dict[str, Any]:
         """Those of the decoder that were given."""
@@ -130,3 +113,22 @@ class SamplingConfig:
             raise ConfigError(f"size and {beside[0]} were both given: give the size, or ratio and pixels")
         texts = (self.prompts,) if isinstance(self.prompts, str) else self.prompts
         return Prompts(texts, **given)
+
+
+def refuse_set(config: Any, *names: str, because: str) -> None:
+    """Refuse settings that would change nothing.
+
+    Args:
+        config: a dataclass.
+        names: of its fields.
+        because: why they would not, as the first half of a sentence.
+
+    Raises:
+        ConfigError: one of them is not at its default; names it.
+    """
+    defaults = {
+        one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(config)
+    }
+    given = next((name for name in names if getattr(config, name) != defaults[name]), None)
+    if given is not None:
+        raise ConfigError(f"{because}, and {given} would change nothing: leave it out")

@@ -15,7 +15,7 @@ from ar_core.pictures import read_picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.report import check_target
-from .degradation.config import SWEEP, degradation_of
+from .degradation.config import SWEEP, degradation_of, require_degradations
 from .degradation.degrade import degrade
 from .low_samples import STREAM
 
@@ -50,10 +50,9 @@ class DegradeConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "count", "columns")
-        if self.output.suffix not in (".png", ".jpg"):
+        if self.output.suffix.lower() not in (".png", ".jpg"):
             raise ConfigError(f"output is {str(self.output)!r}; give a .png or a .jpg")
-        if not self.degradations:
-            raise ConfigError("degradations is empty: give at least one")
+        require_degradations(self.degradations)
 
 
 def degrade_picture(config: DegradeConfig) -> CommandResult:
@@ -84,7 +83,7 @@ def degrade_picture(config: DegradeConfig) -> CommandResult:
             captions.append(name if config.count == 1 else f"{name}, {index}")
     made = picture_sheet(shown, config.columns, captions, enlarge=1)
     with atomic_file(output) as temporary:
-        if output.suffix == ".png":
+        if output.suffix.lower() == ".png":
             made.sheet.save(temporary, format="PNG")
         else:
             made.sheet.save(temporary, format="JPEG", quality=85)

@@ -1,6 +1,7 @@
 """The command that measures super-resolution."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,17 +9,21 @@ from typing import Any
 
 from ar_core.command_result import CommandResult, ResultTable
 from ar_core.config import expand_path, require_positive
-from ar_core.errors import ConfigError
+from ar_core.errors import ConfigError, DataError
 from ar_core.sampling import row_seed
 from torch import Tensor
 
-from ..evaluation.image_set import SplitConfig, open_images
+from ..evaluation.image_set import ImageSet, SplitConfig, open_images
+from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
+from ..text.encoder import tell_of_cuts
 from ..tokenizers.training.lpips import load_lpips
-from .degradation.config import SWEEP, degradation_of
+from .degradation.config import SWEEP, degradation_of, require_degradations
+from .degradation.degrade import require_reducible
 from .measure import bicubic, measure_sweep, summarised
 from .no_reference import open_no_reference
 from .opening import UpscalingConfig, open_upscaler
+from .upscaler import Upscaler
 
 __all__ = ["EvalSrConfig", "evaluate_sr"]
 
@@ -59,17 +64,14 @@ class EvalSrConfig(UpscalingConfig):
         require_positive(self, "count")
         if self.output.suffix != ".json":
             raise ConfigError(f"output is {str(self.output)!r} and must end in .json: give another name")
-        if not self.degradations:
-            raise ConfigError("degradations is empty: give at least one")
-        for name in self.degradations:
-            degradation_of(name)
+        require_degradations(self.degradations)
 
 
 def evaluate_sr(config: EvalSrConfig) -> CommandResult:
     """Measure, write the report, and say the numbers.
 
     Raises:
-        ArError: whatever cannot be used.
+        ArError: whatever cannot be used; photographs are checked before the first is restored.
     """
     output = expand_path(str(config.output))
     check_target(output, force=config.force)
@@ -86,6 +88,8 @@ def evaluate_sr(config: EvalSrConfig) -> CommandResult:
     lpips = None if config.lpips is None else load_lpips(config.lpips)
     found = open_images(config.images)
     images = list(islice(found.stream(0), config.count))
+    _require(images, found, upscaler)
+    tell_of_cuts(opened.encoder, [opened.prompt])
     text = opened.features(opened.prompt)
     spent: list[float] = []
 
@@ -122,3 +126,15 @@ def evaluate_sr(config: EvalSrConfig) -> CommandResult:
         {"output": output, "count": len(images), **content},
         table=ResultTable(("", "mean", "variance over images", "variance over degradations"), rows),
     )
+
+
+def _require(images: Sequence[Tensor], found: ImageSet, upscaler: Upscaler) -> None:
+    """Refuse photographs that the sweep could not use, before its first pass, by their names."""
+    for number, image in enumerate(images):
+        height, width = image.shape[1:]
+        try:
+            require_reducible(image, upscaler.factor)
+            require_ssim(height, width)
+            upscaler.require(height // upscaler.factor, width // upscaler.factor)
+        except DataError as error:
+            raise DataError(f"{found.named(number)}: {error}") from error

@@ -21,6 +21,9 @@ from ..data.collections.pictures import SUFFIXES, Picture
 from ..data.transforms import to_tensor
 from ..evaluation.picture_grid import enlarged
 from ..evaluation.report import check_target, write_report
+from ..evaluation.sample_files import names_folder
+from ..evaluation.sampling_config import refuse_set
+from ..text.encoder import tell_of_cuts
 from .opening import Opened, UpscalingConfig, open_upscaler
 from .seams import blend_ratio, seam_ratio
 
@@ -34,7 +37,7 @@ class SrConfig(UpscalingConfig):
     """Which photographs, and where the results go.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a value is out of range, or a setting would change nothing.
     """
 
     input: str
@@ -54,6 +57,8 @@ class SrConfig(UpscalingConfig):
         super().__post_init__()
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
             raise ConfigError(f"background is {list(self.background)}; give three numbers from 0 to 255")
+        if self.prompt is not None:
+            refuse_set(self, "caption_fields", because="prompt is the text of all photographs")
 
 
 def upscale_files(config: SrConfig) -> CommandResult:
@@ -70,13 +75,18 @@ def upscale_files(config: SrConfig) -> CommandResult:
     check_target(record)
     pictures = _pictures(source, config.caption_fields)
     single = not source.is_dir() and source.suffix not in RECORDS
-    if single != (output.suffix == ".png"):
+    if not (output.suffix.lower() == ".png" if single else names_folder(output)):
         raise ConfigError(
             f"output is {str(config.output)!r} and input {config.input!r}: give a .png for one picture, a folder for several"
         )
     opened = open_upscaler(config)
     for picture in pictures:
-        opened.upscaler.require(*_read(picture, config).shape[1:])
+        low = _read(picture, config)
+        try:
+            opened.upscaler.require(*low.shape[1:])
+        except DataError as error:
+            raise DataError(f"{picture.place}: {error}") from error
+    tell_of_cuts(opened.encoder, sorted({_text(opened, picture, config) for picture in pictures}))
     begun = time.perf_counter()
     rows: list[dict[str, Any]] = []
     if single:
@@ -104,7 +114,7 @@ def upscale_files(config: SrConfig) -> CommandResult:
 def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tuple[Tensor, dict[str, Any]]:
     begun = time.perf_counter()
     low = _read(picture, config)
-    text = config.prompt or next(iter(picture.captions), opened.prompt)
+    text = _text(opened, picture, config)
     stats = DecodeStats()
     with stats.timed("text"):
         features = opened.features(text)
@@ -123,6 +133,10 @@ def _one(opened: Opened, picture: Picture, config: SrConfig, number: int) -> tup
         "forwards": dict(stats.forwards),
     }
     return found.image, row
+
+
+def _text(opened: Opened, picture: Picture, config: SrConfig) -> str:
+    return next(iter(picture.captions), opened.prompt) if config.prompt is None else config.prompt
 
 
 def _read(picture: Picture, config: SrConfig) -> Tensor:

@@ -74,7 +74,7 @@ class SarConfig(FlexVarObjectiveConfig):
             value = getattr(self, name)
             if value not in get_args(choices):
                 raise ConfigError(f"{name} is {value!r}; choose {', '.join(get_args(choices))}")
-        require_guidance(self.rollout_guidance)
+        require_guidance(self.rollout_guidance, "rollout_guidance")
         _ = self.sampler
 
     @property

@@ -3,6 +3,7 @@
 Source: ours.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,11 +15,18 @@ from .hashed import HashedText
 from .t5 import T5Text
 from .text import Text
 
-__all__ = ["TextEncoder", "build_text_encoder", "encoded_alone"]
+__all__ = ["TextEncoder", "build_text_encoder", "encoded_alone", "tell_of_cuts"]
 
 
 class TextEncoder(Protocol):
     """A frozen module from captions to features, in two steps, of which the first needs no device."""
+
+    length: int
+    """Most tokens of a text; longer ones are cut off, as published training does, and :func:`tell_of_cuts` says so."""
+
+    def count(self, captions: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has before it is cut off, its end included."""
+        ...
 
     def prepare(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """Return tensors of B captions, each [B, ...]."""
@@ -58,6 +66,17 @@ def build_text_encoder(shape: TextShape, path: str | None = None) -> TextEncoder
             f"the T5 in {path!r} has width {width} and the model takes {shape.width}: give the one it was trained with"
         )
     return encoder
+
+
+def tell_of_cuts(encoder: TextEncoder, texts: Sequence[str]) -> None:
+    """Say on standard error how many texts lose tokens, if any does."""
+    longer = [count for count in encoder.count(texts) if count > encoder.length]
+    if longer:
+        print(
+            f"warning: {len(longer)} of {len(texts)} texts have more than the {encoder.length} tokens that the model takes (up to "
+            f"{max(longer)}), and what is behind these changes nothing: shorten them",
+            file=sys.stderr,
+        )
 
 
 def encoded_alone(encoder: TextEncoder, texts: Sequence[str]) -> list[Tensor]:

@@ -53,6 +53,10 @@ class HashedText(nn.Module):
                 rows[b, m, : len(parts)] = torch.tensor(parts)
         return {"text_parts": rows, "text_valid": (rows >= 0).any(-1)}
 
+    def count(self, captions: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has before it is cut off, its end included."""
+        return [len(_WORDS.findall(caption.lower())) + 1 for caption in captions]
+
     def forward(self, prepared: dict[str, Tensor]) -> Text:
         """Return the features of prepared texts."""
         rows = prepared["text_parts"]

@@ -55,6 +55,11 @@ class T5Text(nn.Module):
         )
         return {"text_ids": found["input_ids"], "text_valid": found["attention_mask"].bool()}
 
+    def count(self, captions: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has before it is cut off, its end included."""
+        # Not verbose: transformers would warn of its own limit.
+        return [len(ids) for ids in self.tokenizer(list(captions), verbose=False)["input_ids"]]
+
     @torch.no_grad()
     def forward(self, prepared: dict[str, Tensor]) -> Text:
         """Return the last hidden states, float32."""

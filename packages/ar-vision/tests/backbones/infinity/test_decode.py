@@ -307,7 +307,8 @@ def test_a_stream_is_a_function_of_how_many_bits_were_drawn(draw):
 @pytest.mark.parametrize(
     ("values", "part"),
     [({"temperature": (-1.0,)}, "temperature is -1"), ({"top_p": 0.0}, "top_p is 0"), ({"guidance": ()}, "guidance is empty"),
-     ({"guidance": (1.0, math.nan)}, "give finite numbers"), ({"draw": "gumbel"}, "choose uniform or multinomial"),
+     ({"guidance": (1.0, math.nan)}, "guidance is nan"),
+     ({"guidance": (1.0, -2.0)}, "guidance is -2.0; it must be a number of at least 0"), ({"draw": "gumbel"}, "choose uniform or multinomial"),
      ({"guidance_layers": (1,)}, "give 0 for the logits"), ({"top_k": 0}, "top_k is 0")],
 )  # fmt: skip
 def test_options_out_of_range(values, part):

@@ -161,6 +161,11 @@ def test_prompts_become_images_whatever_the_others_are(models, tmp_path):
         assert (drawn(tmp_path / f"{name}.npz", **{**usual, **change}) != first).any(), name
 
 
+def test_prompts_that_lose_tokens_are_told_of(models, tmp_path, capsys):
+    drawn(tmp_path / "a.npz", **models, prompts=["heart", "a " * 999])
+    assert "warning: 1 of 2 texts have more than the" in capsys.readouterr().err
+
+
 def test_what_cannot_be_drawn_is_one_sentence(models, tmp_path):
     def refused(message, **settings):
         with pytest.raises(ConfigError, match=message) as caught:

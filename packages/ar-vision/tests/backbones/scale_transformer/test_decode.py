@@ -138,6 +138,7 @@ def test_mixtures_sharpen_with_the_scales():
         (lambda: VarDecoding(top_k=0), "top_k is 0"),
         (lambda: VarDecoding(top_p=1.5), "top_p is 1.5"),
         (lambda: VarDecoding(more_smooth=True, temperature=0), "choose one of them"),
+        (lambda: FlexVarDecoding(max_side=0), "max_side is 0, but must be at least 1"),
         (lambda: FlexVarDecoding(temperature=-1), "temperature is -1"),
     ],
 )

@@ -6,6 +6,7 @@ Source: FlexVAR (arXiv 2502.20313) and its published code.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ar_core.config import require_positive
 from torch import Generator, Tensor
 
 from ...decoding.generated import GeneratedImages, OnScale
@@ -41,6 +42,10 @@ class FlexVarDecoding(ScaleDecoding):
     """Largest side that was trained: above it guidance is full at once."""
     published_argmax: bool = False
     """Be greedy where published code is."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "max_side")
 
 
 def guidance_of(options: FlexVarDecoding, schedule: ScaleSchedule) -> tuple[float, ...]:

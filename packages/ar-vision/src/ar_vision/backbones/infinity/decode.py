@@ -5,7 +5,6 @@ Source: Infinity (arXiv 2412.04431) and its published code.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -18,7 +17,7 @@ from torch import Generator, Tensor
 
 from ...checkpoint import require_codes
 from ...decoding.generated import GeneratedImages, OnScale
-from ...decoding.guidance import guided_logits, guided_passes
+from ...decoding.guidance import guided_logits, guided_passes, require_guidance
 from ...decoding.scalewise import PickScale, ScaleBackbone, ScalePasses, generate_scales
 from ...scales import ScaleSchedule
 from ...text.text import Text
@@ -59,8 +58,8 @@ class InfinityOptions:
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; give at least one value")
-        if not all(math.isfinite(scale) for scale in self.guidance):
-            raise ConfigError(f"guidance is {list(self.guidance)}; give finite numbers, 1 means none")
+        for scale in self.guidance:
+            require_guidance(scale)
         for temperature in self.temperature:
             BitSampler(temperature, self.top_k, self.top_p, self.draw)
         if any(layer > ON_LOGITS for layer in self.guidance_layers):

@@ -3,7 +3,7 @@
 The constants are those of NSARM's released degradation code, which are those of Real-ESRGAN (arXiv 2107.10833) but for the light one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
@@ -22,6 +22,7 @@ __all__ = [
     "ResizeMode",
     "StageConfig",
     "degradation_of",
+    "require_degradations",
 ]
 
 Range: TypeAlias = tuple[float, float]
@@ -239,3 +240,18 @@ def degradation_of(given: str | DegradationConfig) -> DegradationConfig:
     if given not in known:
         raise ConfigError(f"there is no degradation {given!r}; {did_you_mean(given, known)}")
     return known[given]
+
+
+def require_degradations(names: Sequence[str]) -> None:
+    """Refuse names of degradations of which not each stands for one of its own.
+
+    Raises:
+        ConfigError: there is none, one is given twice, or there is none of that name.
+    """
+    if not names:
+        raise ConfigError("degradations is empty: give at least one")
+    for name in names:
+        degradation_of(name)
+    twice = next((name for name in names if list(names).count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"degradations names {twice!r} twice: give it once")

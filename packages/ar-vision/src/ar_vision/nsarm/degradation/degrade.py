@@ -9,7 +9,7 @@ from .draws import chosen, uniform
 from .kernels import drawn_kernel, drawn_sinc
 from .operations import add_noise, convolved, jpeg, resized, sharpened
 
-__all__ = ["degrade"]
+__all__ = ["degrade", "require_reducible"]
 
 
 def degrade(image: Tensor, config: DegradationConfig, generator: Generator) -> Tensor:
@@ -30,15 +30,8 @@ def degrade(image: Tensor, config: DegradationConfig, generator: Generator) -> T
     Raises:
         DataError: it is no uint8 image of three channels, or a side is no multiple of the factor.
     """
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        raise DataError(
-            f"an image of {image.dtype} and shape {list(image.shape)} was given: give uint8 [3, height, width]"
-        )
+    require_reducible(image, config.factor)
     height, width = image.shape[1:]
-    if height % config.factor or width % config.factor or not height or not width:
-        raise DataError(
-            f"an image of {width} x {height} pixels was given, which does not divide by {config.factor}: crop it to multiples"
-        )
     size = (height // config.factor, width // config.factor)
     x = image.float() / 255
     if config.sharpen:
@@ -64,6 +57,23 @@ def degrade(image: Tensor, config: DegradationConfig, generator: Generator) -> T
     if config.jpeg is not None:
         x = jpeg(x, uniform(*config.jpeg, generator))
     return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def require_reducible(image: Tensor, factor: int) -> None:
+    """Refuse what :func:`degrade` cannot reduce.
+
+    Raises:
+        DataError: it is no uint8 image of three channels, or a side is no multiple of the factor.
+    """
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise DataError(
+            f"an image of {image.dtype} and shape {list(image.shape)} was given: give uint8 [3, height, width]"
+        )
+    height, width = image.shape[1:]
+    if height % factor or width % factor or not height or not width:
+        raise DataError(
+            f"an image of {width} x {height} pixels was given, which does not divide by {factor}: crop it to multiples"
+        )
 
 
 def _spoiled(
