@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from ar_core.errors import CheckpointError, ConfigError
 from dvlm.images.config import ImageConfig
@@ -10,6 +11,7 @@ from dvlm.layouts.load import load_vision_language
 from dvlm.layouts.save import save_vision_language
 from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
+from dvlm.towers import ConnectorConfig
 from tiny_vision_language import assembled, edit_config, qwen2_5_vl, route2
 
 DIFFUSION = Diffusion(mask_id=299, block_size=4)
@@ -89,6 +91,33 @@ def test_the_published_tower_is_named_and_no_path_is(tmp_path):
 
 def grid(rows, columns, side=32):
     return [[side * column, side * row] for row in range(1, rows + 1) for column in range(1, columns + 1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "connector", "final_norm"),
+    [
+        (r"connector\.depth 3", ConnectorConfig(depth=3), False),
+        (r"connector\.pool 2", ConnectorConfig(pool=2), False),
+        ("a tower with its final norm", ConnectorConfig(), True),
+    ],
+)
+def test_what_the_layout_of_route_2_cannot_say_is_refused(tmp_path, given, connector, final_norm):
+    model = route2(connector=connector, final_norm=final_norm)
+    with pytest.raises(ConfigError, match=f"the model has {given}, .*: choose own"):
+        save_vision_language(model, tmp_path / "there", Settings(), layout="published")
+    assert not (tmp_path / "there").exists()
+    save_vision_language(model, tmp_path / "own", Settings())
+    assert load_vision_language(tmp_path / "own").model.config == connector
+
+
+def test_any_resolution_without_a_number_scales_nothing_down(tmp_path):
+    save_vision_language(route2(), tmp_path, Settings(images=ImageConfig(fit="anyres", max_grid=3)), layout="published")
+    edit_config(tmp_path, dvlm=None, image_aspect_ratio="anyres")
+    loaded = load_vision_language(tmp_path)
+    picture = np.zeros((96, 96, 3), np.uint8)  # side 32: all nine crops of 4 x 4
+    assert loaded.model.processor(loaded.settings.images)(picture).layout.map.size == (12, 12)
+    scaled = loaded.model.processor(ImageConfig(fit="anyres", max_grid=3, max_tiles=4))(picture).layout.map
+    assert scaled.size == (8, 8)
 
 
 def test_resolutions_of_pictures(tmp_path):

@@ -99,18 +99,20 @@ def assembled(*, newline: bool = False) -> AssembledVL:
     return model.double().eval()
 
 
-def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
-    """A tiny Qwen2 and a tiny SigLIP, as the published layout of route 2 has them."""
+def route2(
+    *, newline: bool = True, tied: bool = False, connector: ConnectorConfig | None = None, final_norm: bool = False
+) -> AssembledVL:
+    """A tiny Qwen2 and a tiny SigLIP, by default as the published layout of route 2 has them."""
     rope = {"rope_type": "default", "rope_theta": 5e5}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied, rope_parameters=rope))
     tower = build_tower(
         TowerConfig(
-            scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=False
+            scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=final_norm
         )
     )
-    return AssembledVL(language, tower, ConnectorConfig(newline=newline)).eval()
+    return AssembledVL(language, tower, connector or ConnectorConfig(newline=newline)).eval()
 
 
 def edit_config(folder: Path, **changes) -> None:

@@ -93,11 +93,9 @@ def route2_settings(published: Mapping[str, Any], side: int) -> Settings:
     aspect = str(published.get("image_aspect_ratio", "anyres_max_4"))
     tiles = re.fullmatch(r"anyres_max_(\d+)", aspect)
     if aspect.startswith("anyres"):
-        images = ImageConfig(
-            fit="anyres",
-            max_grid=_max_grid(published.get("image_grid_pinpoints"), side),
-            max_tiles=int(tiles[1]) if tiles else ImageConfig.max_tiles,
-        )
+        most = _max_grid(published.get("image_grid_pinpoints"), side)
+        # Without a number nothing is scaled down: no picture has more crops than the largest grid.
+        images = ImageConfig(fit="anyres", max_grid=most, max_tiles=int(tiles[1]) if tiles else most**2)
     else:
         images = ImageConfig(fit="square" if aspect == "pad" else "stretch")
     return Settings(images=images, diffusion=published_diffusion(published))

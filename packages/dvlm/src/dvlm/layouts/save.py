@@ -16,6 +16,7 @@ from ..assembled import AssembledVL
 from ..model import VisionLanguageModel
 from ..qwen_vl import QwenVL
 from ..settings import Settings
+from ..towers import ConnectorConfig
 from ..towers.efficientnet_lite import NAME, EfficientNetLiteTower
 from . import assembled_keys, qwen_keys
 from .load import OURS
@@ -133,6 +134,14 @@ def _save_route2(
         or not isinstance(encoder.config, SiglipVisionConfig)
     ):
         raise ConfigError("the published layout of route 2 exists for Qwen2 with a SigLIP tower alone: choose own")
+    tower: Any = model.tower
+    for given, fits in (
+        (f"connector.depth {model.config.depth}", model.config.depth == ConnectorConfig.depth),
+        (f"connector.pool {model.config.pool}", model.config.pool == 1),
+        ("a tower with its final norm", not tower.final_norm),
+    ):
+        if not fits:
+            raise ConfigError(f"the model has {given}, which the published layout of route 2 cannot say: choose own")
     plain: Any = model
     if model.language is not language:
         plain = copy.deepcopy(model)
