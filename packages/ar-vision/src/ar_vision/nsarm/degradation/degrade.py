@@ -1,4 +1,7 @@
-"""From a photograph to its low-quality counterpart."""
+"""From a photograph to its low-quality counterpart.
+
+Source: Real-ESRGAN (arXiv 2107.10833, section 3) and the published data loader of NSARM.
+"""
 
 import torch
 from ar_core.errors import DataError
@@ -61,6 +64,10 @@ def degrade(image: Tensor, config: DegradationConfig, generator: Generator) -> T
 
 def require_reducible(image: Tensor, factor: int) -> None:
     """Refuse what :func:`degrade` cannot reduce.
+
+    Args:
+        image: uint8 [3, H, W].
+        factor: how many times the result is smaller along each side.
 
     Raises:
         DataError: it is no uint8 image of three channels, or a side is no multiple of the factor.
