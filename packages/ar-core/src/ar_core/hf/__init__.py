@@ -27,7 +27,7 @@ from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.packed import PackedLinear, can_pack, pack_weights
 from ar_core.hf.save import save_pretrained
 from ar_core.hf.static import StaticBackbone
-from ar_core.hf.stop_ids import stop_ids
+from ar_core.hf.stop_ids import special_stop_ids, stop_ids
 from ar_core.hf.supported import check_supported
 from ar_core.hf.untie import untie_embeddings
 
@@ -64,6 +64,7 @@ __all__ = [
     "quantize_int8",
     "register",
     "save_pretrained",
+    "special_stop_ids",
     "stop_ids",
     "untie_embeddings",
     "use_backend",
