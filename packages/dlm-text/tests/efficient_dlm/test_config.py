@@ -45,10 +45,10 @@ def test_hybrids_can_be_read_one_token_at_a_time() -> None:
         ({"half_life_ratio": 0.0}, "half_life_ratio is 0.0, but is a positive share of a block"),
         (
             {"attention_pattern": "block"},
-            "attention_pattern is 'block', but must be one of block_clean, block_noisy, bi",
+            "attention_pattern is 'block', which is none of 'block_clean', 'block_noisy', 'bi",
         ),
-        ({"clean": "causal"}, "clean is 'causal', but must be one of block, token"),
-        ({"normalisation": "mean"}, "normalisation is 'mean', but must be one of masked, supervised, tokens"),
+        ({"clean": "causal"}, "clean is 'causal', which is none of 'block', 'token'"),
+        ({"normalisation": "mean"}, "normalisation is 'mean', which is none of 'masked', 'supervised', 'tokens'"),
         ({"diffusion_weight": -1.0}, "diffusion_weight is -1.0, but a weight is 0 or more"),
         ({"ar_weight": 1.0}, "ar_weight is 1.0 and clean tokens see what follows them in their block"),
         ({"ar_weight": 1.0, "attention_pattern": "block_noisy"}, "set clean to token, or ar_weight to 0"),

@@ -1,6 +1,6 @@
 """Strict configuration: plain mappings in, typed frozen dataclasses out. Imports no torch."""
 
-from .build import from_dict, text_fields, to_dict
+from .build import from_dict, require_types, text_fields, to_dict
 from .described import DescribedField, DescribedSection, described
 from .free import FREE
 from .nearest import did_you_mean
@@ -23,6 +23,7 @@ __all__ = [
     "parse_yaml",
     "require_positive",
     "require_share",
+    "require_types",
     "text_fields",
     "to_dict",
 ]
