@@ -49,7 +49,8 @@ def prompts(lengths: tuple[int, ...] = (1, 8, 13, 3), seed: int = 0) -> list[lis
 
 
 def settings(**changed) -> EfficientDLMDecodeConfig:
-    return EfficientDLMDecodeConfig(**{"mask_id": MASK, "diffusion_block_size": 8, "threshold": 0.2, **changed})
+    accepted = {} if "mode" in changed else {"threshold": 0.2}
+    return EfficientDLMDecodeConfig(**{"mask_id": MASK, "diffusion_block_size": 8, **accepted, **changed})
 
 
 Recompute = Callable[[HFBackbone, list[int], EfficientDLMDecodeConfig, int], tuple[list[int], int]]

@@ -8,6 +8,7 @@ from .overrides import apply_overrides
 from .paths import expand_path
 from .positive import require_positive
 from .share import require_share
+from .unread import refuse_unread
 from .yaml_file import load_yaml, parse_yaml
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "from_dict",
     "load_yaml",
     "parse_yaml",
+    "refuse_unread",
     "require_positive",
     "require_share",
     "require_types",

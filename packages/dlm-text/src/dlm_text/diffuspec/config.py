@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ar_core.config import require_positive, require_types
+from ar_core.config import refuse_unread, require_positive, require_types
 from ar_core.errors import ConfigError
 from ar_core.verification import TYPICAL_PASS_COST, PassCost
 
@@ -20,7 +20,7 @@ class DiffuSpecConfig:
     defaults as they are, and `eos_rule="paper"` if its text is taken literally.
 
     Raises:
-        ConfigError: a value is of another type or out of range, or two contradict each other.
+        ConfigError: a value is of another type or out of range, two contradict each other, or one is given that the others never let be read.
     """
 
     drafter: str
@@ -155,6 +155,12 @@ class DiffuSpecConfig:
                 f"acceptance is 'marginal' and tree_nodes {self.tree_nodes}, but drafts that are drawn are chains: leave tree_nodes "
                 "out, or take the acceptance 'delta'"
             )
+        refuse_unread(self, "drafter_cache", ("prefix",), "refresh")
+        refuse_unread(self, "acceptance", ("marginal",), "draft_temperature")
+        refuse_unread(self, "eos_rule", ("prob",), "eos_probability")
+        refuse_unread(self, "length_policy", ("paper",), "growth", "smoothing", "rounding", "bias_correction")
+        refuse_unread(self, "length_policy", ("paper", "goodput"), "min_draft_length")
+        refuse_unread(self, "length_policy", ("goodput",), "drafter_cost", "measure_costs")
         if not self.drafter:
             raise ConfigError("drafter is empty: give the folder or hub id of a diffusion model")
 

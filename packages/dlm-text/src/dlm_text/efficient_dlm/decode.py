@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
-from ar_core.config import require_positive, require_types
+from ar_core.config import refuse_unread, require_positive, require_types
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule, autoregressive
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
@@ -30,7 +30,7 @@ class EfficientDLMDecodeConfig:
     block that is needed.
 
     Raises:
-        ConfigError: a value is of another type or out of range, or two contradict each other.
+        ConfigError: a value is of another type or out of range, two contradict each other, or one is given that the mode never uses.
     """
 
     mask_id: int
@@ -89,6 +89,9 @@ class EfficientDLMDecodeConfig:
             raise ConfigError(
                 f"diffusion_block_size is {self.diffusion_block_size}, which leaves no place for a draft: give 2 or more"
             )
+        unread = ("threshold", "steps", "grid", "commit", "batch_size")
+        # Models with token_shift come with the first token that their blocks need, whatever the mode.
+        refuse_unread(self, "mode", ("diffusion",), *unread, *(() if self.token_shift else ("first_token",)))
         self._blocks()
 
     @staticmethod

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE, require_positive, require_types
+from ar_core.config import FREE, refuse_unread, require_positive, require_types
 from ar_core.errors import ConfigError
 
 __all__ = ["JacobiForcingConfig", "NoiseSchedule"]
@@ -48,12 +48,8 @@ class NoiseSchedule:
             raise ConfigError(f"window is {self.window}, but must be at least 1: give a number of blocks")
         if self.horizon < 2:
             raise ConfigError(f"horizon is {self.horizon}, but must be at least 2: the last state is no noise")
-        for name, standard in (("order", "linear"), ("endpoint", "inclusive"), ("metric", "prefix")):
-            if self.kind != "window" and getattr(self, name) != standard:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, which a schedule of kind {self.kind!r} never uses: drop it, or set "
-                    "kind to window"
-                )
+        refuse_unread(self, "kind", ("window",), "order", "endpoint", "metric")
+        refuse_unread(self, "kind", ("cyclic", "progressive"), "horizon")
 
 
 @dataclass(frozen=True)
