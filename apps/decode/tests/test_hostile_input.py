@@ -14,6 +14,19 @@ def test_prompts_are_refused_by_their_line(tmp_path, line):
         read_jsonl(tmp_path / "a.jsonl")
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_bytes_on_the_command_line_that_are_no_text(refused, chat_model, chat):
+    given = b"ab\xff\xfec".decode("utf-8", "surrogateescape")
+    refused(
+        "text", chat_model, given, *(["--chat"] if chat else []), says="is no UTF-8 text (at character 3); give text"
+    )
+
+
+def test_bytes_in_a_chat_that_are_no_text(refused, chat_model, monkeypatch):
+    monkeypatch.setattr("ar_decode.commands.text.input", lambda shown: "ab\udcff", raising=False)
+    refused("text", chat_model, "--chat", says="is no UTF-8 text")
+
+
 def test_a_profile_that_is_too_deep(tmp_path):
     (tmp_path / "a.json").write_text("[" * 9999)
     with pytest.raises(ConfigError, match="cannot be read"):
