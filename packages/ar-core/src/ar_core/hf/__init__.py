@@ -14,6 +14,7 @@ from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import add_lora, build_model
 from ar_core.hf.cast import cast_weights
+from ar_core.hf.config_integer import config_integer
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.engine import EngineName, build_backbone
 from ar_core.hf.export import export_pretrained
@@ -54,6 +55,7 @@ __all__ = [
     "check_agreement",
     "check_source",
     "check_supported",
+    "config_integer",
     "custom_generate",
     "export_pretrained",
     "find_mask_token",
