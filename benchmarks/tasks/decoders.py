@@ -87,5 +87,10 @@ def conversion_decoders(
         name = f"D={settings['diffusion_block_size']} released threshold {PUBLISHED_THRESHOLD:g}"
         found[name] = {**RELEASED[method], **context, "threshold": PUBLISHED_THRESHOLD}
     if is_hybrid(settings):
-        found |= {AUTOREGRESSIVE: {"mode": "autoregressive"}, SELF_SPECULATION: {"mode": "self_speculation"}}
+        # Without blocks there is no grid of them.
+        whole = {"grid": "prompt"}
+        found |= {
+            AUTOREGRESSIVE: {**whole, "mode": "autoregressive"},
+            SELF_SPECULATION: {**whole, "mode": "self_speculation"},
+        }
     return found

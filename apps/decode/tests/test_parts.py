@@ -107,6 +107,20 @@ def test_spec_bench_is_read_as_it_is(data_dir):
     assert len(chosen) == 2 * len({prompt.category for prompt in prompts})
 
 
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({}, ("1", "")),
+        ({"id": None, "category": None}, ("1", "")),
+        ({"id": None, "question_id": 7}, ("7", "")),
+        ({"id": 0, "question_id": 7, "category": 0}, ("0", "0")),
+    ],
+)
+def test_null_is_no_label(jsonl, more, label):
+    (prompt,) = read_jsonl(jsonl({"prompt": "x", **more}))
+    assert (prompt.id, prompt.category) == label
+
+
 @pytest.mark.parametrize("model", ["chat_model", "published_model"])
 @pytest.mark.parametrize("method", ["ar", "lookup", "jacobi"])
 def test_no_method_may_emit_the_mask_token_of_a_converted_model(request, model, method):

@@ -82,6 +82,20 @@ def test_a_stop_text_ends_the_output(ar_decode, plain_model):
     assert cut == full[: full.index(full[5:8])]
 
 
+def test_a_stop_text_that_is_a_special_token_ends_the_output(ar_decode, copy):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|a|>", "<|b|>", "<|end|>"]})
+    tokenizer.save_pretrained(copy)
+    end = tokenizer.convert_tokens_to_ids("<|end|>")
+    whole = json.loads(ar_decode("text", copy, "Hello", "-n", 20, "--json").out)["answers"][0]
+    assert end in whole["tokens"], "else the stop text has nothing to end"
+    cut = json.loads(ar_decode("text", copy, "Hello", "-n", 20, "--stop", "<|end|>", "--json").out)["answers"][0]
+    assert cut["tokens"] == whole["tokens"][: whole["tokens"].index(end)]
+    assert cut["finish"] == "stop_id"
+
+
 def test_a_converted_model_decodes_blocks_with_its_own_sizes(ar_decode, chat_model, tmp_path):
     pytest.importorskip("dlm_text")
     statistics = tmp_path / "s.json"

@@ -9,6 +9,7 @@ from ar_core.block_diffusion import BlockPolicy
 from ar_core.config import did_you_mean, from_dict, to_dict
 from ar_core.decoding import Decoded, OnToken, StopRule
 from ar_core.errors import ConfigError
+from ar_core.hf import special_stop_ids
 from ar_core.registry import decoder, resolve
 from ar_core.sampling import Sampler, row_seed
 
@@ -30,7 +31,7 @@ class Generation:
         temperature: 0 = greedy.
         top_k, top_p, min_p: filters of the sampler.
         seed: of the random streams; the prompt with index i draws stream i in any batch.
-        stop_strings: texts that end an output, beside the model's own stop ids.
+        stop_strings: texts that end an output, beside the model's own stop ids; of one that is a special token, its id does.
         keep_string: leave the tokens of a stop string in the output, for a reader that cuts its text to the character.
     """
 
@@ -110,7 +111,8 @@ class Method:
         """Decode a batch whose first prompt is number ``first_index`` of the job."""
         masks = (getattr(self.options, "mask_id", None), session.mask_id)
         sampler = generation.sampler(tuple({mask for mask in masks if mask is not None}))
-        stop = generation.stop(session.stop_ids, session.text)
+        ends = session.stop_ids | special_stop_ids(session.tokenizer, generation.stop_strings)
+        stop = generation.stop(ends, session.text)
         seeds = [row_seed(generation.seed, first_index + row) for row in range(len(prompts))]
         out: Decoded = self.function(
             session.backbone,

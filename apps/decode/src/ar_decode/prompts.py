@@ -51,7 +51,7 @@ def read_jsonl(path: Path) -> list[Prompt]:
 
     A line has one of ``"prompt"`` (text), ``"messages"`` (a list of ``{"role", "content"}``) or ``"turns"`` (a list of user
     messages, as in Spec-Bench; the first is used), and may have ``"id"`` (or ``"question_id"``) and ``"category"``. Empty
-    lines are skipped; other keys are ignored, since data sets carry many.
+    lines are skipped; other keys are ignored, since data sets carry many, and null counts as absent under those two.
 
     Raises:
         DataError: the file is missing or has no prompts; a line is malformed (with its number).
@@ -76,12 +76,22 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
             message); otherwise the text, or that of the only message, is encoded as it is, with the tokenizer's own special tokens.
 
     Raises:
-        DataError: the prompt is empty or has no user message, or the tokenizer has no chat template and one is needed.
+        DataError: the prompt is empty, no UTF-8 or has no user message, or the tokenizer has no chat template and one is needed.
     """
     if not isinstance(prompt.messages, str) and all(message["role"] != "user" for message in prompt.messages):
         raise DataError(f'{prompt.label} has no message of the role "user"; give it one to answer.')
     if not prompt.text.strip():
         raise DataError(f"{prompt.label} is empty; give it at least one token of text.")
+    messages = prompt.messages
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+    for turn in turns:
+        try:
+            turn["content"].encode()
+        except UnicodeEncodeError as error:
+            # Python reads bytes of a command line or a terminal that are no UTF-8 as half characters.
+            raise DataError(
+                f"{prompt.label} is no UTF-8 text (at character {error.start + 1}); give text in UTF-8."
+            ) from error
     if not chat:
         if not isinstance(prompt.messages, str) and len(prompt.messages) > 1:
             raise DataError(
@@ -94,8 +104,6 @@ def encode(tokenizer: Any, prompt: Prompt, *, chat: bool) -> list[int]:
             "a chat was asked for, but this model's tokenizer has no chat template; use an instruction-tuned model, or plain "
             "text without --chat (or with --no-chat)."
         )
-    messages = prompt.messages
-    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     # Quiet: whether a prompt fits is checked, and said, before it is decoded.
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
@@ -156,8 +164,9 @@ def _prompt(line: str, number: int, path: Path) -> Prompt:
         raise DataError(f'{where} {found}; it needs exactly one of "prompt", "messages" and "turns".')
     key = given[0]
     value = data[key]
-    name = str(data.get("id", data.get("question_id", number)))
-    category = str(data.get("category", ""))
+    names = (data.get("id"), data.get("question_id"), number)
+    name = next(str(name) for name in names if name is not None)
+    category = "" if data.get("category") is None else str(data["category"])
     if key == "prompt" and isinstance(value, str):
         return Prompt(name, value, category, where)
     if key == "turns" and isinstance(value, list) and value and all(isinstance(turn, str) for turn in value):

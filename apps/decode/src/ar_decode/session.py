@@ -8,7 +8,7 @@ import torch
 from ar_core.allocator import keep_freed_memory
 from ar_core.decoding import Backbone
 from ar_core.errors import ConfigError, DataError
-from ar_core.hf import build_backbone, load_causal_lm, pack_weights, quantize_int8, stop_ids
+from ar_core.hf import build_backbone, config_integer, load_causal_lm, pack_weights, quantize_int8, stop_ids
 from ar_core.hf.published import FAST_DLLM_MASK_TOKEN
 
 from .prompts import Prompt, encode
@@ -54,8 +54,12 @@ class Session:
 
     @cached_property
     def mask_id(self) -> int | None:
-        """Id of the mask token of a converted model, which no method may emit: the config's, or the published token's."""
-        named = getattr(self.config, "mask_token_id", None)
+        """Id of the mask token of a converted model, which no method may emit: the config's, or the published token's.
+
+        Raises:
+            CheckpointError: the config has something else in its place.
+        """
+        named = config_integer(self.config, "mask_token_id", self.source, least=0)
         out: int | None = self.tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN) if named is None else named
         return out
 

@@ -74,10 +74,11 @@ def test_the_registered_decoder_is_lossless(verifier, greedy, source, settings):
     json.dumps(counted)
 
 
-def test_drafts_are_drawn_only_where_tokens_are(verifier, greedy, source):
-    """`marginal`: greedy output is the verifier's; at a positive temperature a seed gives the same tokens again."""
+def test_drafts_are_drawn_only_where_tokens_are(verifier, source):
+    """`marginal`: at a positive temperature a seed gives the same tokens again; greedy, there is nothing to draw."""
     config = DiffuSpecConfig(drafter=source, acceptance="marginal", draft_length=4, min_draft_length=2)
-    assert run(verifier, config).tokens == greedy()
+    with pytest.raises(ConfigError, match="acceptance is 'marginal' and the temperature 0"):
+        run(verifier, config)
     warm = {"sampler": Sampler(temperature=0.8, top_k=20), "seed": 3}
     first = run(verifier, config, **warm)
     assert run(verifier, config, **warm).tokens == first.tokens
@@ -167,6 +168,18 @@ def test_what_is_timed(verifier, monkeypatch):
         ({"drafter": "d", "acceptance": "marginal", "tree_nodes": 4}, "drafts that are drawn are chains"),
         ({"drafter": "d", "draft_length": 4, "min_draft_length": 5}, "min_draft_length is 5"),
         ({"drafter": "d", "eos_rule": "never"}, "none of"),
+        ({"drafter": "d", "eos_probability": 0.9}, "eos_probability is 0.9, which eos_rule 'argmax' never uses"),
+        ({"drafter": "d", "refresh": 3}, "refresh is 3, which drafter_cache 'auto' never uses"),
+        (
+            {"drafter": "d", "length_policy": "goodput", "growth": 4},
+            "growth is 4, which length_policy 'goodput' never uses",
+        ),
+        (
+            {"drafter": "d", "length_policy": "fixed", "min_draft_length": 2},
+            "min_draft_length is 2, which length_policy 'fixed'",
+        ),
+        ({"drafter": "d", "measure_costs": True}, "measure_costs is True, which length_policy 'paper' never uses"),
+        ({"drafter": "d", "draft_temperature": 3.0}, "draft_temperature is 3.0, which acceptance 'delta' never uses"),
     ],
 )
 def test_settings_out_of_range(settings, message):

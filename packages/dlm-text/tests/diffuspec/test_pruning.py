@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from dlm_text.diffuspec.path_search import search
+from dlm_text.diffuspec.proxy import UniformProxy
 from dlm_text.diffuspec.pruning import prune
 
 V = 30
@@ -90,6 +92,21 @@ def test_where_a_stop_id_may_stand():
     p = float(with_stop(3)[0, 1, 6].exp())
     assert places("prob", eos_probability=p - 1e-6)[1]
     assert not places("prob", eos_probability=p + 1e-6)[1]
+
+
+@pytest.mark.parametrize("at", [0, 2, 7])
+def test_a_path_ends_before_a_stop_id_that_is_too_improbable(at):
+    """Oracles 8 and 14: where it has the mass τ alone, its position has no other candidate."""
+    log_probs = torch.full((1, 8, V), 1e-3, dtype=torch.float64)
+    log_probs[0, :, 3] = 0.97
+    log_probs[0, at, 3], log_probs[0, at, 6] = 0.07, 0.9
+    log_probs = (log_probs / log_probs.sum(-1, keepdim=True)).log()
+    rule = {"mass": 0.8, "max_candidates": 15, "eos_rule": "prob", "eos_probability": 0.95}
+    found = prune(log_probs, [8], {6}, **rule)
+    assert (found.depth.item(), found.generated.item()) == (max(at, 1), at)
+    paths = search(found, UniformProxy(V), [[1]], beam=3, drafter_weight=0.5)
+    assert paths.scores.isfinite().all()
+    assert paths.tokens[0, : int(paths.lengths[0])].tolist() == ([3] * at or [6])
 
 
 def test_tokens_behind_the_first_stop_change_nothing():

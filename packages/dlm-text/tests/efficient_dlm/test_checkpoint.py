@@ -323,8 +323,14 @@ def test_other_networks_under_the_name_are_refused(tmp_path: Path, field: str, v
             "has dlm_paradigm 'prefix_bidirectional', which is not supported: it",
         ),
         ({"mask_token_id": None}, "names no mask token: add mask_token_id to its config.json"),
-        ({"block_size": 0}, "has block_size 0: it must be a number of tokens"),
-        ({"block_size": True}, "has block_size True: it must be"),
+        ({"block_size": 0}, "has block_size 0, which must be an integer of at least 1"),
+        ({"block_size": True}, "has block_size True, which must be an integer"),
+        (
+            {"mask_token_id": "x"},
+            "has mask_token_id 'x', which must be an integer of at least 0: correct its config.json",
+        ),
+        ({"dlm_type": "zzz"}, "has dlm_type 'zzz', which is not supported: it must be one of llada, dream"),
+        ({"training_paradigm": ["block_diff"]}, "has dlm_paradigm .'block_diff'., which is not supported"),
     ],
 )
 def test_configs_that_say_too_little_are_refused(tmp_path: Path, changed: dict, message: str) -> None:

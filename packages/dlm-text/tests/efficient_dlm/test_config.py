@@ -45,10 +45,10 @@ def test_hybrids_can_be_read_one_token_at_a_time() -> None:
         ({"half_life_ratio": 0.0}, "half_life_ratio is 0.0, but is a positive share of a block"),
         (
             {"attention_pattern": "block"},
-            "attention_pattern is 'block', but must be one of block_clean, block_noisy, bi",
+            "attention_pattern is 'block', which is none of 'block_clean', 'block_noisy', 'bi",
         ),
-        ({"clean": "causal"}, "clean is 'causal', but must be one of block, token"),
-        ({"normalisation": "mean"}, "normalisation is 'mean', but must be one of masked, supervised, tokens"),
+        ({"clean": "causal"}, "clean is 'causal', which is none of 'block', 'token'"),
+        ({"normalisation": "mean"}, "normalisation is 'mean', which is none of 'masked', 'supervised', 'tokens'"),
         ({"diffusion_weight": -1.0}, "diffusion_weight is -1.0, but a weight is 0 or more"),
         ({"ar_weight": 1.0}, "ar_weight is 1.0 and clean tokens see what follows them in their block"),
         ({"ar_weight": 1.0, "attention_pattern": "block_noisy"}, "set clean to token, or ar_weight to 0"),
@@ -69,3 +69,21 @@ def test_bad_values_are_refused(values: dict, message: str) -> None:
 def test_config_needs_no_torch() -> None:
     code = "import sys, dlm_text.efficient_dlm, dlm_text.efficient_dlm.config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("mode", ["autoregressive", "self_speculation"])
+@pytest.mark.parametrize(
+    "given",
+    [{"threshold": 0.5}, {"steps": 2}, {"grid": "absolute"}, {"first_token": "commit"}, {"batch_size": 2}],
+    ids=str,
+)
+def test_what_only_blocks_read_is_refused_where_there_are_none(mode: str, given: dict) -> None:
+    ((name, value),) = given.items()
+    sentence = f"{name} is {value!r}, which mode {mode!r} never uses: drop it, or set mode to diffusion"
+    with pytest.raises(ConfigError, match=sentence):
+        EfficientDLMDecodeConfig(mask_id=1, context="causal", mode=mode, **given)
+
+
+def test_what_a_checkpoint_decides_is_no_mistake_of_the_user() -> None:
+    given = {"mask_id": 1, "diffusion_block_size": 8, "context": "causal", "token_shift": True, "first_token": "commit"}
+    assert EfficientDLMDecodeConfig(**given, mode="autoregressive").policy() is None

@@ -176,6 +176,24 @@ def test_unconverted_checkpoints_are_refused(tmp_path: Path) -> None:
     assert load_causal_lm(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"bd_size": "8"}, "has bd_size '8', which must be an integer of at least 1: correct its config.json"),
+        ({"bd_size": [8]}, "has bd_size .8., which must be an integer"),
+        ({"small_block_size": "4"}, "has small_block_size '4', which must be an integer of at least 1"),
+        ({"mask_token_id": [1]}, "has mask_token_id .1., which must be an integer of at least 0"),
+    ],
+    ids=str,
+)
+def test_fields_that_hold_no_number_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
+    published_folder(tmp_path / "a", tie=True)
+    path = tmp_path / "a" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "a")
+
+
 def test_checkpoints_without_a_mask_token_are_refused(tmp_path: Path) -> None:
     published_folder(tmp_path / "a", tie=True)
     for file in ("tokenizer.json", "tokenizer_config.json"):

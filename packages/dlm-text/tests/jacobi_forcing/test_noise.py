@@ -88,7 +88,8 @@ def test_recorded_choices(packing_cases, variant: str) -> None:
     [
         ({"window": 0}, "window is 0"),
         ({"horizon": 1}, "horizon is 1"),
-        ({"kind": "cyclic", "order": "random"}, "order is 'random', which a schedule of kind 'cyclic' never uses"),
+        ({"kind": "cyclic", "order": "random"}, "order is 'random', which kind 'cyclic' never uses"),
+        ({"horizon": 4}, "horizon is 4, which kind 'window' never uses: drop it, or set kind to cyclic or progressive"),
     ],
 )
 def test_refusals(settings, message: str) -> None:

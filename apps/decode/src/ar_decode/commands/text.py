@@ -82,7 +82,8 @@ def text(
     min_p: MinPOption = None,
     seed: SeedOption = 0,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End an output before this text; repeatable.")
+        list[str] | None,
+        typer.Option("--stop", metavar="TEXT", help="End an output before this text or special token; repeatable."),
     ] = None,
     batch_size: BatchSizeOption = 1,
     dtype: DtypeOption = "stored",

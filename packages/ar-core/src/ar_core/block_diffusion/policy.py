@@ -1,8 +1,9 @@
 """What block decoders differ in, as data."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from ar_core.config import require_types
 from ar_core.errors import ConfigError
 
 __all__ = ["BlockPolicy"]
@@ -79,15 +80,7 @@ class BlockPolicy:
     behind N then compete for the most confident place, and are seen once revealed. Published for DiffusionVL."""
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("grid", self.grid, get_args(Grid)),
-            ("context", self.context, get_args(Context)),
-            ("first_token", self.first_token, get_args(FirstToken)),
-            ("commit", self.commit, get_args(Commit)),
-            ("confidence", self.confidence, get_args(Confidence)),
-        ):
-            if value not in choices:
-                raise ConfigError(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
+        require_types(self)
         if self.block_size < 1:
             raise ConfigError(f"The block size is {self.block_size}; a block holds at least 1 token.")
         if self.sub_block_size is not None and (self.sub_block_size < 1 or self.block_size % self.sub_block_size):

@@ -4,13 +4,14 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import ConfigError
 from .nearest import did_you_mean
 
-__all__ = ["from_dict", "text_fields", "to_dict"]
+__all__ = ["from_dict", "require_types", "text_fields", "to_dict"]
 
 T = TypeVar("T")
 
@@ -51,6 +52,21 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
+def require_types(config: Any) -> None:
+    """Refuse values that are not of the types of their fields, for dataclasses that Python code builds as well.
+
+    Args:
+        config: the dataclass, of the types that :func:`from_dict` understands; fields that hold dataclasses check themselves.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for name, hint in _hints(type(config)).items():
+        value = getattr(config, name)
+        if not dataclasses.is_dataclass(value):
+            _value(hint, value, name)
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return the plain data of a dataclass: mappings, lists and scalars only, such that ``from_dict`` rebuilds it."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
@@ -62,6 +78,12 @@ def text_fields(cls: type[Any]) -> frozenset[str]:
     """Return the names of a dataclass's own fields that are text or a path, or one of these or nothing."""
     kinds = (str, Path, str | None, Path | None)
     return frozenset(name for name, hint in typing.get_type_hints(cls).items() if hint in kinds)
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _plain(value: Any) -> Any:

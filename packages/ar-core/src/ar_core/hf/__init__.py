@@ -14,6 +14,7 @@ from ar_core.hf.attention import IMPLEMENTATION, register, use_backend
 from ar_core.hf.backbone import HFBackbone
 from ar_core.hf.build import add_lora, build_model
 from ar_core.hf.cast import cast_weights
+from ar_core.hf.config_integer import config_integer
 from ar_core.hf.custom_generate import custom_generate
 from ar_core.hf.engine import EngineName, build_backbone
 from ar_core.hf.export import export_pretrained
@@ -27,7 +28,7 @@ from ar_core.hf.model_config import LlamaScratch, LoraConfig, ModelConfig
 from ar_core.hf.packed import PackedLinear, can_pack, pack_weights
 from ar_core.hf.save import save_pretrained
 from ar_core.hf.static import StaticBackbone
-from ar_core.hf.stop_ids import stop_ids
+from ar_core.hf.stop_ids import special_stop_ids, stop_ids
 from ar_core.hf.supported import check_supported
 from ar_core.hf.untie import untie_embeddings
 
@@ -54,6 +55,7 @@ __all__ = [
     "check_agreement",
     "check_source",
     "check_supported",
+    "config_integer",
     "custom_generate",
     "export_pretrained",
     "find_mask_token",
@@ -64,6 +66,7 @@ __all__ = [
     "quantize_int8",
     "register",
     "save_pretrained",
+    "special_stop_ids",
     "stop_ids",
     "untie_embeddings",
     "use_backend",

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from ar_core.config import require_types
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
-from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.multi_block import MultiBlock
@@ -35,6 +35,7 @@ class VerifiedOptions(ABC):
     """What passes of several tokens cost on this device, for `fallback`; `ar-decode tune` measures it."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         self.proposer(1)
 
     @abstractmethod
@@ -77,8 +78,6 @@ class JacobiOptions(VerifiedOptions):
 
     def proposer(self, vocab_size: int) -> Proposer:
         """A fresh proposer."""
-        if self.window not in get_args(Window):
-            raise ConfigError(f"Jacobi decoding was given window={self.window!r}; it must be one of running, block.")
         running = Jacobi(draft_length=self.draft_length, init=self.init, vocab_size=vocab_size)
         if self.window == "running":
             return running

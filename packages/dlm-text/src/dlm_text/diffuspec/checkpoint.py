@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from ar_core.config import expand_path
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.hf import HFBackbone, build_backbone, load_causal_lm, load_tokenizer
+from ar_core.hf import HFBackbone, build_backbone, config_integer, load_causal_lm, load_tokenizer
 from ar_core.hf.published import published_keys
 from ar_core.json_text import read_json
 from transformers import PreTrainedTokenizerBase
@@ -143,7 +143,7 @@ def _told(config: Any, source: str) -> LayoutName:
 
 
 def _mask_id(config: Any, source: str) -> int:
-    mask_id: int | None = getattr(config, "mask_token_id", None)
+    mask_id = config_integer(config, "mask_token_id", source, least=0)
     if mask_id is None:
         raise CheckpointError(
             f"the config of the drafter {source!r} has no mask_token_id; add it, since nothing can be drafted without a mask token."

@@ -1,9 +1,10 @@
 """Settings of DiffuSpec (arXiv 2510.02358), under the paper's symbols."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ar_core.config import require_positive
+from ar_core.config import refuse_unread, require_positive, require_types
 from ar_core.errors import ConfigError
 from ar_core.verification import TYPICAL_PASS_COST, PassCost
 
@@ -19,7 +20,7 @@ class DiffuSpecConfig:
     defaults as they are, and `eos_rule="paper"` if its text is taken literally.
 
     Raises:
-        ConfigError: a value is out of range, or two contradict each other.
+        ConfigError: a value is of another type or out of range, two contradict each other, or one is given that the others never let be read.
     """
 
     drafter: str
@@ -121,6 +122,7 @@ class DiffuSpecConfig:
     """Time both models when they are first used, in place of the two settings above; counts then depend on the device."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name, low, high in (
             ("drafter_weight", 0, 1),
             ("mass", 0, 1),
@@ -144,13 +146,21 @@ class DiffuSpecConfig:
             raise ConfigError(
                 f"tree_nodes is {self.tree_nodes}, but a tree has at least 1 token: raise it, or give null"
             )
-        if not self.draft_temperature > 0:
-            raise ConfigError(f"draft_temperature is {self.draft_temperature}, but must be above 0")
+        if not 0 < self.draft_temperature < math.inf:
+            raise ConfigError(
+                f"draft_temperature is {self.draft_temperature}, but must be above 0: give a number such as 1"
+            )
         if self.acceptance == "marginal" and self.tree_nodes is not None:
             raise ConfigError(
                 f"acceptance is 'marginal' and tree_nodes {self.tree_nodes}, but drafts that are drawn are chains: leave tree_nodes "
                 "out, or take the acceptance 'delta'"
             )
+        refuse_unread(self, "drafter_cache", ("prefix",), "refresh")
+        refuse_unread(self, "acceptance", ("marginal",), "draft_temperature")
+        refuse_unread(self, "eos_rule", ("prob",), "eos_probability")
+        refuse_unread(self, "length_policy", ("paper",), "growth", "smoothing", "rounding", "bias_correction")
+        refuse_unread(self, "length_policy", ("paper", "goodput"), "min_draft_length")
+        refuse_unread(self, "length_policy", ("goodput",), "drafter_cost", "measure_costs")
         if not self.drafter:
             raise ConfigError("drafter is empty: give the folder or hub id of a diffusion model")
 

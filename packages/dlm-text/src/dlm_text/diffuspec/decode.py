@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
+from ar_core.errors import ConfigError
 from ar_core.hf import load_tokenizer
 from ar_core.sampling import Sampler
 from ar_core.verification import PassCost, measure_pass_costs, speculative
@@ -69,12 +70,18 @@ def generate(
         trace: record which pass fixed which token.
 
     Raises:
+        ConfigError: the acceptance is "marginal" and the temperature 0.
         ArError: as loading the drafter and the proxy, and :func:`ar_core.verification.speculative`.
     """
     sampler = sampler or Sampler()
-    # The most probable path is the better draft where the verifier takes its most probable tokens.
-    drawn = config.acceptance == "marginal" and not sampler.greedy
-    proposer = build_proposer(backbone, config, stop_ids=stop.stop_ids, drawn=drawn, seed=seed)
+    if config.acceptance == "marginal" and sampler.greedy:
+        raise ConfigError(
+            "acceptance is 'marginal' and the temperature 0, at which nothing is drawn: give a temperature above 0, or take the "
+            "acceptance 'delta'"
+        )
+    proposer = build_proposer(
+        backbone, config, stop_ids=stop.stop_ids, drawn=config.acceptance == "marginal", seed=seed
+    )
     decoded = speculative(
         backbone,
         prompts,

@@ -29,7 +29,7 @@ class Candidates:
     ends: Tensor
     """bool `[R, k, M]`: whether it is a stop id."""
     depth: Tensor
-    """int64 `[R]`: D = min(s, k), positions that a path may cover."""
+    """int64 `[R]`: D = min(s, k), or the positions before the first without a candidate: as many as a path may cover."""
     generated: Tensor
     """int64 `[R]`: L^gen = min(s - 1, k), drafted tokens before the raw draft's first stop id."""
 
@@ -49,7 +49,8 @@ def prune(
     Where a stop id may stand is the paper's open question. Scores are sums, so that a path that ends competes with longer
     ones and wins by being short. `argmax`, the default, lets a path end only at s, the first position where the raw draft
     has a stop id; elsewhere stop ids are no candidates, and all paths are equally long. `paper` keeps every stop id among
-    the top M_max; `prob` keeps those with a probability of at least `eos_probability`. No rule goes beyond s.
+    the top M_max; `prob` keeps those with a probability of at least `eos_probability`. No rule goes beyond s, and `prob` ends
+    before it where the raw draft's stop id is too improbable and already has the mass τ (at s = 1 the stop id is kept).
 
     Args:
         log_probs: `[R, k, V]`, normalised; forbidden ids at -inf, which are never candidates.
@@ -91,6 +92,10 @@ def prune(
         may_end = masses >= eos_probability
     # What may end a path is kept whatever the mass before it; what may not is no candidate.
     valid = torch.where(ends, may_end, within) & values.isfinite()
+    # A draft has a token; elsewhere a path ends before a position that no candidate may take.
+    valid[:, 0] |= first & ~valid[:, 0].any(-1, keepdim=True) & values[:, 0].isfinite()
+    taken = valid.any(-1).int().cumprod(-1).sum(-1)
+    depth = torch.minimum(depth, taken)
     by_id = ids.argsort(-1)
     ids, values, valid, ends = (kept.gather(-1, by_id) for kept in (ids, values, valid, ends))
     return Candidates(ids, values, valid, ends, depth=depth, generated=first_stop)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.hf import load_causal_lm, save_pretrained
+from ar_core.hf import config_integer, load_causal_lm, save_pretrained
 from ar_core.hf.published import EFFICIENT_DLM, ENCODER_KEYS, older_fields, published_keys
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,6 +33,9 @@ PARADIGMS: dict[str, tuple[AttentionPattern, Literal["block", "token"]]] = {
 }
 """`dlm_paradigm` of the published code: `attention_pattern` and `clean` of ours. The names mislead: `efficient_block_diff` is
 the noisy-context variant, not the paper's method."""
+
+DLM_TYPES = {"llada": False, "dream": True}
+"""`dlm_type` of the published code: whether the logits at position i-1 predict token i. Where there is none: `llada`."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Conversion:
         """What the transformers config of a checkpoint says.
 
         Raises:
-            CheckpointError: the checkpoint was not converted, in a way that we do not know, names no mask token, or has no valid block
-                size.
+            CheckpointError: the checkpoint was not converted, in a way that we do not know, names no mask token, or holds what is
+                no block size, token id or type.
         """
         published = published_keys(config) is not None
         trained = getattr(config, "training_paradigm", None)
@@ -83,30 +86,31 @@ class Conversion:
         if published and trained is None and paradigm in (None, "bidirectional"):
             # Published files name the mode of their prefill here; they were trained in blocks, hybrids with an AR loss.
             paradigm = "sbd_block_diff" if getattr(config, "ar_loss_weight", None) else "block_diff"
-        if paradigm not in PARADIGMS:
+        if paradigm not in tuple(PARADIGMS):
             raise CheckpointError(
                 f"the checkpoint {str(source)!r} has dlm_paradigm {paradigm!r}, which is not supported: it must be one of "
                 f"{', '.join(PARADIGMS)}"
             )
-        mask_id = getattr(config, "mask_token_id", None)
+        mask_id = config_integer(config, "mask_token_id", source, least=0)
         if mask_id is None:
             raise CheckpointError(
                 f"the checkpoint {str(source)!r} names no mask token: add mask_token_id to its config.json (published: "
                 "151662)"
             )
-        block_size = getattr(config, "block_size", None)
-        block_size = 32 if block_size is None else block_size
-        if type(block_size) is not int or block_size < 1:
+        block_size = config_integer(config, "block_size", source, least=1)
+        kind = getattr(config, "dlm_type", None)
+        if kind not in (None, *DLM_TYPES):
             raise CheckpointError(
-                f"the checkpoint {str(source)!r} has block_size {block_size!r}: it must be a number of tokens, 1 or more (published: 32)"
+                f"the checkpoint {str(source)!r} has dlm_type {kind!r}, which is not supported: it must be one of "
+                f"{', '.join(DLM_TYPES)}"
             )
         pattern, clean = PARADIGMS[paradigm]
         return cls(
             mask_id,
-            block_size,
+            32 if block_size is None else block_size,
             pattern,
             clean,
-            getattr(config, "dlm_type", "llada") == "dream",
+            kind is not None and DLM_TYPES[kind],
             getattr(config, "tok_mask_half_life_ratio", None),
         )
 
@@ -119,7 +123,7 @@ class Conversion:
         return {
             "block_size": self.diffusion_block_size,
             "dlm_paradigm": paradigm,
-            "dlm_type": "dream" if self.token_shift else "llada",
+            "dlm_type": next(name for name, shift in DLM_TYPES.items() if shift == self.token_shift),
             "mask_token_id": self.mask_id,
             "tok_mask_half_life_ratio": self.half_life_ratio,
             "training_paradigm": paradigm,

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from ar_core.config import FREE, require_positive
+from ar_core.config import FREE, require_positive, require_types
 from ar_core.errors import ConfigError
 
 __all__ = ["AttentionPattern", "EfficientDLMConfig", "Normalisation"]
@@ -82,14 +82,8 @@ class EfficientDLMConfig:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "diffusion_block_size", "max_logits")
-        for name, allowed in (
-            ("attention_pattern", get_args(AttentionPattern)),
-            ("clean", ("block", "token")),
-            ("normalisation", get_args(Normalisation)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(allowed)}")
         if self.half_life_ratio is not None and not 0 < self.half_life_ratio < math.inf:
             raise ConfigError(
                 f"half_life_ratio is {self.half_life_ratio}, but is a positive share of a block: give one such as 0.1, or "

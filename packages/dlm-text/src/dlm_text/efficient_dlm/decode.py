@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
+from ar_core.config import refuse_unread, require_positive, require_types
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule, autoregressive
 from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
@@ -23,13 +24,13 @@ Mode = Literal["diffusion", "autoregressive", "self_speculation"]
 class EfficientDLMDecodeConfig:
     """How a converted checkpoint generates.
 
-    The released `generate` is `context="bidirectional"`, and with `threshold=None` there, `threshold=1` and `steps` here
-    (its `steps` counts the passes of all blocks). Not kept from it: its lengths need not divide into blocks or steps; rows of
+    The released `generate` is `context="bidirectional"`, and its `threshold=None` is `threshold=1` with `steps` here
+    (its own `steps` counts the passes of all blocks). Not kept from it: its lengths need not divide into blocks or steps; rows of
     a batch stop each by itself and hold no mask token; a prompt may have any length; nothing is computed behind the last
     block that is needed.
 
     Raises:
-        ConfigError: a value is out of range, or two contradict each other.
+        ConfigError: a value is of another type or out of range, two contradict each other, or one is given that the mode never uses.
     """
 
     mask_id: int
@@ -76,8 +77,8 @@ class EfficientDLMDecodeConfig:
     """Rows decoded at a time in diffusion mode; prompts beyond it take the place of rows that finish. None: all."""
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise ConfigError(f"mode is {self.mode!r}, but must be one of {', '.join(get_args(Mode))}")
+        require_types(self)
+        require_positive(self, "batch_size")
         if self.mode != "diffusion" and self.context != "causal":
             raise ConfigError(
                 f"mode is {self.mode!r} and context {self.context!r}, but only hybrids, whose finished tokens see what is "
@@ -88,6 +89,9 @@ class EfficientDLMDecodeConfig:
             raise ConfigError(
                 f"diffusion_block_size is {self.diffusion_block_size}, which leaves no place for a draft: give 2 or more"
             )
+        unread = ("threshold", "steps", "grid", "commit", "batch_size")
+        # Models with token_shift come with the first token that their blocks need, whatever the mode.
+        refuse_unread(self, "mode", ("diffusion",), *unread, *(() if self.token_shift else ("first_token",)))
         self._blocks()
 
     @staticmethod

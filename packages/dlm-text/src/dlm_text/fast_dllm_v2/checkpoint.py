@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from ar_core.errors import CheckpointError, ConfigError
-from ar_core.hf import load_causal_lm, save_pretrained
+from ar_core.hf import config_integer, load_causal_lm, save_pretrained
 from ar_core.hf.published import (
     FAST_DLLM_MASK_TOKEN,
     Fast_dLLM_QwenConfig,
@@ -73,15 +73,15 @@ def decode_settings(config: Any, tokenizer: PreTrainedTokenizerBase | None, sour
         source: what it was loaded from, for messages.
 
     Raises:
-        CheckpointError: the checkpoint is not converted, or has no mask token.
+        CheckpointError: the checkpoint is not converted, has no mask token, or holds what is no block size or token id.
     """
-    block_size = getattr(config, "bd_size", None)
+    block_size = config_integer(config, "bd_size", source, least=1)
     if block_size is None:
         raise CheckpointError(
             f"the checkpoint {str(source)!r} has no bd_size in its config.json, so it was never converted to block "
             "diffusion: convert it with the recipe fast_dllm_v2, or decode it one token at a time"
         )
-    mask_id = getattr(config, "mask_token_id", None)
+    mask_id = config_integer(config, "mask_token_id", source, least=0)
     if mask_id is None and tokenizer is not None:
         mask_id = tokenizer.get_vocab().get(FAST_DLLM_MASK_TOKEN)
     if mask_id is None:
@@ -91,9 +91,10 @@ def decode_settings(config: Any, tokenizer: PreTrainedTokenizerBase | None, sour
         )
     preferred = FastDLLMv2Config().sub_block_size
     fallback = preferred if block_size % preferred == 0 else block_size
+    sub_block_size = config_integer(config, "small_block_size", source, least=1)
     return {
         "diffusion_block_size": block_size,
-        "sub_block_size": getattr(config, "small_block_size", fallback),
+        "sub_block_size": fallback if sub_block_size is None else sub_block_size,
         "mask_id": mask_id,
     }
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE, require_positive
+from ar_core.config import FREE, require_positive, require_types
 from ar_core.errors import ConfigError
 
 __all__ = ["FastDLLMv2Config"]
@@ -75,6 +75,7 @@ class FastDLLMv2Config:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "diffusion_block_size", "sub_block_size", "max_logits")
         if self.diffusion_block_size % self.sub_block_size:
             raise ConfigError(
@@ -85,9 +86,6 @@ class FastDLLMv2Config:
             raise ConfigError(
                 f"min_noise is {self.min_noise}, but a masking rate lies in [0, 1): give one such as 1e-3"
             )
-        for name, allowed in (("views", ("shared", "stacked")), ("block_first", ("noised", "clean"))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(allowed)}")
         if self.hide_block_first and self.block_first == "noised":
             raise ConfigError(
                 "hide_block_first is true and block_first is 'noised', which masks first tokens anyway: set block_first to "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ar_core.block_diffusion import BlockPolicy, decode_blocks
+from ar_core.config import require_positive, require_types
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
 from ar_core.sampling import Sampler
 
@@ -20,7 +21,7 @@ class FastDLLMv2DecodeConfig:
     token is never generated; a stop at the first token of a block ends the row.
 
     Raises:
-        ConfigError: a value is out of range, or the sub-block size does not divide the block size.
+        ConfigError: a value is of another type or out of range, or the sub-block size does not divide the block size.
     """
 
     mask_id: int
@@ -58,6 +59,8 @@ class FastDLLMv2DecodeConfig:
     the block behind them, instead of exactly N tokens; if N < D, nothing (one token if D divides P)."""
 
     def __post_init__(self) -> None:
+        require_types(self)
+        require_positive(self, "batch_size")
         self.policy()
 
     @staticmethod

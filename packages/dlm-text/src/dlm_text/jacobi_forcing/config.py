@@ -1,9 +1,10 @@
 """Hyperparameters of Jacobi Forcing (arXiv 2512.14681), under the paper's symbols."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ar_core.config import FREE, require_positive
+from ar_core.config import FREE, refuse_unread, require_positive, require_types
 from ar_core.errors import ConfigError
 
 __all__ = ["JacobiForcingConfig", "NoiseSchedule"]
@@ -14,7 +15,7 @@ class NoiseSchedule:
     """Which recorded state of block i stands for it in training.
 
     Raises:
-        ConfigError: a value is out of range, or an option is given that the kind of schedule never uses.
+        ConfigError: a value is of another type or out of range, or an option is given that the kind of schedule never uses.
     """
 
     kind: Literal["window", "cyclic", "progressive"] = "window"
@@ -42,16 +43,13 @@ class NoiseSchedule:
     """h, of `cyclic` and `progressive`: the furthest place from the end that is taken, at least 2."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         if self.window < 1:
             raise ConfigError(f"window is {self.window}, but must be at least 1: give a number of blocks")
         if self.horizon < 2:
             raise ConfigError(f"horizon is {self.horizon}, but must be at least 2: the last state is no noise")
-        for name, standard in (("order", "linear"), ("endpoint", "inclusive"), ("metric", "prefix")):
-            if self.kind != "window" and getattr(self, name) != standard:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, which a schedule of kind {self.kind!r} never uses: drop it, or set "
-                    "kind to window"
-                )
+        refuse_unread(self, "kind", ("window",), "order", "endpoint", "metric")
+        refuse_unread(self, "kind", ("cyclic", "progressive"), "horizon")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class JacobiForcingConfig:
     `mask="clean_context"`, its window trainer `mask="noisy_in_window", schedule={window: 16}, ar_weight=1`.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a value is of another type or out of range.
     """
 
     block_size: int = 16
@@ -107,10 +105,11 @@ class JacobiForcingConfig:
     """Most logits held at once by the loss; null: as many as are fast on the device. Memory only, the result does not change."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "block_size", "corrupt_context", "max_logits")
-        if self.ar_weight < 0:
-            raise ConfigError(f"ar_weight is {self.ar_weight}, but must be at least 0: give a weight such as 10")
-        if not self.temperature > 0:
+        if not 0 <= self.ar_weight < math.inf:
+            raise ConfigError(f"ar_weight is {self.ar_weight}, but a weight is 0 or more: give a weight such as 10")
+        if not 0 < self.temperature < math.inf:
             raise ConfigError(f"temperature is {self.temperature}, but must be positive: give a number such as 1")
         if self.max_length is not None and self.max_length < 2 * self.block_size + 1:
             raise ConfigError(
