@@ -19,8 +19,7 @@ from dvlm.layouts.stage1 import load_connector, save_connector
 from dvlm.qwen_vl import QwenVL
 from dvlm.settings import Diffusion, Settings
 from dvlm.towers import Connector, ConnectorConfig, ScratchTower, TowerConfig, build_tower
-from tiny_vision_language import TEXT, assembled, qwen2_5_vl, qwen3_vl
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from tiny_vision_language import assembled, qwen2_5_vl, qwen3_vl, route2
 
 SETTINGS = Settings(images=ImageConfig(fit="square", min_pixels=3136), diffusion=Diffusion(mask_id=299, block_size=4))
 
@@ -143,19 +142,6 @@ def test_own_layout_of_route_2(tmp_path, tokenizer):
         loaded.model.double().image_features(pixels, [image.layout]).rows,
         model.image_features(pixels, [image.layout]).rows,
     )
-
-
-def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
-    rope = {"rope_type": "default", "rope_theta": 5e5}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied, rope_parameters=rope))
-    tower = build_tower(
-        TowerConfig(
-            scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=False
-        )
-    )
-    return AssembledVL(language, tower, ConnectorConfig(newline=newline)).eval()
 
 
 @pytest.mark.parametrize("newline", [False, True])

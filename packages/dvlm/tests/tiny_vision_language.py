@@ -8,10 +8,12 @@ from ar_core.hf.model_config import LlamaScratch
 from dvlm.assembled import AssembledVL
 from dvlm.build import build_vision_language
 from dvlm.model_config import VisionLanguageConfig
-from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig
+from dvlm.towers import ConnectorConfig, ScratchTower, TowerConfig, build_tower
 from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
@@ -93,3 +95,17 @@ def assembled(*, newline: bool = False) -> AssembledVL:
     )
     assert isinstance(model, AssembledVL)
     return model.double().eval()
+
+
+def route2(*, newline: bool = True, tied: bool = False) -> AssembledVL:
+    """A tiny Qwen2 and a tiny SigLIP, as the published layout of route 2 has them."""
+    rope = {"rope_type": "default", "rope_theta": 5e5}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        language = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied, rope_parameters=rope))
+    tower = build_tower(
+        TowerConfig(
+            scratch=ScratchTower(side=32, patch=8, hidden=16, layers=3, heads=2), drop_layers=1, final_norm=False
+        )
+    )
+    return AssembledVL(language, tower, ConnectorConfig(newline=newline)).eval()
