@@ -22,6 +22,7 @@ from ..evaluation.picture_grid import picture_sheet
 from ..evaluation.protocol import ProtocolConfig, draw, protocol_identity
 from ..evaluation.report import check_target, described, write_report
 from ..evaluation.sample_files import write_samples
+from ..evaluation.sampling import chunks_beside
 from ..evaluation.sampling_config import ComputeDtype
 from ..pixels import to_bytes
 from .checkpoint import load_controller
@@ -151,6 +152,7 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
     record = output.with_name(f"{output.name}.json")
     for target in (output, record):
         check_target(target)
+    chunks = chunks_beside(output)
     control, extract, size = _control_of(config)
     if extract is None and (config.images is not None or config.fidelity):
         what = "images" if config.images is not None else "fidelity"
@@ -182,7 +184,6 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
         with atomic_file(output) as temporary:
             sheet.sheet.save(temporary, format="PNG")
     else:
-        chunks = output.with_name(f"{output.name}.chunks")
         stage = StageConfig(str(chunks), device=config.device)
         if draw(generator, protocol, stage, batch_size=config.batch_size).interrupted:
             raise ConfigError(f"the run was interrupted; give the same command again, it goes on from {chunks}")

@@ -20,7 +20,7 @@ from .picture_grid import picture_sheet
 from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
 from .sample_files import write_samples
-from .sampling import drawn, generator_of, round_of
+from .sampling import chunks_beside, drawn, generator_of, round_of
 from .sampling_config import SamplingConfig
 
 __all__ = ["ImageConfig", "draw_images"]
@@ -81,6 +81,7 @@ def draw_images(config: ImageConfig) -> CommandResult:
     check_target(output)
     record = output.with_name(f"{output.name}.json")
     check_target(record)
+    chunks = chunks_beside(output)
     generator = generator_of(config)
     labels = round_of(config, generator)
     protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)
@@ -95,7 +96,6 @@ def draw_images(config: ImageConfig) -> CommandResult:
         with atomic_file(output) as temporary:
             sheet.sheet.save(temporary, format="PNG")
     else:
-        chunks = output.with_name(f"{output.name}.chunks")
         images = drawn(config, generator, protocol, chunks)
         write_samples(output, images)
         content |= {"images": described(images)}
