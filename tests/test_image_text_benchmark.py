@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from ar_core.errors import DataError
+from ar_core.errors import CheckpointError, DataError
 from dvlm.data.files import read_conversations
 from dvlm.decoding.requests import read_requests
 from PIL import Image
@@ -191,7 +191,12 @@ def test_the_command_writes_what_training_and_evaluation_read(module, tmp_path, 
     before = {path: path.read_bytes() for path in out.rglob("*.jsonl")}
     assert main(given) == 0
     assert before == {path: path.read_bytes() for path in out.rglob("*.jsonl")}
-    (out / "priors.json").unlink()
-    assert main(given) == 2
-    assert "holds what was not prepared here, and would be replaced" in capsys.readouterr().err
-    assert before == {path: path.read_bytes() for path in out.rglob("*.jsonl")}
+
+
+def test_a_folder_of_something_else_is_not_replaced(module, tmp_path):
+    (tmp_path / "only.jpg").write_bytes(b"irreplaceable")
+    with pytest.raises(
+        CheckpointError, match="is a folder that holds no sets of pictures and text, and would be replaced"
+    ):
+        next(module("prepare").write_all(tmp_path, tmp_path / "wheel", tmp_path))
+    assert (tmp_path / "only.jpg").read_bytes() == b"irreplaceable"

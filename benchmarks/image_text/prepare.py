@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ar_core.errors import DataError
-from ar_core.io import atomic_directory
+from ar_core.io import atomic_directory, require_replaceable
 
 from .easy_vqa import easy_vqa
 from .parquets import emoji, nlvr
@@ -33,19 +32,16 @@ def write_all(staged: Path, wheel: Path, output: Path) -> Iterator[str]:
     Args:
         staged: folder of the staged data, with image_text/ and text/.
         wheel: of easy-VQA.
-        output: the folder.
+        output: the folder; one that was written before is replaced.
 
     Yields:
         A line on each set.
 
     Raises:
-        DataError: something is missing or malformed, or the folder holds something else.
-        CheckpointError: the folder cannot be written.
+        DataError: something is missing or malformed.
+        CheckpointError: the folder cannot be written, or holds something else.
     """
-    if output.is_dir() and any(output.iterdir()) and not (output / PRIORS).is_file():
-        raise DataError(
-            f"{output} holds what was not prepared here, and would be replaced: choose another folder, or empty it"
-        )
+    require_replaceable(output, (TRAIN,), "sets of pictures and text")
     texts = staged / "image_text"
     found = {
         "easy_vqa": easy_vqa(wheel),

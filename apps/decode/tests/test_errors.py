@@ -246,6 +246,25 @@ def test_a_place_that_cannot_be_written_is_said_before_the_model_is_loaded(refus
         refused(command[0], "no such model", *command[1:], "-o", target, says=says)
     same = tmp_path / "same"
     refused("text", "no such model", "-i", source, "-o", same, "--statistics", same, says="was given for two results")
+    around = tmp_path / "folder" / ".." / "same"
+    for other in (around, f"{same}.partial"):
+        refused("text", "no such model", "-i", source, "-o", same, "--statistics", other, says="given for two results")
+
+
+def test_no_result_takes_the_place_of_what_is_read(refused, jsonl, tmp_path):
+    """With --force neither, which is about results of earlier runs."""
+    source = jsonl({"prompt": "x"})
+    before = source.read_bytes()
+    for places in (("-o", source), ("-o", tmp_path / "a", "--statistics", source)):
+        refused("text", "no model", "-i", source, *places, "--force", says="--input, and --")
+    for command in (("bench",), ("tune", "-m", "fast_dllm_v2")):
+        refused(*command[:1], "no model", *command[1:], "-i", source, "-o", source, "--force", says="is --input, and")
+    refused("bench", "no model", "-i", source, "--profile", "p", "-o", "p", "--force", says="is --profile, and")
+    refused("trace", "no model", "Hi", "--profile", "p", "-o", "p", "--force", says="is --profile, and")
+    partial = tmp_path / "b.jsonl.partial"
+    partial.write_bytes(before)
+    refused("text", "no model", "-i", partial, "-o", tmp_path / "b.jsonl", "--force", says="the unfinished --output")
+    assert source.read_bytes() == partial.read_bytes() == before
 
 
 @pytest.mark.parametrize("method", ["ar", "lookup", "jacobi"])

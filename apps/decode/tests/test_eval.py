@@ -295,3 +295,14 @@ class TestWrongInput:
 
         common = ("eval", plain_model, "gsm8k", "--data", jsonl(*GSM8K), *QUICK)
         refused(*common, "--baseline", shipped_weights("ar"), says="different tokens")
+
+
+def test_the_journal_lies_in_a_file_of_its_own(refused, jsonl, tmp_path):
+    """It is removed where --force begins anew."""
+    data = jsonl(*GSM8K)
+    before = data.read_bytes()
+    job = ("eval", "no model", "gsm8k", "--data", data, "--force", "--output")
+    refused(*job, data.with_suffix(".json"), says="is --data, and the journal of --output would take its place")
+    refused(*job, data, says="is --data, and --output would take its place")
+    refused(*job, tmp_path / "scores.jsonl", says="for two results, --output and the journal of --output; give each")
+    assert data.read_bytes() == before

@@ -109,30 +109,6 @@ def test_own_layout_of_route_1(tmp_path, tokenizer):
         save_vision_language(model, tmp_path / "other", SETTINGS, layout="published")
 
 
-@pytest.mark.parametrize(
-    ("make", "layout"),
-    [
-        (lambda: QwenVL(qwen2_5_vl()), "own"),
-        (lambda: QwenVL(qwen2_5_vl()), "published"),
-        (lambda: QwenVL(qwen2_5_vl()), "converter"),
-        (assembled, "own"),
-        (route2, "published"),
-    ],
-)
-def test_a_folder_of_something_else_is_not_replaced(tmp_path, make, layout):
-    model, there = make(), tmp_path / "photographs"
-    there.mkdir()
-    (there / "me.jpg").write_bytes(b"me")
-    with pytest.raises(
-        CheckpointError, match=r"photographs is a folder that holds no checkpoint, and would be replaced"
-    ):
-        save_vision_language(model, there, SETTINGS, layout=layout)
-    assert [file.name for file in there.iterdir()] == ["me.jpg"]
-    for _ in range(2):  # into a new folder, and in the place of what that left
-        save_vision_language(model, tmp_path / "new", SETTINGS, layout=layout)
-    same(dict(load_vision_language(tmp_path / "new").model.state_dict()), dict(model.state_dict()))
-
-
 def test_adapters_are_merged(tmp_path):
     model = QwenVL(qwen2_5_vl())
     model.adapt(LoraConfig(rank=2, alpha=4), seed=0)

@@ -6,32 +6,39 @@ import tempfile
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import typer
 from ar_core.errors import CheckpointError, ConfigError
 from ar_core.json_text import read_json
+from ar_core.result_files import require_apart
 
 __all__ = ["GrowingFile", "check_targets", "write_text"]
 
 
-def check_targets(*paths: Path | None, force: bool, resume: bool = False) -> None:
+def check_targets(
+    results: Mapping[str, Path | None],
+    *,
+    force: bool,
+    resume: bool = False,
+    read: Mapping[str, Path | None] = MappingProxyType({}),
+) -> None:
     """Raise before any work is done if a result could not be written, or would overwrite a file.
 
     Args:
-        paths: the results; None is none.
+        results: by the names of their options; None is none.
         force: files may be overwritten.
         resume: what an interrupted run kept may be there, since it is gone on with.
+        read: files that the command reads, by the names of their options; no result may take their place, with ``force`` neither.
 
     Raises:
-        ConfigError: a file exists (or what an interrupted run kept of it) and ``force`` is off, it is a folder, two paths are
-            one, or its folder cannot be written.
+        ConfigError: a file exists (or what an interrupted run kept of it) and ``force`` is off, it is a folder, two paths lead to
+            one file, or its folder cannot be written.
     """
-    given = [path for path in paths if path is not None]
-    if len({path.absolute() for path in given}) < len(given):
-        raise ConfigError(f"the file {str(given[0])!r} was given for two results; give each its own.")
-    for path in given:
+    given = {name: path for name, path in results.items() if path is not None}
+    require_apart({**given, **{f"the unfinished {name}": _partial(path) for name, path in given.items()}}, read)
+    for path in given.values():
         if path.is_dir():
             raise ConfigError(f"the result {str(path)!r} is a folder; give the name of a file.")
         if path.exists() and not force:

@@ -59,7 +59,7 @@ def quickstart(
     """
     from ar_decode.output import check_targets
 
-    check_targets(out, force=True)
+    check_targets({"--out": out}, force=True)
     try:
         return _run(fast, model, out, problems, live_steps, new_tokens, bf16)
     except KeyboardInterrupt:

@@ -58,6 +58,7 @@ def test_resumed_ends_with_the_same_best_as_uninterrupted(toy, tmp_path, stop):
 
 
 def test_a_fresh_start_takes_no_best_of_an_abandoned_run(toy, tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "best.json").write_text(json.dumps({"step": 1, "evaluation": {"loss": 0.0}}))
     run(toy, tmp_path)

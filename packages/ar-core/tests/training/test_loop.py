@@ -171,6 +171,21 @@ def test_metrics_on_a_full_disk_are_one_sentence(tmp_path):
     metrics.close()
 
 
+@pytest.mark.parametrize(("name", "settings"), [("final", {}), ("best", {"eval_every": 2, "best_by": "held_out"})])
+def test_folders_that_no_run_has_left_are_not_replaced(toy, tmp_path, name, settings):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "only.jpg").write_bytes(b"irreplaceable")
+    with pytest.raises(ConfigError, match=f"{name}' was left by no run .* choose another checkpoint_dir, or move it"):
+        train(toy.job(evaluate=lambda: {"held_out": 0.0}), toy.config(tmp_path, **settings))
+    assert (tmp_path / name / "only.jpg").read_bytes() == b"irreplaceable"
+
+
+def test_a_run_of_which_checkpoints_and_model_alone_were_copied_goes_on(toy, tmp_path):
+    train(toy.job(), toy.config(tmp_path, steps=4))
+    (tmp_path / "metrics.jsonl").unlink()
+    assert train(toy.job(), toy.config(tmp_path, steps=6)).resumed_from == 4
+
+
 def test_settings_and_job_that_do_not_fit(toy, tmp_path):
     with pytest.raises(ConfigError, match="eval_every is 2 and the job has nothing to evaluate"):
         train(toy.job(), toy.config(eval_every=2))

@@ -109,6 +109,14 @@ def test_the_drawn_images_are_those_of_the_decoder_under_their_maps(
     assert torch.equal(images[:2], to_bytes(wanted.images))
 
 
+def test_a_folder_of_something_else_in_the_place_of_the_chunks_stays(control, tmp_path):
+    (tmp_path / "a.npz.chunks").mkdir()
+    (tmp_path / "a.npz.chunks" / "only.jpg").write_bytes(b"irreplaceable")
+    with pytest.raises(ConfigError, match=r"a.npz.chunks' holds no chunks of images, and would be removed"):
+        control("a.npz")
+    assert (tmp_path / "a.npz.chunks" / "only.jpg").read_bytes() == b"irreplaceable"
+
+
 def test_maps_are_taken_in_the_place_of_pictures(control, folders, tmp_path):
     said = make_maps(ControlMapsConfig(images=str(folders["pictures"]), output=tmp_path / "maps", device="cpu"))
     assert said.startswith("2 maps of canny")

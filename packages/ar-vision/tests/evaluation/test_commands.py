@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ar_core import registry
 from ar_core.config import from_dict
-from ar_core.errors import DataError
+from ar_core.errors import ConfigError, DataError
 from ar_core.json_document import document, undocumented
 from ar_vision.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from ar_vision.evaluation import EVAL_IMAGE, EVAL_TOKENIZER, IMAGE
@@ -176,6 +176,22 @@ def test_shards_finish_together(models, tmp_path):
     run(IMAGE, **settings, shard="1/2", output=str(tmp_path / "s.npz"))
     run(IMAGE, **models, count=9, output=str(tmp_path / "w.npz"))
     np.testing.assert_array_equal(np.load(tmp_path / "s.npz")["arr_0"], np.load(tmp_path / "w.npz")["arr_0"])
+
+
+def test_a_folder_of_something_else_in_the_place_of_the_chunks_stays(models, tmp_path):
+    chunks = tmp_path / "s.npz.chunks"
+    chunks.mkdir()
+    (chunks / ".tmp-stage.json-1-2").touch()
+    run(IMAGE, **models, count=2, output=str(tmp_path / "s.npz"))
+    assert not chunks.exists()
+    chunks = tmp_path / "t.npz.chunks"
+    chunks.mkdir()
+    (chunks / "only.jpg").write_bytes(b"irreplaceable")
+    with pytest.raises(
+        ConfigError, match=r"t.npz.chunks' holds no chunks of images, and would be removed: give another"
+    ):
+        run(IMAGE, **models, count=2, output=str(tmp_path / "t.npz"))
+    assert (chunks / "only.jpg").read_bytes() == b"irreplaceable"
 
 
 def test_samples_from_a_checkpoint_are_measured(models, features, data_dir, tmp_path):

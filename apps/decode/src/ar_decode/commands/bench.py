@@ -100,7 +100,7 @@ def bench(
 
     name = Path(model).name.removesuffix(".gguf")
     target = output or Path("benchmarks", "results", f"decode_{name}_{method}.json")
-    check_targets(target, force=force)
+    check_targets({"--output": target}, force=force, read={"--input": source, "--profile": profile})
     from ar_core.config import to_dict
     from ar_core.environment import environment
     from ar_core.verification import measure_pass_costs

@@ -132,7 +132,9 @@ def evaluate(
     Problems are solved one at a time, by each arm in turn. Every finished one is noted in a .jsonl file beside the result; the
     same command continues where a job was stopped. Generated programs run in a sandboxed process.
     """
+    from ar_core.config import expand_path
     from ar_core.registry import evaluation
+    from ar_core.result_files import require_apart
 
     from ..output import check_targets, write_text
 
@@ -140,7 +142,12 @@ def evaluate(
     name = Path(model).name.removesuffix(".gguf")
     target = output or Path("benchmarks", "results", f"eval_{name}_{task}_{method}.json")
     notes = target.with_suffix(".jsonl")
-    check_targets(target, force=force)
+    read = {"--data": data, "--examples": examples, "--profile": profile}
+    require_apart(
+        {"--output": target, "the journal of --output": notes},
+        {one: None if path is None else expand_path(str(path)) for one, path in read.items()},
+    )
+    check_targets({"--output": target}, force=force)
     if limit is not None and per_category is not None:
         raise ConfigError("--limit and --per-category were both given; give one of the two.")
     from ar_core.environment import environment

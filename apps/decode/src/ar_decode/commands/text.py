@@ -132,7 +132,8 @@ def text(
         )
     from ..output import check_targets, write_text
 
-    check_targets(output, statistics, force=force, resume=resume)
+    results = {"--output": output, "--statistics": statistics}
+    check_targets(results, force=force, resume=resume, read={"--input": source, "--profile": profile})
     from ..file_decoder import answer_record
     from ..methods import Generation, load_method
     from ..prompts import Prompt

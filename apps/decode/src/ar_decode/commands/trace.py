@@ -81,7 +81,7 @@ def trace(
         raise ConfigError("--play and --json were both given, and both take standard output; leave one of the two out.")
     from ..output import check_targets, write_text
 
-    check_targets(output, force=force)
+    check_targets({"--output": output}, force=force, read={"--profile": profile})
     from ..fitting import check_fit
     from ..methods import Generation, build_method, load_method
     from ..prompts import Prompt

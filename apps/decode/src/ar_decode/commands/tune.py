@@ -90,7 +90,7 @@ def tune(
     """
     from ..output import check_targets
 
-    check_targets(output, force=force)
+    check_targets({"--output": output}, force=force, read={"--input": source})
     from ar_core.config import to_dict
     from ar_core.environment import environment
     from ar_core.verification import measure_pass_cost

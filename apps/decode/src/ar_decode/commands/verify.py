@@ -58,7 +58,7 @@ def verify(
     """
     from ..output import check_targets, write_text
 
-    check_targets(output, force=force)
+    check_targets({"--output": output}, force=force)
     from ..session import load_session
     from ..verify import verify as run
 

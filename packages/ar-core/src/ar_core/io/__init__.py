@@ -1,7 +1,15 @@
 """Checkpoint files: atomic writing, checked reading, key maps between published layouts and ours, strict loading."""
 
 from .arrays import array_header, read_array, read_array_file
-from .atomic import atomic_directory, atomic_file, joined_directory, require_replaceable, sync, sync_tree
+from .atomic import (
+    atomic_directory,
+    atomic_file,
+    joined_directory,
+    require_kept,
+    require_replaceable,
+    sync,
+    sync_tree,
+)
 from .built import built_on_meta, require_modest
 from .containers import read_entry, read_weights, unwrap
 from .key_map import KeyMap
@@ -29,6 +37,7 @@ __all__ = [
     "read_tensors",
     "read_weights",
     "require_fit",
+    "require_kept",
     "require_modest",
     "require_replaceable",
     "save_tensors",

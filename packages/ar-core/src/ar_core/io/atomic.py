@@ -3,19 +3,20 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 
 __all__ = [
     "TEMPORARY",
     "atomic_directory",
     "atomic_file",
     "joined_directory",
+    "require_kept",
     "require_replaceable",
     "sync",
     "sync_tree",
@@ -105,22 +106,40 @@ def _joined(path: Path, shared: str) -> Path:
     return path.parent / f"{TEMPORARY}{path.name}-{shared}"
 
 
-def require_replaceable(directory: str | Path, *marks: str) -> None:
+def require_replaceable(
+    directory: str | Path, marks: Sequence[str] = ("config.json",), what: str = "checkpoint"
+) -> None:
     """Refuse to write a checkpoint where something else is.
 
     Args:
         directory: may be absent, empty, or hold a checkpoint.
-        marks: files one of which every checkpoint of this kind has, beside the `config.json` of the others.
+        marks: files of which every checkpoint that may be replaced has one.
+        what: names what is written there, where it is no checkpoint.
 
     Raises:
         CheckpointError: it is a file, a link, or a folder that holds something else.
     """
     directory = Path(directory)
     _require_folder(directory)
-    ours = any((directory / mark).is_file() for mark in ("config.json", *marks))
-    if directory.is_dir() and any(directory.iterdir()) and not ours:
+    if directory.is_dir() and any(directory.iterdir()) and not any((directory / mark).is_file() for mark in marks):
         raise CheckpointError(
-            f"{directory} is a folder that holds no checkpoint, and would be replaced; choose another directory, or empty it."
+            f"{directory} is a folder that holds no {what}, and would be replaced; choose another directory, or empty it."
+        )
+
+
+def require_kept(source: str | Path, destination: str | Path) -> None:
+    """Refuse to write a folder in the place of what is read for it.
+
+    Args:
+        source: a file or a folder.
+        destination: the folder that is written.
+
+    Raises:
+        ConfigError: the destination is the source or holds it.
+    """
+    if Path(source).resolve().is_relative_to(Path(destination).resolve()):
+        raise ConfigError(
+            f"the destination {str(destination)!r} is the source or holds it, and the checkpoint would be replaced; give another"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ar_core.config import expand_path
-from ar_core.errors import CheckpointError, ConfigError, UnsupportedModelError
+from ar_core.errors import CheckpointError, UnsupportedModelError
 from ar_core.json_text import read_fields
 from ar_core.registry import exporters, resolve
 
@@ -36,14 +36,11 @@ def export_checkpoint(
         CheckpointError: the source cannot be read, or the result would not be what the loader reads.
     """
     # Here, so that listing what there is needs no torch.
-    from ar_core.io import atomic_directory, require_replaceable
+    from ar_core.io import atomic_directory, require_kept, require_replaceable
 
     target = engine(name)
     source, destination = expand_path(str(source)), expand_path(str(destination))
-    if source.resolve().is_relative_to(destination.resolve()):
-        raise ConfigError(
-            f"the destination {str(destination)!r} is the source or holds it, and the checkpoint would be replaced; give another"
-        )
+    require_kept(source, destination)
     require_replaceable(destination)
     if not source.is_dir():
         raise CheckpointError(

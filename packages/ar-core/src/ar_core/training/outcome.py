@@ -2,23 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from ..errors import ConfigError
 from ..io import atomic_file, sync, sync_tree
 from ..io.atomic import TEMPORARY
 from .ema import Ema
 from .job import Job
+from .metrics import FILE
 from .step import TrainStep
 
 if TYPE_CHECKING:
     from .shards import Shards
 
-__all__ = ["leave_final_model", "replace_model", "shown"]
+__all__ = ["leave_final_model", "replace_model", "require_own", "shown"]
 
 
 @contextmanager
@@ -87,6 +89,26 @@ def _step(record: Path) -> int | None:
         return out
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def require_own(directory: Path, names: Iterable[str]) -> None:
+    """Refuse to begin a run where its models would take the place of what no run has left.
+
+    Args:
+        directory: Of the run; one that holds metrics, or is not there, may hold anything.
+        names: Of the folders that the run replaces.
+
+    Raises:
+        ConfigError: One of them holds something.
+    """
+    if (directory / FILE).exists():
+        return
+    for folder in (directory / name for name in names):
+        if folder.is_symlink() or (any(folder.iterdir()) if folder.is_dir() else folder.exists()):
+            raise ConfigError(
+                f"{str(folder)!r} was left by no run (there is no {FILE} beside it), and a model would take its place: choose another "
+                "checkpoint_dir, or move it away"
+            )
 
 
 def replace_model(folder: Path, save: Callable[[Path], None]) -> None:

@@ -20,7 +20,7 @@ from .job import Job, TrainResult
 from .lock import directory_lock
 from .objective import Prepared, Settling
 from .optimizers import Turn
-from .outcome import leave_final_model
+from .outcome import leave_final_model, require_own
 from .ranks import Ranks
 from .recorder import Recorder
 from .resume import Resume, resume_run
@@ -95,6 +95,8 @@ class Run:
             whole = self.state.weights.keys() - self.state.rows.keys()
             self.ranks.require_equal([(name, self.state.weights[name]) for name in sorted(whole)])
             if first and self.directory is not None:
+                if self.resumed_from is None and self.job.save is not None:
+                    require_own(self.directory, ["final"] if self.config.best_by is None else ["final", "best"])
                 checkpoint.prune(self.directory, self.config.keep)
             if first or self.shards is not None:
                 self.recorder = Recorder(

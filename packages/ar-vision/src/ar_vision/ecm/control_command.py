@@ -23,6 +23,7 @@ from ..evaluation.protocol import ProtocolConfig, draw, protocol_identity
 from ..evaluation.reconstruction import require_ssim
 from ..evaluation.report import check_target, described, write_report
 from ..evaluation.sample_files import form_of, write_samples
+from ..evaluation.sampling import chunks_beside
 from ..evaluation.sampling_config import ComputeDtype, refuse_set
 from ..pixels import to_bytes
 from .checkpoint import load_controller
@@ -158,6 +159,7 @@ def draw_controlled(config: ControlCommandConfig) -> CommandResult:
     record = output.with_name(f"{output.name}.json")
     for target in (output, record):
         check_target(target)
+    chunks = chunks_beside(output)
     control, extract, size = _control_of(config)
     if extract is None and (config.images is not None or config.fidelity):
         what = "images" if config.images is not None else "fidelity"

@@ -20,7 +20,7 @@ from .picture_grid import picture_sheet
 from .protocol import ProtocolConfig, protocol_identity
 from .report import check_target, described, write_report
 from .sample_files import form_of, write_samples
-from .sampling import drawn, generator_of, round_of
+from .sampling import chunks_beside, drawn, generator_of, round_of
 from .sampling_config import SamplingConfig, refuse_set
 
 __all__ = ["ImageConfig", "draw_images"]
@@ -83,6 +83,7 @@ def draw_images(config: ImageConfig) -> CommandResult:
     check_target(output)
     record = output.with_name(f"{output.name}.json")
     check_target(record)
+    chunks = chunks_beside(output)
     generator = generator_of(config)
     labels = round_of(config, generator)
     protocol = ProtocolConfig(labels, config.count or len(labels), config.seed)

@@ -17,6 +17,7 @@ from ar_core.evaluation import Journal
 from ar_core.io import atomic_file
 from ar_core.pictures import read_picture
 from ar_core.quiet import is_quiet
+from ar_core.result_files import require_apart
 
 from ..chat.conversation import MARKER, Turn, read_turns
 from ..model import ImageFeatures
@@ -106,16 +107,14 @@ def answer(options: VlmOptions) -> CommandResult:
     Raises:
         ArError: whatever cannot be used.
     """
-    output, statistics = (
-        None if path is None else expand_path(str(path)) for path in (options.output, options.statistics)
+    output, statistics, asked = (
+        None if path is None else expand_path(str(path)) for path in (options.output, options.statistics, options.input)
     )
+    unfinished = None if output is None else journal_of(output)
+    require_apart({"output": output, "the unfinished output": unfinished, "statistics": statistics}, {"input": asked})
     for target in (output, statistics):
         if target is not None and target.exists():
             raise ConfigError(f"the file {str(target)!r} exists already: move it away, or give another place")
-    if output is not None and statistics is not None:
-        taken = {path.absolute() for path in (output, _journal(output))}
-        if statistics.absolute() in taken:
-            raise ConfigError(f"statistics is {str(statistics)!r}, where the answers are written: give another place")
     session = open_session(options)
     said: str
     record: dict[str, Any] = {}
@@ -212,6 +211,11 @@ def _one(
     return decoded
 
 
+def journal_of(output: Path) -> Path:
+    """The file in which finished answers gather until the output is written."""
+    return output.with_name(f"{output.name}.partial")
+
+
 def answer_file(session: Session, requests: list[Request], output: Path) -> DecodeStats:
     """Answer a file of questions, in batches, with a progress bar.
 
@@ -220,15 +224,11 @@ def answer_file(session: Session, requests: list[Request], output: Path) -> Deco
     Returns:
         Statistics of all answers, those of earlier runs among them.
     """
-    partial = _journal(output)
+    partial = journal_of(output)
     records = answer_requests(session, requests, partial)
     stats = write_answers(records, output)
     partial.unlink()
     return stats
-
-
-def _journal(output: Path) -> Path:
-    return output.with_name(f"{output.name}.partial")
 
 
 UNSAID = ("stats", "seconds")

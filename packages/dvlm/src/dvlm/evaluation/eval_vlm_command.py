@@ -11,11 +11,12 @@ from ar_core.config import expand_path
 from ar_core.environment import environment
 from ar_core.errors import ConfigError
 from ar_core.io import atomic_file
+from ar_core.result_files import require_apart
 
 from ..decoding.options import DecodingOptions
 from ..decoding.requests import read_requests
 from ..decoding.session import open_session
-from ..decoding.vlm_command import answer_requests, summary, write_answers
+from ..decoding.vlm_command import answer_requests, journal_of, summary, write_answers
 from .caption_metrics import caption_metrics
 from .references import references_of
 from .vqa_accuracy import exact_match, published_cut, soft_accuracy
@@ -48,6 +49,11 @@ def evaluate(options: EvalVlmOptions) -> CommandResult:
         ArError: whatever cannot be used.
     """
     output = expand_path(str(options.output))
+    answers, partial = output.with_name(f"{output.name}.answers.jsonl"), journal_of(output)
+    require_apart(
+        {"output": output, "the answers beside output": answers, "the unfinished output": partial},
+        {"input": expand_path(str(options.input))},
+    )
     if output.exists():
         raise ConfigError(f"the file {str(output)!r} exists already: move it away, or give another output")
     session = open_session(options)
@@ -56,7 +62,6 @@ def evaluate(options: EvalVlmOptions) -> CommandResult:
     if options.metric == "captions":
         # What is not installed is said before anything is decoded.
         caption_metrics(["one"], [["one"]])
-    answers, partial = (output.with_name(f"{output.name}.{rest}") for rest in ("answers.jsonl", "partial"))
     # Answers beside a journal are those of a run that ended before its report was written.
     if answers.exists() and not partial.exists():
         raise ConfigError(f"the file {str(answers)!r} exists already: move it away, or give another output")

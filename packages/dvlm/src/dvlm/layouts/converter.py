@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from ar_core.config import expand_path
 from ar_core.errors import ConfigError
 from ar_core.registry import Converter
 
@@ -39,10 +40,11 @@ def convert(
         A line for the terminal.
 
     Raises:
-        ConfigError: another setting or layout, or an entry.
+        ConfigError: another setting or layout, or an entry; the destination is the source or holds it.
         CheckpointError: as reading and writing do.
     """
     from ar_core.hf import load_tokenizer
+    from ar_core.io import require_kept
 
     from .load import load_vision_language
     from .save import Layout, save_vision_language
@@ -54,6 +56,7 @@ def convert(
         raise ConfigError(f"{kind} takes the setting layout alone, and {named!r} was given: drop it")
     if layout not in get_args(Layout):
         raise ConfigError(f"layout is {layout!r}, but must be one of {', '.join(get_args(Layout))}")
+    require_kept(expand_path(str(source)), destination)
     loaded = load_vision_language(source)
     words = loaded.tokenizer if tokenizer is None else load_tokenizer(tokenizer)
     save_vision_language(loaded.model, destination, loaded.settings, tokenizer=words, layout=layout)

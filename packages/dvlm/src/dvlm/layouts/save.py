@@ -39,7 +39,7 @@ def save_vision_language(
 
     Args:
         model: of either route.
-        directory: folder to write; a checkpoint there is replaced.
+        directory: folder to write; a checkpoint or an empty folder there is replaced.
         settings: stored beside the weights; None for a plain model of transformers.
         tokenizer: written beside the weights.
         layout: ``own``: what any tool of transformers loads (route 1), or `language/`, `tower/`, connector and `dvlm.json` (route
@@ -47,10 +47,10 @@ def save_vision_language(
 
     Raises:
         ConfigError: the layout does not exist for the model, or has no place for how it was trained.
-        CheckpointError: the folder cannot be written, or holds something that is no checkpoint.
+        CheckpointError: the folder cannot be written, or holds something else.
     """
     directory = Path(directory)
-    require_replaceable(directory, OURS)
+    require_replaceable(directory, ("config.json", OURS))
     if layout != "own" and settings is not None:
         _check_published(settings, layout)
     if isinstance(model, QwenVL):
@@ -80,7 +80,9 @@ def _save_qwen(
 ) -> None:
     extra = {} if settings is None else {"dvlm": to_dict(settings)}
     if layout == "own":
-        save_pretrained(model.language, directory, tokenizer=tokenizer, extra_config=extra)
+        # In a folder of its own, since what is replaced may be of route 2.
+        with atomic_directory(directory, replace=True) as folder:
+            save_pretrained(model.language, folder, tokenizer=tokenizer, extra_config=extra)
         return
     if model.base_language.config.model_type != "qwen2_5_vl":
         raise ConfigError(
