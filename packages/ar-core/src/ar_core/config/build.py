@@ -52,7 +52,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
-def require_types(config: Any) -> None:
+def require_types(config: object) -> None:
     """Refuse values that are not of the types of their fields, for dataclasses that Python code builds as well.
 
     Args:
