@@ -112,6 +112,10 @@ def test_streamed_tokens_are_exactly_the_output(strings, tokens):
     ("settings", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens is 0; it must be at least 1"),
+        ({"max_new_tokens": 4.5}, "max_new_tokens is 4.5; give an integer"),
+        ({"max_new_tokens": None}, "max_new_tokens is None; give an integer"),
+        ({"stop_ids": 2}, "stop_ids is 2; give a set of token ids"),
+        ({"stop_ids": "ab"}, "stop_ids is 'ab'; give a set of token ids"),
         ({"stop_strings": "ab"}, "stop_strings is 'ab'; give a sequence of non-empty strings"),
         ({"stop_strings": ("",)}, "non-empty"),
         ({"stop_strings": ("a",), "decode": None}, "without decode; give the function that turns ids into text"),

@@ -43,6 +43,7 @@ def test_equal_to_plain_generate(name):
     [
         ({"num_beams": 2}, "num_beams=2"),
         ({"repetition_penalty": 1.3}, "RepetitionPenaltyLogitsProcessor"),
+        ({"prompt_lookup_num_tokens": 3}, "the mode assisted_generation, which this decoder does not do"),
         ({"max_time": 3.0}, "MaxTimeCriteria"),
         ({"return_dict_in_generate": True}, "return_dict_in_generate"),
     ],

@@ -143,6 +143,10 @@ def test_guidance_one_is_none_and_published_conventions_convert():
     [
         ({"temperature": -1}, "temperature is -1; it must be a number of at least 0"),
         ({"temperature": math.nan}, "temperature is nan"),
+        ({"temperature": 1e-40}, r"temperature is 1e-40, .* give 0 .greedy., or at least 1e-30"),
+        ({"temperature": "1"}, "temperature is '1' .str.; give it a number"),
+        ({"top_k": 2.5}, "top_k is 2.5 .float.; give it an integer or null"),
+        ({"banned_ids": 3}, "banned_ids is 3 "),
         ({"top_k": 0}, "top_k is 0; it must be at least 1, or None"),
         ({"top_p": 0}, r"top_p is 0; it must lie in \(0, 1\]"),
         ({"min_p": 1.5}, "min_p is 1.5"),
@@ -151,6 +155,20 @@ def test_guidance_one_is_none_and_published_conventions_convert():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         Sampler(**settings)
+
+
+def test_the_lowest_temperature_is_sound():
+    logits = torch.tensor([[1.0, 1e7, -1e8, 2.0]])
+    tokens, confidence = Sampler(temperature=1e-30, top_p=0.9).pick(logits, row_generators(0, 1))
+    assert (tokens.tolist(), confidence.tolist()) == ([1], [1.0])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_banned_ids_that_leave_none_are_refused(temperature):
+    sampler = Sampler(temperature, banned_ids=[*range(9), 3])
+    for act in (sampler.pick, sampler.choose):
+        with pytest.raises(ConfigError, match="All of the model's ids, 0 to 8, are not to be generated"):
+            act(logits_of(1, 9), row_generators(0, 1))
 
 
 def test_missing_generators_are_refused():

@@ -45,6 +45,10 @@ def test_options_are_checked_when_they_are_built():
         from_dict(resolve(decoder("jacobi").options), {"init": "carrots"})
     with pytest.raises(ConfigError, match="a pool of 0, but it keeps at least 1 entry"):
         from_dict(resolve(decoder("recycling").options), {"pool": 0})
+    with pytest.raises(
+        ConfigError, match="a pool of -1; give the number of sequences that it keeps, or 0 to recycle nothing"
+    ):
+        from_dict(resolve(decoder("multiblock").options), {"pool": -1})
     with pytest.raises(ConfigError, match=r"spawn_ratio=1\.5, but a block has at least 1 token"):
         from_dict(resolve(decoder("multiblock").options), {"spawn_ratio": 1.5})
     with pytest.raises(ConfigError, match="positive time for each"):

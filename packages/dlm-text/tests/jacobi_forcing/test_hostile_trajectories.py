@@ -7,6 +7,7 @@ import torch
 from ar_core.errors import DataError
 from ar_core.training.chunks import close_chunks, open_chunks, write_chunk
 from ar_core.training.stage import Chunk
+from dlm_text.jacobi_forcing.source import TrajectoryConfig, TrajectorySource, open_trajectories
 from dlm_text.jacobi_forcing.trajectories.published import PublishedTrajectories
 from dlm_text.jacobi_forcing.trajectories.store import TrajectoryStore, encode
 from dlm_text.jacobi_forcing.trajectories.trajectory import Trajectory
@@ -52,6 +53,26 @@ STATES = {
     "prompt_ids": [[1, 2]],
     "answer_trajectory_ids": [[0, 0], [3, 4]],
 }
+
+
+def test_a_packed_sequence_begins_with_its_prompt(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for good in ([1, 2], [[1, 2]], None):
+        path.write_text(json.dumps({**PACKED, "prompt_ids": good}) + "\n")
+        assert PublishedTrajectories(path)[0].prompt.tolist() == [1, 2]
+    for bad in ([2, 1], [[1]], []):
+        path.write_text(json.dumps({**PACKED, "prompt_ids": bad}) + "\n")
+        with pytest.raises(DataError, match="the sequence 'a' does not begin with its prompt_ids: correct the file"):
+            PublishedTrajectories(path)
+
+
+def test_noise_outside_of_the_vocabulary(tmp_path):
+    config = TrajectoryConfig(str(tmp_path / "a.jsonl"))
+    ids = [1, 2, 0, 5000, 4, 5]
+    (tmp_path / "a.jsonl").write_text(json.dumps({**PACKED, "complete_training_sequence_ids": ids}) + "\n")
+    source = TrajectorySource(open_trajectories(config), config, seed=0, block_size=2, vocab_size=260)
+    with pytest.raises(DataError, match="have the token 5000 and the model has only 260"):
+        next(source.once())
 
 
 @pytest.mark.parametrize(

@@ -87,11 +87,11 @@ def decode_blocks(
         Generated tokens in the order of the prompts, with statistics (phases "prefill", "denoise", "commit", "fused").
 
     Raises:
-        DataError: a prompt is empty, has unknown ids, or does not fit the context with its last block completed.
+        DataError: a prompt is no sequence of ids, is empty, has unknown ids, or does not fit the context with its last block completed.
         ConfigError: the mask id is outside the vocabulary or is a stop id, or `batch_size` is below 1.
         NumericsError: the model's logits are not numbers.
     """
-    check_prompts(backbone, prompts, stop.max_new_tokens, slots=policy.slots)
+    prompts = check_prompts(backbone, prompts, stop.max_new_tokens, slots=policy.slots)
     if not policy.mask_id < backbone.vocab_size:
         raise ConfigError(
             f"The mask id is {policy.mask_id}, and the model has ids 0 to {backbone.vocab_size - 1}; give the id of "

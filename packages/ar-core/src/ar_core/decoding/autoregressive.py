@@ -53,11 +53,10 @@ def autoregressive(
         Tokens, finish reasons, statistics: phases "prefill" (its forward also yields the first token) and "step".
 
     Raises:
-        DataError: a prompt is empty, holds ids outside the vocabulary, or does not fit the context with its new tokens.
+        DataError: a prompt is no sequence of ids, is empty, holds ids outside the vocabulary, or does not fit the context with its new tokens.
         NumericsError: the model's logits are not numbers.
     """
-    prompts = [list(prompt) for prompt in prompts]
-    check_prompts(backbone, prompts, stop.max_new_tokens)
+    prompts = check_prompts(backbone, prompts, stop.max_new_tokens)
     stats = DecodeStats()
     recorder = Trace() if trace else None
     generators = None if sampler.greedy else row_generators(seed, len(prompts))

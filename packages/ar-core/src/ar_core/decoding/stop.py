@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from ar_core.errors import ConfigError
 
@@ -36,7 +37,7 @@ class StopRule:
         decode: ids -> text, for stop strings.
 
     Raises:
-        ConfigError: `max_new_tokens` is below 1, a stop string is empty, or stop strings come without `decode`.
+        ConfigError: `max_new_tokens` is no integer or below 1, `stop_ids` holds no ids, a stop string is empty, or stop strings come without `decode`.
     """
 
     stop_ids: frozenset[int]
@@ -47,6 +48,10 @@ class StopRule:
     decode: Callable[[list[int]], str] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.stop_ids, Collection) or not all(isinstance(one, Integral) for one in self.stop_ids):
+            raise ConfigError(f"stop_ids is {self.stop_ids!r}; give a set of token ids.")
+        if not isinstance(self.max_new_tokens, Integral):
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; give an integer of at least 1.")
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}; it must be at least 1.")
         if isinstance(self.stop_strings, str) or not all(self.stop_strings):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
+from transformers.generation.configuration_utils import GenerationMode
 
 from ar_core.decoding import Decoded, StopRule
 from ar_core.errors import ConfigError
@@ -35,8 +36,9 @@ def custom_generate(
     Returns:
         The callable; it gives int64 `[B, P + N]`, prompts and outputs, stop tokens included, padded on the right.
 
-        It raises ConfigError where `generate` was asked for something that the decoder does not do: beams, processors of
-        logits other than temperature, top-k, top-p and min-p, other stopping criteria, a streamer, scores.
+        It raises ConfigError where `generate` was asked for something that the decoder does not do: beams, drafts by prompt
+        lookup and other modes, processors of logits other than temperature, top-k, top-p and min-p, other stopping criteria, a
+        streamer, scores. Of a streamer and of an assistant model it learns only if transformers hands them on, which 5 does not.
     """
 
     def generate(
@@ -99,7 +101,10 @@ def _sampler(config: GenerationConfig) -> Sampler:
 def _refuse(processors: Sequence[Any], criteria: Sequence[Any], config: GenerationConfig, streamer: Any) -> None:
     names = [type(one).__name__ for one in processors if type(one).__name__ not in _WARPERS]
     names += [type(one).__name__ for one in criteria if type(one).__name__ not in _CRITERIA]
-    names += [f"num_beams={config.num_beams}"] if (config.num_beams or 1) > 1 else []
+    beams, mode = config.num_beams or 1, config.get_generation_mode()
+    # Drafts by other means, for one, have no processor that would tell of them.
+    plain = mode in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
+    names += [f"num_beams={beams}"] if beams > 1 else [] if plain else [f"the mode {mode.value}"]
     names += ["return_dict_in_generate"] if config.return_dict_in_generate else []
     names += ["a streamer"] if streamer is not None else []
     if names:

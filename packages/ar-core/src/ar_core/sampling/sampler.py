@@ -14,10 +14,14 @@ import torch
 from ar_kernels import Confidence, confidence
 from torch import Generator, Tensor
 
+from ar_core.config import require_types
 from ar_core.errors import ConfigError
 from ar_core.sampling.filters import keep_min_p, keep_top_k, keep_top_p
 
 __all__ = ["Sampler", "invert"]
+
+COLDEST = 1e-30
+"""Lowest temperature above 0: logits up to 1e8 stay finite in float32 when they are divided by it."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,14 @@ class Sampler:
     change, so none is applied.
 
     Attributes:
-        temperature: T >= 0; 0 is greedy.
+        temperature: T, 0 or at least 1e-30; 0 is greedy.
         top_k: keep so many ids, or None.
         top_p: keep the smallest set whose mass exceeds this, 0 < p <= 1, or None.
         min_p: keep ids at least this fraction of the most probable, 0 < p <= 1, or None.
         banned_ids: ids that are never chosen (a mask token).
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a value is of another type or out of range.
     """
 
     temperature: float = 0.0
@@ -45,8 +49,14 @@ class Sampler:
     banned_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        require_types(self)
+        object.__setattr__(self, "banned_ids", tuple(self.banned_ids))
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise ConfigError(f"temperature is {self.temperature}; it must be a number of at least 0 (0 is greedy).")
+        if 0 < self.temperature < COLDEST:
+            raise ConfigError(
+                f"temperature is {self.temperature}, by which logits cannot be divided; give 0 (greedy), or at least {COLDEST}."
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top_k is {self.top_k}; it must be at least 1, or None for no limit.")
         for name in ("top_p", "min_p"):
@@ -94,7 +104,7 @@ class Sampler:
 
         Raises:
             ConfigError: the temperature is positive and there is not one generator per row; or a banned id is no id of the
-                model.
+                model, or they are all it has.
         """
         if self.greedy and _one_pass(logits):
             found = self._most_probable(logits)
@@ -118,11 +128,15 @@ class Sampler:
         return self._allowed(logits).argmax(-1) if self.banned_ids else logits.argmax(-1)
 
     def check_vocabulary(self, size: int) -> None:
-        """Refuse banned ids that a model of so many ids does not have.
+        """Refuse banned ids that a model of so many ids does not have, or that are all it has.
 
         Raises:
-            ConfigError: there is one.
+            ConfigError: there is one, or they leave none.
         """
+        if len(self.banned_ids) >= size and len(set(self.banned_ids)) >= size:
+            raise ConfigError(
+                f"All of the model's ids, 0 to {size - 1}, are not to be generated, which leaves none; ban fewer."
+            )
         if self.banned_ids and not 0 <= min(self.banned_ids) <= max(self.banned_ids) < size:
             raise ConfigError(
                 f"The ids {', '.join(map(str, self.banned_ids))} are not to be generated, and the model has ids 0 to "

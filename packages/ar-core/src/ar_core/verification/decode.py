@@ -7,6 +7,7 @@ from typing import Literal
 
 from ar_core.config import require_types
 from ar_core.decoding import Backbone, Decoded, OnToken, StopRule
+from ar_core.errors import ConfigError
 from ar_core.sampling import Sampler
 from ar_core.verification.jacobi import Jacobi
 from ar_core.verification.multi_block import MultiBlock
@@ -113,6 +114,11 @@ class MultiBlockOptions(VerifiedOptions):
 
     def proposer(self, vocab_size: int) -> Proposer:
         """A fresh proposer."""
+        if self.pool < 0:
+            raise ConfigError(
+                f"multi-block decoding was given a pool of {self.pool}; give the number of sequences that it keeps, or 0 to "
+                "recycle nothing."
+            )
         blocks = MultiBlock(
             block_length=self.block_length,
             blocks=self.blocks,

@@ -101,7 +101,7 @@ def speculative(
     """
     if acceptance not in get_args(Acceptance):
         raise ConfigError(f"acceptance is {acceptance!r}; it must be one of {', '.join(get_args(Acceptance))}.")
-    check_prompts(backbone, prompts, stop.max_new_tokens)
+    prompts = check_prompts(backbone, prompts, stop.max_new_tokens)
     rows = [
         Row(number, prompt, stop, TokenStream(number, on_token, stop), generator, once=_draws(proposer))
         for number, (prompt, generator) in enumerate(zip(prompts, row_generators(seed, len(prompts)), strict=True))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from ar_core.config import expand_path, require_positive, require_share
 from ar_core.data import epoch_order
 from ar_core.errors import ConfigError, DataError
@@ -126,7 +125,8 @@ class TrajectorySource:
 
     def _sample(self, index: int, place: int) -> dict[str, Any]:
         trajectory = self._trajectories[int(self._chosen[place])]
-        largest = int(torch.stack([trajectory.prompt.max(), trajectory.clean.max()]).max())
+        # States too: what iteration guessed is embedded like any other token.
+        largest = max(int(ids.max()) for ids in (trajectory.prompt, trajectory.clean, *trajectory.states))
         if largest >= self._vocab_size:
             raise DataError(
                 f"the trajectories in {self._config.path!r} have the token {largest} and the model has only "

@@ -90,7 +90,7 @@ def collect(
         DataError: a prompt is empty, has ids outside the vocabulary, or does not fit the context with one block.
         NumericsError: the model's logits are not numbers.
     """
-    check_prompts(backbone, prompts, block_size)
+    prompts = check_prompts(backbone, prompts, block_size)
     rows = [
         _Row(prompt, limit, generator, block_size)
         for prompt, limit, generator in zip(prompts, blocks, generators, strict=True)

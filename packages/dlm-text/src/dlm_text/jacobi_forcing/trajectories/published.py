@@ -67,7 +67,7 @@ def read_packed(record: Mapping[str, Any]) -> Trajectory:
     """A packed training sequence, prompt and then noisy and clean block in turn, as a trajectory of one state a block.
 
     Raises:
-        DataError: its length is not that of a prompt and pairs of blocks.
+        DataError: its length is not that of a prompt and pairs of blocks, or it does not begin with the prompt that is named.
     """
     ids = _ids(record["complete_training_sequence_ids"], 1)
     start, blocks = int(record["prompt_ids_len"]), len(record["traj_position_indices"])
@@ -75,6 +75,10 @@ def read_packed(record: Mapping[str, Any]) -> Trajectory:
         raise DataError(
             f"the sequence {record.get('data_id')!r} has {len(ids)} tokens, {start} of them prompt, which do not divide into "
             f"{blocks} pairs of blocks: correct the file"
+        )
+    if record.get("prompt_ids") is not None and _prompt(record) != ids[:start].tolist():
+        raise DataError(
+            f"the sequence {record.get('data_id')!r} does not begin with its prompt_ids: correct the file, or leave them out"
         )
     noisy, clean = ids[start:].view(blocks, 2, -1).unbind(1)
     return Trajectory(ids[:start], clean, tuple(noisy[:, None].unbind(0)))
