@@ -37,6 +37,7 @@ class DiffusionVLRun:
     """Held-out measurements."""
 
     def __post_init__(self) -> None:
+        self.model.require_used(self.data.images)
         largest = self.method.largest_block_size
         if self.data.max_length % largest:
             raise ConfigError(
