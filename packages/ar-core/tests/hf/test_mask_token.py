@@ -75,3 +75,42 @@ def test_pieces_of_text_are_no_mask_tokens() -> None:
         ConfigError, match=r"mask_token 'a-b' encodes to \[0, 26, 1\] rather than to its one id 27: name"
     ):
         find_mask_token(make_tokenizer(), "a-b")
+
+
+def test_a_piece_of_one_token_is_no_mask_token() -> None:
+    tokenizer = make_tokenizer()
+    assert tokenizer.encode("b", add_special_tokens=False) == [1]
+    with pytest.raises(
+        ConfigError, match=r"mask_token 'b' is an ordinary piece of text \(id 1\): name a special token"
+    ):
+        find_mask_token(tokenizer, "b")
+
+
+def test_tokens_that_stand_in_texts_are_no_mask_tokens() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    for text, role in (("<unk>", "unk_token"), ("<s>", "bos_token"), ("</s>", "eos_token")):
+        with pytest.raises(
+            ConfigError, match=f"mask_token '{text}' is the tokenizer's {role}, which stands in texts: name"
+        ):
+            find_mask_token(tokenizer, text)
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_added_tokens_are_mask_tokens(special: bool) -> None:
+    """Those of fill-in-the-middle are not special; padding stands in no text."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<|fim_pad|>"], special_tokens=special)
+    assert find_mask_token(tokenizer, "<|fim_pad|>") == 28
+    tokenizer.pad_token = "<|fim_pad|>"
+    assert find_mask_token(tokenizer, "<|fim_pad|>") == 28
+
+
+@pytest.mark.parametrize("text", ["word", "two words", "<a b>", "a>", ""])
+def test_what_texts_may_hold_is_not_added(text: str) -> None:
+    model, tokenizer = make_model(28, tie=True), make_tokenizer()
+    with pytest.raises(
+        ConfigError, match=f"mask_token '{text}' would be taken for a mask wherever a text holds it: name"
+    ):
+        add_mask_token(model, tokenizer, text)
+    assert len(tokenizer) == 28

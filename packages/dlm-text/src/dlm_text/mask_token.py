@@ -20,7 +20,7 @@ def mask_token_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, te
         add: whether a tokenizer that lacks it gets it, with the mean of all embeddings.
 
     Raises:
-        ConfigError: it lacks the token and `add` is false, or the text is an ordinary piece of text.
+        ConfigError: it lacks the token and `add` is false, or the text is an ordinary piece of text, or begins or ends texts.
     """
     mask_id = find_mask_token(tokenizer, text)
     if mask_id is not None:

@@ -1,8 +1,10 @@
 """From the model section of a run to a vision-language model and its tokenizer."""
 
+from collections.abc import Collection
+
 import torch
 from ar_core.errors import ConfigError
-from ar_core.hf import add_mask_token, build_model, cast_weights, find_mask_token, use_backend
+from ar_core.hf import add_mask_token, build_model, cast_weights, find_mask_token, stop_ids, use_backend
 from ar_core.hf.build import enable_checkpointing
 from transformers import PreTrainedTokenizerBase
 
@@ -74,7 +76,12 @@ def build_vision_language(
 
 
 def mask_row(
-    model: VisionLanguageModel, tokenizer: PreTrainedTokenizerBase, *, mask_id: int | None, mask_token: str | None
+    model: VisionLanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    mask_id: int | None,
+    mask_token: str | None,
+    reserved: Collection[int] = (),
 ) -> int:
     """Id of M in a model that is to be trained: an unused row of its embeddings, or a token, added where it is not there.
 
@@ -83,12 +90,18 @@ def mask_row(
         tokenizer: likewise.
         mask_id: the row; None where a token is given.
         mask_token: the token.
+        reserved: ids that the form of conversations has a use for.
 
     Raises:
-        ConfigError: the row does not exist or a token of the tokenizer has it, or the token is an ordinary piece of text.
+        ConfigError: the row does not exist or a token of the tokenizer has it, or the token is an ordinary piece of text or in use.
     """
     if mask_token is not None:
         found = find_mask_token(tokenizer, mask_token)
+        if found is not None and found in {*reserved, *stop_ids(model.base_language, tokenizer)}:
+            raise ConfigError(
+                f"method.mask_token is {mask_token!r}, which stands in conversations or ends them: name another special token, or a text "
+                "that the tokenizer does not have"
+            )
         return add_mask_token(model.language, tokenizer, mask_token) if found is None else found
     assert mask_id is not None
     rows = model.base_language.get_input_embeddings().num_embeddings

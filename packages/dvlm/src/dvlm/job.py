@@ -13,6 +13,7 @@ from .chat.encode import ChatEncoder
 from .data.config import VisionTextDataConfig
 from .data.source import build_conversation_source
 from .held_out import held_out_loss
+from .images.processor import require_read
 from .layouts.save import save_vision_language
 from .model import VisionLanguageModel
 from .settings import Settings
@@ -48,7 +49,7 @@ def vision_language_job(
         measured: whose terms are measured on held-out data; None: those of `objective`.
 
     Raises:
-        ConfigError: the fit of pictures does not suit the tower, samples may be longer than the model's context, a frozen tower has a
+        ConfigError: the fit of pictures does not suit the tower, or a setting of theirs is not read with it, samples may be longer than the model's context, a frozen tower has a
             learning rate, or three-part positions are asked of a model that has none.
         DataError: the data cannot be read.
     """
@@ -70,11 +71,13 @@ def vision_language_job(
         raise ConfigError(
             "method.tower_lr is given and the tower is frozen: add tower to model.trained, or set tower_lr to null"
         )
+    processor = model.processor(data.images)
+    require_read(processor)
     source_of = partial(
         build_conversation_source,
         data,
         encoder,
-        model.processor(data.images),
+        processor,
         supervise_template=supervise_template,
         seed=train.seed,
         batch_size=train.batch_size,

@@ -1,12 +1,13 @@
 """Settings of the model section of a run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from ar_core.config import FREE
 from ar_core.errors import ConfigError
 from ar_core.hf.model_config import LoraConfig, ModelConfig
 
+from .images.config import ImageConfig
 from .towers.config import ConnectorConfig, TowerConfig
 
 __all__ = ["Part", "VisionLanguageConfig"]
@@ -52,8 +53,13 @@ class VisionLanguageConfig:
             raise ConfigError("model.language is given and model.tower is not: give the vision tower")
         if self.path is not None and (self.tower is not None or self.connector != ConnectorConfig()):
             raise ConfigError("model.tower or model.connector is given beside model.path, which has its own: drop them")
-        if self.language is not None and self.lora is not None:
-            raise ConfigError("model.lora is given for a model put together: give it as model.language.lora")
+        if self.language is not None:
+            plain = {field.name: field.default for field in fields(self)}
+            for name in ("dtype", "lora", "gradient_checkpointing", "attn_backend"):
+                if getattr(self, name) != plain[name]:
+                    raise ConfigError(
+                        f"model.{name} is given for a model put together: give it as model.language.{name}"
+                    )
         lora = self.lora if self.language is None else self.language.lora
         if lora is not None and "language" not in self.trained:
             raise ConfigError(
@@ -62,4 +68,16 @@ class VisionLanguageConfig:
         if not self.trained or not set(self.trained) <= set(get_args(Part)):
             raise ConfigError(
                 f"model.trained is {list(self.trained)}, but names at least one of {', '.join(get_args(Part))}"
+            )
+
+    def require_used(self, images: ImageConfig) -> None:
+        """See that the fit of pictures has a use for what is put together.
+
+        Raises:
+            ConfigError: a newline vector is to be learnt, and no picture has rows of any resolution.
+        """
+        if self.connector.newline and images.fit != "anyres":
+            raise ConfigError(
+                f"model.connector.newline is true and data.images.fit is {images.fit!r}, whose pictures have no rows of any resolution: set "
+                "newline to false, or fit to anyres"
             )

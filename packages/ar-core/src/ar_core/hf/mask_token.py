@@ -15,8 +15,8 @@ def find_mask_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None
     """Id of the mask token; None where the tokenizer lacks it.
 
     Raises:
-        ConfigError: the text is in the vocabulary but does not encode to that one id, so that it is an ordinary piece of
-            text rather than a token of its own.
+        ConfigError: the text is in the vocabulary but is an ordinary piece of text rather than a token of its own: it does not encode
+            to that one id, or was not added to the pieces of text; or the tokenizer puts it into texts itself.
     """
     mask_id = tokenizer.get_vocab().get(text)
     if mask_id is None:
@@ -27,6 +27,18 @@ def find_mask_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None
             f"mask_token {text!r} encodes to {encoded} rather than to its one id {mask_id}: name a special token of the "
             "tokenizer, or a text that it does not have"
         )
+    # Those of fill-in-the-middle, of which published masks are, are added and not special.
+    if mask_id not in tokenizer.added_tokens_decoder:
+        raise ConfigError(
+            f"mask_token {text!r} is an ordinary piece of text (id {mask_id}): name a special token of the tokenizer, or a text that it "
+            "does not have"
+        )
+    for role in ("bos_token", "eos_token", "unk_token"):
+        if getattr(tokenizer, role) == text:
+            raise ConfigError(
+                f"mask_token {text!r} is the tokenizer's {role}, which stands in texts: name another special token, or a text that the "
+                "tokenizer does not have"
+            )
     return mask_id
 
 
@@ -43,7 +55,14 @@ def add_mask_token(model: nn.Module, tokenizer: PreTrainedTokenizerBase, text: s
 
     Returns:
         Its id.
+
+    Raises:
+        ConfigError: it is a word or has a space, so that texts may hold it.
     """
+    if text[:1].isalnum() or text[-1:].isalnum() or len(text.split()) != 1:
+        raise ConfigError(
+            f"mask_token {text!r} would be taken for a mask wherever a text holds it: name one in brackets, such as <mask>"
+        )
     base: Any = getattr(model, "get_base_model", lambda: model)()
     num_tokens = len(tokenizer)
     tokenizer.add_tokens([text], special_tokens=True)

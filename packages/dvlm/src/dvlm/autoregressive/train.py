@@ -18,7 +18,11 @@ __all__ = ["AutoregressiveVLRun", "build"]
 
 @dataclass(frozen=True)
 class AutoregressiveVLRun:
-    """A whole run, section by section, as a YAML file holds it."""
+    """A whole run, section by section, as a YAML file holds it.
+
+    Raises:
+        ConfigError: the sections contradict each other.
+    """
 
     model: VisionLanguageConfig
     """What is trained."""
@@ -30,6 +34,9 @@ class AutoregressiveVLRun:
     """Optimiser, batch and schedule."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Held-out measurements."""
+
+    def __post_init__(self) -> None:
+        self.model.require_used(self.data.images)
 
 
 def build(run: AutoregressiveVLRun) -> Job:

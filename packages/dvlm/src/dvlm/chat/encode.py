@@ -64,6 +64,8 @@ class ChatEncoder:
         line_break = self._encode("\n")
         framing = [end, *(line_break if len(line_break) == 1 else [])]
         self._framing = {*framing, *([tokenizer.get_vocab()[START]] if config.form == "chatml" else [])}
+        self.reserved: frozenset[int] = frozenset(tokenizer.get_vocab()[token] for token in needed)
+        """Tokens of the form, which stand in every conversation."""
 
     def conversation(self, turns: Sequence[Turn], *, supervise_template: bool) -> Encoded:
         """Encode a whole conversation.

@@ -56,5 +56,10 @@ class VisionTextDataConfig:
                 raise ConfigError("data.count is not given: say how many pictures are drawn, for kind shapes")
         elif not self.path:
             raise ConfigError("data.path is not given: give a JSON Lines file of conversations")
+        if self.chat.form == "plain" and self.chat.system not in (None, ChatConfig.system):
+            raise ConfigError(
+                f"data.chat.system is {self.chat.system!r}, and conversations of the form plain have no system turn: set data.chat.form to "
+                "chatml, or drop it"
+            )
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"data.held_out is {self.held_out} and must be in [0, 1)")

@@ -16,7 +16,7 @@ from ..chat.config import ChatConfig
 from ..chat.conversation import Turn, check_images
 from ..chat.encode import ChatEncoder
 from ..images.config import ImageConfig
-from ..images.processor import ImageProcessor, PatchProcessor
+from ..images.processor import ImageProcessor
 from ..layouts.load import LoadedVL, load_vision_language
 from ..model import ImageFeatures
 from ..prompt import VisionPrompt, encode_prompt
@@ -183,7 +183,7 @@ def session_of(loaded: LoadedVL, options: DecodingOptions) -> Session:
     if options.max_pixels is not None:
         images = replace(images, max_pixels=options.max_pixels, min_pixels=min(images.min_pixels, options.max_pixels))
     processor = loaded.model.processor(images)
-    if options.max_pixels is not None and not isinstance(processor, PatchProcessor):
+    if options.max_pixels is not None and "max_pixels" not in processor.reads:
         raise ConfigError("max_pixels is given, and this tower reads pictures of one size: drop it")
     session = Session(
         loaded,

@@ -37,6 +37,7 @@ class DiffusionVLRun:
     """Held-out measurements."""
 
     def __post_init__(self) -> None:
+        self.model.require_used(self.data.images)
         largest = self.method.largest_block_size
         if self.data.max_length % largest:
             raise ConfigError(
@@ -54,8 +55,10 @@ def build(run: DiffusionVLRun) -> Job:
         ArError: as loading the model and the data does.
     """
     model, tokenizer = build_vision_language(run.model, seed=run.train.seed)
-    mask_id = mask_row(model, tokenizer, mask_id=run.method.mask_id, mask_token=run.method.mask_token)
     encoder = ChatEncoder(tokenizer, run.data.chat)
+    mask_id = mask_row(
+        model, tokenizer, mask_id=run.method.mask_id, mask_token=run.method.mask_token, reserved=encoder.reserved
+    )
     diffusion = Diffusion(mask_id, run.method.final_block_size, run.method.clean)
     objective, measured = (
         DiffusionVLObjective(method, mask_id, encoder.eos_id, max_length=run.data.max_length)

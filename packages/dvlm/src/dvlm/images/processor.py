@@ -16,7 +16,7 @@ from .config import ImageConfig
 from .inputs import ImageInput, ImageLayout
 from .smart_resize import check_ratio, smart_resize
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "CropProcessor", "ImageProcessor", "PatchProcessor"]
+__all__ = ["CLIP_MEAN", "CLIP_STD", "CropProcessor", "ImageProcessor", "PatchProcessor", "require_read"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Of each channel in [0, 1], as the towers of CLIP and of the Qwen-VL family were trained."""
@@ -30,6 +30,11 @@ class ImageProcessor(Protocol):
     @property
     def config(self) -> ImageConfig:
         """The fit of pictures."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the settings beside the fit that decide the size of a picture."""
         ...
 
     def __call__(self, pixels: np.ndarray, place: str = "the picture") -> ImageInput:
@@ -66,6 +71,11 @@ class PatchProcessor:
             raise ConfigError(
                 f"the fit {self.config.fit!r} cuts crops for square towers, and this tower reads patches: choose native or square"
             )
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The bounds of its pixels."""
+        return frozenset({"min_pixels", "max_pixels"})
 
     def __call__(self, pixels: np.ndarray, place: str = "the picture") -> ImageInput:
         """Process a picture uint8 [H, W, 3].
@@ -124,6 +134,11 @@ class CropProcessor:
                 "stretch or anyres"
             )
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The bounds of its crops, if there are several."""
+        return frozenset({"max_grid", "max_tiles"} if self.config.fit == "anyres" else ())
+
     def __call__(self, pixels: np.ndarray, place: str = "the picture") -> ImageInput:
         """Process a picture uint8 [H, W, 3].
 
@@ -152,6 +167,21 @@ class CropProcessor:
         stacked = torch.stack([normalised(crop, self.mean, self.std) for crop in crops])
         tokens = self.features**2 + laid.size[0] * (laid.size[1] + self.newline)
         return ImageInput(stacked, ImageLayout(tokens, 0, 0, units=len(crops), map=laid))
+
+
+def require_read(processor: ImageProcessor) -> None:
+    """See that a run's settings of pictures have a use.
+
+    Raises:
+        ConfigError: one is given that the tower does not read with this fit.
+    """
+    for name in ("min_pixels", "max_pixels", "max_grid", "max_tiles"):
+        value = getattr(processor.config, name)
+        if value != getattr(ImageConfig, name) and name not in processor.reads:
+            read = f"{' and '.join(sorted(processor.reads))} alone" if processor.reads else "pictures of one size"
+            raise ConfigError(
+                f"data.images.{name} is {value}, and with the fit {processor.config.fit!r} this tower reads {read}: drop it"
+            )
 
 
 def normalised(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> Tensor:

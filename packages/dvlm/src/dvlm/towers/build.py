@@ -1,5 +1,6 @@
 """From the tower section of a config to a tower."""
 
+from ar_core.errors import ConfigError
 from ar_core.hf.build import seeded
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -20,11 +21,16 @@ def build_tower(config: TowerConfig, *, seed: int = 0) -> Tower:
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        ConfigError: no layer would be left, or the side of its input is not known.
+        ConfigError: no layer would be left, the side of its input is not known, or EfficientNet-Lite0 is given a setting of encoders.
         UnsupportedModelError: it has no list of layers to drop from.
         MissingPackageError: EfficientNet-Lite0 is asked for and not installed.
     """
     if config.path == NAME:
+        for name in ("drop_layers", "final_norm"):
+            if getattr(config, name) != getattr(TowerConfig, name):
+                raise ConfigError(
+                    f"tower.{name} is {getattr(config, name)}, which {NAME}, a network of convolutions, does not have: drop it"
+                )
         return EfficientNetLiteTower(config.side)
     if config.scratch is not None:
         return HuggingFaceTower(
