@@ -61,7 +61,7 @@ def require_types(config: Any) -> None:
     Raises:
         ConfigError: names the first.
     """
-    for name, hint in _hints(type(config)).items():
+    for name, hint in _hints(type(config)).items():  # type: ignore[arg-type]  # classes are hashable
         value = getattr(config, name)
         if not dataclasses.is_dataclass(value):
             _value(hint, value, name)
