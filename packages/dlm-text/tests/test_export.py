@@ -244,12 +244,18 @@ def test_a_generation_config_that_cannot_be_written_is_one_sentence(said: dict[s
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
 
 
-@pytest.mark.parametrize("place", [-1, LARGE])
-def test_a_mask_token_without_a_row_is_refused(place: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (-1, "has mask_token_id -1, which must be an integer of at least 0"),
+        (LARGE, f"has mask token {LARGE}, but its embedding has rows 0 to {LARGE - 1}"),
+    ],
+)
+def test_a_mask_token_without_a_row_is_refused(place: int, said: str, tmp_path: Path) -> None:
     save("efficient_dlm", "qwen3", tmp_path / "final", rows=LARGE)
     path = tmp_path / "final" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "mask_token_id": place}))
-    with pytest.raises(CheckpointError, match=rf"has mask token {place}, but its embedding has rows 0 to {LARGE - 1}"):
+    with pytest.raises(CheckpointError, match=said):
         export_checkpoint("sglang", tmp_path / "final", tmp_path / "served")
 
 
